@@ -1,0 +1,65 @@
+#include "base/hash.h"
+
+#include <fmt/format.h>
+#include <openssl/rand.h>
+
+#include <bit>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace herdgate {
+namespace {
+
+struct SipState {
+  std::uint64_t v0, v1, v2, v3;
+  void round() {
+    v0 += v1, v1 = std::rotl(v1, 13), v1 ^= v0, v0 = std::rotl(v0, 32);
+    v2 += v3, v3 = std::rotl(v3, 16), v3 ^= v2;
+    v0 += v3, v3 = std::rotl(v3, 21), v3 ^= v0;
+    v2 += v1, v1 = std::rotl(v1, 17), v1 ^= v2, v2 = std::rotl(v2, 32);
+  }
+  void block(std::uint64_t m) {
+    v3 ^= m;
+    round(), round();
+    v0 ^= m;
+  }
+  std::uint64_t finish() {
+    round(), round(), round(), round();
+    return v0 ^ v1 ^ v2 ^ v3;
+  }
+};
+
+}  // namespace
+
+HashKey HashKey::random() {
+  HashKey key;
+  HG_ASSERT(RAND_bytes(reinterpret_cast<unsigned char*>(&key), sizeof key) == 1);
+  return key;
+}
+
+std::string Hash128::hex() const { return fmt::format("{:016x}{:016x}", hi, lo); }
+
+Hash128 hash128(const HashKey& key, std::string_view bytes) {
+  // The initial constants spell "somepseudorandomlygeneratedbytes"; 0xee marks the 128-bit variant.
+  SipState s{key.k0 ^ 0x736f6d6570736575ULL, key.k1 ^ 0x646f72616e646f6dULL ^ 0xee, key.k0 ^ 0x6c7967656e657261ULL,
+             key.k1 ^ 0x7465646279746573ULL};
+  const char* p = bytes.data();
+  std::size_t left = bytes.size();
+  for (; left >= 8; left -= 8, p += 8) {
+    std::uint64_t m;
+    std::memcpy(&m, p, 8);
+    s.block(m);
+  }
+  std::uint64_t last = static_cast<std::uint64_t>(bytes.size()) << 56;
+  for (std::size_t i = 0; i < left; ++i) last |= static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i);
+  s.block(last);
+  s.v2 ^= 0xee;
+  Hash128 h;
+  h.lo = s.finish();
+  s.v1 ^= 0xdd;
+  h.hi = s.finish();
+  return h;
+}
+
+}  // namespace herdgate

@@ -1,0 +1,34 @@
+#include "base/hash.h"
+
+#include <gtest/gtest.h>
+
+namespace herdgate {
+namespace {
+
+// First two vectors of the reference implementation's 128-bit table: key 00..0f, input of 0 and 1 octets.
+TEST(Hash128, MatchesTheReferenceVectors) {
+  const HashKey key{0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL};
+  const Hash128 empty = hash128(key, "");
+  EXPECT_EQ(empty.lo, 0xe6a825ba047f81a3ULL);
+  EXPECT_EQ(empty.hi, 0x930255c71472f66dULL);
+  const Hash128 one = hash128(key, std::string_view("\0", 1));
+  EXPECT_EQ(one.lo, 0x44af996bd8c187daULL);
+  EXPECT_EQ(one.hi, 0x45fc229b11597634ULL);
+}
+
+TEST(Hash128, EveryLengthAndKeyMatters) {
+  const HashKey key{1, 2};
+  std::string text;
+  Hash128 before = hash128(key, text);
+  for (int i = 0; i < 40; ++i) {
+    text.push_back('\0');
+    const Hash128 now = hash128(key, text);
+    EXPECT_NE(now, before);
+    EXPECT_NE(now, hash128(HashKey{1, 3}, text));
+    before = now;
+  }
+  EXPECT_EQ(before.hex().size(), 32u);
+}
+
+}  // namespace
+}  // namespace herdgate
