@@ -1,0 +1,59 @@
+// What the proxy knows of the herd at one moment: an immutable snapshot with an epoch, published by the control thread.
+//
+// Shape    View{epoch, nodes, primary}; nodes are indexed by position, ids may have gaps. Readers hold a shared_ptr for
+//          one request and never see a half-changed cluster.
+// Units    delay in bytes of WAL or in microseconds, as the settings say.
+// Threads  immutable; passed between threads by shared_ptr<const View>.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+
+namespace herdgate::cluster {
+
+// Numbers as PCP prints them. `waiting`: usable, no connection made yet.
+enum class NodeStatus : std::uint8_t { unused = 0, waiting = 1, up = 2, down = 3 };
+enum class Role : std::uint8_t { unknown, primary, standby };
+
+struct Node {
+  NodeId id;
+  std::string host;  // empty was replaced by /tmp
+  int port = 0;
+  double weight = 0;  // share of the total, 0..1
+  NodeStatus status = NodeStatus::waiting;
+  bool quarantined = false;
+  bool allow_to_failover = true, always_primary = false;
+  Role real_role = Role::unknown;    // by pg_is_in_recovery, when it was last asked
+  std::optional<std::uint64_t> delay_bytes;
+  std::optional<std::chrono::microseconds> delay_time;
+  std::string replication_state, replication_sync_state;  // as in pg_stat_replication, or empty
+  WallTime status_changed{};
+  std::string status_reason;         // why, in words
+  bool live() const { return (status == NodeStatus::waiting || status == NodeStatus::up) && !quarantined; }
+};
+
+struct View {
+  std::uint64_t epoch = 0;
+  std::vector<Node> nodes;
+  NodeId primary = kNoNode;  // found as primary; kNoNode: none known, main stands in
+  const Node* find(NodeId id) const {
+    for (const Node& n : nodes)
+      if (n.id == id) return &n;
+    return nullptr;
+  }
+  NodeId main() const {  // lowest-numbered live node
+    for (const Node& n : nodes)
+      if (n.live()) return n.id;
+    return kNoNode;
+  }
+  // Where writes go: the primary when it lives, else (none was ever found) the main node.
+  NodeId write_node() const { return primary != kNoNode ? primary : main(); }
+};
+using ViewPtr = std::shared_ptr<const View>;
+
+}  // namespace herdgate::cluster

@@ -1,0 +1,64 @@
+// One event loop, one thread: edge-triggered epoll, timers, deferred work, and posts from other threads.
+//
+// Shape    A Watcher is registered once for both directions; on_ready tells which directions may have become ready.
+//          Edge-triggered: the owner remembers readiness until a read or write comes back short (see Socket).
+// Limits   kEventsPerWait events are taken per wait; timers and posts are bounded by what their owners create.
+// Errors   watch() fails when the kernel refuses (descriptor limit); everything else cannot fail.
+// Threads  run() belongs to one thread, and so does every other call except post() and stop().
+// Source   epoll(7): a short read on a stream socket means that it is drained, so no read is spent on EAGAIN.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace herdgate::net {
+
+inline constexpr unsigned kReadable = 1, kWritable = 2, kHangup = 4;  // kHangup: the peer closed, fully or half
+
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  // May unwatch and destroy itself or others; events still queued for an unwatched descriptor are dropped.
+  virtual void on_ready(unsigned ready) = 0;
+};
+
+using TimerId = std::uint64_t;  // 0 = none
+inline constexpr int kEventsPerWait = 256;
+
+// Figures of one loop; plain numbers, read by the owner's thread only (others read a copy taken by post()).
+struct LoopCounters {
+  std::uint64_t waits = 0, events = 0, receives = 0, sends = 0, posts = 0;
+};
+
+class Loop {
+ public:
+  explicit Loop(const Clock& clock);
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  Result<Done> watch(int fd, Watcher& watcher);
+  void unwatch(int fd);
+
+  TimerId after(Duration delay, std::function<void()> work);
+  void cancel(TimerId id);  // 0 and ids that have fired are fine
+
+  void defer(std::function<void()> work);  // runs at the end of this turn, before the next wait
+  void post(std::function<void()> work);   // thread-safe; runs on the loop's thread soon
+
+  TimePoint now() const;  // as of the start of this turn; no system call
+  const Clock& clock() const;
+  LoopCounters& counters();
+
+  void run();   // until stop()
+  void stop();  // thread-safe
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace herdgate::net

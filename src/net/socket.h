@@ -1,0 +1,134 @@
+// A connected non-blocking stream socket, and what is needed to get one: addresses, connecting, listening.
+//
+// Shape    read() and writev() do one system call each and say whether the direction is still ready. The narrow
+//          place where TLS (and perhaps io_uring) goes later: nothing above sees the descriptor except to watch it.
+// Errors   Io::failed with errno_value; Io::closed is an orderly end of the peer's stream.
+// Threads  a Socket belongs to one thread at a time; it may be handed over while it is not watched.
+#pragma once
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "net/loop.h"
+
+namespace herdgate::net {
+
+struct Io {
+  enum State : std::uint8_t { ok, would_block, closed, failed } state = ok;
+  std::size_t bytes = 0;   // moved by this call
+  bool still_ready = false;  // false: wait for the next edge before calling again
+  int errno_value = 0;
+};
+
+class Socket {
+ public:
+  Socket() = default;
+  explicit Socket(int fd) : fd_(fd) {}
+  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Socket& operator=(Socket&& other) noexcept;
+  ~Socket() { close(); }
+
+  Io read(Loop& loop, std::span<char> into);              // one recv
+  Io write(Loop& loop, std::string_view bytes);           // one send, MSG_NOSIGNAL
+  Io writev(Loop& loop, std::span<const iovec> pieces);   // one sendmsg, MSG_NOSIGNAL; at most kMaxPieces pieces
+  void shutdown_write();
+  void close();
+  int fd() const { return fd_; }
+  bool open() const { return fd_ >= 0; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_ = -1;
+};
+inline constexpr std::size_t kMaxPieces = 64;
+
+// Where a peer is: "127.0.0.1(5432)" or "[local]". For log lines, pool_hba and SHOW.
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+  bool is_unix() const { return storage.ss_family == AF_UNIX; }
+  std::string host() const;  // numeric address, or "[local]"
+  int port() const;          // 0 for UNIX sockets
+};
+
+struct TcpOptions {
+  int keepalives_idle_s = 0, keepalives_interval_s = 0, keepalives_count = 0, user_timeout_ms = 0;  // 0 = system's
+};
+void apply_tcp_options(int fd, const TcpOptions& options);  // also TCP_NODELAY; a no-op on UNIX sockets
+
+// host: a name, a numeric address, or a folder beginning with '/' (then the UNIX socket .s.PGSQL.<port> in it).
+struct Destination {
+  std::string host;
+  int port = 0;
+};
+
+// Connects without blocking the loop; names are resolved on the BlockingPool. Every address is tried in turn.
+// `done` is called exactly once, never from within connect(), unless the returned handle is destroyed first.
+class BlockingPool;
+class Connecting {
+ public:
+  virtual ~Connecting() = default;  // destroying it gives up
+};
+struct ConnectOptions {
+  Deadline deadline;
+  TcpOptions tcp;
+};
+using Connected = std::function<void(Result<Socket>)>;
+std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destination& to, const ConnectOptions& options,
+                                    Connected done);
+
+// Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out it
+// pauses for a moment and says so through `troubled` instead of spinning.
+class Listener final : public Watcher {
+ public:
+  using Accepted = std::function<void(Socket, const Address&)>;
+  using Troubled = std::function<void(const Error&)>;
+  static Result<std::vector<std::unique_ptr<Listener>>> tcp(Loop& loop, const std::string& address, int port, int backlog);
+  struct UnixOptions {
+    std::string path, group;
+    int mode = 0777, backlog = 64;
+  };
+  static Result<std::unique_ptr<Listener>> unix_socket(Loop& loop, const UnixOptions& options);
+  ~Listener() override;
+  Result<Done> start(Accepted accepted, Troubled troubled);
+  void pause();
+  void resume();
+  int port() const;  // the real one, when asked for 0
+  void on_ready(unsigned ready) override;
+
+ private:
+  explicit Listener(Loop& loop, Socket socket, std::string path);
+  Loop& loop_;
+  Socket socket_;
+  std::string path_;  // UNIX socket file to remove at the end
+  Accepted accepted_;
+  Troubled troubled_;
+  bool ready_ = false, paused_ = false;
+  TimerId retry_ = 0;
+};
+
+// A few threads for what blocks (name look-up, PBKDF2, later PAM and LDAP). Bounded; results come back by Loop::post.
+class BlockingPool {
+ public:
+  static constexpr std::size_t kMaxQueued = 10'000;
+  explicit BlockingPool(int threads);
+  ~BlockingPool();  // waits for running jobs, drops queued ones
+  // Runs `job` on a pool thread, then posts `done` to `home`. False: the queue is full, neither will run.
+  bool submit(Loop& home, std::function<void()> job, std::function<void()> done);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace herdgate::net

@@ -1,0 +1,57 @@
+// Plain snapshots of the running server, taken on the control thread, from which SHOW, PCP and metrics are made.
+//
+// Shape    each struct is one row's facts; rows.h turns them into text columns.
+// Threads  values.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "cluster/view.h"
+
+namespace herdgate::report {
+
+// Statements sent to a node since start, by class; kept as relaxed atomics per worker, summed here.
+struct NodeCounts {
+  std::uint64_t select = 0, insert = 0, update = 0, del = 0, ddl = 0, other = 0, panic = 0, fatal = 0, error = 0;
+};
+
+// One client slot ("child" in Pgpool-II's words).
+struct SlotRow {
+  int pid = 0;                         // a number that names the slot (PGPOOL KILL takes it)
+  WallTime started{};
+  std::uint64_t client_connections = 0;
+  std::string database, user, application;
+  std::string client_host;
+  int client_port = 0;
+  std::string status;                  // "Wait for connection", "Idle", "Idle in transaction", "Execute command", …
+  std::optional<WallTime> connected{}, disconnected{};
+  std::int64_t idle_seconds = 0;
+  std::string pins;                    // why it keeps its link, empty if not pinned
+  NodeId lb_node = kNoNode;
+};
+// One server link.
+struct LinkRow {
+  NodeId node;
+  std::string database, user;
+  int slot_pid = 0;                    // slot using it now, 0 = idle in the pool
+  WallTime created{};
+  std::uint64_t uses = 0;
+  int backend_pid = 0;
+  bool in_use = false;
+  int protocol_major = 3, protocol_minor = 0;
+  std::string pins;
+  bool load_balance_node = false;
+};
+struct Server {
+  cluster::ViewPtr view;
+  std::vector<NodeCounts> counts;      // by position in view->nodes
+  std::vector<SlotRow> slots;
+  std::vector<LinkRow> links;
+  WallTime started{};
+};
+
+}  // namespace herdgate::report

@@ -1,0 +1,85 @@
+// Where a statement goes and why. Pure: values in, a Plan out.
+//
+// Shape    questions(facts) says what must be asked of the catalog; decide(...) gives the plan. The same inputs always
+//          give the same plan: chance comes in as `draw` in [0,1).
+// Limits   none of its own; works on Facts that are bounded by the parser.
+// Threads  pure.
+// Source   Pgpool-II 4.6 manual, "Load Balancing", "disable_load_balance_on_write", and docs/compat.md for differences.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "cluster/view.h"
+#include "config/settings.h"
+#include "sql/answers.h"
+#include "sql/facts.h"
+#include "vsession/state.h"
+
+namespace herdgate::route {
+
+// Only what decide() would look at under these settings; empty for statements that go to the primary anyway.
+sql::Questions questions(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings);
+
+// Class of a statement in streaming mode (Pgpool-II manual's table).
+enum class Class : std::uint8_t { primary, either, both, local, same_as_prepare, all };
+Class classify(const sql::Statement& statement);
+bool select_like(const sql::Statement& statement);
+
+// Fixed rule names; EXPLAIN ROUTE, tests and docs print them. One table in rule_table.cc gives name and sentence.
+enum class Rule : std::uint8_t {
+  raw_mode, single_node, no_live_node, pinned, unparsable, too_deep, multi_statement, multi_statement_block,
+  class_primary, class_both, transaction_node, snapshot_shared,
+  wrote_always, load_balance_off, not_select_like, comment_blocks, transaction_wrote, transaction_failed, serializable,
+  system_catalog, temporary_table, unlogged_table, primary_pattern, writing_function, dml_adaptive,
+  delay_too_large, lower_delay_standby, load_balance, redirect, follows_prepare, unknown_prepare, local_command,
+  cut_unit, primary_down,
+};
+std::string_view rule_name(Rule rule);
+std::string_view rule_sentence(Rule rule);
+
+struct Plan {
+  NodeId node = kNoNode;        // where it is sent; kNoNode with rule local_command or no_live_node
+  bool write = false;           // may change the database (sets the writing flag when it succeeds)
+  bool both = false;            // class BOTH: takes effect on every link the session has (replayed lazily)
+  bool opaque = false;          // may leave unknown session state on the link: reset before another session gets it
+  bool rerunnable = false;      // an autocommit read without volatile functions: may be run again elsewhere
+  Rule rule = Rule::class_primary;
+  std::string detail;           // "relation public.accounts", "function nextval": empty on the hot path if not needed
+};
+
+// Everything decide() looks at. `prepared` finds the facts of a prepared statement for EXECUTE (SQL or protocol).
+struct Input {
+  const sql::Facts& facts;
+  const vsession::SessionState& state;
+  const sql::Answers& answers;
+  const cluster::View& view;
+  const config::Settings& settings;
+  bool allow_sql_comments = false, check_unlogged_table = true;  // session overrides of the settings
+  double draw = 0;              // for statement-level balancing
+  std::string_view text;        // for patterns and the first-character test
+  const sql::Statement* prepared = nullptr;  // what EXECUTE name refers to; null = unknown
+};
+Plan decide(const Input& input);
+
+// The session's load balance node, chosen at its start (and anew when it is no longer live or too late).
+struct LbInput {
+  const cluster::View& view;
+  const config::Settings& settings;
+  std::string_view user, database, application_name;
+  double draw = 0, draw2 = 0;   // two draws: redirect ratio, weighted choice
+};
+struct LbChoice {
+  NodeId node = kNoNode;
+  Rule rule = Rule::load_balance;
+  std::string detail;           // which list entry or weight decided
+};
+LbChoice choose_lb_node(const LbInput& input);
+// True when the node may not be used for reads now, by delay_threshold or delay_threshold_by_time.
+bool too_late(const cluster::Node& node, const config::Settings& settings);
+
+}  // namespace herdgate::route

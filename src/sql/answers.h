@@ -1,0 +1,41 @@
+// What must be asked of a server's catalog about the names in a statement, and what it answered.
+//
+// Shape    Questions are made by `route`, answered by `catalog`, read by `route` and `cache`; same order in all three.
+// Threads  values.
+#pragma once
+#include <vector>
+
+#include "sql/facts.h"
+
+namespace herdgate::sql {
+
+// One relation name as one session sees it (its database, role, search_path).
+struct RelationAnswer {
+  bool exists = false;
+  bool system_catalog = false;
+  bool temporary = false;
+  bool unlogged = false;
+  bool view = false;               // view or materialized view: `below` holds what it is made of
+  bool row_security = false;
+  std::vector<Relation> below;     // base relations of a view, qualified, transitively
+  bool below_temporary = false, below_unlogged = false, below_system = false;
+  bool below_writing_function = false;  // the view calls a volatile function
+};
+struct FunctionAnswer {
+  bool exists = false;
+  bool is_volatile = false;        // any overload of that name (in that schema, if written)
+  bool stable = false;             // none volatile, at least one not immutable
+  bool user_defined = false;       // not in pg_catalog: may leave session state behind when volatile
+  bool returns_time_zone_type = false;  // timestamptz, timetz
+};
+struct Answers {
+  std::vector<RelationAnswer> relations;
+  std::vector<FunctionAnswer> functions;
+};
+struct Questions {
+  std::vector<Relation> relations;
+  std::vector<Function> functions;
+  bool empty() const { return relations.empty() && functions.empty(); }
+};
+
+}  // namespace herdgate::sql

@@ -1,0 +1,53 @@
+// What the virtual session remembers and the router asks: transaction state, what was written, pins.
+//
+// Shape    SessionState is plain data, changed only through VirtualSession (virtual_session.h).
+// Threads  one session, one thread.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "sql/facts.h"
+
+namespace herdgate::vsession {
+
+// As in ReadyForQuery.
+enum class TxStatus : char { idle = 'I', open = 'T', failed = 'E' };
+
+// Why a session cannot leave its server link. A set of bits; each has a name that SHOW POOL_POOLS prints.
+enum class Pin : std::uint16_t {
+  temporary_table = 1, listen = 2, advisory_lock = 4, with_hold_cursor = 8, load = 16, unparsed_state = 32,
+};
+std::string pin_names(std::uint16_t pins);  // "temporary_table, listen"; empty when there is none
+
+struct Transaction {
+  TxStatus status = TxStatus::idle;
+  bool explicit_block = false;     // opened by BEGIN (not the implicit transaction of a batch)
+  bool multi_statement_block = false;  // BEGIN came inside multi-statement text: primary only until it ends
+  bool wrote = false;              // the writing flag of "disable_load_balance_on_write"
+  bool snapshot_shared = false;    // SET TRANSACTION SNAPSHOT or pg_export_snapshot was used: primary only
+  sql::Isolation isolation = sql::Isolation::read_committed;
+  bool isolation_explicit = false;
+  bool read_only = false;
+  bool read_write_explicit = false;
+  std::vector<sql::Relation> written;   // dml_adaptive: relations written (and their dependents) in this transaction
+  bool written_overflow = false;        // more than kMaxWritten: treat every read as touching a written table
+};
+inline constexpr std::size_t kMaxWritten = 256;
+
+struct SessionState {
+  Transaction tx;
+  bool wrote_in_session = false;   // for `always` and `trans_transaction`
+  sql::Isolation default_isolation = sql::Isolation::read_committed;
+  bool default_read_only = false;
+  std::uint16_t pins = 0;
+  std::vector<std::string> temp_tables;  // check_temp_table = trace: names created and not dropped
+  bool role_changed = false;             // SET ROLE / SESSION AUTHORIZATION happened in this session (cache rule)
+  NodeId lb_node = kNoNode;              // the session's load balance node
+  NodeId tx_node = kNoNode;              // REPEATABLE READ and up: the node of the first statement; all follow
+  bool standby_link_in_tx = false;       // the open transaction has a link to a standby too
+};
+
+}  // namespace herdgate::vsession
