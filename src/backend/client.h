@@ -1,0 +1,69 @@
+// A small client for our own questions: open a link, run simple queries one after another, get the rows as text.
+// Used by the monitor and by auth_query; sessions never use it.
+//
+// Shape    query() queues one SQL text; `done` gets its rows or an error. One query at a time, in order.
+// Limits   kMaxResultBytes for a result; each query has its own deadline; kMaxQueued queries wait.
+// Errors   Errc::query_failed with the server's message, timed_out, closed_by_server, connect_failed, login_*.
+// Threads  one loop. Destroying it closes the link; no callback comes after that.
+#pragma once
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/opener.h"
+
+namespace herdgate::backend {
+
+using Rows = std::vector<std::vector<std::optional<std::string>>>;
+
+class Client final : public LinkUser {
+ public:
+  static constexpr std::size_t kMaxResultBytes = 4 << 20;
+  static constexpr std::size_t kMaxQueued = 64;
+  using OnRows = std::function<void(Result<Rows>)>;
+
+  Client(net::Loop& loop, net::BlockingPool& blocking, Scratch& scratch, OpenRequest request);
+  ~Client() override;
+  void query(std::string sql, Deadline deadline, OnRows done);
+  bool connected() const { return link_ != nullptr; }
+  bool broken() const { return broken_.has_value(); }
+
+  void on_rows(Link& link, const Debt& head, ByteView bytes, bool stable) override;
+  void on_reply(Link& link, const Debt& head, const Message& message, bool done) override;
+  void on_ended(Link& link, const Debt& debt, Ended how) override;
+  void on_async(Link&, const Debt*, const Message&) override {}
+  void on_chunk_end(Link&) override {}
+  void on_drained(Link&) override {}
+  void on_lost(Link& link, const Error& why) override;
+
+ private:
+  struct Job {
+    std::string sql;
+    Deadline deadline;
+    OnRows done;
+    net::TimerId timer = 0;
+    std::uint64_t id = 0;
+  };
+  void opened(tl::expected<Opened, OpenFailure> result);
+  void start_next();
+  void give_up(const Error& why);
+  void finish(Result<Rows> rows);
+  Result<Rows> read_rows() const;
+
+  net::Loop& loop_;
+  Scratch& scratch_;
+  LinkKey key_;
+  std::unique_ptr<Opener> opener_;
+  std::unique_ptr<Link> link_;
+  std::deque<Job> jobs_;
+  bool running_ = false;
+  Bytes rows_;
+  std::optional<Error> failed_, broken_;
+  std::uint64_t last_job_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace herdgate::backend

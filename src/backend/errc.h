@@ -1,0 +1,13 @@
+// Errors of one server link.
+#pragma once
+#include "base/result.h"
+
+namespace herdgate::backend {
+enum class Errc {
+  connect_failed = 1, login_failed, login_refused, protocol_broken, closed_by_server, closed_by_us, timed_out,
+  query_failed, result_too_large,
+};
+HG_DECLARE_ERRC(Errc)
+}  // namespace herdgate::backend
+template <>
+struct std::is_error_code_enum<herdgate::backend::Errc> : std::true_type {};

@@ -1,0 +1,281 @@
+#include "backend/link.h"
+
+#include "base/assert.h"
+#include "wire/backend.h"
+#include "wire/frontend.h"
+
+namespace herdgate::backend {
+namespace {
+using namespace wire::be;
+
+bool is_async(char type) { return type == kNotice || type == kNotification || type == kParameterStatus; }
+
+}  // namespace
+
+bool wanted_whole(char type) { return type != kDataRow && type != kCopyData; }
+
+Link::Link(LinkId id, LinkKey key, Greeting greeting)
+    : id_(id), key_(std::move(key)), greeting_(std::move(greeting)), scanner_(wanted_whole, kMaxWhole) {}
+
+Link::~Link() {
+  *alive_ = false;
+  if (loop_ && socket_.open()) {
+    loop_->unwatch(socket_.fd());
+    loop_->cancel(turn_);
+  }
+}
+
+Result<Done> Link::attach(net::Loop& loop, Scratch& scratch, net::Socket socket) {
+  loop_ = &loop;
+  scratch_ = &scratch;
+  socket_ = std::move(socket);
+  readable_ = false;
+  writable_ = true;
+  return loop.watch(socket_.fd(), *this);
+}
+
+net::Socket Link::detach() {
+  HG_ASSERT(ledger_.empty() && unsent() == 0);
+  loop_->unwatch(socket_.fd());
+  loop_->cancel(std::exchange(turn_, 0));
+  loop_ = nullptr;
+  return std::move(socket_);
+}
+
+void Link::owe(Owes what, Fate fate, std::uint16_t note, std::uint16_t item) {
+  unsynced_ = what != Owes::query && what != Owes::sync && what != Owes::function_call;
+  ledger_.owe(Debt{what, fate, note, item, {}});
+}
+
+void Link::send(ByteView message, Owes what, Fate fate, std::uint16_t note, std::uint16_t item) {
+  out_.append(message);
+  owe(what, fate, note, item);
+}
+
+void Link::send_query(std::string_view sql, Fate fate, std::uint16_t note, std::uint16_t item) {
+  wire::put_query(out_, sql);
+  owe(Owes::query, fate, note, item);
+}
+
+void Link::send_unanswered(ByteView bytes) { out_.append(bytes); }
+
+void Link::owe_local(Bytes reply, std::uint16_t note) {
+  ledger_.owe(Debt{Owes::local, Fate::forward, note, 0, std::move(reply)});
+}
+
+void Link::flush() {
+  if (lost_) return;
+  const std::shared_ptr<bool> alive = alive_;
+  emit_local();
+  if (*alive && !lost_) write_some();
+}
+
+void Link::write_some() {
+  while (unsent() > 0 && writable_) {
+    const net::Io io = socket_.write(*loop_, ByteView(out_).substr(out_sent_));
+    if (io.state == net::Io::failed || io.state == net::Io::closed) {
+      // The server's last words (why it closed) may still be readable; the read side reports the loss.
+      writable_ = false;
+      readable_ = hangup_ = true;
+      out_.clear();
+      out_sent_ = 0;
+      if (turn_ == 0) {
+        turn_ = loop_->after(Duration::zero(), [this] {
+          turn_ = 0;
+          read_some();
+        });
+      }
+      return;
+    }
+    out_sent_ += io.bytes;
+    if (!io.still_ready) writable_ = false;
+  }
+  if (unsent() == 0) {
+    out_sent_ = 0;
+    // A buffer that once grew is given back: an idle link holds no memory.
+    if (out_.capacity() > 16 * 1024) {
+      Bytes().swap(out_);
+    } else {
+      out_.clear();
+    }
+  }
+}
+
+bool Link::clean() const {
+  return !lost_ && ledger_.empty() && !unsynced_ && status_ == 'I' && unsent() == 0 && !scanner_.mid_message();
+}
+
+void Link::pause() { paused_ = true; }
+
+void Link::resume() {
+  if (!paused_) return;
+  paused_ = false;
+  if (readable_ && turn_ == 0 && loop_) {
+    turn_ = loop_->after(Duration::zero(), [this] {
+      turn_ = 0;
+      read_some();
+    });
+  }
+}
+
+void Link::close(const Error&) {
+  if (!socket_.open()) return;
+  if (loop_) {
+    loop_->unwatch(socket_.fd());
+    loop_->cancel(std::exchange(turn_, 0));
+    if (!lost_ && unsent() == 0) {
+      Bytes bye;
+      wire::put_empty(bye, wire::fe::kTerminate);
+      socket_.write(*loop_, bye);
+    }
+  }
+  lost_ = true;
+  socket_.close();
+}
+
+void Link::lose(Error why) {
+  if (lost_) return;
+  lost_ = true;
+  if (loop_ && socket_.open()) {
+    loop_->unwatch(socket_.fd());
+    loop_->cancel(std::exchange(turn_, 0));
+  }
+  socket_.close();
+  if (user_) user_->on_lost(*this, why);
+}
+
+void Link::on_ready(unsigned ready) {
+  const std::shared_ptr<bool> alive = alive_;
+  if (ready & net::kHangup) hangup_ = true;
+  if (ready & net::kWritable) {
+    writable_ = true;
+    if (unsent() > 0) {
+      write_some();
+      if (*alive && !lost_ && unsent() == 0 && user_) user_->on_drained(*this);
+      if (!*alive || lost_) return;
+    }
+  }
+  if (ready & (net::kReadable | net::kHangup)) {
+    readable_ = true;
+    read_some();
+  }
+}
+
+void Link::read_some() {
+  const std::shared_ptr<bool> alive = alive_;
+  for (int turn = 0; readable_ && !paused_; ++turn) {
+    if (turn == kReadsPerTurn) {  // let the others have their turn
+      if (turn_ == 0) {
+        turn_ = loop_->after(Duration::zero(), [this] {
+          turn_ = 0;
+          read_some();
+        });
+      }
+      return;
+    }
+    const net::Io io = socket_.read(*loop_, scratch_->bytes);
+    if (io.state == net::Io::would_block) {
+      readable_ = false;
+      return;
+    }
+    if (io.state != net::Io::ok) {
+      lose(Error{Errc::closed_by_server, io.state == net::Io::failed ? std::strerror(io.errno_value) : ""});
+      return;
+    }
+    readable_ = io.still_ready || hangup_;
+    process(ByteView(scratch_->bytes.data(), io.bytes));
+    if (!*alive || lost_) return;
+  }
+}
+
+void Link::process(ByteView chunk) {
+  const std::shared_ptr<bool> alive = alive_;
+  scanner_.begin(chunk);
+  for (;;) {
+    Result<wire::Piece> piece = scanner_.next();
+    if (!piece) {
+      if (user_) user_->on_chunk_end(*this);
+      if (*alive) lose(Error{Errc::protocol_broken, piece.error().text()});
+      return;
+    }
+    if (piece->kind == wire::Piece::Kind::end) break;
+    const bool fine = deal(*piece);
+    if (!*alive || lost_) return;
+    if (!fine) {
+      if (user_) user_->on_chunk_end(*this);
+      if (*alive) lose(Error{Errc::protocol_broken, fmt::format("unexpected message '{}'", piece->type)});
+      return;
+    }
+  }
+  if (user_) user_->on_chunk_end(*this);
+}
+
+bool Link::deal(const wire::Piece& piece) {
+  if (piece.kind == wire::Piece::Kind::whole && wanted_whole(piece.type)) return deal_whole(piece);
+  // Rows, COPY data, and whatever is too long to be looked at.
+  if (piece.kind != wire::Piece::Kind::continuation) {
+    if (is_async(piece.type)) return false;  // a notice over kMaxWhole
+    const Verdict verdict = ledger_.on_message(piece.type);
+    if (verdict.action == Verdict::Action::broken || verdict.done || verdict.error) return false;
+  }
+  if (ledger_.empty()) return false;
+  if (user_ && ledger_.head().fate != Fate::swallow) {
+    user_->on_rows(*this, ledger_.head(), piece.bytes, !piece.buffered);
+  }
+  return true;
+}
+
+bool Link::deal_async(const wire::Piece& piece) {
+  if (piece.type == kParameterStatus) {
+    auto status = wire::parse_parameter_status(piece.payload());
+    if (!status) return false;
+    greeting_.parameters.insert_or_assign(std::string(status->name), std::string(status->value));
+  }
+  if (user_) {
+    const Debt* head = ledger_.empty() ? nullptr : &ledger_.head();
+    user_->on_async(*this, head, Message{piece.type, piece.bytes, !piece.buffered});
+  }
+  return true;
+}
+
+bool Link::deal_whole(const wire::Piece& piece) {
+  if (is_async(piece.type)) return deal_async(piece);
+  if (piece.type == kError && ledger_.empty()) {
+    // An error nobody is owed: the server says good-bye (57P01 and the like). The link ends; its words say why.
+    auto report = wire::parse_report(piece.payload());
+    lose(Error{Errc::closed_by_server, report ? std::string(report->message) : "unreadable error"});
+    return true;
+  }
+  const Verdict verdict = ledger_.on_message(piece.type);
+  if (verdict.action == Verdict::Action::broken) return false;
+  if (piece.type == kReady) {
+    auto status = wire::parse_ready(piece.payload());
+    if (!status) return false;
+    status_ = *status;
+  }
+  const std::shared_ptr<bool> alive = alive_;
+  if (user_) user_->on_reply(*this, ledger_.head(), Message{piece.type, piece.bytes, !piece.buffered}, verdict.done);
+  if (!*alive || lost_) return true;
+  if (verdict.done) finish_head(verdict.error);
+  return true;
+}
+
+void Link::finish_head(bool failed) {
+  const std::shared_ptr<bool> alive = alive_;
+  const bool query_failed = !failed && ledger_.saw_error();
+  ledger_.finish(failed, [&](const Debt& debt, Ended how) {
+    if (!*alive || !user_) return;
+    user_->on_ended(*this, debt, query_failed && how == Ended::ok ? Ended::failed : how);
+  });
+  if (*alive && !lost_) emit_local();
+}
+
+void Link::emit_local() {
+  const std::shared_ptr<bool> alive = alive_;
+  while (*alive && ledger_.local_due()) {
+    const Debt due = ledger_.pop();
+    if (user_) user_->on_ended(*this, due, Ended::ok);
+  }
+}
+
+}  // namespace herdgate::backend

@@ -1,0 +1,244 @@
+#include "backend/opener.h"
+
+#include <array>
+
+#include "base/sqlstate.h"
+#include "wire/frontend.h"
+
+namespace herdgate::backend {
+namespace {
+
+wire::Report copy_report(const wire::ServerReport& from) {
+  wire::Report to;
+  to.severity = std::string(from.severity);
+  to.sqlstate = std::string(from.sqlstate);
+  to.message = std::string(from.message);
+  to.detail = std::string(from.detail);
+  to.hint = std::string(from.hint);
+  return to;
+}
+
+auth::ServerAuth make_auth(const OpenRequest& request) {
+  if (request.credentials)
+    return auth::ServerAuth(request.key.user, auth::random_scram_nonce(), *request.credentials);
+  return auth::ServerAuth(request.key.user, auth::random_scram_nonce());
+}
+
+}  // namespace
+
+bool OpenFailure::against_node() const {
+  return error.code == make_error_code(Errc::connect_failed) || error.code == make_error_code(Errc::timed_out) ||
+         error.code == make_error_code(Errc::closed_by_server);
+}
+
+Opener::Opener(net::Loop& loop, net::BlockingPool& blocking, OpenRequest request, OnDone done, OnMethod on_method)
+    : loop_(loop),
+      blocking_(blocking),
+      request_(std::move(request)),
+      done_(std::move(done)),
+      on_method_(std::move(on_method)),
+      auth_(make_auth(request_)) {
+  const net::ConnectOptions options{request_.deadline, request_.tcp};
+  connecting_ = net::connect(loop_, blocking_, request_.to, options,
+                             [this](Result<net::Socket> socket) { connected(std::move(socket)); });
+  if (request_.deadline.at != TimePoint::max()) {
+    timer_ = loop_.after(request_.deadline.at - loop_.now(), [this] {
+      timer_ = 0;
+      fail(Error{Errc::timed_out, fmt::format("{}:{}", request_.to.host, request_.to.port)});
+    });
+  }
+}
+
+Opener::~Opener() {
+  *alive_ = false;
+  loop_.cancel(timer_);
+  if (socket_.open()) loop_.unwatch(socket_.fd());
+}
+
+void Opener::connected(Result<net::Socket> socket) {
+  if (!socket) return fail(Error{Errc::connect_failed, socket.error().text()});
+  socket_ = std::move(*socket);
+  if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
+    return fail(Error{Errc::connect_failed, watched.error().text()});
+  wire::put_startup(out_, /*minor=*/0, {{"user", request_.key.user}, {"database", request_.key.database}});
+  write_some();
+}
+
+void Opener::provide(auth::Credentials credentials) { step(auth_.on_credentials(std::move(credentials))); }
+
+void Opener::write_some() {
+  while (!out_.empty() && !finished_) {
+    const net::Io io = socket_.write(loop_, out_);
+    if (io.state == net::Io::failed || io.state == net::Io::closed)
+      return fail(Error{Errc::closed_by_server, std::strerror(io.errno_value)});
+    out_.erase(0, io.bytes);
+    if (!io.still_ready) return;
+  }
+}
+
+void Opener::on_ready(unsigned ready) {
+  const std::shared_ptr<bool> alive = alive_;
+  if (ready & net::kWritable) write_some();
+  std::array<char, 8192> buffer;
+  while (*alive && !finished_ && socket_.open()) {
+    const net::Io io = socket_.read(loop_, buffer);
+    if (io.state == net::Io::would_block) return;
+    if (io.state != net::Io::ok) {
+      return fail(Error{Errc::closed_by_server, "during login"});
+    }
+    take(ByteView(buffer.data(), io.bytes));
+  }
+}
+
+void Opener::take(ByteView bytes) {
+  const std::shared_ptr<bool> alive = alive_;
+  in_.append(bytes);
+  std::size_t used = 0;
+  while (*alive && !finished_ && in_.size() - used >= wire::kHeaderBytes) {
+    const std::uint32_t length = load_u32(in_.data() + used + 1);
+    if (length < 4 || length > kMaxGreetingBytes)
+      return fail(Error{Errc::protocol_broken, "bad message length during login"});
+    if (in_.size() - used < length + 1) break;
+    const Bytes payload = in_.substr(used + wire::kHeaderBytes, length - 4);
+    const char type = in_[used];
+    used += length + 1;
+    on_frame(type, payload);
+  }
+  if (*alive && !finished_) in_.erase(0, used);
+}
+
+void Opener::on_frame(char type, ByteView payload) {
+  using namespace wire::be;
+  switch (type) {
+    case kAuthentication: started_login_ = true; return step(auth_.on_auth_request(payload));
+    case kError: {
+      auto report = wire::parse_report(payload);
+      if (!report) return fail(Error{Errc::protocol_broken, "unreadable error during login"});
+      const auto code = report->sqlstate == sqlstate::kCannotConnectNow || report->sqlstate == sqlstate::kTooManyConnections
+                            ? Errc::login_refused
+                            : Errc::login_failed;
+      return fail(OpenFailure{Error{code, std::string(report->message)}, copy_report(*report), std::nullopt});
+    }
+    case kParameterStatus: {
+      auto status = wire::parse_parameter_status(payload);
+      if (!status) return fail(Error{Errc::protocol_broken, "unreadable ParameterStatus"});
+      greeting_.parameters.insert_or_assign(std::string(status->name), std::string(status->value));
+      return;
+    }
+    case kBackendKeyData: {
+      auto key = wire::parse_backend_key(payload);
+      if (!key) return fail(Error{Errc::protocol_broken, "unreadable BackendKeyData"});
+      greeting_.pid = key->pid;
+      greeting_.secret = Bytes(key->secret);
+      return;
+    }
+    case kNegotiate:
+    case kNotice: return;
+    case kReady: return succeed();
+    default: return fail(Error{Errc::protocol_broken, fmt::format("message '{}' during login", type)});
+  }
+}
+
+void Opener::step(auth::Step step) {
+  out_.append(step.send);
+  write_some();
+  if (finished_) return;
+  using Kind = auth::Step::Kind;
+  switch (step.kind) {
+    case Kind::need_more:
+    case Kind::ok: return;
+    case Kind::need_credentials:
+      loop_.cancel(std::exchange(timer_, 0));  // the client is being asked; its own time limit rules
+      if (on_method_) return on_method_(*auth_.method());
+      return fail(Error{Errc::login_failed, "the server wants a login, and nothing is known of the user"});
+    case Kind::need_hash: {
+      auto keys = std::make_shared<Result<auth::ScramKeys>>();
+      auto job = std::make_shared<auth::HashJob>(std::move(*step.job));
+      const std::shared_ptr<bool> alive = alive_;
+      const bool queued = blocking_.submit(
+          loop_, [keys, job] { *keys = job->run(); },
+          [this, keys, alive] {
+            if (*alive && !finished_) this->step(auth_.on_hashed(std::move(*keys)));
+          });
+      if (!queued) fail(Error{Errc::login_failed, "too many logins at once"});
+      return;
+    }
+    case Kind::failed: {
+      const Error error{Errc::login_failed, step.refusal->text};
+      return fail(OpenFailure{error, std::nullopt, std::move(step.refusal)});
+    }
+  }
+}
+
+void Opener::fail(Error error) { fail(OpenFailure{std::move(error), std::nullopt, std::nullopt}); }
+
+void Opener::fail(OpenFailure failure) {
+  if (finished_) return;
+  finished_ = true;
+  loop_.cancel(std::exchange(timer_, 0));
+  connecting_.reset();
+  if (socket_.open()) {
+    loop_.unwatch(socket_.fd());
+    socket_.close();
+  }
+  // Always from the loop: the caller may still be inside its own constructor.
+  loop_.defer([this, alive = alive_, failure = std::move(failure)]() mutable {
+    if (!*alive) return;
+    const OnDone done = std::move(done_);
+    done(tl::unexpected<OpenFailure>(std::move(failure)));
+  });
+}
+
+void Opener::succeed() {
+  if (finished_) return;
+  finished_ = true;
+  loop_.cancel(std::exchange(timer_, 0));
+  loop_.unwatch(socket_.fd());
+  auto opened = std::make_shared<Opened>();
+  opened->socket = std::move(socket_);
+  opened->greeting = std::move(greeting_);
+  opened->method = auth_.method().value_or(auth::ServerMethod::trust);
+  opened->proved = auth_.proved();
+  loop_.defer([this, alive = alive_, opened] {
+    if (!*alive) return;
+    const OnDone done = std::move(done_);
+    done(std::move(*opened));
+  });
+}
+
+Canceller::Canceller(net::Loop& loop, net::BlockingPool& blocking, const OpenRequest& to, const Greeting& greeting,
+                     std::function<void()> done)
+    : loop_(loop), done_(std::move(done)) {
+  wire::put_cancel(message_, greeting.pid, greeting.secret);
+  connecting_ = net::connect(loop_, blocking, to.to, net::ConnectOptions{to.deadline, to.tcp},
+                             [this](Result<net::Socket> socket) {
+                               if (!socket) return finish();
+                               socket_ = std::move(*socket);
+                               if (!loop_.watch(socket_.fd(), *this)) return finish();
+                               socket_.write(loop_, message_);
+                             });
+  timer_ = loop_.after(to.deadline.at - loop_.now(), [this] {
+    timer_ = 0;
+    finish();
+  });
+}
+
+Canceller::~Canceller() {
+  loop_.cancel(timer_);
+  if (socket_.open()) loop_.unwatch(socket_.fd());
+}
+
+void Canceller::on_ready(unsigned ready) {
+  if (!(ready & (net::kReadable | net::kHangup))) return;
+  char octet;
+  const net::Io io = socket_.read(loop_, std::span(&octet, 1));
+  if (io.state == net::Io::would_block || io.state == net::Io::ok) return;
+  finish();  // the server closes when it has delivered the signal
+}
+
+void Canceller::finish() {
+  loop_.cancel(std::exchange(timer_, 0));
+  if (done_) loop_.defer(std::exchange(done_, nullptr));
+}
+
+}  // namespace herdgate::backend

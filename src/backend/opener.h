@@ -1,0 +1,102 @@
+// Opens one server link: connect, start-up, log in, collect what the server tells until it is ready.
+//
+// Shape    constructed = started; `done` is called exactly once, from the loop, never from the constructor. Destroying
+//          it gives up. Without credentials it stops when the server has said how it wants the login (on_method) and
+//          goes on with provide().
+// Limits   the deadline of OpenRequest bounds everything but the wait for provide(), which its caller bounds;
+//          kMaxGreetingBytes of messages.
+// Errors   OpenFailure: connect_failed and timed_out speak against the node; login_* do not.
+// Threads  one loop. PBKDF2 runs on the BlockingPool.
+// Source   PostgreSQL manual, "Start-up"; protocol 3.2 falls back by NegotiateProtocolVersion.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "auth/server_auth.h"
+#include "backend/errc.h"
+#include "backend/link.h"
+#include "net/socket.h"
+#include "wire/backend.h"
+
+namespace herdgate::backend {
+
+struct OpenFailure {
+  Error error;
+  std::optional<wire::Report> server;     // the server's own words, when it gave any
+  std::optional<auth::Refusal> refusal;   // ours, when we could not log in
+  // True when this speaks against the node itself, so that it should be probed.
+  bool against_node() const;
+};
+
+struct Opened {
+  net::Socket socket;
+  Greeting greeting;
+  auth::ServerMethod method = auth::ServerMethod::trust;
+  bool proved = false;   // the server has compared a secret
+};
+
+struct OpenRequest {
+  LinkKey key;
+  net::Destination to;
+  Deadline deadline;
+  net::TcpOptions tcp;
+  std::optional<auth::Credentials> credentials;
+};
+
+class Opener final : public net::Watcher {
+ public:
+  static constexpr std::size_t kMaxGreetingBytes = 256 * 1024;
+  using OnDone = std::function<void(tl::expected<Opened, OpenFailure>)>;
+  using OnMethod = std::function<void(auth::ServerMethod)>;
+
+  Opener(net::Loop& loop, net::BlockingPool& blocking, OpenRequest request, OnDone done, OnMethod on_method = {});
+  ~Opener() override;
+  void provide(auth::Credentials credentials);
+  void on_ready(unsigned ready) override;
+
+ private:
+  void connected(Result<net::Socket> socket);
+  void write_some();
+  void take(ByteView bytes);
+  void on_frame(char type, ByteView payload);
+  void step(auth::Step step);
+  void fail(Error error);
+  void fail(OpenFailure failure);
+  void succeed();
+
+  net::Loop& loop_;
+  net::BlockingPool& blocking_;
+  OpenRequest request_;
+  OnDone done_;
+  OnMethod on_method_;
+  auth::ServerAuth auth_;
+  std::unique_ptr<net::Connecting> connecting_;
+  net::Socket socket_;
+  Greeting greeting_;
+  Bytes in_, out_;
+  net::TimerId timer_ = 0;
+  bool started_login_ = false, ready_ = false, finished_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+// Sends a cancel request for a link and closes; `done` when the server has closed the connection or the deadline has
+// passed, so that afterwards no late cancel can hit whatever runs there next.
+class Canceller final : public net::Watcher {
+ public:
+  Canceller(net::Loop& loop, net::BlockingPool& blocking, const OpenRequest& to, const Greeting& greeting,
+            std::function<void()> done);
+  ~Canceller() override;
+  void on_ready(unsigned ready) override;
+
+ private:
+  void finish();
+  net::Loop& loop_;
+  Bytes message_;
+  std::function<void()> done_;
+  std::unique_ptr<net::Connecting> connecting_;
+  net::Socket socket_;
+  net::TimerId timer_ = 0;
+};
+
+}  // namespace herdgate::backend

@@ -1,0 +1,64 @@
+// The pool's books, one for the whole process: how many links exist for whom, and who waits, in order.
+//
+// Shape    A worker takes a slot before it opens a link and gives it back when the link is gone. Who finds no slot
+//          queues; whoever returns a link or a slot asks whom it is for.
+// Limits   total links, links per (node, database, user), kMaxWaiting in the queue.
+// Errors   none; enqueue() says no when the queue is full.
+// Threads  all methods may be called from any worker; one mutex, never held across anything but map look-ups.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "backend/link.h"
+#include "base/ids.h"
+
+namespace herdgate::pool {
+
+struct Limits {
+  std::size_t total = 128;    // max_pool x num_init_children
+  std::size_t per_key = 0;    // pool_size; 0 = no own limit
+};
+
+struct Waiting {
+  backend::LinkKey key;
+  WorkerId worker;
+  std::uint64_t ticket = 0;
+};
+
+class Accounts {
+ public:
+  static constexpr std::size_t kMaxWaiting = 200'000;
+  explicit Accounts(Limits limits) : limits_(limits) {}
+  void set_limits(Limits limits);
+
+  bool try_open(const backend::LinkKey& key);              // takes a slot
+  void closed(const backend::LinkKey& key);                // gives it back
+  bool full() const;                                       // the total limit is reached
+
+  std::optional<std::uint64_t> enqueue(const backend::LinkKey& key, WorkerId worker);  // nullopt: queue full
+  bool withdraw(std::uint64_t ticket);                     // false: somebody has already been told to serve it
+  bool anybody_waits() const { return waiting_count_.load(std::memory_order_acquire) != 0; }
+  // Who gets an idle link of this key; taken off the queue.
+  std::optional<Waiting> first_waiting(const backend::LinkKey& key);
+  // Who may open a link now that a slot is free; taken off the queue, and the slot is taken for it.
+  std::optional<Waiting> first_that_may_open();
+
+  std::size_t links() const;
+  std::size_t waiting() const { return waiting_count_.load(std::memory_order_relaxed); }
+
+ private:
+  bool may_open(const backend::LinkKey& key) const;
+  mutable std::mutex mutex_;
+  Limits limits_;
+  std::size_t total_ = 0;
+  std::map<backend::LinkKey, std::size_t> per_key_;
+  std::list<Waiting> queue_;
+  std::atomic<std::size_t> waiting_count_{0};
+  std::uint64_t last_ticket_ = 0;
+};
+
+}  // namespace herdgate::pool

@@ -1,0 +1,7 @@
+#include "pool/errc.h"
+
+namespace herdgate::pool {
+HG_DEFINE_ERRC(Errc, "pool", "success", "timed out waiting for a server connection",
+               "too many are waiting for a server connection", "node is no longer available",
+               "could not log in to the server", "server is shutting down", "no such node")
+}  // namespace herdgate::pool

@@ -1,0 +1,42 @@
+#include "pool/server_link.h"
+
+namespace herdgate::pool {
+
+bool InternedStatements::touch(const std::string& name) {
+  const auto it = by_name_.find(name);
+  if (it == by_name_.end()) return false;
+  if (it->second != order_.begin()) order_.splice(order_.begin(), order_, it->second);
+  return true;
+}
+
+std::vector<std::string> InternedStatements::add(const std::string& name, std::size_t limit) {
+  std::vector<std::string> closed;
+  if (touch(name)) return closed;
+  order_.push_front(name);
+  by_name_.emplace(name, order_.begin());
+  while (by_name_.size() > std::max<std::size_t>(limit, 1)) {
+    by_name_.erase(order_.back());
+    closed.push_back(std::move(order_.back()));
+    order_.pop_back();
+  }
+  return closed;
+}
+
+void InternedStatements::remove(const std::string& name) {
+  const auto it = by_name_.find(name);
+  if (it == by_name_.end()) return;
+  order_.erase(it->second);
+  by_name_.erase(it);
+}
+
+void InternedStatements::clear() {
+  order_.clear();
+  by_name_.clear();
+}
+
+ServerLink::ServerLink(std::unique_ptr<backend::Link> l, TimePoint now, WallTime wall)
+    : link(std::move(l)), created(now), idle_since(now), created_wall(wall) {
+  memory.parameters = std::make_shared<vsession::ParameterSet>();
+}
+
+}  // namespace herdgate::pool

@@ -1,0 +1,62 @@
+// A server link together with what is known of the session state it holds, so that the difference to what the next
+// session wants can be sent ahead.
+//
+// Shape    ServerLink owns a backend::Link. LinkMemory says which parameters, prepared statements and open ends are on it.
+// Limits   interned statements: max_prepared_statements, least recently used closed first.
+// Threads  with the link: one worker at a time.
+#pragma once
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "backend/link.h"
+#include "base/clock.h"
+#include "vsession/virtual_session.h"
+
+namespace herdgate::pool {
+
+// Names of interned statements that are prepared on a link, in order of use.
+class InternedStatements {
+ public:
+  // True when `name` is prepared there; marks it as used.
+  bool touch(const std::string& name);
+  // Remembers `name`; returns names to close because the limit was passed.
+  std::vector<std::string> add(const std::string& name, std::size_t limit);
+  void remove(const std::string& name);
+  void clear();
+  std::size_t size() const { return by_name_.size(); }
+
+ private:
+  std::list<std::string> order_;  // most recent first
+  std::unordered_map<std::string, std::list<std::string>::iterator> by_name_;
+};
+
+struct LinkMemory {
+  vsession::ParameterSetPtr parameters;   // set beyond what its login gave; never null
+  vsession::ParameterSetPtr at_begin;     // the same when its open transaction began; null when there is none
+  InternedStatements interned;
+  std::map<std::string, Hash128> named;   // statements under clients' own names (SQL PREPARE), by definition
+  SessionId named_owner;                  // whose they are
+  SessionId unnamed_owner;                // whose Parse made the unnamed statement, and which of them
+  std::uint64_t unnamed_generation = 0;
+  bool opaque = false;                    // may hold state that we did not see: reset before another session gets it
+  SessionId opaque_owner;
+  std::string pins;                       // names of the pins while a session keeps it, for SHOW POOL_POOLS
+};
+
+struct ServerLink {
+  ServerLink(std::unique_ptr<backend::Link> l, TimePoint now, WallTime wall);
+  std::unique_ptr<backend::Link> link;
+  LinkMemory memory;
+  TimePoint created, retire_at = TimePoint::max(), idle_since;
+  WallTime created_wall;
+  std::uint64_t uses = 0;
+  int holder = 0;             // slot number of the session that has it, 0 = none
+  int cancels_in_flight = 0;  // not lent while a cancel request may still hit it
+  bool cancelled = false;     // … and a Sync must have come back after the last one
+  bool retire = false;        // close it instead of keeping it
+};
+
+}  // namespace herdgate::pool
