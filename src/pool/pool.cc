@@ -1,0 +1,447 @@
+#include "pool/pool.h"
+
+#include "base/assert.h"
+#include "pool/cleaner.h"
+
+namespace herdgate::pool {
+namespace {
+
+backend::OpenFailure failure(Errc code, std::string context) {
+  return backend::OpenFailure{Error{code, std::move(context)}, std::nullopt, std::nullopt};
+}
+
+// DISCARD ALL without DEALLOCATE and DISCARD PLANS: interned statements stay.
+constexpr const char* kResetOpaque[] = {
+    "CLOSE ALL", "SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "UNLISTEN *",
+    "SELECT pg_catalog.pg_advisory_unlock_all()", "DISCARD TEMP", "DISCARD SEQUENCES",
+};
+
+}  // namespace
+
+Pool::Pool(Wiring wiring) : wiring_(std::move(wiring)) {
+  who_.application = who_.process = "child";
+  maintain();
+}
+
+Pool::~Pool() {
+  *alive_ = false;
+  wiring_.loop.cancel(maintenance_);
+  cleaning_.clear();
+  cancels_.clear();
+  for (auto& [link, owner] : all_) {
+    link->link->set_user(nullptr);
+    link->link->close(Error{Errc::stopping, {}});
+    wiring_.accounts.closed(link->link->key());
+  }
+}
+
+void Pool::configure(std::shared_ptr<const config::Settings> settings, cluster::ViewPtr view) {
+  settings_ = std::move(settings);
+  view_ = std::move(view);
+  close_idle([this](const ServerLink& link) { return !usable(link); });
+}
+
+KeyPoolPtr Pool::key_pool(const backend::LinkKey& key) {
+  KeyPoolPtr& slot = keys_[key];
+  if (!slot) slot = std::make_shared<KeyPool>(KeyPool{key, {}});
+  return slot;
+}
+
+bool Pool::usable(const ServerLink& link) const {
+  if (stopping_ || link.retire || link.link->lost()) return false;
+  const cluster::Node* node = view_->find(link.link->key().node);
+  return node != nullptr && node->live();
+}
+
+ServerLink* Pool::try_take(KeyPool& pool) {
+  while (!pool.idle.empty()) {
+    ServerLink* link = pool.idle.back();
+    pool.idle.pop_back();
+    if (usable(*link) && link->link->clean()) {
+      ++link->uses;
+      return link;
+    }
+    close(*link, Error{backend::Errc::closed_by_us, "no longer usable"});
+  }
+  return nullptr;
+}
+
+backend::OpenRequest Pool::open_request(const backend::LinkKey& key) const {
+  backend::OpenRequest request;
+  request.key = key;
+  const cluster::Node* node = view_->find(key.node);
+  HG_ASSERT(node != nullptr);
+  request.to = net::Destination{node->host, node->port};
+  const auto limit = settings_->health_check(key.node).connect_timeout;
+  request.deadline = limit.count() > 0 ? Deadline::after(wiring_.loop.now(), limit) : Deadline::never();
+  request.tcp = net::TcpOptions{static_cast<int>(settings_->tcp_keepalives_idle.count()),
+                                static_cast<int>(settings_->tcp_keepalives_interval.count()),
+                                settings_->tcp_keepalives_count,
+                                static_cast<int>(settings_->tcp_user_timeout.count())};
+  return request;
+}
+
+Pool::Pending::~Pending() {
+  pool_.wiring_.loop.cancel(timer_);
+  if (ticket_ != 0) {
+    pool_.by_ticket_.erase(ticket_);
+    pool_.wiring_.accounts.withdraw(ticket_);
+  }
+  if (holds_slot_) {
+    opener_.reset();
+    pool_.wiring_.accounts.closed(ask_.pool->key);
+    pool_.serve_slots();
+  }
+}
+
+std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
+  std::unique_ptr<Pending> pending(new Pending(*this));
+  pending->ask_ = std::move(ask);
+  pending->done_ = std::move(done);
+  Pending* self = pending.get();
+  const backend::LinkKey& key = self->ask_.pool->key;
+  const cluster::Node* node = view_->find(key.node);
+  if (stopping_ || node == nullptr || !node->live()) {
+    const Errc why = stopping_ ? Errc::stopping : Errc::node_gone;
+    self->timer_ = wiring_.loop.after(Duration::zero(), [this, self, why, id = key.node] {
+      complete(*self, tl::unexpected(failure(why, fmt::format("node {}", id.value))));
+    });
+    return pending;
+  }
+  if (wiring_.accounts.try_open(key) || (evict_one(key) && wiring_.accounts.try_open(key))) {
+    self->holds_slot_ = true;
+    open(*self);
+    return pending;
+  }
+  const auto ticket = wiring_.accounts.enqueue(key, wiring_.worker);
+  if (!ticket) {
+    self->timer_ = wiring_.loop.after(Duration::zero(), [this, self] {
+      complete(*self, tl::unexpected(failure(Errc::queue_full, fmt::format("{} wait", Accounts::kMaxWaiting))));
+    });
+    return pending;
+  }
+  self->ticket_ = *ticket;
+  by_ticket_[*ticket] = self;
+  const TimePoint since = wiring_.loop.now();
+  if (self->ask_.deadline.at != TimePoint::max()) {
+    self->timer_ = wiring_.loop.after(self->ask_.deadline.at - since, [this, self, since] {
+      const auto waited = std::chrono::duration_cast<std::chrono::seconds>(wiring_.loop.now() - since);
+      complete(*self, tl::unexpected(failure(Errc::wait_timed_out, fmt::format("waited {} s", waited.count()))));
+    });
+  }
+  // Others may have an idle link of this kind, or one of another kind that can make room. Posting to ourselves is not
+  // needed: evict_one has looked here.
+  wiring_.peers.post_all_others(wiring_.worker, [key](Pool& other) { other.relinquish(key); });
+  return pending;
+}
+
+void Pool::open(Pending& pending) {
+  wiring_.loop.cancel(std::exchange(pending.timer_, 0));
+  Pending* self = &pending;
+  backend::OpenRequest request = open_request(pending.ask_.pool->key);
+  request.credentials = pending.ask_.credentials;
+  pending.opener_ = std::make_unique<backend::Opener>(
+      wiring_.loop, wiring_.blocking, std::move(request),
+      [this, self](tl::expected<backend::Opened, backend::OpenFailure> result) { opened(*self, std::move(result)); },
+      [self](auth::ServerMethod method) {
+        if (self->ask_.on_method) self->ask_.on_method(method, *self->opener_);
+      });
+}
+
+void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenFailure> result) {
+  const backend::LinkKey& key = pending.ask_.pool->key;
+  if (!result) {
+    pending.holds_slot_ = false;
+    wiring_.accounts.closed(key);
+    serve_slots();
+    if (result.error().against_node()) wiring_.node_trouble(key.node, result.error().error.text());
+    return complete(pending, tl::unexpected(std::move(result.error())));
+  }
+  wiring_.node_reached(key.node);
+  pending.method_ = result->method;
+  pending.proved_ = result->proved;
+  auto owner = std::make_unique<ServerLink>(
+      std::make_unique<backend::Link>(LinkId(++last_id_), key, std::move(result->greeting)), wiring_.loop.now(),
+      wiring_.loop.clock().wall());
+  ServerLink& link = *owner;
+  if (settings_->connection_max_age.count() > 0) {
+    // Jitter of 10 %, from the id so that links opened together do not all end together.
+    const double share = 1.0 - 0.1 * static_cast<double>((last_id_ * 7919) % 1000) / 1000.0;
+    link.retire_at = link.created + std::chrono::duration_cast<Duration>(
+                                        std::chrono::duration<double>(settings_->connection_max_age) * share);
+  }
+  if (auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(result->socket)); !attached) {
+    pending.holds_slot_ = false;
+    wiring_.accounts.closed(key);
+    return complete(pending, tl::unexpected(backend::OpenFailure{attached.error(), std::nullopt, std::nullopt}));
+  }
+  pending.holds_slot_ = false;  // it belongs to the link now
+  ++link.uses;
+  all_.emplace(&link, std::move(owner));
+  complete(pending, &link);
+}
+
+void Pool::complete(Pending& pending, Result result) {
+  wiring_.loop.cancel(std::exchange(pending.timer_, 0));
+  if (pending.ticket_ != 0) {
+    by_ticket_.erase(pending.ticket_);
+    wiring_.accounts.withdraw(std::exchange(pending.ticket_, 0));
+  }
+  const OnResult done = std::move(pending.done_);
+  done(std::move(result));  // destroys `pending`
+}
+
+std::vector<std::string> Pool::reset_queries(const ServerLink& link, const Return& how) const {
+  std::vector<std::string> queries;
+  if (how.session_ends && (how.dirty || !settings_->skip_clean_reset || link.memory.opaque)) {
+    for (const std::string& query : settings_->reset_query_list) {
+      const bool abort = query.size() == 5 && strncasecmp(query.c_str(), "abort", 5) == 0;
+      if (!abort || link.link->status() != 'I') queries.push_back(query);
+    }
+  } else if (link.memory.opaque) {
+    if (link.link->status() != 'I') queries.emplace_back("ROLLBACK");
+    queries.insert(queries.end(), std::begin(kResetOpaque), std::end(kResetOpaque));
+  }
+  return queries;
+}
+
+void Pool::give_back(ServerLink& link, const Return& how) {
+  link.holder = 0;
+  link.memory.pins.clear();
+  link.link->set_user(nullptr);
+  link.link->resume();
+  const TimePoint now = wiring_.loop.now();
+  link.idle_since = now;
+  const backend::Link& raw = *link.link;
+  const std::string& db = raw.key().database;
+  const bool never_cached = how.session_ends && (!settings_->connection_cache || db == "template0" ||
+                                                 db == "template1" || db == "postgres" || db == "regression");
+  const bool open_transaction_only = how.session_ends && raw.ledger().empty() && raw.synced() && raw.unsent() == 0;
+  if (never_cached || !usable(link) || now >= link.retire_at || !(raw.clean() || open_transaction_only))
+    return close(link, Error{backend::Errc::closed_by_us, "not kept"});
+  std::vector<std::string> queries = reset_queries(link, how);
+  if (how.session_ends && link.link->status() != 'I' && queries.empty()) queries.emplace_back("ROLLBACK");
+  if (link.cancels_in_flight > 0) return;  // cancel() goes on with it
+  if (queries.empty() && !link.cancelled) return make_available(link);
+  clean(link, std::move(queries));
+}
+
+void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
+  bool all = false;
+  for (const std::string& query : queries) {
+    const bool discard_all = strcasecmp(query.c_str(), "discard all") == 0;
+    all = all || discard_all || strcasecmp(query.c_str(), "reset all") == 0;
+    if (discard_all) {
+      link.memory.interned.clear();
+      link.memory.named.clear();
+      link.memory.unnamed_owner = SessionId();
+    }
+  }
+  if (all) {
+    link.memory.parameters = std::make_shared<vsession::ParameterSet>();
+    link.memory.opaque = false;
+  }
+  link.memory.at_begin = nullptr;
+  link.cancelled = false;
+  auto& cleaner = cleaning_[&link];
+  cleaner = std::make_unique<Cleaner>(*this, link);
+  cleaner->start(wiring_.loop, queries);
+}
+
+void Pool::make_available(ServerLink& link) {
+  if (!usable(link) || wiring_.loop.now() >= link.retire_at || !link.link->clean())
+    return close(link, Error{backend::Errc::closed_by_us, "not kept"});
+  if (wiring_.accounts.anybody_waits()) {
+    if (auto waiting = wiring_.accounts.first_waiting(link.link->key())) return hand_over(link, *waiting);
+    // Somebody waits for another kind of link, and the total is used up: make room.
+    if (wiring_.accounts.full()) return close(link, Error{backend::Errc::closed_by_us, "room for others"});
+  }
+  key_pool(link.link->key())->idle.push_back(&link);
+}
+
+void Pool::hand_over(ServerLink& link, const Waiting& to) {
+  if (to.worker == wiring_.worker) {
+    const auto it = by_ticket_.find(to.ticket);
+    if (it == by_ticket_.end()) return make_available(link);
+    Pending& pending = *it->second;
+    pending.ticket_ = 0;
+    by_ticket_.erase(it);
+    ++link.uses;
+    // Deferred: the giver is still on the stack.
+    wiring_.loop.cancel(std::exchange(pending.timer_, 0));
+    pending.timer_ = wiring_.loop.after(Duration::zero(), [this, &pending, &link] { complete(pending, &link); });
+    pending.ask_.deadline = Deadline::never();
+    return;
+  }
+  const auto it = all_.find(&link);
+  auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
+  all_.erase(it);
+  auto socket = std::make_shared<net::Socket>(link.link->detach());
+  wiring_.peers.post(to.worker, [parcel, socket, ticket = to.ticket](Pool& other) {
+    other.adopt(parcel, std::move(*socket), ticket);
+  });
+}
+
+void Pool::adopt(std::shared_ptr<std::unique_ptr<ServerLink>> parcel, net::Socket socket, std::uint64_t ticket) {
+  std::unique_ptr<ServerLink> owner = std::move(*parcel);
+  ServerLink& link = *owner;
+  const auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(socket));
+  all_.emplace(&link, std::move(owner));
+  if (!attached) return close(link, attached.error());
+  hand_over(link, Waiting{link.link->key(), wiring_.worker, ticket});
+}
+
+void Pool::relinquish(const backend::LinkKey& key) {
+  const auto it = keys_.find(key);
+  while (it != keys_.end() && !it->second->idle.empty()) {
+    auto waiting = wiring_.accounts.first_waiting(key);
+    if (!waiting) return;
+    ServerLink* link = it->second->idle.back();
+    it->second->idle.pop_back();
+    if (usable(*link) && link->link->clean()) return hand_over(*link, *waiting);
+    // Could not be used after all: let the slot it frees serve whoever waits.
+    if (auto again = wiring_.accounts.enqueue(key, waiting->worker)) {
+      wiring_.peers.post(waiting->worker, [old = waiting->ticket, now = *again](Pool& other) {
+        const auto found = other.by_ticket_.find(old);
+        if (found == other.by_ticket_.end()) {
+          other.wiring_.accounts.withdraw(now);
+          return;
+        }
+        Pending* pending = found->second;
+        other.by_ticket_.erase(found);
+        pending->ticket_ = now;
+        other.by_ticket_[now] = pending;
+      });
+    }
+    close(*link, Error{backend::Errc::closed_by_us, "no longer usable"});
+  }
+  if (wiring_.accounts.anybody_waits()) evict_one(key);
+}
+
+bool Pool::evict_one(const backend::LinkKey& wanted) {
+  if (!wiring_.accounts.full()) return false;
+  ServerLink* oldest = nullptr;
+  for (auto& [key, pool] : keys_) {
+    if (key == wanted || pool->idle.empty()) continue;
+    ServerLink* candidate = pool->idle.front();
+    if (oldest == nullptr || candidate->idle_since < oldest->idle_since) oldest = candidate;
+  }
+  if (oldest == nullptr) return false;
+  forget_idle(*oldest);
+  close(*oldest, Error{backend::Errc::closed_by_us, "room for others"});
+  return true;
+}
+
+bool Pool::forget_idle(ServerLink& link) {
+  const auto it = keys_.find(link.link->key());
+  if (it == keys_.end()) return false;
+  return std::erase(it->second->idle, &link) > 0;
+}
+
+void Pool::granted(std::uint64_t ticket, const backend::LinkKey& key) {
+  const auto it = by_ticket_.find(ticket);
+  if (it == by_ticket_.end()) {  // gave up meanwhile
+    wiring_.accounts.closed(key);
+    return serve_slots();
+  }
+  Pending& pending = *it->second;
+  by_ticket_.erase(it);
+  pending.ticket_ = 0;
+  pending.holds_slot_ = true;
+  open(pending);
+}
+
+void Pool::serve_slots() {
+  if (!wiring_.accounts.anybody_waits()) return;
+  while (auto waiting = wiring_.accounts.first_that_may_open()) {
+    wiring_.peers.post(waiting->worker,
+                       [ticket = waiting->ticket, key = waiting->key](Pool& other) { other.granted(ticket, key); });
+  }
+}
+
+void Pool::close(ServerLink& link, const Error& why) {
+  const auto it = all_.find(&link);
+  if (it == all_.end()) return;
+  link.link->set_user(nullptr);
+  link.link->close(why);
+  wiring_.accounts.closed(link.link->key());
+  // Destroyed later: the caller may be inside one of the link's own events.
+  auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
+  all_.erase(it);
+  cleaning_.erase(&link);
+  wiring_.loop.defer([parcel] {});
+  serve_slots();
+}
+
+void Pool::discard(ServerLink& link, const Error& why) {
+  link.holder = 0;
+  close(link, why);
+}
+
+void Pool::cancel(ServerLink& link) {
+  const backend::LinkKey key = link.link->key();
+  if (view_->find(key.node) == nullptr) return;
+  backend::OpenRequest to = open_request(key);
+  const Deadline limit = Deadline::after(wiring_.loop.now(), kCancelTimeout);
+  if (limit.at < to.deadline.at) to.deadline = limit;
+  ++link.cancels_in_flight;
+  link.cancelled = true;
+  const std::uint64_t id = ++last_cancel_;
+  ServerLink* self = &link;
+  auto over = [this, id, self] {
+    cancels_.erase(id);
+    if (!all_.contains(self) || --self->cancels_in_flight > 0) return;
+    // Given back while the cancel was on its way: now it can be cleaned and lent again.
+    if (self->holder == 0 && !self->link->lost()) clean(*self, {});
+  };
+  cancels_[id] = std::make_unique<backend::Canceller>(wiring_.loop, wiring_.blocking, to, link.link->greeting(), over);
+}
+
+void Pool::close_idle(const std::function<bool(const ServerLink&)>& which) {
+  for (auto& [key, pool] : keys_) {
+    std::vector<ServerLink*> going;
+    for (ServerLink* link : pool->idle) {
+      if (which(*link)) going.push_back(link);
+    }
+    for (ServerLink* link : going) {
+      forget_idle(*link);
+      close(*link, Error{backend::Errc::closed_by_us, "no longer needed"});
+    }
+  }
+}
+
+void Pool::stop() {
+  stopping_ = true;
+  close_idle([](const ServerLink&) { return true; });
+}
+
+void Pool::maintain() {
+  maintenance_ = wiring_.loop.after(std::chrono::seconds(1), [this] { maintain(); });
+  if (!settings_) return;
+  const TimePoint now = wiring_.loop.now();
+  const Duration life = settings_->connection_life_time;
+  close_idle([&](const ServerLink& link) {
+    return now >= link.retire_at || (life.count() > 0 && now - link.idle_since >= life) || link.link->lost();
+  });
+  std::erase_if(keys_, [](const auto& entry) { return entry.second->idle.empty() && entry.second.use_count() == 1; });
+}
+
+std::vector<report::LinkRow> Pool::rows() const {
+  std::vector<report::LinkRow> rows;
+  for (const auto& [link, owner] : all_) {
+    report::LinkRow& row = rows.emplace_back();
+    row.node = link->link->key().node;
+    row.database = link->link->key().database;
+    row.user = link->link->key().user;
+    row.slot_pid = link->holder;
+    row.created = link->created_wall;
+    row.uses = link->uses;
+    row.backend_pid = link->link->greeting().pid;
+    row.in_use = link->holder != 0;
+    row.protocol_minor = link->link->greeting().minor;
+    row.pins = link->memory.pins;
+  }
+  return rows;
+}
+
+}  // namespace herdgate::pool

@@ -1,0 +1,156 @@
+// One worker's server links: lends them, takes them back, cleans, ages and closes them, and moves idle ones to workers
+// where somebody waits. The books of all workers together are in Accounts.
+//
+// Shape    A session asks try_take() first (no waiting, no lock) and request() if that gives nothing. What it got it
+//          gives back with give_back(); discard() is for links that cannot be used again. A link that is not clean is
+//          never lent again: it is closed.
+// Limits   Accounts' limits; a waiter waits until its deadline; cleaning takes kCleanTimeout at most.
+// Errors   OpenFailure of the backend module, or Errc::wait_timed_out, queue_full, node_gone, stopping in its error.
+// Threads  one Pool per worker, touched by that worker only; Peers::post brings other workers' requests.
+// Source   Pgpool-II 4.6 manual, "Connection Pooling"; ARCHITECTURE.md sections 1 and 4.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/opener.h"
+#include "base/log.h"
+#include "cluster/view.h"
+#include "config/settings.h"
+#include "pool/accounts.h"
+#include "pool/errc.h"
+#include "pool/server_link.h"
+#include "report/snapshot.h"
+
+namespace herdgate::pool {
+
+class Pool;
+
+// The other workers.
+class Peers {
+ public:
+  virtual ~Peers() = default;
+  virtual void post_all_others(WorkerId from, std::function<void(Pool&)> work) = 0;
+  virtual void post(WorkerId to, std::function<void(Pool&)> work) = 0;
+};
+
+// Idle links of one (node, database, user) on this worker.
+struct KeyPool {
+  backend::LinkKey key;
+  std::vector<ServerLink*> idle;  // the most recently used last
+};
+using KeyPoolPtr = std::shared_ptr<KeyPool>;
+
+// How a session leaves a link.
+struct Return {
+  bool session_ends = false;  // session mode: run reset_query_list
+  bool dirty = true;          // session_ends: the session left something to reset (skip_clean_reset)
+};
+
+class Cleaner;
+
+class Pool {
+ public:
+  static constexpr Duration kCleanTimeout = std::chrono::seconds(10);
+  static constexpr Duration kCancelTimeout = std::chrono::seconds(10);
+
+  struct Wiring {
+    net::Loop& loop;
+    net::BlockingPool& blocking;
+    backend::Scratch& scratch;
+    Accounts& accounts;
+    Peers& peers;
+    WorkerId worker;
+    Log& log;
+    std::function<void(NodeId, const std::string&)> node_trouble;  // a connection could not be made or broke: a hint
+    std::function<void(NodeId)> node_reached;                      // a connection was made
+  };
+  explicit Pool(Wiring wiring);
+  ~Pool();
+
+  void configure(std::shared_ptr<const config::Settings> settings, cluster::ViewPtr view);
+  KeyPoolPtr key_pool(const backend::LinkKey& key);
+
+  // An idle link, or null. The caller sets the link's user.
+  ServerLink* try_take(KeyPool& pool);
+
+  using Result = tl::expected<ServerLink*, backend::OpenFailure>;
+  using OnResult = std::function<void(Result)>;
+  struct Ask {
+    KeyPoolPtr pool;
+    std::optional<auth::Credentials> credentials;  // without: on_method is called when the server has asked
+    std::function<void(auth::ServerMethod, backend::Opener&)> on_method;
+    bool fresh = false;   // an idle link will not do: the login itself must be proved
+    Deadline deadline;
+  };
+  // A request that waits or opens; destroying it gives up.
+  class Pending {
+   public:
+    ~Pending();
+    auth::ServerMethod method() const { return method_; }
+    bool proved() const { return proved_; }
+
+   private:
+    friend class Pool;
+    explicit Pending(Pool& pool) : pool_(pool) {}
+    Pool& pool_;
+    Ask ask_;
+    OnResult done_;
+    std::uint64_t ticket_ = 0;   // in the queue, 0 = not
+    net::TimerId timer_ = 0;
+    std::unique_ptr<backend::Opener> opener_;
+    bool holds_slot_ = false;
+    auth::ServerMethod method_ = auth::ServerMethod::trust;
+    bool proved_ = false;
+  };
+  // `done` comes once, never from within request().
+  std::unique_ptr<Pending> request(Ask ask, OnResult done);
+
+  void give_back(ServerLink& link, const Return& how);
+  void discard(ServerLink& link, const Error& why);
+  // Cancels what runs on the link; it is not lent to anybody before that is over.
+  void cancel(ServerLink& link);
+
+  void close_idle(const std::function<bool(const ServerLink&)>& which);
+  void stop();  // closes what is idle; what comes back later is closed too
+  std::vector<report::LinkRow> rows() const;
+  std::size_t links() const { return all_.size(); }
+
+ private:
+  friend class Cleaner;
+  void maintain();
+  bool usable(const ServerLink& link) const;
+  backend::OpenRequest open_request(const backend::LinkKey& key) const;
+  void open(Pending& pending);
+  void opened(Pending& pending, tl::expected<backend::Opened, backend::OpenFailure> result);
+  void complete(Pending& pending, Result result);
+  void make_available(ServerLink& link);
+  void hand_over(ServerLink& link, const Waiting& to);
+  void adopt(std::shared_ptr<std::unique_ptr<ServerLink>> link, net::Socket socket, std::uint64_t ticket);
+  void granted(std::uint64_t ticket, const backend::LinkKey& key);
+  void relinquish(const backend::LinkKey& key);
+  bool evict_one(const backend::LinkKey& wanted);
+  void serve_slots();
+  void close(ServerLink& link, const Error& why);
+  bool forget_idle(ServerLink& link);
+  void clean(ServerLink& link, std::vector<std::string> queries);
+  std::vector<std::string> reset_queries(const ServerLink& link, const Return& how) const;
+
+  Wiring wiring_;
+  std::shared_ptr<const config::Settings> settings_;
+  cluster::ViewPtr view_;
+  std::map<backend::LinkKey, KeyPoolPtr> keys_;
+  std::map<ServerLink*, std::unique_ptr<ServerLink>> all_;
+  std::map<std::uint64_t, Pending*> by_ticket_;
+  std::map<ServerLink*, std::unique_ptr<Cleaner>> cleaning_;
+  std::map<std::uint64_t, std::unique_ptr<backend::Canceller>> cancels_;
+  std::uint64_t last_id_ = 0, last_cancel_ = 0;
+  net::TimerId maintenance_ = 0;
+  bool stopping_ = false;
+  LogContext who_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace herdgate::pool
