@@ -87,6 +87,7 @@ Pool::Pending::~Pending() {
     pool_.by_ticket_.erase(ticket_);
     pool_.wiring_.accounts.withdraw(ticket_);
   }
+  if (handed_ != nullptr) pool_.make_available(*handed_);
   if (holds_slot_) {
     opener_.reset();
     pool_.wiring_.accounts.closed(ask_.pool->key);
@@ -269,8 +270,11 @@ void Pool::hand_over(ServerLink& link, const Waiting& to) {
     ++link.uses;
     // Deferred: the giver is still on the stack.
     wiring_.loop.cancel(std::exchange(pending.timer_, 0));
-    pending.timer_ = wiring_.loop.after(Duration::zero(), [this, &pending, &link] { complete(pending, &link); });
-    pending.ask_.deadline = Deadline::never();
+    pending.handed_ = &link;
+    pending.timer_ = wiring_.loop.after(Duration::zero(), [this, &pending] {
+      ServerLink* handed = std::exchange(pending.handed_, nullptr);
+      complete(pending, handed);
+    });
     return;
   }
   const auto it = all_.find(&link);

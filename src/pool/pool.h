@@ -102,6 +102,7 @@ class Pool {
     net::TimerId timer_ = 0;
     std::unique_ptr<backend::Opener> opener_;
     bool holds_slot_ = false;
+    ServerLink* handed_ = nullptr;  // given to us, `done` follows in the next turn
     auth::ServerMethod method_ = auth::ServerMethod::trust;
     bool proved_ = false;
   };
