@@ -104,9 +104,10 @@ def show(proxy, cluster):
         row = c.execute("insert into herd (seen) values (now()) returning id, inet_server_port()").fetchone()
         print(f"  insert into herd … returning id → {row[0]}  served by {names[row[1]]}")
         for _ in range(6):
-            port, recovery = c.execute("select inet_server_port(), pg_is_in_recovery()").fetchone()
+            # Not pg_is_in_recovery(): that function is volatile, and a read with one goes to the primary.
+            port, recovery = c.execute("select inet_server_port(), current_setting('in_hot_standby')").fetchone()
             print(f"  select …                          served by {names[port]}")
-            if recovery != (port != cluster.primary.port):
+            if recovery != ("off" if port == cluster.primary.port else "on"):
                 sys.exit("a node is not in the role it should have")
 
 
