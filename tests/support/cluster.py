@@ -250,7 +250,7 @@ def make_template(bindir):
     """A stopped data folder with the roles above; made once for each server version and set of roles."""
     version = subprocess.run([f"{bindir}/postgres", "-V"], capture_output=True, text=True, check=True).stdout
     key = hashlib.sha256((version + ROLES + HBA).encode()).hexdigest()[:16]
-    kept = os.path.join(system.ROOT, ".cache", "cluster", key)
+    kept = os.path.join(system.cache_dir(), "cluster", key)
     if os.path.exists(kept):
         return kept
     folder = system.scratch("template")

@@ -14,7 +14,7 @@ from . import system
 from .system import wait_until
 
 UNDER_TEST = os.environ.get("HERDGATE_UNDER_TEST", "herdgate")
-TRIXIE = os.path.join(system.ROOT, ".cache", "trixie")
+TRIXIE = os.path.join(system.cache_dir(), "trixie")
 TROUBLE = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
            "HG_ASSERT", "terminate called", "stack smashing")
 
@@ -111,7 +111,8 @@ class Proxy:
             self.port = self.cluster.primary.port
             return self
         self.write_files()
-        self.process = system.start(self.command("-D", "-n"), self.log_path, env={**os.environ, **self.environment})
+        self.process = system.start(self.command("-D", "-n"), self.log_path, as_root=self.kind == "pgpool",
+                                    env={**os.environ, **self.environment})
         if wait:
             wait_until(self.ready, f"{self.kind} to listen on port {self.port}\n{self.log()[-3000:]}", 30)
         return self

@@ -18,6 +18,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SERVER_USER = "postgres"
 
 
+def cache_dir():
+    """Where downloaded and made-once things lie; shared by all worktrees of one clone, as in scripts/private_apt."""
+    if os.environ.get("HERDGATE_CACHE_DIR"):
+        return os.environ["HERDGATE_CACHE_DIR"]
+    git = subprocess.run(["git", "-C", ROOT, "rev-parse", "--path-format=absolute", "--git-common-dir"],
+                         capture_output=True, text=True)
+    return os.path.join(os.path.dirname(git.stdout.strip()) if git.returncode == 0 else ROOT, ".cache")
+
+
 class Timeout(Exception):
     pass
 
@@ -63,12 +72,14 @@ def run(args, **options):
     return result.stdout
 
 
-def start(args, log_path, **options):
+def start(args, log_path, as_root=False, **options):
     """Starts a command as the server user, in a session of its own, output appended to log_path."""
+    if not as_root:
+        options.update(run_as())
     log = open(log_path, "ab")
     try:
         return subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd="/tmp",
-                                start_new_session=True, **run_as(), **options)
+                                start_new_session=True, **options)
     finally:
         log.close()
 
