@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+"""./dev up and ./dev down: a primary, two streaming standbys, and pgpool in front of them, under .demo/."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
+from support import system  # noqa: E402
+from support.cluster import Cluster  # noqa: E402
+from support.proxy import Proxy  # noqa: E402
+
+DEMO = os.path.join(system.ROOT, ".demo")
+FIRST_PORT, FIRST_SERVER_PORT = 9999, 11002
+
+
+def home():
+    """The demo's folder; elsewhere when the server user cannot reach the tree (a clone under /root)."""
+    if os.path.islink(DEMO) or os.path.isdir(DEMO):
+        return os.path.realpath(DEMO)
+    os.makedirs(DEMO)
+    os.chmod(DEMO, 0o755)
+    system.give(DEMO)
+    reachable = subprocess.run(["test", "-w", DEMO], cwd="/", **system.run_as()).returncode == 0
+    # A socket's path may have 107 octets.
+    if reachable and len(DEMO) < 80:
+        return DEMO
+    os.rmdir(DEMO)
+    elsewhere = system.scratch_in("/var/tmp", "demo")
+    os.symlink(elsewhere, DEMO)
+    return elsewhere
+
+
+def load():
+    try:
+        with open(f"{DEMO}/demo.json") as f:
+            return json.load(f)
+    except OSError:
+        return None
+
+
+def cluster_of(about):
+    return Cluster(folder=os.path.realpath(DEMO), ports=about["servers"], nodes=len(about["servers"]))
+
+
+def pgpool_pid(about):
+    """The running proxy's pid, or 0: the pid file counts only while that process runs our copy of the program."""
+    try:
+        with open(f"{about['folder']}/pgpool/pgpool.pid") as f:
+            pid = int(f.read().strip(" \n\0"))
+        return pid if os.readlink(f"/proc/{pid}/exe").startswith(about["folder"]) else 0
+    except (OSError, ValueError):
+        return 0
+
+
+def stop_pgpool(about):
+    pid = pgpool_pid(about)
+    if pid:
+        os.kill(pid, signal.SIGINT)
+        system.wait_until(lambda: not system.alive(pid), "pgpool to stop", 30)
+
+
+def start_servers(folder):
+    about = load()
+    if about is None:
+        about = {"folder": folder, "servers": system.free_ports(3, first=FIRST_SERVER_PORT)}
+        cluster = cluster_of(about).create()
+        with open(f"{folder}/demo.json", "w") as f:
+            json.dump(about, f)
+    cluster = cluster_of(about)
+    running = [bool(n.pid()) for n in cluster.nodes]
+    if all(running):
+        return about, cluster
+    for node, up in zip(cluster.nodes, running):
+        if not up and not system.port_is_free(node.port):
+            sys.exit(f"port {node.port} is taken by another program; ./dev down, remove .demo/ and try again")
+    for node in cluster.nodes:
+        node.stop()
+    cluster.start()
+    return about, cluster
+
+
+def start_pgpool(about, cluster):
+    stop_pgpool(about)
+    folder = f"{about['folder']}/pgpool"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.mkdir(folder)
+    os.chmod(folder, 0o755)
+    system.give(folder)
+    proxy = Proxy(cluster, kind="herdgate", port=FIRST_PORT, folder=folder)
+    # Statement by statement, so that one psql session shows the reads going round.
+    proxy.settings.update({"statement_level_load_balance": True, "listen_addresses": "localhost"})
+    proxy.start()
+    return proxy
+
+
+def show(proxy, cluster):
+    names = {n.port: f"node {n.number} ({'primary' if n.number == 0 else 'standby'}, port {n.port})"
+             for n in cluster.nodes}
+    with proxy.connect() as c:
+        c.execute("create table if not exists herd (id int generated always as identity, seen timestamptz)")
+        row = c.execute("insert into herd (seen) values (now()) returning id, inet_server_port()").fetchone()
+        print(f"  insert into herd … returning id → {row[0]}  served by {names[row[1]]}")
+        for _ in range(6):
+            # Not pg_is_in_recovery(): that function is volatile, and a read with one goes to the primary.
+            port, recovery = c.execute("select inet_server_port(), current_setting('in_hot_standby')").fetchone()
+            print(f"  select …                          served by {names[port]}")
+            if recovery != ("off" if port == cluster.primary.port else "on"):
+                sys.exit("a node is not in the role it should have")
+
+
+def up():
+    folder = home()
+    print("starting one primary and two standbys")
+    about, cluster = start_servers(folder)
+    print("starting pgpool")
+    proxy = start_pgpool(about, cluster)
+    show(proxy, cluster)
+    print(f"""
+It runs:  psql -h 127.0.0.1 -p {proxy.port} -U postgres test
+Try:      show pool_nodes;
+Files:    {about['folder']}/pgpool (pgpool.conf, log), {about['folder']}/data0, data1, data2
+Stop:     ./dev down""")
+
+
+def down():
+    about = load()
+    if about is None:
+        print("nothing runs")
+        return
+    stop_pgpool(about)
+    cluster_of(about).stop()
+    print("stopped")
+
+
+{"up": up, "down": down}[sys.argv[1]]()

@@ -1,0 +1,168 @@
+"""A cancel request stops the statement it was meant for, and nothing else."""
+import socket
+import struct
+import threading
+import time
+
+import psycopg
+import pytest
+
+from support.system import wait_until
+from support.wire import Client, query
+
+
+def running(cluster, mark):
+    return any(n.psql(f"select count(*) from pg_stat_activity where state = 'active' and query like '%{mark}%' "
+                      "and pid <> pg_backend_pid()") != "0" for n in cluster.nodes)
+
+
+@pytest.mark.parametrize("sql", ["select pg_sleep(60) /* {} */", "select count(*) from generate_series(1, 1e12) /* {} */"])
+def test_cancel_running_statement(proxy, cluster, marks, sql):
+    mark = marks()
+    with proxy.connect() as c:
+        failure = []
+
+        def work():
+            try:
+                c.execute(sql.format(mark))
+            except psycopg.errors.QueryCanceled as e:
+                failure.append(e)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        wait_until(lambda: running(cluster, mark), "the statement to run")
+        begin = time.monotonic()
+        c.cancel()
+        thread.join(15)
+        assert failure and time.monotonic() - begin < 10
+        wait_until(lambda: not running(cluster, mark), "the statement to end")
+        assert c.execute("select 1").fetchone() == (1,)
+
+
+def test_cancel_in_a_transaction_keeps_the_session(proxy, cluster, marks):
+    mark = marks()
+    with proxy.connect(autocommit=False) as c:
+        c.execute("create temp table kept (a int)")
+        c.commit()
+        c.execute("insert into kept values (1)")
+        timer = threading.Thread(target=lambda: (wait_until(lambda: running(cluster, mark), "sleep"), c.cancel()))
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            c.execute(f"select pg_sleep(60) /* {mark} */")
+        timer.join()
+        c.rollback()
+        assert c.execute("select count(*) from kept").fetchone() == (0,)
+
+
+def send_cancel(port, key):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        s.sendall(struct.pack("!II", 8 + len(key), 80877102) + key)
+        s.settimeout(10)
+        return s.recv(1)
+
+
+def test_cancel_with_a_wrong_secret_changes_nothing(proxy, cluster, marks):
+    mark = marks()
+    with Client(proxy.port) as c:
+        c.login()
+        pid, secret = c.key[:4], c.key[4:]
+        thread = threading.Thread(target=lambda: c.ask(f"select pg_sleep(1.5) /* {mark} */"))
+        thread.start()
+        wait_until(lambda: running(cluster, mark), "the statement to run")
+        wrong = bytes(b ^ 0xFF for b in secret)
+        assert send_cancel(proxy.port, pid + wrong) == b""
+        assert running(cluster, mark)
+        thread.join(15)
+        assert c.ask("select 3") == [["3"]]
+
+
+def test_cancel_when_idle_does_not_hit_the_next_statement(proxy):
+    with Client(proxy.port) as c:
+        c.login()
+        for i in range(50):
+            assert send_cancel(proxy.port, c.key) == b""
+            assert c.ask(f"select {i}") == [[str(i)]]
+
+
+def test_cancel_storm_hits_only_its_own_session(proxy, cluster):
+    """Sessions that are cancelled all the time beside sessions that are not: these never see a cancel."""
+    stop = threading.Event()
+    wrong, cancelled = [], []
+
+    def victim():
+        with proxy.connect() as c:
+            killer = threading.Thread(target=cancel_often, args=(c,))
+            killer.start()
+            while not stop.is_set():
+                try:
+                    value = c.execute("select 'victim', pg_sleep(0.01)").fetchone()[0]
+                    if value != "victim":
+                        wrong.append(value)
+                except psycopg.errors.QueryCanceled:
+                    cancelled.append(1)
+            killer.join()
+
+    def cancel_often(c):
+        while not stop.wait(0.003):
+            c.cancel()
+
+    def bystander(number):
+        with proxy.connect() as c:
+            while not stop.is_set():
+                try:
+                    value = c.execute("select %s, pg_sleep(0.002)", (f"bystander {number}",)).fetchone()[0]
+                    if value != f"bystander {number}":
+                        wrong.append(value)
+                except psycopg.Error as e:
+                    wrong.append(repr(e))
+                    return
+
+    threads = [threading.Thread(target=victim) for _ in range(3)]
+    threads += [threading.Thread(target=bystander, args=(i,)) for i in range(5)]
+    for t in threads:
+        t.start()
+    wait_until(lambda: len(cancelled) > 50 or wrong, "fifty cancels", 60)
+    stop.set()
+    for t in threads:
+        t.join(30)
+    assert not wrong, wrong[:5]
+
+
+def test_garbage_cancel_request(proxy):
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as s:
+        s.sendall(struct.pack("!IIII", 16, 80877102, 0, 0))
+        assert s.recv(100) == b""
+    with Client(proxy.port) as c:
+        c.login()
+        assert c.ask("select 1") == [["1"]]
+
+
+@pytest.mark.herdgate_only
+def test_cancel_while_waiting_for_a_link(start_proxy, cluster):
+    """A client in the pool's queue can be cancelled too, and the holder of the link notices nothing."""
+    proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 8, "max_pool": 1,
+                         "pool_size": 1, "load_balance_mode": False})
+    with proxy.connect(autocommit=False) as holder, proxy.connect() as waiter:
+        holder.execute("create temp table if not exists nothing_here ()")
+        timer = threading.Timer(1.0, waiter.cancel)
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            waiter.execute("select 1")
+        timer.join()
+        assert holder.execute("select 2").fetchone() == (2,)
+        holder.rollback()
+        assert waiter.execute("select 3").fetchone() == (3,)
+
+
+def test_client_gone_in_the_middle_of_a_statement(proxy, cluster, marks):
+    """The link of a vanished client is not lent while its statement still runs: the next one gets its own answer."""
+    mark = marks()
+    for _ in range(5):
+        c = Client(proxy.port).login()
+        c.send(query(f"select 'old', pg_sleep(1) /* {mark} */"))
+        wait_until(lambda: running(cluster, mark), "the statement to run")
+        c.close()
+        with Client(proxy.port) as other:
+            other.login()
+            assert other.ask("select 'new'") == [["new"]]
+    wait_until(lambda: not running(cluster, mark), "the statements to end")

@@ -1,0 +1,86 @@
+"""pgbench as a client: many at once, in every protocol mode, and the books must balance afterwards."""
+import re
+import subprocess
+
+import pytest
+
+from support import system
+
+SCALE = 2
+
+
+@pytest.fixture(scope="module")
+def bench_db(cluster):
+    cluster.primary.psql("drop database if exists bench", "postgres")
+    cluster.primary.psql("create database bench", "postgres")
+    system.run([f"{cluster.bin}/pgbench", "-i", "-q", "-s", str(SCALE), "-h", cluster.folder, "-p",
+                str(cluster.primary.port), "-U", "postgres", "bench"])
+    cluster.wait_replayed()
+    return "bench"
+
+
+def pgbench(proxy, *args):
+    command = [f"{system.postgres_bin()}/pgbench", "-n", "-h", "127.0.0.1", "-p", str(proxy.port), "-U", "postgres",
+               *args, "bench"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    done = int(re.search(r"number of transactions actually processed: (\d+)", result.stdout).group(1))
+    failed = re.search(r"number of failed transactions: (\d+)", result.stdout)
+    assert failed is None or failed.group(1) == "0", result.stdout
+    return done
+
+
+def check_books(cluster, before, done):
+    """TPC-B adds the same delta to an account, a teller, a branch and the history."""
+    sums = cluster.primary.psql("select (select sum(abalance) from pgbench_accounts), (select sum(tbalance) from "
+                                "pgbench_tellers), (select sum(bbalance) from pgbench_branches), "
+                                "(select coalesce(sum(delta), 0) from pgbench_history)", "bench").split("|")
+    assert len(set(sums)) == 1, sums
+    assert history(cluster) - before == done
+
+
+def history(cluster):
+    return int(cluster.primary.psql("select count(*) from pgbench_history", "bench"))
+
+
+@pytest.fixture(params=["session", pytest.param("transaction", marks=pytest.mark.herdgate_only)])
+def pooled(request, start_proxy, bench_db):
+    parameters = {"num_init_children": 40}
+    if request.param == "transaction":
+        parameters["pool_mode"] = "transaction"
+    return start_proxy(parameters)
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])
+def test_tpcb(pooled, cluster, protocol):
+    before = history(cluster)
+    done = pgbench(pooled, "-M", protocol, "-c", "16", "-j", "2", "-t", "50")
+    assert done == 800
+    check_books(cluster, before, done)
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])
+def test_select_only(pooled, protocol):
+    assert pgbench(pooled, "-S", "-M", protocol, "-c", "32", "-j", "2", "-t", "200") == 6400
+
+
+@pytest.mark.parametrize("protocol", ["simple", "prepared"])
+def test_connect_for_each_transaction(pooled, cluster, protocol):
+    before = history(cluster)
+    done = pgbench(pooled, "-C", "-M", protocol, "-c", "8", "-j", "2", "-t", "25")
+    assert done == 200
+    check_books(cluster, before, done)
+
+
+def test_pipelines(pooled, tmp_path):
+    script = tmp_path / "pipeline.sql"
+    lines = ["\\set aid random(1, 100000)", "\\startpipeline"]
+    lines += ["select abalance from pgbench_accounts where aid = :aid;"] * 10 + ["\\endpipeline", ""]
+    script.write_text("\n".join(lines))
+    assert pgbench(pooled, "-M", "prepared", "-f", str(script), "-c", "8", "-t", "100") == 800
+
+
+def test_more_clients_than_links(start_proxy, bench_db, cluster):
+    """Clients beyond num_init_children wait for their turn; none is refused. (A thread each: pgbench blocks there.)"""
+    few = start_proxy({"num_init_children": 4})
+    assert pgbench(few, "-C", "-S", "-c", "16", "-j", "16", "-t", "10") == 160

@@ -1,0 +1,1 @@
+"""What tests, demo and benchmarks share: servers, proxies, waiting, raw protocol clients."""

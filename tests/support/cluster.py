@@ -1,0 +1,281 @@
+"""A streaming-replication cluster of real PostgreSQL servers, made in a second or two.
+
+initdb and the roles are done once and kept as a template. A standby begins as a copy of the same (cleanly stopped)
+template with standby.signal, which is a valid cold base backup; rebuild() uses pg_basebackup.
+
+Roles (password = name): postgres and test (trust), scram_user, md5_user, password_user (each by the method of its
+name). Databases: postgres, test. Every statement is in the server's log, so a test can ask where it ran.
+"""
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+
+from . import system
+from .system import wait_until
+
+ROLES = """
+create role test login;
+create role reader login;
+set password_encryption = 'scram-sha-256';
+create role scram_user login password 'scram_user';
+set password_encryption = 'md5';
+create role md5_user login password 'md5_user';
+create role password_user login password 'password_user';
+create database test owner test;
+grant all on database test to public;
+\\c test
+grant all on schema public to public;
+"""
+HBA = """
+local all all trust
+host all scram_user all scram-sha-256
+host all md5_user all md5
+host all password_user all password
+host all all all trust
+local replication all trust
+host replication all all trust
+"""
+CONF = """
+listen_addresses = '127.0.0.1'
+fsync = off
+shared_buffers = 64MB
+wal_level = replica
+max_wal_senders = 20
+max_replication_slots = 20
+wal_keep_size = 256MB
+hot_standby = on
+hot_standby_feedback = on
+wal_receiver_status_interval = 1s
+wal_retrieve_retry_interval = 100ms
+max_prepared_transactions = 20
+log_min_messages = warning
+log_min_error_statement = panic
+log_line_prefix = '%m [%p] %u@%d '
+log_statement = all
+lc_messages = 'C'
+timezone = 'UTC'
+"""
+
+
+class Node:
+    """One server. number 0 begins as the primary."""
+
+    def __init__(self, cluster, number, port):
+        self.cluster, self.number, self.port = cluster, number, port
+        self.data = os.path.join(cluster.folder, f"data{number}")
+        self.log_path = os.path.join(cluster.folder, f"server{number}.log")
+        self.process = None
+
+    def start(self, wait=True):
+        self.process = system.start([f"{self.cluster.bin}/postgres", "-D", self.data, "-p", str(self.port),
+                                     "-k", self.cluster.folder], self.log_path)
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self):
+        wait_until(self.ready, f"server {self.number} on port {self.port}\n{self.log()[-2000:]}", 60)
+
+    def ready(self):
+        if not self.pid():
+            raise RuntimeError(f"server {self.number} ended at start:\n{self.log()[-3000:]}")
+        return subprocess.run([f"{self.cluster.bin}/pg_isready", "-q", "-h", self.cluster.folder,
+                               "-p", str(self.port)]).returncode == 0
+
+    def pid(self):
+        """The postmaster's pid, or 0. Works too for a cluster that another process started."""
+        if self.process is not None:
+            return self.process.pid if self.process.poll() is None else 0
+        try:
+            with open(f"{self.data}/postmaster.pid") as f:
+                pid = int(f.readline())
+        except (OSError, ValueError):
+            return 0
+        return pid if system.alive(pid) else 0
+
+    def end(self, signal_number):
+        pid = self.pid()
+        if not pid:
+            return
+        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, signal_number)
+        wait_until(lambda: not self.pid(), f"server {self.number} to end", 60)
+        self.process = None
+
+    def stop(self):
+        """Fast shutdown."""
+        self.end(signal.SIGINT)
+
+    def kill(self):
+        """Dies without a word: every process of the server at once."""
+        pid = self.pid()
+        if not pid:
+            return
+        for p in system.family(pid):
+            try:
+                os.kill(p, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        wait_until(lambda: not self.pid(), f"server {self.number} to die")
+        self.process = None
+
+    def freeze(self):
+        """Stops answering but keeps its sockets open, as a hung machine does."""
+        for p in system.family(self.pid()):
+            os.kill(p, signal.SIGSTOP)
+
+    def thaw(self):
+        for p in reversed(system.family(self.pid())):
+            os.kill(p, signal.SIGCONT)
+
+    def psql(self, sql, dbname="test", user="postgres"):
+        return system.run([f"{self.cluster.bin}/psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h",
+                           self.cluster.folder, "-p", str(self.port), "-U", user, "-d", dbname, "-c", sql]).strip()
+
+    def log(self):
+        try:
+            with open(self.log_path, errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def append_conf(self, text):
+        with open(f"{self.data}/postgresql.auto.conf", "a") as f:
+            f.write(text + "\n")
+
+    def follow(self, primary):
+        """Makes this (stopped) server a standby of `primary`."""
+        slot = f"node{self.number}"
+        primary.psql(f"select pg_create_physical_replication_slot('{slot}') where not exists "
+                     f"(select from pg_replication_slots where slot_name = '{slot}')", "postgres")
+        self.append_conf(f"primary_conninfo = 'host={self.cluster.folder} port={primary.port} user=postgres "
+                         f"application_name=node{self.number}'\nprimary_slot_name = '{slot}'")
+        open(f"{self.data}/standby.signal", "w").close()
+        system.give(f"{self.data}/standby.signal")
+
+    def rebuild(self, primary):
+        """A fresh standby from a base backup of `primary`."""
+        self.kill()
+        shutil.rmtree(self.data)
+        system.run([f"{self.cluster.bin}/pg_basebackup", "-D", self.data, "-h", self.cluster.folder, "-p",
+                    str(primary.port), "-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync"])
+        self.follow(primary)
+        self.start()
+
+    def promote(self):
+        self.psql("select pg_promote(true, 60)", "postgres")
+
+
+class Cluster:
+    def __init__(self, nodes=3, folder=None, conf=None, ports=None, remote_apply=False):
+        """conf: extra lines of postgresql.conf for all nodes."""
+        self.bin = system.postgres_bin()
+        self.folder = folder or system.scratch("cluster")
+        self.ports = ports or system.free_ports(nodes)
+        self.nodes = [Node(self, i, p) for i, p in enumerate(self.ports)]
+        self.conf = conf or ""
+        self.remote_apply = remote_apply
+
+    @property
+    def primary(self):
+        return self.nodes[0]
+
+    @property
+    def standbys(self):
+        return self.nodes[1:]
+
+    def create(self):
+        template = make_template(self.bin)
+        extra = CONF + self.conf + "\n"
+        for node in self.nodes:
+            subprocess.run(["cp", "-a", template, node.data], check=True)
+            with open(f"{node.data}/postgresql.conf", "a") as f:
+                f.write(extra)
+        return self
+
+    def start(self):
+        """Starts the nodes, the first time also the replication."""
+        first_time = not os.path.exists(f"{self.folder}/created")
+        self.primary.start()
+        for node in self.standbys:
+            if first_time:
+                node.follow(self.primary)
+            node.start(wait=False)
+        for node in self.standbys:
+            node.wait_ready()
+        self.wait_streaming()
+        if first_time and self.remote_apply and self.standbys:
+            self.set_remote_apply()
+        open(f"{self.folder}/created", "w").close()
+        return self
+
+    def set_remote_apply(self):
+        names = ", ".join(f"node{n.number}" for n in self.standbys)
+        self.primary.psql(f"alter system set synchronous_standby_names = '{len(self.standbys)} ({names})'", "postgres")
+        self.primary.psql("alter system set synchronous_commit = remote_apply", "postgres")
+        self.primary.psql("select pg_reload_conf()", "postgres")
+        wait_until(lambda: self.primary.psql("select count(*) from pg_stat_replication where sync_state = 'sync'")
+                   == str(len(self.standbys)), "synchronous standbys")
+
+    def wait_streaming(self):
+        wait_until(lambda: self.primary.psql("select count(*) from pg_stat_replication where state = 'streaming'",
+                                             "postgres") == str(len(self.standbys)), "streaming standbys", 60)
+
+    def wait_replayed(self):
+        """Until every standby has applied what the primary has written up to now."""
+        lsn = self.primary.psql("select pg_current_wal_lsn()")
+        for node in self.standbys:
+            wait_until(lambda n=node: n.psql(f"select pg_last_wal_replay_lsn() >= '{lsn}'") == "t",
+                       f"server {node.number} to replay {lsn}", 60)
+
+    def where(self, mark):
+        """Numbers of the nodes whose log shows a statement containing `mark`."""
+        return {n.number for n in self.nodes if mark in n.log()}
+
+    def node_at(self, port):
+        return next(n for n in self.nodes if n.port == port)
+
+    def stop(self):
+        for node in reversed(self.nodes):
+            node.stop()
+
+    def destroy(self):
+        for node in self.nodes:
+            node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def make_template(bindir):
+    """A stopped data folder with the roles above; made once for each server version and set of roles."""
+    version = subprocess.run([f"{bindir}/postgres", "-V"], capture_output=True, text=True, check=True).stdout
+    key = hashlib.sha256((version + ROLES + HBA).encode()).hexdigest()[:16]
+    kept = os.path.join(system.cache_dir(), "cluster", key)
+    if os.path.exists(kept):
+        return kept
+    folder = system.scratch("template")
+    try:
+        maker = Cluster(nodes=1, folder=folder)
+        data = maker.primary.data
+        system.run([f"{bindir}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "-k",
+                    "--no-sync", "--no-instructions"])
+        maker.primary.append_conf("listen_addresses = ''\nfsync = off")
+        maker.primary.start()
+        script = system.give(_write(f"{folder}/roles.sql", ROLES))
+        system.run([f"{bindir}/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", folder, "-p", str(maker.primary.port),
+                    "-U", "postgres", "-d", "postgres", "-f", script])
+        maker.primary.stop()
+        _write(f"{data}/pg_hba.conf", HBA)
+        _write(f"{data}/postgresql.auto.conf", "")
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        subprocess.run(["cp", "-a", data, kept + ".new"], check=True)
+        os.rename(kept + ".new", kept)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return kept
+
+
+def _write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+    return path
