@@ -1,8 +1,11 @@
 // Cached answers about relations and functions, asked of a server over a link that the session lends.
 //
-// Shape    lookup() answers from the cache, or says which questions are open; query_for() makes one SQL text that
-//          answers them all; learn() takes its rows. The session does the sending (ordinary simple query, swallowed).
-// Limits   relcache_size entries per kind of question and database, LRU; kMaxQuestionsPerQuery in one text.
+// Shape    found = lookup(who, questions); when found.open is not empty: send query_for(found.open) on the session's
+// own
+//          link (an ordinary simple query, swallowed) and hand the rows to learn(), which gives the whole answers.
+// Limits   max_entries per kind of question and database, LRU; kMaxDatabases; kMaxQuestions in one text: what is beyond
+//          is answered with the worst (writes), so that it goes to the primary. kMaxBelow relations under
+//          the views of one text, beyond which these views count as writing.
 // Errors   Errc::bad_answer when a server's rows are not what was asked for.
 // Threads  one Catalog per worker; epochs (raised by DDL through any worker) are shared atomics.
 #pragma once
@@ -19,9 +22,14 @@
 
 namespace herdgate::catalog {
 
+inline constexpr std::size_t kMaxQuestions = 256;
+inline constexpr std::size_t kMaxBelow = 1000;
+inline constexpr std::size_t kMaxDatabases = 64;
+
 // Who asks: the same name may mean different things to different roles and search paths.
 struct Viewpoint {
   std::string database, role, search_path;
+  bool own_names = false;  // the session has temporary objects: nothing cached is used for it, nothing kept of it
   bool operator==(const Viewpoint&) const = default;
 };
 
@@ -37,24 +45,28 @@ class Epochs {
 };
 
 struct Found {
-  sql::Answers answers;   // whole when `open` is empty
-  sql::Questions open;    // what the cache does not know
+  sql::Answers answers;  // same order and number as the questions; whole when `open` is empty
+  sql::Questions open;   // what the cache does not know
+  std::vector<std::size_t> open_relations, open_functions;  // their places among the questions
+  std::uint64_t epoch = 0;  // as of the look-up: DDL between asking and learning makes the answer an old one
 };
+
+// One SELECT whose rows answer the questions; literals are quoted, nothing of a client's text is trusted, and nothing
+// in a hostile search_path can step in. It raises no error for missing names nor for lack of rights on schemas.
+std::string query_for(const sql::Questions& questions);
 
 class Catalog {
  public:
   struct Options {
     std::size_t max_entries = 256;
-    Duration expire = Duration::zero();   // zero = never
+    Duration expire = Duration::zero();  // zero = never
   };
   Catalog(const Clock& clock, const Epochs& epochs, Options options);
   ~Catalog();
   Found lookup(const Viewpoint& who, const sql::Questions& questions);
-  // One SELECT whose rows answer the questions; literals are quoted, nothing of a client's text is trusted.
-  static std::string query_for(const sql::Questions& questions);
-  // rows: the text columns of that SELECT, in order. Temporary tables are never kept (they are a session's own).
-  Result<sql::Answers> learn(const Viewpoint& who, const sql::Questions& questions,
-                             const std::vector<std::vector<std::string>>& rows);
+  // rows: the text columns of query_for(found.open), in order. The answers to all questions of the look-up. Kept are
+  // those that exist and are not temporary: what is missing may come by ways we do not see.
+  Result<sql::Answers> learn(const Viewpoint& who, Found found, const std::vector<std::vector<std::string>>& rows);
 
  private:
   struct Store;

@@ -28,12 +28,13 @@ struct Node {
   NodeStatus status = NodeStatus::waiting;
   bool quarantined = false;
   bool allow_to_failover = true, always_primary = false;
-  Role real_role = Role::unknown;    // by pg_is_in_recovery, when it was last asked
+  Role real_role = Role::unknown;  // by pg_is_in_recovery, when it was last asked
   std::optional<std::uint64_t> delay_bytes;
   std::optional<std::chrono::microseconds> delay_time;
   std::string replication_state, replication_sync_state;  // as in pg_stat_replication, or empty
   WallTime status_changed{};
-  std::string status_reason;         // why, in words
+  std::string status_reason;  // why, in words
+  bool operator==(const Node&) const = default;
   bool live() const { return (status == NodeStatus::waiting || status == NodeStatus::up) && !quarantined; }
 };
 

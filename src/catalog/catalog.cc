@@ -1,0 +1,284 @@
+#include "catalog/catalog.h"
+
+#include <algorithm>
+#include <charconv>
+#include <list>
+#include <unordered_map>
+
+#include "catalog/errc.h"
+
+namespace herdgate::catalog {
+namespace {
+
+std::size_t mix(std::size_t hash, std::string_view text) {
+  return hash * 1099511628211u ^ std::hash<std::string_view>{}(text);
+}
+
+// What a cached answer is filed under; views into the asker's strings or into the entry's own.
+struct Key {
+  const Viewpoint* who;
+  std::string_view schema, name;
+  bool operator==(const Key& o) const {
+    return name == o.name && schema == o.schema && who->role == o.who->role && who->search_path == o.who->search_path;
+  }
+};
+struct KeyHash {
+  std::size_t operator()(const Key& k) const {
+    return mix(mix(mix(mix(0, k.name), k.schema), k.who->role), k.who->search_path);
+  }
+};
+
+struct Limits {
+  std::size_t max_entries;
+  Duration expire;
+};
+struct Moment {
+  std::uint64_t epoch;
+  TimePoint now;
+};
+
+// A bounded LRU of answers of one kind in one database.
+template <class Name, class Answer>
+class Shelf {
+ public:
+  const Answer* find(const Viewpoint& who, const Name& name, const Moment& at, const Limits& limits) {
+    const auto found = index_.find(Key{&who, name.schema, name.name});
+    if (found == index_.end()) return nullptr;
+    const auto entry = found->second;
+    if (entry->epoch != at.epoch || (limits.expire > Duration::zero() && at.now - entry->learned >= limits.expire)) {
+      drop(entry);
+      return nullptr;
+    }
+    entries_.splice(entries_.begin(), entries_, entry);
+    return &entry->answer;
+  }
+  void keep(const Viewpoint& who, const Name& name, Answer answer, const Moment& at, std::size_t max_entries) {
+    if (max_entries == 0) return;
+    const auto old = index_.find(Key{&who, name.schema, name.name});
+    if (old != index_.end()) drop(old->second);
+    while (entries_.size() >= max_entries) drop(std::prev(entries_.end()));
+    entries_.push_front(Entry{who, name, std::move(answer), at.epoch, at.now});
+    index_.emplace(key_of(entries_.front()), entries_.begin());
+  }
+
+ private:
+  struct Entry {
+    Viewpoint who;
+    Name name;
+    Answer answer;
+    std::uint64_t epoch;
+    TimePoint learned;
+  };
+  using Place = typename std::list<Entry>::iterator;
+  static Key key_of(const Entry& e) { return {&e.who, e.name.schema, e.name.name}; }
+  void drop(Place entry) {
+    index_.erase(key_of(*entry));
+    entries_.erase(entry);
+  }
+  std::list<Entry> entries_;  // most recently used first
+  std::unordered_map<Key, Place, KeyHash> index_;
+};
+
+using Relations = Shelf<sql::Relation, sql::RelationAnswer>;
+using Functions = Shelf<sql::Function, sql::FunctionAnswer>;
+
+// Beyond what one text asks: the primary, and no caching.
+sql::RelationAnswer worst_relation() {
+  sql::RelationAnswer a;
+  a.exists = a.view = a.below_writing_function = true;
+  return a;
+}
+sql::FunctionAnswer worst_function() {
+  sql::FunctionAnswer a;
+  a.exists = a.is_volatile = a.user_defined = true;
+  return a;
+}
+
+// ---- rows into answers
+
+constexpr std::size_t kColumns = 5;
+
+bool has(std::string_view flags, char flag) { return flags.find(flag) != std::string_view::npos; }
+
+class Reading {
+ public:
+  explicit Reading(const sql::Questions& asked) : relations_(std::min(asked.relations.size(), kMaxQuestions)) {
+    answers_.relations.resize(asked.relations.size());
+    answers_.functions.resize(asked.functions.size());
+    std::fill(answers_.relations.begin() + static_cast<std::ptrdiff_t>(relations_), answers_.relations.end(),
+              worst_relation());
+    functions_ = std::min(asked.functions.size(), kMaxQuestions - relations_);
+    std::fill(answers_.functions.begin() + static_cast<std::ptrdiff_t>(functions_), answers_.functions.end(),
+              worst_function());
+  }
+  Result<Done> row(const std::vector<std::string>& columns);
+  sql::Answers finish();
+  std::size_t relations_asked() const { return relations_; }
+  std::size_t functions_asked() const { return functions_; }
+
+ private:
+  void relation_row(char kind, sql::RelationAnswer& a, const std::vector<std::string>& columns);
+  sql::Answers answers_;
+  std::size_t relations_, functions_;  // how many were asked; what is beyond has the worst answer
+  std::size_t below_ = 0;
+};
+
+Result<Done> Reading::row(const std::vector<std::string>& columns) {
+  if (columns.size() != kColumns) return fail(Errc::bad_answer, std::to_string(columns.size()) + " columns");
+  const std::string& kind = columns[0];
+  const std::string& place = columns[1];
+  std::size_t at = 0;
+  const auto [end, error] = std::from_chars(place.data(), place.data() + place.size(), at);
+  const bool number = error == std::errc() && end == place.data() + place.size();
+  const bool known = kind.size() == 1 && std::string_view("rdbwf").find(kind[0]) != std::string_view::npos;
+  if (!known || !number || at >= (kind == "f" ? functions_ : relations_))
+    return fail(Errc::bad_answer,
+                "row of kind \"" + kind.substr(0, 8) + "\" for question \"" + place.substr(0, 16) + "\"");
+  const std::string& flags = columns[4];
+  if (kind != "f") {
+    relation_row(kind[0], answers_.relations[at], columns);
+    return Done{};
+  }
+  sql::FunctionAnswer& f = answers_.functions[at];
+  f.exists = true;
+  f.is_volatile = has(flags, 'v');
+  f.stable = !f.is_volatile && has(flags, 's');
+  f.user_defined = has(flags, 'u');
+  f.returns_time_zone_type = has(flags, 'z');
+  return Done{};
+}
+
+void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<std::string>& columns) {
+  const std::string& flags = columns[4];
+  if (kind == 'w') a.below_writing_function = true;
+  if (kind == 'b') {
+    ++below_;
+    a.below.push_back({columns[2], columns[3]});
+  }
+  if (kind == 'r') {
+    a.exists = true;
+    a.system_catalog = has(flags, 'c');
+    a.temporary = has(flags, 't');
+    a.unlogged = has(flags, 'u');
+    a.view = has(flags, 'v');
+  }
+  if (kind == 'd') {
+    a.below_system |= has(flags, 'c');
+    a.below_temporary |= has(flags, 't');
+    a.below_unlogged |= has(flags, 'u');
+  }
+  // A policy below makes the rows depend on who asks just as one on the relation itself does.
+  if (kind == 'r' || kind == 'd') a.row_security |= has(flags, 's');
+}
+
+sql::Answers Reading::finish() {
+  if (below_ > kMaxBelow)
+    for (sql::RelationAnswer& a : answers_.relations)
+      if (a.view) a.below_writing_function = true;
+  return std::move(answers_);
+}
+
+}  // namespace
+
+std::uint64_t Epochs::current(std::string_view database) const {
+  return shards_[std::hash<std::string_view>{}(database) % kShards].load(std::memory_order_acquire);
+}
+void Epochs::raise(std::string_view database) {
+  shards_[std::hash<std::string_view>{}(database) % kShards].fetch_add(1, std::memory_order_acq_rel);
+}
+
+struct Catalog::Store {
+  struct Database {
+    Relations relations;
+    Functions functions;
+    std::uint64_t used = 0;
+  };
+  const Clock& clock;
+  const Epochs& epochs;
+  Options options;
+  std::unordered_map<std::string, Database> databases;
+  std::uint64_t turn = 0;
+
+  Database& database(const std::string& name);
+  TimePoint now() const { return options.expire > Duration::zero() ? clock.now() : TimePoint{}; }
+};
+
+Catalog::Store::Database& Catalog::Store::database(const std::string& name) {
+  const auto known = databases.find(name);
+  if (known == databases.end() && databases.size() >= kMaxDatabases) {
+    const auto less_used = [](const auto& a, const auto& b) { return a.second.used < b.second.used; };
+    databases.erase(std::min_element(databases.begin(), databases.end(), less_used));
+  }
+  Database& d = known != databases.end() ? known->second : databases[name];
+  d.used = ++turn;
+  return d;
+}
+
+Catalog::Catalog(const Clock& clock, const Epochs& epochs, Options options)
+    : store_(new Store{clock, epochs, options, {}, 0}) {}
+Catalog::~Catalog() = default;
+
+namespace {
+
+// The lists of one kind of question, gone through side by side.
+template <class Name, class Answer>
+struct Lists {
+  const std::vector<Name>& names;
+  std::vector<Answer>& answers;
+  std::vector<Name>& open;
+  std::vector<std::size_t>& places;
+};
+
+template <class Name, class Answer>
+void look_up(Shelf<Name, Answer>* shelf, const Viewpoint& who, const Moment& at, const Limits& limits,
+             Lists<Name, Answer> lists) {
+  lists.answers.resize(lists.names.size());
+  for (std::size_t i = 0; i < lists.names.size(); ++i) {
+    if (const Answer* known = shelf ? shelf->find(who, lists.names[i], at, limits) : nullptr) {
+      lists.answers[i] = *known;
+    } else {
+      lists.open.push_back(lists.names[i]);
+      lists.places.push_back(i);
+    }
+  }
+}
+
+bool worth_keeping(const sql::RelationAnswer& a) { return a.exists && !a.temporary && !a.below_temporary; }
+
+}  // namespace
+
+Found Catalog::lookup(const Viewpoint& who, const sql::Questions& questions) {
+  Found f;
+  f.epoch = store_->epochs.current(who.database);
+  const Moment at{f.epoch, store_->now()};
+  const Limits limits{store_->options.max_entries, store_->options.expire};
+  Store::Database* d = who.own_names ? nullptr : &store_->database(who.database);
+  look_up(d ? &d->relations : nullptr, who, at, limits,
+          {questions.relations, f.answers.relations, f.open.relations, f.open_relations});
+  look_up(d ? &d->functions : nullptr, who, at, limits,
+          {questions.functions, f.answers.functions, f.open.functions, f.open_functions});
+  return f;
+}
+
+Result<sql::Answers> Catalog::learn(const Viewpoint& who, Found found,
+                                    const std::vector<std::vector<std::string>>& rows) {
+  Reading reading(found.open);
+  for (const auto& columns : rows) HG_CHECK(reading.row(columns));
+  const sql::Answers learned = reading.finish();
+  const Moment at{found.epoch, store_->now()};
+  const std::size_t room = who.own_names ? 0 : store_->options.max_entries;
+  Store::Database& d = store_->database(who.database);
+  for (std::size_t i = 0; i < learned.relations.size(); ++i) {
+    const sql::RelationAnswer& a = learned.relations[i];
+    found.answers.relations[found.open_relations[i]] = a;
+    if (i < reading.relations_asked() && worth_keeping(a)) d.relations.keep(who, found.open.relations[i], a, at, room);
+  }
+  for (std::size_t i = 0; i < learned.functions.size(); ++i) {
+    const sql::FunctionAnswer& a = learned.functions[i];
+    found.answers.functions[found.open_functions[i]] = a;
+    if (i < reading.functions_asked() && a.exists) d.functions.keep(who, found.open.functions[i], a, at, room);
+  }
+  return std::move(found.answers);
+}
+
+}  // namespace herdgate::catalog

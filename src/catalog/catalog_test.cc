@@ -1,0 +1,225 @@
+#include "catalog/catalog.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <regex>
+
+#include "catalog/errc.h"
+
+namespace herdgate::catalog {
+namespace {
+
+using Rows = std::vector<std::vector<std::string>>;
+
+class FixedClock final : public Clock {
+ public:
+  TimePoint now() const override { return time; }
+  WallTime wall() const override { return {}; }
+  TimePoint time{};
+};
+
+struct CatalogTest : ::testing::Test {
+  FixedClock clock;
+  Epochs epochs;
+  Viewpoint alice{"shop", "alice", "public", false};
+
+  Catalog make(std::size_t max_entries = 256, Duration expire = Duration::zero()) {
+    return Catalog(clock, epochs, {max_entries, expire});
+  }
+  static sql::Questions relation(const std::string& name) { return {{{"", name}}, {}}; }
+  static Rows plain() { return {{"r", "0", "public", "t", ""}}; }
+  void teach(Catalog& c, const Viewpoint& who, const std::string& name) {
+    ASSERT_TRUE(c.learn(who, c.lookup(who, relation(name)), plain()));
+  }
+  static bool knows(Catalog& c, const Viewpoint& who, const std::string& name) {
+    return c.lookup(who, relation(name)).open.empty();
+  }
+};
+
+TEST_F(CatalogTest, AsksOnceAndThenKnows) {
+  Catalog c = make();
+  const sql::Questions q{{{"", "v"}, {"s", "t"}}, {{"", "now"}, {"", "nextval"}}};
+  Found f = c.lookup(alice, q);
+  EXPECT_EQ(f.open.relations.size(), 2u);
+  EXPECT_EQ(f.open.functions.size(), 2u);
+  const auto learned = c.learn(alice, f,
+                               {{"r", "0", "public", "v", "v"},
+                                {"d", "0", "", "", "u"},
+                                {"d", "0", "", "", "cs"},
+                                {"b", "0", "public", "base", ""},
+                                {"w", "0", "", "", ""},
+                                {"r", "1", "s", "t", "tu"},
+                                {"f", "0", "", "", "sz"},
+                                {"f", "1", "", "", "vu"}});
+  ASSERT_TRUE(learned);
+  const sql::RelationAnswer& v = learned->relations[0];
+  EXPECT_TRUE(v.exists && v.view && v.below_unlogged && v.below_system && v.below_writing_function && v.row_security);
+  EXPECT_FALSE(v.system_catalog || v.temporary || v.unlogged || v.below_temporary);
+  EXPECT_EQ(v.below, (std::vector<sql::Relation>{{"public", "base"}}));
+  EXPECT_TRUE(learned->relations[1].temporary && learned->relations[1].unlogged);
+  EXPECT_TRUE(learned->functions[0].stable && learned->functions[0].returns_time_zone_type);
+  EXPECT_FALSE(learned->functions[0].is_volatile || learned->functions[0].user_defined);
+  EXPECT_TRUE(learned->functions[1].is_volatile && learned->functions[1].user_defined);
+
+  f = c.lookup(alice, q);  // the temporary one is asked again
+  EXPECT_EQ(f.open.relations, (std::vector<sql::Relation>{{"s", "t"}}));
+  EXPECT_EQ(f.open_relations, (std::vector<std::size_t>{1}));
+  EXPECT_TRUE(f.open.functions.empty());
+  EXPECT_TRUE(f.answers.relations[0].below_writing_function);
+  EXPECT_TRUE(f.answers.functions[1].is_volatile);
+  const auto again = c.learn(alice, f, {{"r", "0", "s", "t", ""}});
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(again->relations[0].view) << "answers from the cache and from the server are put together";
+  EXPECT_TRUE(again->relations[1].exists);
+  EXPECT_TRUE(c.lookup(alice, q).open.empty());
+}
+
+TEST_F(CatalogTest, WhatDoesNotExistIsNotKept) {
+  Catalog c = make();
+  const sql::Questions q{{{"", "later"}}, {{"", "later"}}};
+  const auto learned = c.learn(alice, c.lookup(alice, q), {});
+  ASSERT_TRUE(learned);
+  EXPECT_FALSE(learned->relations[0].exists);
+  EXPECT_FALSE(learned->functions[0].exists);
+  EXPECT_EQ(c.lookup(alice, q).open.relations.size(), 1u);
+  EXPECT_EQ(c.lookup(alice, q).open.functions.size(), 1u);
+}
+
+TEST_F(CatalogTest, TheOldestUsedGoesFirst) {
+  Catalog c = make(2);
+  teach(c, alice, "a");
+  teach(c, alice, "b");
+  EXPECT_TRUE(knows(c, alice, "a"));  // now b is the oldest
+  teach(c, alice, "c");
+  EXPECT_TRUE(knows(c, alice, "a"));
+  EXPECT_FALSE(knows(c, alice, "b"));
+  EXPECT_TRUE(knows(c, alice, "c"));
+}
+
+TEST_F(CatalogTest, NoRoomMeansNothingIsKeptAndStillAnswered) {
+  Catalog c = make(0);
+  const auto learned = c.learn(alice, c.lookup(alice, relation("a")), plain());
+  ASSERT_TRUE(learned);
+  EXPECT_TRUE(learned->relations[0].exists);
+  EXPECT_FALSE(knows(c, alice, "a"));
+}
+
+TEST_F(CatalogTest, AnswersExpire) {
+  Catalog c = make(10, std::chrono::seconds(5));
+  teach(c, alice, "a");
+  clock.time += std::chrono::seconds(5) - std::chrono::nanoseconds(1);
+  EXPECT_TRUE(knows(c, alice, "a"));
+  clock.time += std::chrono::nanoseconds(1);
+  EXPECT_FALSE(knows(c, alice, "a"));
+}
+
+TEST_F(CatalogTest, AnEpochEndsWhatWasKnownOfThatDatabase) {
+  Catalog c = make();
+  teach(c, alice, "a");
+  epochs.raise("shop");
+  EXPECT_FALSE(knows(c, alice, "a"));
+  teach(c, alice, "a");
+  EXPECT_TRUE(knows(c, alice, "a"));
+}
+
+TEST_F(CatalogTest, AnAnswerAskedBeforeDdlIsOldWhenItArrivesAfter) {
+  Catalog c = make();
+  const Found f = c.lookup(alice, relation("a"));
+  epochs.raise("shop");
+  ASSERT_TRUE(c.learn(alice, f, plain()));
+  EXPECT_FALSE(knows(c, alice, "a"));
+}
+
+TEST_F(CatalogTest, EveryViewpointHasItsOwnAnswers) {
+  Catalog c = make();
+  teach(c, alice, "a");
+  EXPECT_FALSE(knows(c, {"shop", "bob", "public"}, "a"));
+  EXPECT_FALSE(knows(c, {"shop", "alice", "other, public"}, "a"));
+  EXPECT_FALSE(knows(c, {"store", "alice", "public"}, "a"));
+  EXPECT_FALSE(c.lookup(alice, {{{"public", "a"}}, {}}).open.empty());
+  EXPECT_FALSE(c.lookup(alice, {{}, {{"", "a"}}}).open.empty()) << "a function of the same name";
+  EXPECT_TRUE(knows(c, alice, "a"));
+}
+
+TEST_F(CatalogTest, ASessionWithNamesOfItsOwnNeitherUsesNorKeeps) {
+  Catalog c = make();
+  teach(c, alice, "a");
+  Viewpoint own = alice;
+  own.own_names = true;
+  EXPECT_FALSE(knows(c, own, "a"));
+  teach(c, own, "b");
+  EXPECT_FALSE(knows(c, alice, "b"));
+}
+
+TEST_F(CatalogTest, ManyDatabasesDoNotGrowTheCache) {
+  Catalog c = make();
+  for (int i = 0; i < 1000; ++i) teach(c, {"db" + std::to_string(i), "alice", "public"}, "a");
+  int known = 0;
+  for (int i = 999; i >= 0; --i) known += knows(c, {"db" + std::to_string(i), "alice", "public"}, "a");
+  EXPECT_GE(known, 1);
+  EXPECT_LE(known, static_cast<int>(kMaxDatabases));
+}
+
+TEST_F(CatalogTest, RowsThatWereNotAskedForAreRefused) {
+  Catalog c = make();
+  const Found f = c.lookup(alice, {{{"", "a"}}, {{"", "f"}}});
+  for (const Rows& rows :
+       {Rows{{"r", "0", "public", "t"}}, Rows{{"r", "1", "public", "t", ""}}, Rows{{"x", "0", "public", "t", ""}},
+        Rows{{"r", "", "public", "t", ""}}, Rows{{"r", "0x", "public", "t", ""}}, Rows{{"f", "1", "", "", ""}},
+        Rows{{"", "0", "", "", ""}}, Rows{{"r", "-1", "public", "t", ""}}, Rows{{}}}) {
+    const auto learned = c.learn(alice, f, rows);
+    ASSERT_FALSE(learned);
+    EXPECT_EQ(learned.error().code, Errc::bad_answer);
+  }
+  EXPECT_FALSE(knows(c, alice, "a"));
+}
+
+TEST_F(CatalogTest, BeyondTheLimitTheWorstIsAssumedAndNotKept) {
+  Catalog c = make(10'000);
+  sql::Questions q;
+  for (std::size_t i = 0; i <= kMaxQuestions; ++i) q.relations.push_back({"", "r" + std::to_string(i)});
+  q.functions.push_back({"", "f"});
+  const Found f = c.lookup(alice, q);
+  const std::string text = query_for(f.open);
+  EXPECT_NE(text.find("E'r255'"), std::string::npos);
+  EXPECT_EQ(text.find("E'r256'"), std::string::npos);
+  EXPECT_EQ(text.find("E'f'"), std::string::npos);
+  const auto learned = c.learn(alice, f, {});
+  ASSERT_TRUE(learned);
+  EXPECT_FALSE(learned->relations[255].exists);
+  EXPECT_TRUE(learned->relations[256].below_writing_function);
+  EXPECT_TRUE(learned->functions[0].is_volatile);
+  EXPECT_FALSE(c.lookup(alice, {{}, {{"", "f"}}}).open.empty());
+}
+
+TEST_F(CatalogTest, AViewOverTooManyRelationsCountsAsWriting) {
+  Catalog c = make();
+  Rows rows{{"r", "0", "public", "v", "v"}};
+  for (std::size_t i = 0; i <= kMaxBelow; ++i) rows.push_back({"b", "0", "public", "t" + std::to_string(i), ""});
+  const auto learned = c.learn(alice, c.lookup(alice, relation("v")), rows);
+  ASSERT_TRUE(learned);
+  EXPECT_TRUE(learned->relations[0].below_writing_function);
+}
+
+TEST(CatalogQuery, LiteralsCannotBeLeft) {
+  const std::string text = query_for({{{"a'b", "c\\'d"}}, {}});
+  EXPECT_NE(text.find("(0, E'a''b'::pg_catalog.name, E'c\\\\''d'::pg_catalog.name)"), std::string::npos) << text;
+}
+
+// Outside of literals no operator may stand without its schema, or a search_path could replace it.
+TEST(CatalogQuery, EveryOperatorNamesItsSchema) {
+  std::string text = query_for({{{"", "a"}, {"s", "b"}}, {{"", "f"}}});
+  for (const char* written : {"OPERATOR(pg_catalog.=)", "OPERATOR(pg_catalog.<>)", "OPERATOR(pg_catalog.||)"}) {
+    EXPECT_NE(text.find(written), std::string::npos);
+    for (auto at = text.find(written); at != std::string::npos; at = text.find(written))
+      text.erase(at, strlen(written));
+  }
+  text = std::regex_replace(text, std::regex("'[^']*'"), "");
+  EXPECT_EQ(text.find_first_of("=<>|"), std::string::npos) << text;
+  for (const char* word : {" IN ", " BETWEEN ", " LIKE ", " USING ", " DISTINCT FROM ", " ANY"})
+    EXPECT_EQ(text.find(word), std::string::npos) << word;
+}
+
+}  // namespace
+}  // namespace herdgate::catalog

@@ -1,0 +1,127 @@
+// The text that asks a server. Every function, type and operator is written with its schema, and no construct is used
+// that looks up an operator by its bare name (IN, BETWEEN, CASE x WHEN, USING, LIKE, IS DISTINCT FROM).
+#include <fmt/format.h>
+
+#include "catalog/catalog.h"
+
+namespace herdgate::catalog {
+namespace {
+
+// Safe whatever standard_conforming_strings and backslash_quote say.
+std::string literal(std::string_view text) {
+  std::string out = "E'";
+  for (char c : text) {
+    if (c == '\'' || c == '\\') out.push_back(c);
+    out.push_back(c);
+  }
+  return out + "'";
+}
+
+std::string name_or_null(std::string_view text) {
+  return (text.empty() ? std::string("NULL") : literal(text)) + "::pg_catalog.name";
+}
+
+template <class Names>
+std::string values(const Names& names, std::size_t count) {
+  std::string out = "(VALUES ";
+  for (std::size_t i = 0; i < count; ++i)
+    out += fmt::format("{}({}, {}, {})", i ? ", " : "", i, name_or_null(names[i].schema), name_or_null(names[i].name));
+  return out + ")";
+}
+
+// `=` below stands for OPERATOR(pg_catalog.=), and so on: put in at the end, after which only literals are added.
+std::string with_operators(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const std::string_view two = text.substr(i, 2);
+    if (two == "<>" || two == "||") {
+      out += fmt::format("OPERATOR(pg_catalog.{})", two);
+      ++i;
+    } else if (text[i] == '=') {
+      out += "OPERATOR(pg_catalog.=)";
+    } else {
+      out.push_back(text[i]);
+    }
+  }
+  return out;
+}
+
+// found: the relation each name means. A schema that is written is looked up in pg_namespace, because to_regclass
+// raises an error where the role lacks USAGE. below: it and everything a view reads or a parent has as children
+// (`child`). Dependencies on built-in objects are not in pg_depend, so the rule's own tree is searched. Views of
+// pg_catalog (schema 11) are not opened.
+constexpr std::string_view kRelationParts =
+    " found(p, id) AS (SELECT a.p, CASE WHEN a.s IS NULL"
+    " THEN pg_catalog.to_regclass(pg_catalog.quote_ident(a.n::pg_catalog.text))::pg_catalog.oid"
+    " ELSE (SELECT c.oid FROM pg_catalog.pg_class c, pg_catalog.pg_namespace s"
+    " WHERE s.oid = c.relnamespace AND c.relname = a.n AND (s.nspname = a.s"
+    " OR (a.s = 'pg_temp'::pg_catalog.name AND s.oid = pg_catalog.pg_my_temp_schema())) LIMIT 1) END FROM asked a),"
+    " below(p, id, child) AS (SELECT f.p, f.id, false FROM found f WHERE f.id IS NOT NULL"
+    " UNION SELECT b.p, e.id, e.child OR b.child FROM below b, LATERAL"
+    " (SELECT (m.x)[1]::pg_catalog.oid, false FROM pg_catalog.pg_class c, pg_catalog.pg_rewrite r,"
+    " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid ([0-9]+)', 'g') m(x)"
+    " WHERE c.oid = b.id AND c.relnamespace <> 11::pg_catalog.oid AND r.ev_class = c.oid"
+    " AND r.ev_type = '1'::pg_catalog.\"char\""
+    " UNION ALL SELECT i.inhrelid, true FROM pg_catalog.pg_inherits i WHERE i.inhparent = b.id) e(id, child)),"
+    // one row for each relation that was reached
+    " seen AS (SELECT b.p, b.child, b.id = f.id AS root, s.nspname, c.relname, c.relkind, c.oid,"
+    " CASE WHEN c.relnamespace = 11::pg_catalog.oid THEN 'c' ELSE '' END"
+    " || CASE WHEN c.relpersistence = 't'::pg_catalog.\"char\" THEN 't' ELSE '' END"
+    " || CASE WHEN c.relpersistence = 'u'::pg_catalog.\"char\" THEN 'u' ELSE '' END"
+    " || CASE WHEN c.relrowsecurity THEN 's' ELSE '' END"
+    " || CASE WHEN c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\""
+    " THEN 'v' ELSE '' END AS flags"
+    " FROM below b, found f, pg_catalog.pg_class c, pg_catalog.pg_namespace s"
+    " WHERE f.p = b.p AND c.oid = b.id AND s.oid = c.relnamespace)";
+
+// Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
+// w a volatile function called by a view.
+constexpr std::string_view kRelationRows =
+    "SELECT 'r'::pg_catalog.text, s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text,"
+    " s.flags::pg_catalog.text FROM seen s WHERE s.root AND NOT s.child"
+    " UNION ALL (SELECT DISTINCT 'd', s.p::pg_catalog.text, '', '', s.flags FROM seen s WHERE NOT s.root)"
+    " UNION ALL (SELECT DISTINCT 'b', s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text, ''"
+    " FROM seen s WHERE NOT s.root AND NOT s.child AND s.relkind <> 'v'::pg_catalog.\"char\" LIMIT {limit})"
+    " UNION ALL (SELECT DISTINCT 'w', s.p::pg_catalog.text, '', '', '' FROM seen s, pg_catalog.pg_rewrite r,"
+    " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
+    " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc f"
+    " WHERE r.ev_class = s.oid AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name"
+    " AND f.oid = (m.x)[1]::pg_catalog.oid AND f.provolatile = 'v'::pg_catalog.\"char\")";
+
+// f: flags of all overloads of a name together. 1184 and 1266 are timestamptz and timetz.
+constexpr std::string_view kFunctionRows =
+    "SELECT 'f'::pg_catalog.text, a.p::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text,"
+    " (CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\") THEN 'v' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\") THEN 's' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or(f.pronamespace <> 11::pg_catalog.oid) THEN 'u' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or(f.prorettype = 1184::pg_catalog.oid OR f.prorettype = 1266::pg_catalog.oid)"
+    " THEN 'z' ELSE '' END)::pg_catalog.text"
+    " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
+    " AND (a.s IS NULL OR s.nspname = a.s) GROUP BY a.p";
+
+std::string with_limit(std::string_view text) {
+  std::string out(text);
+  const std::string_view mark = "{limit}";
+  out.replace(out.find(mark), mark.size(), std::to_string(kMaxBelow + 1));
+  return out;
+}
+
+}  // namespace
+
+std::string query_for(const sql::Questions& questions) {
+  const std::size_t relations = std::min(questions.relations.size(), kMaxQuestions);
+  const std::size_t functions = std::min(questions.functions.size(), kMaxQuestions - relations);
+  std::string head, rows;
+  if (relations > 0) {
+    head = " asked(p, s, n) AS " + values(questions.relations, relations) + "," + with_operators(kRelationParts);
+    rows = with_operators(with_limit(kRelationRows));
+  }
+  if (functions > 0) {
+    if (relations > 0) head += ",", rows += " UNION ALL ";
+    head += " called(p, s, n) AS " + values(questions.functions, functions);
+    rows += with_operators(kFunctionRows);
+  }
+  return "WITH RECURSIVE" + head + " " + rows;
+}
+
+}  // namespace herdgate::catalog

@@ -1,0 +1,262 @@
+// Golden sequences: golden/*.txt hold events and what the machine made of them. HG_UPDATE_GOLDEN=1 rewrites the
+// expectations; read the difference before committing it.
+//
+// Shape    "=== title", event lines, "---", expected lines. `node` lines set the Rules used by the next start or
+// reload.
+#include "cluster/state.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace herdgate::cluster {
+namespace {
+
+const char* status_word(const Node& node) {
+  static constexpr const char* kWords[] = {"unused", "waiting", "up", "down"};
+  return kWords[static_cast<int>(node.status)];
+}
+const char* role_word(Role role) {
+  static constexpr const char* kWords[] = {"unknown", "primary", "standby"};
+  return kWords[static_cast<int>(role)];
+}
+
+// Plays one sequence and writes down everything that came out.
+class Player {
+ public:
+  std::string play(const std::vector<std::string>& lines) {
+    for (const std::string& line : lines) play_line(line);
+    return out_.str();
+  }
+
+ private:
+  void play_line(const std::string& line) {
+    std::istringstream in(line);
+    std::string word;
+    in >> word;
+    if (word.empty() || word[0] == '#') return;
+    if (word == "node") return node(in);
+    if (word == "drop") return drop(in);
+    if (word == "set") return set(in);
+    out_ << "> " << line << "\n";
+    if (const auto e = event(word, in)) return feed(*e);
+    ADD_FAILURE() << "not understood: " << line;
+  }
+
+  void node(std::istringstream& in) {
+    NodeSetup n;
+    in >> n.id.value >> n.host >> n.port >> n.weight;
+    for (std::string flag; in >> flag;) {
+      if (flag == "always_primary") n.always_primary = true;
+      if (flag == "disallow") n.allow_to_failover = false;
+    }
+    std::erase_if(rules_.nodes, [&](const NodeSetup& other) { return other.id == n.id; });
+    rules_.nodes.push_back(n);
+    std::sort(rules_.nodes.begin(), rules_.nodes.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  }
+  void drop(std::istringstream& in) {
+    const NodeId id = read_id(in);
+    std::erase_if(rules_.nodes, [&](const NodeSetup& n) { return n.id == id; });
+  }
+  void set(std::istringstream& in) {
+    std::string name, value;
+    in >> name >> value;
+    if (name == "mode") rules_.streaming = value == "streaming";
+    if (name == "delay_threshold") rules_.delay_threshold_bytes = std::stoull(value);
+    if (name == "delay_threshold_by_time") rules_.delay_threshold_time = std::chrono::milliseconds(std::stoi(value));
+    if (name == "log_standby_delay")
+      rules_.delay_log = value == "always" ? DelayLog::always
+                         : value == "none" ? DelayLog::none
+                                           : DelayLog::if_over_threshold;
+  }
+  static NodeId read_id(std::istringstream& in) {
+    int id = -1;
+    in >> id;
+    return NodeId(id);
+  }
+  static std::string rest(std::istringstream& in) {
+    std::string text;
+    std::getline(in >> std::ws, text);
+    return text;
+  }
+
+  std::optional<Event> event(const std::string& word, std::istringstream& in) {
+    if (word == "start") return start(in);
+    if (word == "reload") return SettingsChanged{rules_};
+    if (word == "probe") return probe(in);
+    if (word == "lag") return lag(in);
+    if (word == "failed") return ConnectionFailed{read_id(in)};
+    if (word == "first") return FirstConnection{read_id(in)};
+    return std::nullopt;
+  }
+  Event start(std::istringstream& in) {
+    Started started{rules_, std::nullopt};
+    std::string text, word;
+    if (!(in >> word)) return started;  // no file
+    while (in >> word) text += word + "\n";
+    started.file = parse_state_file(text);
+    return started;
+  }
+  static Event probe(std::istringstream& in) {
+    ProbeResult r;
+    r.node = read_id(in);
+    std::string outcome;
+    in >> outcome;
+    if (outcome == "primary") r.in_recovery = false;
+    if (outcome == "standby") r.in_recovery = true;
+    if (outcome == "refused") r.outcome = Outcome::refused;
+    if (outcome == "not_ready") r.outcome = Outcome::not_ready;
+    if (outcome == "unreachable") r.outcome = Outcome::unreachable;
+    r.text = rest(in);
+    return r;
+  }
+  // lag 1 4096 streaming async, 2 3000us streaming sync
+  static Event lag(std::istringstream& in) {
+    ReplicationReport report;
+    std::istringstream whole(rest(in));
+    for (std::string part; std::getline(whole, part, ',');) {
+      std::istringstream piece(part);
+      NodeReplication r;
+      std::string delay;
+      piece >> r.node.value >> delay >> r.state >> r.sync_state;
+      if (delay.ends_with("us"))
+        r.delay_time = std::chrono::microseconds(std::stoll(delay));
+      else if (delay != "-")
+        r.delay_bytes = std::stoull(delay);
+      report.nodes.push_back(r);
+    }
+    return report;
+  }
+
+  void feed(const Event& e) {
+    auto [state, actions] = step(state_, e, WallTime(std::chrono::seconds(++turn_)));
+    state_ = std::move(state);
+    for (const Said& said : actions.log) {
+      out_ << level_name(said.level) << ": " << said.text << "\n";
+      if (!said.detail.empty()) out_ << "  DETAIL: " << said.detail << "\n";
+    }
+    for (NodeId id : actions.probe) out_ << "probe " << id.value << "\n";
+    if (actions.state_file) out_ << "file " << one_line(*actions.state_file) << "\n";
+    if (actions.publish) view();
+  }
+  static std::string one_line(std::string text) {
+    for (char& c : text)
+      if (c == '\n') c = ' ';
+    while (text.ends_with(' ')) text.pop_back();
+    return text;
+  }
+  void view() {
+    const ViewPtr v = view_of(state_);
+    EXPECT_EQ(v->epoch, state_.epoch);
+    out_ << "view " << v->epoch << ":";
+    for (const Node& n : v->nodes) {
+      out_ << " [" << n.id.value << " " << status_word(n) << " " << role_word(n.real_role);
+      if (n.delay_bytes) out_ << " " << *n.delay_bytes;
+      if (n.delay_time) out_ << " " << n.delay_time->count() << "us";
+      if (!n.replication_state.empty()) out_ << " " << n.replication_state << "/" << n.replication_sync_state;
+      out_ << "]";
+    }
+    out_ << " main " << v->main().value << " primary " << v->primary.value << " writes " << v->write_node().value
+         << "\n";
+  }
+
+  Rules rules_;
+  State state_;
+  int turn_ = 0;
+  std::ostringstream out_;
+};
+
+struct Sequence {
+  std::string title;
+  std::vector<std::string> events;
+  std::string expected;
+};
+
+std::vector<Sequence> read_sequences(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  std::vector<Sequence> all;
+  bool expecting = false;
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("=== ") && !expecting) {
+      all.push_back({line.substr(4), {}, {}});
+    } else if (line == "---") {
+      expecting = true;
+    } else if (line == "...") {
+      expecting = false;
+    } else if (!all.empty()) {
+      if (expecting)
+        all.back().expected += line + "\n";
+      else if (!line.empty())
+        all.back().events.push_back(line);
+    }
+  }
+  return all;
+}
+
+void write_sequences(const std::filesystem::path& path, const std::vector<Sequence>& all) {
+  std::ofstream out(path);
+  for (const Sequence& s : all) {
+    out << "=== " << s.title << "\n";
+    for (const std::string& e : s.events) out << e << "\n";
+    out << "---\n" << s.expected << "...\n\n";
+  }
+}
+
+TEST(ClusterGolden, EverySequenceComesOutAsWritten) {
+  std::size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(HG_SOURCE_DIR "/src/cluster/golden")) {
+    std::vector<Sequence> all = read_sequences(entry.path());
+    for (Sequence& s : all) {
+      const std::string got = Player().play(s.events);
+      if (std::getenv("HG_UPDATE_GOLDEN"))
+        s.expected = got;
+      else
+        EXPECT_EQ(got, s.expected) << entry.path().filename() << ": " << s.title;
+      ++count;
+    }
+    if (std::getenv("HG_UPDATE_GOLDEN")) write_sequences(entry.path(), all);
+  }
+  EXPECT_GE(count, 25u);
+}
+
+TEST(Cluster, WeightsAreSharesOfAllConfiguredNodes) {
+  Rules rules;
+  rules.nodes = {{NodeId(0), "/tmp", 5432, 1}, {NodeId(2), "/tmp", 5433, 3}};
+  const State s = step({}, Started{rules, std::nullopt}, {}).state;
+  EXPECT_DOUBLE_EQ(s.members[0].node.weight, 0.25);
+  EXPECT_DOUBLE_EQ(s.members[1].node.weight, 0.75);
+  rules.nodes[0].weight = rules.nodes[1].weight = 0;
+  EXPECT_DOUBLE_EQ(step(s, SettingsChanged{rules}, {}).state.members[1].node.weight, 0);
+}
+
+TEST(Cluster, EventsAboutUnknownNodesChangeNothing) {
+  Rules rules;
+  rules.nodes = {{NodeId(0), "/tmp", 5432, 1}};
+  const State s = step({}, Started{rules, std::nullopt}, {}).state;
+  for (const Event& e : {Event(ProbeResult{NodeId(7), Outcome::unreachable, {}, "x"}),
+                         Event(ConnectionFailed{NodeId(-1)}), Event(FirstConnection{NodeId(128)})}) {
+    const Stepped after = step(s, e, {});
+    EXPECT_EQ(after.state, s);
+    EXPECT_FALSE(after.actions.publish);
+    EXPECT_TRUE(after.actions.log.empty());
+    EXPECT_TRUE(after.actions.probe.empty());
+  }
+}
+
+TEST(Cluster, AChangeIsStampedWithTheTimeAndTheReason) {
+  Rules rules;
+  rules.nodes = {{NodeId(0), "/tmp", 5432, 1}};
+  const State s = step({}, Started{rules, std::nullopt}, {}).state;
+  const WallTime later{std::chrono::hours(5)};
+  const ViewPtr v =
+      view_of(step(s, ProbeResult{NodeId(0), Outcome::unreachable, {}, "connection refused"}, later).state);
+  EXPECT_EQ(v->find(NodeId(0))->status_changed, later);
+  EXPECT_EQ(v->find(NodeId(0))->status_reason, "connection refused");
+}
+
+}  // namespace
+}  // namespace herdgate::cluster
