@@ -58,13 +58,13 @@ void Client::on_reply(Link&, const Debt&, const Message& message, bool) {
   failed_ = Error{Errc::query_failed, report ? fmt::format("{} ({})", report->message, report->sqlstate) : "unreadable"};
 }
 
-void Client::on_ended(Link&, const Debt&, Ended) { finish(failed_ ? Result<Rows>(fail(*failed_)) : read_rows()); }
+void Client::on_ended(Link&, const Debt&, Ended) { finish(failed_ ? Result<Rows>(fail(*failed_)) : read_rows(rows_)); }
 
-Result<Rows> Client::read_rows() const {
+Result<Rows> read_rows(ByteView messages) {
   Rows rows;
-  for (std::size_t at = 0; at + wire::kHeaderBytes <= rows_.size();) {
-    const std::size_t length = load_u32(rows_.data() + at + 1);
-    HG_TRY(auto columns, wire::parse_data_row(ByteView(rows_).substr(at + wire::kHeaderBytes, length - 4)));
+  for (std::size_t at = 0; at + wire::kHeaderBytes <= messages.size();) {
+    const std::size_t length = load_u32(messages.data() + at + 1);
+    HG_TRY(auto columns, wire::parse_data_row(messages.substr(at + wire::kHeaderBytes, length - 4)));
     auto& row = rows.emplace_back();
     for (const auto& column : columns) {
       if (column) {

@@ -19,6 +19,9 @@ namespace herdgate::backend {
 
 using Rows = std::vector<std::vector<std::optional<std::string>>>;
 
+// The rows of a run of whole DataRow messages, as captured from a link.
+Result<Rows> read_rows(ByteView messages);
+
 class Client final : public LinkUser {
  public:
   static constexpr std::size_t kMaxResultBytes = 4 << 20;
@@ -51,7 +54,6 @@ class Client final : public LinkUser {
   void start_next();
   void give_up(const Error& why);
   void finish(Result<Rows> rows);
-  Result<Rows> read_rows() const;
 
   net::Loop& loop_;
   Scratch& scratch_;

@@ -19,6 +19,10 @@ bool is_row_or_copy(char type) {
 
 void Ledger::owe(Debt debt) {
   HG_ASSERT(may_owe(1));
+  if (skipping_) {
+    if (debt.what != Owes::sync) return;
+    skipping_ = false;
+  }
   if (empty()) {
     debts_.clear();
     head_ = 0;

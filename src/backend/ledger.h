@@ -63,6 +63,7 @@ class Ledger {
       Debt skipped = pop();
       ended(skipped, Ended::skipped);
     }
+    skipping_ = empty();  // the Sync has not been sent yet: what comes before it will not be answered
   }
   // The local reply that is due now, if the head is one.
   bool local_due() const { return !empty() && head().what == Owes::local; }
@@ -74,6 +75,7 @@ class Ledger {
   std::vector<Debt> debts_;  // entries before head_ are dead; compacted when all are
   std::size_t head_ = 0;
   bool copy_in_ = false;
+  bool skipping_ = false;        // the server ignores everything up to a Sync that is still to be sent
   bool error_in_query_ = false;  // a simple query has failed; only its ReadyForQuery is still to come
 };
 

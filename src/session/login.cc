@@ -1,0 +1,429 @@
+#include "session/login.h"
+
+#include <openssl/rand.h>
+
+#include "base/sqlstate.h"
+#include "session/session.h"
+#include "session/words.h"
+
+namespace herdgate::session {
+namespace {
+
+auth::StoredSecret stored_from(const config::PasswordEntry& entry) {
+  using From = config::SecretKind;
+  using To = auth::StoredSecret::Kind;
+  To kind = To::plain;
+  if (entry.kind == From::md5) kind = To::md5;
+  if (entry.kind == From::aes) kind = To::aes;
+  if (entry.kind == From::scram_verifier) kind = To::scram;
+  return auth::StoredSecret{kind, auth::Secret(entry.value)};
+}
+
+auth::HbaMethod method_from(config::HbaMethod method) {
+  switch (method) {
+    case config::HbaMethod::trust: return auth::HbaMethod::trust;
+    case config::HbaMethod::reject: return auth::HbaMethod::reject;
+    case config::HbaMethod::md5: return auth::HbaMethod::md5;
+    case config::HbaMethod::scram_sha_256: return auth::HbaMethod::scram_sha_256;
+    case config::HbaMethod::password: return auth::HbaMethod::password;
+    case config::HbaMethod::cert: return auth::HbaMethod::cert;
+    case config::HbaMethod::pam: return auth::HbaMethod::pam;
+    case config::HbaMethod::ldap: return auth::HbaMethod::ldap;
+  }
+  return auth::HbaMethod::reject;
+}
+
+wire::Report fatal(std::string_view state, std::string message, std::string hint = {}) {
+  wire::Report report;
+  report.severity = "FATAL";
+  report.sqlstate = state;
+  report.message = std::move(message);
+  report.hint = std::move(hint);
+  report.file = "login";
+  return report;
+}
+
+std::string quoted_literal(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) {
+    out += c;
+    if (c == '\'') out += c;
+  }
+  return out + "'";
+}
+
+}  // namespace
+
+Login::Login(Session& session) : session_(session) {}
+
+Login::~Login() {
+  *alive_ = false;
+  session_.worker_.loop().cancel(timer_);
+  session_.worker_.shared().gate.withdraw(session_.id());
+}
+
+void Login::start() {
+  const auto limit = session_.settings().authentication_timeout;
+  if (limit.count() == 0) return;
+  timer_ = session_.worker_.loop().after(limit, [this] {
+    timer_ = 0;
+    refuse(fatal(sqlstate::kInvalidAuthorization, "canceling authentication due to timeout"));
+  });
+}
+
+std::size_t Login::take(ByteView input) {
+  std::size_t used = 0;
+  const std::shared_ptr<bool> alive = alive_;
+  while (*alive && state_ == State::startup && input.size() - used >= 4) {
+    const std::uint32_t length = load_u32(input.data() + used);
+    if (length < 8 || length > wire::kMaxStartup) {
+      refuse(fatal(sqlstate::kProtocolViolation, "invalid length of startup packet"));
+      return input.size();
+    }
+    if (input.size() - used < length) return used;
+    auto startup = wire::parse_startup(input.substr(used + 4, length - 4));
+    used += length;
+    if (!startup) {
+      refuse(fatal(sqlstate::kProtocolViolation, "invalid startup packet"));
+      return input.size();
+    }
+    on_startup(*startup);
+  }
+  while (*alive && state_ == State::client && input.size() - used >= wire::kHeaderBytes) {
+    const std::uint32_t length = load_u32(input.data() + used + 1);
+    if (input[used] != wire::fe::kPassword || length < 4 || length > kMaxPasswordMessage) {
+      refuse(fatal(sqlstate::kProtocolViolation, "expected password response"));
+      return input.size();
+    }
+    if (input.size() - used < length + 1) return used;
+    const ByteView payload = input.substr(used + wire::kHeaderBytes, length - 4);
+    used += length + 1;
+    on_step(client_auth_->on_message(payload));
+  }
+  return used;
+}
+
+void Login::on_startup(const wire::Startup& startup) {
+  using Kind = wire::Startup::Kind;
+  if (startup.kind == Kind::ssl_request || startup.kind == Kind::gss_request) {
+    session_.client_.add("N", false);  // no TLS yet, no GSS ever
+    session_.client_.flush();
+    return;
+  }
+  if (startup.kind == Kind::cancel) return on_cancel(startup);
+  if (startup.major != 3) {
+    return refuse(fatal(sqlstate::kFeatureNotSupported,
+                        fmt::format("unsupported frontend protocol {}.{}", startup.major, startup.minor),
+                        "Herdgate speaks protocol 3.0 and 3.2."));
+  }
+  if (!read_parameters(startup)) return;
+  result_.minor = std::min(startup.minor, 2);
+  if (startup.minor > 2 || startup.minor == 1 || !startup.unknown_options.empty()) {
+    if (startup.minor == 1) result_.minor = 0;
+    wire::put_negotiate(session_.client_.own(), startup.minor == 1 ? 0 : 2, startup.unknown_options);
+    session_.client_.added_own();
+  }
+  enter_gate();
+}
+
+bool Login::read_parameters(const wire::Startup& startup) {
+  for (const auto& [name, value] : startup.parameters) {
+    if (name == "user") {
+      result_.user = value;
+    } else if (name == "database") {
+      result_.database = value;
+    } else if (name == "replication") {
+      if (value == "false" || value == "off" || value == "no" || value == "0") continue;
+      refuse(fatal(sqlstate::kFeatureNotSupported, "replication connections are not supported",
+                   "Connect to the PostgreSQL server directly."));
+      return false;
+    } else if (name == "options") {
+      auto options = vsession::parse_startup_options(value);
+      if (!options) {
+        refuse(fatal(sqlstate::kSyntaxError, "invalid command-line argument in startup options: " + value));
+        return false;
+      }
+      result_.startup.insert(result_.startup.end(), options->begin(), options->end());
+    } else {
+      if (name == "application_name") result_.application = value;
+      result_.startup.emplace_back(name, value);
+    }
+  }
+  if (result_.user.empty()) {
+    refuse(fatal(sqlstate::kInvalidAuthorization, "no PostgreSQL user name specified in startup packet"));
+    return false;
+  }
+  if (result_.database.empty()) result_.database = result_.user;
+  if (auto taken = session_.vs_.set_startup_parameters(result_.startup); !taken) {
+    refuse(fatal(sqlstate::kSyntaxError, "invalid startup parameter: " + taken.error().text()));
+    return false;
+  }
+  session_.who_.user = result_.user;
+  session_.who_.database = result_.database;
+  if (!result_.application.empty()) session_.who_.application = result_.application;
+  return true;
+}
+
+void Login::on_cancel(const wire::Startup& startup) {
+  state_ = State::done;
+  Worker& here = session_.worker_;
+  if (auto target = here.shared().cancels.find(startup.pid, startup.secret)) {
+    Worker& there = here.workers().worker(target->worker);
+    there.post([&there, id = target->session] {
+      if (Session* session = there.find(id)) session->cancel_running();
+    });
+  }
+  session_.retire();
+}
+
+void Login::enter_gate() {
+  state_ = State::gate;
+  const config::Settings& settings = session_.settings();
+  const auto limit = static_cast<std::size_t>(settings.num_init_children);
+  const auto reserved = static_cast<std::size_t>(settings.reserved_connections);
+  const std::size_t refuse_from = reserved == 0 ? 0 : (reserved >= limit ? 1 : limit - reserved);
+  ClientGate& gate = session_.worker_.shared().gate;
+  switch (gate.enter({session_.worker_.id(), session_.id()}, limit, refuse_from)) {
+    case ClientGate::Entry::in: return let_in();
+    case ClientGate::Entry::refused: return refuse(too_many_clients());
+    case ClientGate::Entry::wait: break;
+  }
+  net::Loop& loop = session_.worker_.loop();
+  loop.cancel(std::exchange(timer_, 0));
+  timer_ = loop.after(settings.client_wait_timeout, [this] {
+    timer_ = 0;
+    refuse(too_many_clients());
+  });
+}
+
+void Login::let_in() {
+  inside_ = true;
+  net::Loop& loop = session_.worker_.loop();
+  loop.cancel(std::exchange(timer_, 0));
+  start();
+  find_rule();
+}
+
+void Login::find_rule() {
+  const Snapshot& snapshot = *session_.snapshot_;
+  policy_.user = result_.user;
+  policy_.database = result_.database;
+  policy_.host = session_.peer().host();
+  policy_.enable_pool_hba = snapshot.settings->enable_pool_hba;
+  policy_.allow_clear_text_frontend_auth = snapshot.settings->allow_clear_text_frontend_auth;
+  policy_.mock_secret = session_.worker_.shared().mock_secret;
+  if (const config::PasswordEntry* entry = snapshot.passwords->find_user(result_.user)) {
+    const auth::StoredSecret stored = stored_from(*entry);
+    auto opened = auth::unlock(stored, snapshot.key);
+    policy_.pool_passwd = opened ? *opened : stored;
+  }
+  memory_ = session_.worker_.shared().logins.find(result_.database, result_.user);
+  if (memory_) policy_.server = memory_->method;
+  if (policy_.enable_pool_hba && snapshot.hba) {
+    config::HbaClient who;
+    who.is_local = session_.peer().is_unix();
+    if (auto ip = config::parse_ip(session_.peer().host())) who.address = config::unmapped(*ip);
+    who.database = result_.database;
+    who.user = result_.user;
+    who.interfaces = *snapshot.interfaces;
+    // Host names in pool_hba.conf: TODO(compat) resolve the client's address; until then such lines do not match.
+    const config::HbaRule* rule = config::match(snapshot.hba->rules, who);
+    if (rule != nullptr) policy_.rule = method_from(rule->method);
+  }
+  if (!policy_.pool_passwd.known() && !snapshot.settings->auth_query.empty()) return run_auth_query();
+  decide();
+}
+
+void Login::run_auth_query() {
+  state_ = State::auth_query;
+  const Snapshot& snapshot = *session_.snapshot_;
+  const config::Settings& settings = *snapshot.settings;
+  const cluster::Node* node = snapshot.view->find(snapshot.view->write_node());
+  if (node == nullptr) return refuse(fatal(sqlstate::kConnectionFailure, "could not run auth_query: no node is up"));
+  backend::OpenRequest to;
+  to.key = {node->id, settings.auth_query_database.empty() ? result_.database : settings.auth_query_database,
+            settings.auth_query_user};
+  to.to = {node->host, node->port};
+  net::Loop& loop = session_.worker_.loop();
+  to.deadline = Deadline::after(loop.now(), std::chrono::seconds(10));
+  auth::StoredSecret stored;
+  if (!settings.auth_query_password.empty()) {
+    auto parsed = auth::parse_stored(settings.auth_query_password);
+    if (parsed) stored = *parsed;
+  } else if (const auto* entry = snapshot.passwords->find_user(settings.auth_query_user)) {
+    stored = stored_from(*entry);
+  }
+  if (auto opened = auth::unlock(stored, snapshot.key)) stored = *opened;
+  auto credentials = auth::credentials_from(stored, settings.auth_query_user);
+  to.credentials = credentials ? *credentials : auth::Credentials{};
+  auth_client_ = std::make_unique<backend::Client>(loop, session_.worker_.blocking(), session_.worker_.scratch(), to);
+  // $1 in the query is the user's name; it is put in as a quoted literal.
+  std::string sql = "SET standard_conforming_strings = on";
+  auth_client_->query(sql, to.deadline, [](Result<backend::Rows>) {});
+  sql = settings.auth_query;
+  for (std::size_t at = 0; (at = sql.find("$1", at)) != std::string::npos;) {
+    const std::string literal = quoted_literal(result_.user);
+    sql.replace(at, 2, literal);
+    at += literal.size();
+  }
+  auth_client_->query(sql, to.deadline, [this](Result<backend::Rows> rows) { on_auth_query(std::move(rows)); });
+}
+
+void Login::on_auth_query(Result<backend::Rows> rows) {
+  if (!rows) {
+    HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", rows.error().text());
+    return refuse(fatal(sqlstate::kInvalidAuthorization, "client authentication failed",
+                        "See the log for details."));
+  }
+  policy_.auth_query_used = true;
+  if (!rows->empty() && !rows->front().empty()) {
+    const auto& value = rows->front().back();  // (name, verifier) or just the verifier
+    if (value) {
+      if (auto parsed = auth::parse_rolpassword(*value)) policy_.auth_query = *parsed;
+    }
+  }
+  // The client object is in the middle of its own callback.
+  session_.worker_.loop().defer([old = std::shared_ptr<backend::Client>(std::move(auth_client_))] {});
+  decide();
+}
+
+void Login::decide() {
+  auth::Decision decision = auth::decide(policy_);
+  if (auto* refusal = std::get_if<auth::Refusal>(&decision)) return refuse(*refusal);
+  if (std::holds_alternative<auth::AskServer>(decision)) {
+    state_ = State::server;
+    return get_link();
+  }
+  auto& challenge = std::get<auth::ClientChallenge>(decision);
+  if (!challenge.log_text.empty()) HG_LOG(session_.worker_.log(), session_.who_, Level::log, "{}", challenge.log_text);
+  state_ = State::client;
+  client_auth_ = std::make_unique<auth::ClientAuth>(std::move(challenge), auth::ClientSalts::draw());
+  on_step(client_auth_->begin());
+}
+
+void Login::on_step(auth::Step step) {
+  if (!step.send.empty()) {
+    session_.client_.add(step.send, false);
+    session_.client_.flush();
+  }
+  using Kind = auth::Step::Kind;
+  switch (step.kind) {
+    case Kind::need_more: return;
+    case Kind::ok: return client_proved();
+    case Kind::failed: return refuse(*step.refusal);
+    case Kind::need_credentials: return refuse(fatal(sqlstate::kInternalError, "login went astray"));
+    case Kind::need_hash: break;
+  }
+  auto keys = std::make_shared<Result<auth::ScramKeys>>();
+  auto job = std::make_shared<auth::HashJob>(std::move(*step.job));
+  const bool queued = session_.worker_.blocking().submit(
+      session_.worker_.loop(), [keys, job] { *keys = job->run(); },
+      [this, keys, alive = alive_] {
+        if (*alive) on_step(client_auth_->on_hashed(std::move(*keys)));
+      });
+  if (!queued) refuse(fatal(sqlstate::kTooManyConnections, "too many logins at once"));
+}
+
+void Login::client_proved() {
+  result_.credentials = client_auth_->credentials();
+  state_ = State::server;
+  if (waiting_opener_ != nullptr) {
+    std::exchange(waiting_opener_, nullptr)->provide(result_.credentials);
+    return;
+  }
+  if (result_.link != nullptr) {  // a server that trusts has given a link already
+    if (!result_.credentials.checked) return refuse(auth::refuse_unproved(result_.user));
+    return welcome(result_.link);
+  }
+  if (!result_.credentials.checked) {
+    const bool same = memory_ && memory_->proved && auth::same_secret(*memory_->proved, result_.credentials);
+    fresh_ = !same;
+  }
+  if (link_is_needed()) return get_link();
+  welcome(nullptr);
+}
+
+bool Login::link_is_needed() const {
+  if (fresh_ || session_.settings().pool_mode == config::PoolMode::session) return true;
+  return session_.worker_.shared().logins.reported(result_.database, result_.user,
+                                                   session_.vs_.startup_parameters()->fingerprint()) == nullptr;
+}
+
+void Login::get_link() {
+  const NodeId node = session_.view().write_node();
+  if (node == kNoNode) return refuse(fatal(sqlstate::kConnectionFailure, "could not connect to any node",
+                                           "All nodes are down. They are probed and used again when they answer."));
+  pool::KeyPoolPtr& keys = session_.key_pool(node);
+  session_.pending_node_ = node;
+  const bool client_is_known = client_auth_ != nullptr;
+  if (!fresh_ && client_is_known) {
+    if (pool::ServerLink* link = session_.worker_.pool().try_take(*keys)) return on_link(link);
+  }
+  pool::Pool::Ask ask;
+  ask.pool = keys;
+  ask.fresh = fresh_;
+  if (client_is_known) ask.credentials = result_.credentials;
+  ask.on_method = [this](auth::ServerMethod method, backend::Opener& opener) { on_server_method(method, opener); };
+  ask.deadline = Deadline::after(session_.worker_.loop().now(), session_.settings().query_wait_timeout);
+  pending_ = session_.worker_.pool().request(std::move(ask),
+                                             [this](pool::Pool::Result link) { on_link(std::move(link)); });
+}
+
+void Login::on_server_method(auth::ServerMethod method, backend::Opener& opener) {
+  policy_.server = method;
+  if (client_auth_) return opener.provide(result_.credentials);
+  waiting_opener_ = &opener;
+  decide();
+}
+
+void Login::on_link(pool::Pool::Result link) {
+  const auth::ServerMethod method = pending_ ? pending_->method() : auth::ServerMethod::trust;
+  const bool proved = pending_ && pending_->proved();
+  const bool opened_now = pending_ != nullptr;
+  auto pending = std::move(pending_);
+  waiting_opener_ = nullptr;
+  LoginMemory& memory = session_.worker_.shared().logins;
+  if (!link) {
+    memory.forget(result_.database, result_.user);
+    wire::Report report = report_of(link.error(), session_.pending_node_);
+    report.severity = "FATAL";
+    return refuse(report);
+  }
+  session_.adopt(**link);
+  if (opened_now) {
+    LoginMemory::Entry entry{method, std::nullopt};
+    if (proved) entry.proved = result_.credentials;
+    if (!proved && memory_) entry.proved = memory_->proved;
+    memory.remember(result_.database, result_.user, entry);
+  }
+  if (fresh_ && !proved) return refuse(auth::refuse_unproved(result_.user));
+  if (!client_auth_) {
+    // The link was opened to learn the server's method, and the server trusts: the rules say what the client must show.
+    policy_.server = method;
+    auth::Decision decision = auth::decide(policy_);
+    if (auto* refusal = std::get_if<auth::Refusal>(&decision)) return refuse(*refusal);
+    if (std::holds_alternative<auth::AskServer>(decision)) return refuse(auth::refuse_unproved(result_.user));
+    client_auth_ = std::make_unique<auth::ClientAuth>(std::move(std::get<auth::ClientChallenge>(decision)),
+                                                      auth::ClientSalts::draw());
+    state_ = State::client;
+    result_.link = *link;
+    return on_step(client_auth_->begin());
+  }
+  welcome(*link);
+}
+
+void Login::welcome(pool::ServerLink* link) {
+  session_.worker_.loop().cancel(std::exchange(timer_, 0));
+  state_ = State::done;
+  if (link != nullptr) result_.link = link;
+  session_.welcomed(std::move(result_));  // destroys this
+}
+
+void Login::refuse(const auth::Refusal& refusal) { refuse(refusal_report(refusal)); }
+
+void Login::refuse(const wire::Report& report) {
+  state_ = State::done;
+  session_.end(report);
+}
+
+}  // namespace herdgate::session

@@ -1,0 +1,86 @@
+// The first part of a client's life: start-up packet, gate, authentication, the first link, the welcome.
+//
+// Shape    start() … events … Session::welcomed(). Any failure is a FATAL to the client and the end of the session.
+// Limits   authentication_timeout for everything the client has to do; client_wait_timeout at the gate; a start-up
+//          packet of kMaxStartup octets; kMaxPasswordMessage for each answer.
+// Threads  the worker of its session.
+// Source   PostgreSQL manual, "Start-up"; Pgpool-II 4.6 manual, "Client Authentication".
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "auth/client_auth.h"
+#include "auth/policy.h"
+#include "backend/client.h"
+#include "pool/pool.h"
+#include "session/shared.h"
+#include "wire/backend.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+
+class Session;
+
+// Who the client is, once it is in.
+struct LoginResult {
+  std::string user, database, application;
+  int minor = 0;                       // protocol 3.minor
+  auth::Credentials credentials;       // what logs in to servers for this user
+  std::vector<std::pair<std::string, std::string>> startup;  // parameters that a SET can give
+  pool::ServerLink* link = nullptr;    // the primary's, when one was needed
+  std::int32_t pid = 0;
+  Bytes secret;
+};
+
+class Login {
+ public:
+  static constexpr std::size_t kMaxPasswordMessage = 8192;
+  explicit Login(Session& session);
+  ~Login();
+  void start();
+  // Consumes what it can of the client's bytes; returns how much.
+  std::size_t take(ByteView input);
+  void let_in();
+  const LoginResult& result() const { return result_; }
+
+ private:
+  enum class State : std::uint8_t { startup, gate, asking_name, auth_query, client, server, done };
+  void on_startup(const wire::Startup& startup);
+  bool read_parameters(const wire::Startup& startup);
+  void on_cancel(const wire::Startup& startup);
+  void enter_gate();
+  void find_rule();
+  void decide();
+  void run_auth_query();
+  void on_auth_query(Result<backend::Rows> rows);
+  void on_step(auth::Step step);
+  void client_proved();
+  void get_link();
+  void on_link(pool::Pool::Result link);
+  void on_server_method(auth::ServerMethod method, backend::Opener& opener);
+  void check_parameters();
+  void welcome(pool::ServerLink* link);
+  void refuse(const auth::Refusal& refusal);
+  void refuse(const wire::Report& report);
+  bool link_is_needed() const;
+
+  Session& session_;
+  State state_ = State::startup;
+  LoginResult result_;
+  auth::PolicyInput policy_;
+  std::unique_ptr<auth::ClientAuth> client_auth_;
+  std::unique_ptr<pool::Pool::Pending> pending_;
+  std::unique_ptr<backend::Client> auth_client_;
+  backend::Opener* waiting_opener_ = nullptr;
+  std::optional<LoginMemory::Entry> memory_;
+  net::TimerId timer_ = 0;
+  bool inside_ = false;       // counted by the gate
+  bool fresh_ = false;        // the server must prove the password now
+  bool ok_sent_ = false;
+  friend class Session;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace herdgate::session

@@ -1,0 +1,319 @@
+#include "session/own_commands.h"
+
+#include <strings.h>
+
+#include "base/sqlstate.h"
+#include "config/show.h"
+#include "route/explain.h"
+#include "session/words.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+namespace {
+
+bool same(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
+
+wire::Report error(std::string_view state, std::string message, std::string hint = {}) {
+  wire::Report report;
+  report.sqlstate = state;
+  report.message = std::move(message);
+  report.hint = std::move(hint);
+  report.file = "own_commands";
+  return report;
+}
+
+report::Table table_of(const config::Shown& shown) {
+  report::Table table;
+  if (shown.single) {
+    table.columns = {shown.column};
+    for (const config::ShowRow& row : shown.rows) table.rows.push_back({row.value});
+    return table;
+  }
+  table.columns = {"item", "value", "description"};
+  for (const config::ShowRow& row : shown.rows) table.rows.push_back({row.item, row.value, row.description});
+  return table;
+}
+
+}  // namespace
+
+bool OwnCommands::needs_report(const sql::Statement& command) {
+  const auto& words = command.pool_words;
+  return words.size() >= 2 && same(words[0], "show");
+}
+
+void OwnCommands::collect_then(std::function<void(OwnCommands&, const report::Server&)> work) {
+  session_.phase_ = Session::Phase::running;
+  Worker& worker = session_.worker_;
+  worker.collect([&worker, id = session_.id_, work = std::move(work)](const report::Server& server) {
+    Session* session = worker.find(id);
+    if (session == nullptr || session->phase_ == Session::Phase::closed) return;
+    session->phase_ = Session::Phase::idle;
+    OwnCommands commands(*session);
+    work(commands, server);
+    session->finish_request();
+    session->client_.flush();
+    session->pump();
+    if (session->readable_) session->read_client();
+  });
+}
+
+void OwnCommands::run(const sql::Statement& command) {
+  if (needs_report(command)) {
+    // The command lives in cached facts that may go; it is held by the work until the request is finished.
+    const auto facts = session_.work_.facts;
+    return collect_then([facts](OwnCommands& self, const report::Server& server) {
+      self.send(self.answer(facts->first(), &server), true);
+      self.session_.say_ready();
+    });
+  }
+  send(answer(command, nullptr), true);
+  session_.say_ready();
+}
+
+void OwnCommands::send(const Answer& answer, bool with_description) {
+  Bytes& out = session_.client_.own();
+  if (answer.notice) wire::put_notice(out, *answer.notice);
+  if (answer.error) {
+    wire::put_error(out, *answer.error);
+    failed_ = true;
+  } else if (!answer.tag.empty()) {
+    wire::put_command_complete(out, answer.tag);
+  } else {
+    if (with_description) wire::put_text_row_description(out, answer.table.columns);
+    for (const auto& row : answer.table.rows) wire::put_text_row(out, row);
+    wire::put_command_complete(out, fmt::format("SELECT {}", answer.table.rows.size()));
+  }
+  session_.client_.added_own();
+}
+
+OwnCommands::Answer OwnCommands::answer(const sql::Statement& command, const report::Server* server) {
+  const auto& words = command.pool_words;
+  if (words.size() >= 2 && same(words[0], "show") && server != nullptr) return show_pool(words[1], *server);
+  if (words.size() >= 2 && same(words[0], "pgpool")) {
+    if (same(words[1], "show") && words.size() == 3) return pgpool_show(words[2]);
+    if (same(words[1], "set")) return pgpool_set(words);
+    if (same(words[1], "reset")) return pgpool_reset(words);
+    if (same(words[1], "kill")) return pgpool_kill(words);
+  }
+  Answer wrong;
+  wrong.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL command",
+                      "Known are PGPOOL SHOW, SET, RESET, SET CACHE DELETE, EXPLAIN ROUTE and KILL.");
+  return wrong;
+}
+
+OwnCommands::Answer OwnCommands::show_pool(std::string_view what, const report::Server& server) {
+  const config::Settings& settings = session_.settings();
+  Answer answer;
+  if (same(what, "pool_nodes")) {
+    answer.table = report::pool_nodes(server, settings, {session_.lb_node()});
+  } else if (same(what, "pool_processes")) {
+    answer.table = report::pool_processes(server, settings);
+  } else if (same(what, "pool_pools")) {
+    answer.table = report::pool_pools(server, settings);
+  } else if (same(what, "pool_version")) {
+    answer.table = report::pool_version();
+  } else if (same(what, "pool_backend_stats")) {
+    answer.table = report::pool_backend_stats(server);
+  } else if (same(what, "pool_health_check_stats")) {
+    answer.table = report::pool_health_check_stats(server);
+  } else if (same(what, "pool_cache")) {
+    answer.table = report::pool_cache();
+  } else if (same(what, "pool_status")) {
+    answer.table = report::pool_status(session_.own_.over(settings));
+  } else {
+    answer.error = error(sqlstate::kUndefinedObject, fmt::format("unrecognized configuration parameter \"{}\"", what));
+  }
+  return answer;
+}
+
+OwnCommands::Answer OwnCommands::pgpool_show(std::string_view name) {
+  Answer answer;
+  const config::Settings settings = session_.own_.over(session_.settings());
+  if (same(name, "all")) {
+    answer.table = table_of(config::show_all(settings));
+    return answer;
+  }
+  auto shown = config::show(settings, name);
+  if (shown) {
+    answer.table = table_of(*shown);
+  } else {
+    answer.error = error(sqlstate::kUndefinedObject, shown.error().context);
+  }
+  return answer;
+}
+
+// PGPOOL SET name TO value, PGPOOL SET name = value, PGPOOL SET CACHE DELETE 'query'.
+OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& words) {
+  Answer answer;
+  if (words.size() >= 5 && same(words[2], "cache") && same(words[3], "delete")) {
+    answer.tag = "SET";
+    wire::Report notice;
+    notice.severity = "NOTICE";
+    notice.sqlstate = sqlstate::kSuccess;
+    notice.message = fmt::format("query cache does not exist for query: \"{}\"", words[4]);
+    notice.file = "own_commands";
+    answer.notice = notice;
+    return answer;
+  }
+  if (words.size() != 5 || !(same(words[3], "to") || words[3] == "=")) {
+    answer.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL SET", "Write PGPOOL SET name TO value.");
+    return answer;
+  }
+  if (auto set = session_.own_.set(words[2], words[4]); !set) {
+    answer.error = error(sqlstate::kUndefinedObject, set.error().context);
+  } else {
+    answer.tag = "SET";
+  }
+  return answer;
+}
+
+OwnCommands::Answer OwnCommands::pgpool_reset(const std::vector<std::string>& words) {
+  Answer answer;
+  if (words.size() == 3 && same(words[2], "all")) {
+    session_.own_.reset_all();
+    answer.tag = "RESET";
+    return answer;
+  }
+  if (words.size() != 3) {
+    answer.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL RESET", "Write PGPOOL RESET name.");
+  } else if (auto reset = session_.own_.reset(words[2]); !reset) {
+    answer.error = error(sqlstate::kUndefinedObject, reset.error().context);
+  } else {
+    answer.tag = "RESET";
+  }
+  return answer;
+}
+
+OwnCommands::Answer OwnCommands::pgpool_kill(const std::vector<std::string>& words) {
+  Answer answer;
+  const bool number = words.size() == 3 && !words[2].empty() && words[2].size() <= 10 &&
+                      words[2].find_first_not_of("0123456789") == std::string::npos;
+  if (!number) {
+    answer.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL KILL",
+                         "Write PGPOOL KILL pool_pid, as SHOW POOL_PROCESSES prints it.");
+    return answer;
+  }
+  const std::uint64_t slot = std::stoull(words[2]);
+  Workers& all = session_.worker_.workers();
+  for (std::size_t i = 0; i < all.count(); ++i) {
+    Worker& worker = all.worker(WorkerId(static_cast<int>(i)));
+    worker.post([&worker, slot] {
+      if (Session* session = worker.find(SessionId(slot))) session->end(shutting_down());
+    });
+  }
+  answer.tag = "PGPOOL KILL";
+  return answer;
+}
+
+bool OwnCommands::is_explain_route(const sql::Statement& command, std::string_view text, std::string_view& inner) {
+  const auto& words = command.pool_words;
+  if (words.size() < 3 || !same(words[0], "pgpool") || !same(words[1], "explain") || !same(words[2], "route")) return false;
+  // The words stand in the text in this order; what follows ROUTE is the statement.
+  std::size_t at = 0;
+  for (const std::string_view word : {"pgpool", "explain", "route"}) {
+    while (at < text.size() && !same(text.substr(at, word.size()), word)) ++at;
+    at += word.size();
+  }
+  inner = at < text.size() ? text.substr(at) : std::string_view();
+  while (!inner.empty() && (inner.back() == ';' || inner.back() == ' ' || inner.back() == '\n')) inner.remove_suffix(1);
+  return true;
+}
+
+void OwnCommands::explain_route(const sql::Facts& facts, const sql::Answers& answers, const route::Plan& plan) {
+  Answer answer;
+  answer.table.columns = {"item", "value"};
+  for (const route::ExplainRow& row :
+       route::explain_route({facts, plan, answers, session_.view(), session_.settings(), nullptr})) {
+    answer.table.rows.push_back({row.item, row.value});
+  }
+  send(answer, true);
+}
+
+void OwnCommands::unit_parse(const Frame& frame) {
+  auto parse = wire::parse_parse(frame.payload);
+  const sql::ParseOptions options{};
+  auto facts = session_.worker_.facts().facts(parse->query, options);
+  auto defined = session_.vs_.define(parse->statement, parse->query, parse->types, std::move(facts));
+  Bytes& out = session_.client_.own();
+  if (!defined) {
+    wire::put_error(out, error(sqlstate::kDuplicatePreparedStatement,
+                               fmt::format("prepared statement \"{}\" already exists", parse->statement)));
+    failed_ = true;
+  } else {
+    wire::put_parse_complete(out);
+  }
+}
+
+void OwnCommands::answer_unit(ByteView unit) {
+  bool runs = false;
+  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
+    const Frame frame = first_frame(rest);
+    rest.remove_prefix(frame.whole.size());
+    runs = runs || frame.type == wire::fe::kExecute || frame.type == wire::fe::kDescribe;
+  }
+  if (!runs) {
+    write_unit(unit, nullptr);
+    return session_.finish_request();
+  }
+  collect_then([kept = Bytes(unit)](OwnCommands& self, const report::Server& server) { self.write_unit(kept, &server); });
+}
+
+void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
+  Bytes& out = session_.client_.own();
+  std::map<std::string, vsession::PreparedPtr, std::less<>> portals;
+  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
+    const Frame frame = first_frame(rest);
+    rest.remove_prefix(frame.whole.size());
+    if (frame.type == wire::fe::kSync) {
+      wire::put_ready(out, static_cast<char>(session_.vs_.state().tx.status));
+      session_.skip_to_sync_ = false;
+      continue;
+    }
+    if (failed_) continue;
+    if (frame.type == wire::fe::kParse) {
+      unit_parse(frame);
+    } else if (frame.type == wire::fe::kBind) {
+      auto bind = wire::parse_bind(frame.payload);
+      portals[std::string(bind->portal)] = session_.vs_.find_prepared(bind->statement);
+      wire::put_bind_complete(out);
+    } else if (frame.type == wire::fe::kClose) {
+      auto close = wire::parse_describe_or_close(frame.payload);
+      if (close->what == 'S') session_.vs_.close_prepared(close->name);
+      wire::put_close_complete(out);
+    } else if (frame.type == wire::fe::kDescribe || frame.type == wire::fe::kExecute) {
+      auto what = frame.type == wire::fe::kDescribe ? wire::parse_describe_or_close(frame.payload)
+                                                    : Result<wire::DescribeOrClose>(wire::DescribeOrClose{'P', {}});
+      if (frame.type == wire::fe::kExecute) what->name = wire::parse_execute(frame.payload)->portal;
+      const auto portal = portals.find(what->name);
+      const vsession::PreparedPtr statement = what->what == 'S' ? session_.vs_.find_prepared(what->name)
+                                              : portal != portals.end() ? portal->second
+                                                                        : nullptr;
+      if (!statement) {
+        wire::put_error(out, no_such_statement(what->name));
+        failed_ = true;
+        continue;
+      }
+      // Describing SET would carry it out: what has no rows is told apart by its first word.
+      const bool rows = !statement->facts->first().pool_words.empty() &&
+                        (same(statement->facts->first().pool_words[0], "show") ||
+                         (statement->facts->first().pool_words.size() > 1 &&
+                          same(statement->facts->first().pool_words[1], "show")));
+      if (frame.type == wire::fe::kDescribe) {
+        if (what->what == 'S') wire::put_parameter_description(out, {});
+        if (!rows) {
+          wire::put_no_data(out);
+        } else {
+          wire::put_text_row_description(out, answer(statement->facts->first(), server).table.columns);
+        }
+      } else {
+        session_.client_.added_own();
+        send(answer(statement->facts->first(), server), false);
+      }
+    }
+  }
+  session_.client_.added_own();
+}
+
+}  // namespace herdgate::session

@@ -1,0 +1,247 @@
+// Extended protocol: units of Parse … Sync. Routing looks at all statements of a unit and sends it to one node.
+#include "base/sqlstate.h"
+#include "session/own_commands.h"
+#include "session/session.h"
+#include "session/session_log.h"
+#include "session/unit_writer.h"
+#include "session/words.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+namespace {
+using sql::Kind;
+
+bool is_own_command(const vsession::PreparedPtr& statement) {
+  return statement && statement->facts && statement->facts->first().kind == Kind::pool_command;
+}
+
+// The stricter of two plans: what must not leave the primary takes the whole unit there.
+void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
+  if (into.node == kNoNode) {
+    into = other;
+    return;
+  }
+  const bool differs = other.node != into.node;
+  into.write = into.write || other.write;
+  into.opaque = into.opaque || other.opaque;
+  into.rerunnable = into.rerunnable && other.rerunnable;
+  if (!differs || other.both) return;
+  if (into.both) {
+    into.node = other.node;
+    into.rule = other.rule;
+    return;
+  }
+  into.node = write_node;
+  if (other.node == write_node) into.rule = other.rule;
+}
+
+}  // namespace
+
+Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
+  if (skip_to_sync_) {
+    used += input.size();
+    if (work_.request.streamed) {
+      copy_missing_ = work_.request.missing;
+      copy_swallow_ = true;
+    }
+    if (work_.request.synced) {
+      skip_to_sync_ = false;
+      say_ready();
+    }
+    return Next::served;
+  }
+  if (pending_error_) {
+    const wire::Report report = std::move(*pending_error_);
+    pending_error_.reset();
+    used += input.size();
+    fail_request(report);
+    return Next::served;
+  }
+  if (!work_.planned) {
+    if (own_.log_client_messages(settings())) {
+      for (ByteView rest = input; rest.size() >= wire::kHeaderBytes;) {
+        const Frame frame = first_frame(rest);
+        log_client_message(worker_.log(), who_, true, frame.whole);
+        rest.remove_prefix(frame.whole.size());
+      }
+    }
+    if (!cut_open_ && unit_is_local(input)) {
+      used += input.size();
+      OwnCommands(*this).answer_unit(input);
+      return Next::served;
+    }
+    if (const Next next = plan_unit(input); next != Next::served) return next;
+  }
+  return run_unit(input, used);
+}
+
+// True when no server is needed: nothing but own commands, Close of statements, and Sync.
+bool Session::unit_is_local(ByteView unit) {
+  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
+    const Frame frame = first_frame(rest);
+    rest.remove_prefix(frame.whole.size());
+    vsession::PreparedPtr statement;
+    switch (frame.type) {
+      case wire::fe::kSync:
+      case wire::fe::kFlush: continue;
+      case wire::fe::kParse: {
+        auto parse = wire::parse_parse(frame.payload);
+        if (!parse) return false;
+        const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+        if (worker_.facts().facts(parse->query, options)->first().kind != Kind::pool_command) return false;
+        continue;
+      }
+      case wire::fe::kBind: {
+        auto bind = wire::parse_bind(frame.payload);
+        // A statement of this very unit has been seen by its Parse already.
+        if (!bind || (vs_.find_prepared(bind->statement) && !is_own_command(vs_.find_prepared(bind->statement)))) {
+          if (frame.whole.data() == unit.data()) return false;
+          if (unit[0] != wire::fe::kParse) return false;
+        }
+        if (bind && !vs_.find_prepared(bind->statement) && unit[0] != wire::fe::kParse) return false;
+        continue;
+      }
+      case wire::fe::kClose: {
+        auto close = wire::parse_describe_or_close(frame.payload);
+        if (!close || (close->what == 'P' && !links_.empty())) return false;
+        continue;
+      }
+      case wire::fe::kDescribe: {
+        auto describe = wire::parse_describe_or_close(frame.payload);
+        if (!describe) return false;
+        if (unit[0] == wire::fe::kParse) continue;
+        if (describe->what == 'S' && is_own_command(vs_.find_prepared(describe->name))) continue;
+        if (describe->what == 'P' && unit[0] == wire::fe::kBind) continue;
+        return false;
+      }
+      case wire::fe::kExecute:
+        if (unit[0] == wire::fe::kParse || unit[0] == wire::fe::kBind) continue;
+        return false;
+      default: return false;
+    }
+  }
+  return true;
+}
+
+Session::Next Session::plan_unit(ByteView unit) {
+  if (cut_open_ && !links_.empty()) {
+    work_.plan = route::Plan{.node = links_.front()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
+    work_.planned = true;
+    return Next::served;
+  }
+  const NodeId write_node = view().write_node();
+  const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+  std::map<std::string, std::shared_ptr<const sql::Facts>, std::less<>> fresh;  // parsed in this unit
+  route::Plan whole;
+  bool only_ends = true, executes = false;
+  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
+    const Frame frame = first_frame(rest);
+    rest.remove_prefix(frame.whole.size());
+    std::shared_ptr<const sql::Facts> facts;
+    std::string_view text;
+    if (frame.type == wire::fe::kParse) {
+      auto parse = wire::parse_parse(frame.payload);
+      if (!parse) break;
+      facts = worker_.facts().facts(parse->query, options);
+      text = parse->query;
+      fresh[std::string(parse->statement)] = facts;
+    } else if (frame.type == wire::fe::kBind) {
+      auto bind = wire::parse_bind_head(frame.payload);
+      if (!bind || !*bind) break;
+      executes = true;
+      if (fresh.contains((*bind)->statement)) continue;
+      const vsession::PreparedPtr statement = vs_.find_prepared((*bind)->statement);
+      if (statement) facts = statement->facts, text = statement->query;
+    } else if (frame.type == wire::fe::kDescribe) {
+      auto describe = wire::parse_describe_or_close(frame.payload);
+      if (!describe || describe->what != 'S' || fresh.contains(describe->name)) continue;
+      const vsession::PreparedPtr statement = vs_.find_prepared(describe->name);
+      if (statement) facts = statement->facts, text = statement->query;
+    } else if (frame.type == wire::fe::kExecute) {
+      auto execute = wire::parse_execute(frame.payload);
+      if (!execute || executes) continue;
+      const auto portal = portals_.find(execute->portal);
+      if (portal != portals_.end() && portal->second) facts = portal->second->facts, text = portal->second->query;
+    }
+    if (!facts) continue;
+    if (const Next next = plan_query(*facts, text); next != Next::served) return next;
+    only_ends = only_ends && work_.ends_transaction;
+    combine(whole, work_.plan, write_node);
+    work_.planned = false;
+  }
+  if (whole.node == kNoNode) whole = route::Plan{.node = write_node, .rule = route::Rule::class_primary};
+  if (!work_.request.synced) {
+    const vsession::SessionState& state = vs_.state();
+    if (state.tx_node == kNoNode) whole.node = write_node;
+    whole.rule = route::Rule::cut_unit;
+    whole.rerunnable = false;
+  }
+  work_.plan = whole;
+  work_.ends_transaction = only_ends && executes;
+  work_.planned = true;
+  return Next::served;
+}
+
+Session::Next Session::run_unit(ByteView unit, std::size_t& used) {
+  const NodeId node = node_for(work_.plan);
+  pool::ServerLink* link = nullptr;
+  if (node == kNoNode) {
+    used += unit.size();
+    fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
+    return Next::served;
+  }
+  if (const Next next = acquire(node, link); next != Next::served) return next;
+  const bool open = vs_.state().tx.status != vsession::TxStatus::idle;
+  if (!cut_open_) {
+    if (const Next next = bring_up(*link, open); next != Next::served) return next;
+  }
+  if (work_.plan.rerunnable && work_.copy.empty()) work_.copy = Bytes(unit);
+  if (work_.plan.opaque) {
+    link->memory.opaque = true;
+    link->memory.opaque_owner = id_;
+  }
+  work_.link = link;
+  phase_ = Phase::running;
+  UnitWriter writer(*this, *link);
+  const UnitWriter::Written written = writer.write(unit);
+  used += written.bytes;
+  work_.hold = written.hold;
+  work_.request.synced = written.synced;
+  if (!written.synced) cut_open_ = true;
+  if (written.streamed) {
+    stream_missing_ = work_.request.missing;
+  }
+  link->link->flush();
+  if (written.answered_locally) {  // an error of ours before anything was sent
+    cut_open_ = false;
+    work_.link = nullptr;
+    finish_request();
+    if (!written.synced) skip_to_sync_ = true;
+    if (written.synced) say_ready();
+    return Next::served;
+  }
+  if (!written.synced && !written.hold) phase_ = Phase::idle;  // answers are relayed, more messages may follow
+  return phase_ == Phase::idle ? Next::served : Next::waiting;
+}
+
+void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) {
+  const vsession::PreparedPtr& item = items_[debt.item];
+  if (!item) return;
+  if (debt.what == backend::Owes::parse) {
+    if (how == backend::Ended::ok) return;
+    if (vs_.find_prepared(item->name) == item) vs_.close_prepared(item->name);
+    if (pool::ServerLink* server = of(link)) server->memory.interned.remove(item->server_name);
+    return;
+  }
+  if (how == backend::Ended::skipped || !item->facts) return;
+  const bool ok = how == backend::Ended::ok;
+  for (const sql::Statement& statement : item->facts->statements) {
+    vs_.statement_done({statement, item->query, work_.tag, ok, work_.plan.write});
+    if (statement.kind == Kind::ddl && ok) {
+      worker_.shared().epochs.raise(identity_.database);
+      ddl_in_transaction_ = true;
+    }
+  }
+}
+
+}  // namespace herdgate::session

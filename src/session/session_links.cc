@@ -1,0 +1,238 @@
+// The links a session holds: getting them, bringing them up to the session's state, giving them back, losing them.
+#include "session/session.h"
+#include "session/words.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+namespace {
+
+std::string quoted_name(std::string_view name) {
+  std::string out = "\"";
+  for (const char c : name) {
+    out += c;
+    if (c == '"') out += c;
+  }
+  return out + "\"";
+}
+
+}  // namespace
+
+pool::ServerLink* Session::held(NodeId node) const {
+  for (pool::ServerLink* link : links_) {
+    if (link->link->key().node == node) return link;
+  }
+  return nullptr;
+}
+
+pool::ServerLink* Session::of(const backend::Link& link) const {
+  for (pool::ServerLink* held : links_) {
+    if (held->link.get() == &link) return held;
+  }
+  return nullptr;
+}
+
+pool::KeyPoolPtr& Session::key_pool(NodeId node) {
+  pool::KeyPoolPtr& slot = key_pools_[node];
+  if (!slot) {
+    const LoginResult& who = login_ ? login_->result() : identity_;
+    slot = worker_.pool().key_pool(backend::LinkKey{node, who.database, who.user});
+  }
+  return slot;
+}
+
+void Session::adopt(pool::ServerLink& link) {
+  link.link->set_user(this);
+  link.holder = static_cast<int>(id_.value & 0x7fffffff);
+  links_.push_back(&link);
+}
+
+// A pinned session stays where its pin is; everything else goes where the plan says.
+NodeId Session::node_for(const route::Plan& plan) const {
+  if (vs_.state().pins != 0) {
+    const NodeId write_node = view().write_node();
+    if (held(write_node) == nullptr && !links_.empty()) return links_.front()->link->key().node;
+    return write_node;
+  }
+  if (work_.ends_transaction) {
+    const pool::ServerLink* primary = held(plan.node);
+    if (primary != nullptr && primary->memory.at_begin != nullptr) return plan.node;
+    for (const pool::ServerLink* link : links_) {
+      if (link->memory.at_begin != nullptr) return link->link->key().node;
+    }
+  }
+  return plan.node;
+}
+
+Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
+  link = held(node);
+  if (link != nullptr && !link->link->lost()) return Next::served;
+  pool::KeyPoolPtr& keys = key_pool(node);
+  if (pool::ServerLink* taken = worker_.pool().try_take(*keys)) {
+    adopt(*taken);
+    link = taken;
+    return Next::served;
+  }
+  // Who holds one link and waits for a second may wait for somebody who waits for him: the primary serves instead.
+  pool::ServerLink* primary = held(view().write_node());
+  if (primary != nullptr && node != view().write_node() && worker_.shared().accounts.full()) {
+    link = primary;
+    return Next::served;
+  }
+  phase_ = Phase::acquiring;
+  pending_node_ = node;
+  pool::Pool::Ask ask;
+  ask.pool = keys;
+  ask.credentials = identity_.credentials;
+  ask.deadline = Deadline::after(worker_.loop().now(), settings().query_wait_timeout);
+  pending_ = worker_.pool().request(std::move(ask), [this](pool::Pool::Result result) { acquired(std::move(result)); });
+  return Next::waiting;
+}
+
+void Session::acquired(pool::Pool::Result result) {
+  // `pending_` is on the stack below us.
+  worker_.loop().defer([old = std::shared_ptr<pool::Pool::Pending>(std::move(pending_))] {});
+  phase_ = Phase::idle;
+  if (!result) {
+    snapshot_ = worker_.snapshot();
+    // A standby that cannot be reached is no reason to fail: the primary serves.
+    const bool can_fall_back = pending_node_ != view().write_node() && !work_.plan.write;
+    if (can_fall_back && result.error().against_node()) {
+      work_.avoid = pending_node_;
+      work_.on_primary = true;
+      work_.plan.node = view().write_node();
+    } else {
+      drop_request_from_input();
+      fail_request(report_of(result.error(), pending_node_));
+      client_.flush();
+    }
+    return pump();
+  }
+  adopt(**result);
+  pump();
+}
+
+// What the server must hear before BEGIN is the session's options, not its text: each link has its own beginning.
+std::string Session::begin_text(const pool::ServerLink& link) const {
+  const vsession::Transaction& tx = vs_.state().tx;
+  const bool is_primary = link.link->key().node == view().write_node();
+  std::string text = "BEGIN";
+  if (tx.isolation_explicit) {
+    switch (tx.isolation) {
+      case sql::Isolation::read_uncommitted: text += " ISOLATION LEVEL READ UNCOMMITTED"; break;
+      case sql::Isolation::read_committed: text += " ISOLATION LEVEL READ COMMITTED"; break;
+      case sql::Isolation::repeatable_read: text += " ISOLATION LEVEL REPEATABLE READ"; break;
+      case sql::Isolation::serializable: text += is_primary ? " ISOLATION LEVEL SERIALIZABLE" : ""; break;
+    }
+  }
+  if (tx.read_only) {
+    text += " READ ONLY";
+  } else if (tx.read_write_explicit && is_primary) {
+    text += " READ WRITE";
+  }
+  if (tx.deferrable) text += " DEFERRABLE";
+  return text;
+}
+
+// Queues whatever the link must be told first. `waiting`: something of it has to be acknowledged before going on.
+Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
+  backend::Link& raw = *link.link;
+  pool::LinkMemory& memory = link.memory;
+  if (raw.status() == 'E') return Next::served;  // a failed transaction takes nothing but its end
+  bool acknowledge = false;
+  if (memory.parameters->fingerprint() != vs_.parameters()->fingerprint()) {
+    const vsession::Replay replay = vsession::replay(*memory.parameters, *vs_.parameters());
+    acknowledge = !replay.acknowledged.empty();
+    const Note note = acknowledge || greeting_ ? kNoteAcknowledged : kNoteReplay;
+    for (const std::string& sql : replay.acknowledged) raw.send_query(sql, backend::Fate::swallow, note);
+    for (const std::string& sql : replay.ahead) raw.send_query(sql, backend::Fate::swallow, note);
+    memory.parameters = vs_.parameters();
+  }
+  if (!memory.named.empty() && memory.named_owner != id_) {
+    for (const auto& [name, id] : memory.named)
+      raw.send_query("DEALLOCATE " + quoted_name(name), backend::Fate::swallow, kNoteReplay);
+    memory.named.clear();
+  }
+  for (const auto& [name, statement] : vs_.prepared()) {
+    if (!statement->from_sql || memory.named.contains(name)) continue;
+    raw.send_query(statement->query, backend::Fate::swallow, kNoteReplay);
+    memory.named.emplace(name, statement->id);
+    memory.named_owner = id_;
+  }
+  if (acknowledge) {
+    replay_error_.reset();
+    phase_ = Phase::replaying;
+    raw.flush();
+    return Next::waiting;
+  }
+  if (in_transaction && memory.at_begin == nullptr && vs_.state().tx.explicit_block && raw.status() == 'I') {
+    raw.send_query(begin_text(link), backend::Fate::swallow, kNoteReplay);
+    memory.at_begin = memory.parameters;
+    if (link.link->key().node != view().write_node()) vs_.state().standby_link_in_tx = true;
+  }
+  return Next::served;
+}
+
+void Session::release_links(bool session_ends) {
+  if (links_.empty()) return;
+  const bool keeps = settings().pool_mode == config::PoolMode::session || vs_.state().pins != 0 || greeting_;
+  if (!session_ends && keeps) {
+    for (pool::ServerLink* link : links_) link->memory.pins = vsession::pin_names(vs_.state().pins);
+    return;
+  }
+  std::vector<pool::ServerLink*> staying;
+  const bool was_pinned = vs_.state().pins != 0;
+  const std::vector<pool::ServerLink*> going = std::move(links_);
+  for (pool::ServerLink* link : going) {
+    // Something of the old transaction is still on its way back: it follows when that has come.
+    if (!session_ends && !link->link->ledger().empty()) {
+      staying.push_back(link);
+      continue;
+    }
+    pool::Return how;
+    how.session_ends = session_ends && (settings().pool_mode == config::PoolMode::session || was_pinned);
+    how.dirty = was_pinned || !link->memory.named.empty() || !link->memory.parameters->all().empty() ||
+                link->memory.interned.size() > 0;
+    worker_.pool().give_back(*link, how);
+  }
+  links_ = std::move(staying);
+}
+
+void Session::drop_link(pool::ServerLink& link, const Error& why) {
+  std::erase(links_, &link);
+  if (work_.link == &link) work_.link = nullptr;
+  worker_.pool().discard(link, why);
+}
+
+// The transaction has ended on the link that carried its end; any other link that took part only read.
+void Session::end_secondary(bool commit) {
+  for (pool::ServerLink* link : links_) {
+    if (link->memory.at_begin == nullptr || link == work_.link) continue;
+    link->link->send_query(commit ? "COMMIT" : "ROLLBACK", backend::Fate::swallow, kNoteSecondary);
+    link->link->flush();
+    if (!commit) link->memory.parameters = link->memory.at_begin;
+    link->memory.at_begin = nullptr;
+  }
+}
+
+NodeId Session::lb_node() {
+  vsession::SessionState& state = vs_.state();
+  const cluster::Node* now = view().find(state.lb_node);
+  const bool anew = settings().statement_level_load_balance && state.tx.status == vsession::TxStatus::idle;
+  if (now != nullptr && now->live() && !anew && state.lb_node != work_.avoid) return state.lb_node;
+  const route::LbInput input{view(),
+                             settings(),
+                             identity_.user,
+                             identity_.database,
+                             identity_.application,
+                             worker_.random().fraction(),
+                             worker_.random().fraction()};
+  state.lb_node = route::choose_lb_node(input).node;
+  return state.lb_node;
+}
+
+catalog::Viewpoint Session::viewpoint() const {
+  return catalog::Viewpoint{identity_.database, vs_.role_key().empty() ? identity_.user : vs_.role_key(),
+                            vs_.search_path_key()};
+}
+
+}  // namespace herdgate::session

@@ -1,0 +1,128 @@
+#include "session/session_log.h"
+
+#include "session/session.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+namespace {
+
+void say(Log& log, LogContext& who, Level level, const std::string& text, const std::string& detail = {}) {
+  log.write(who, LogLine{.level = level, .text = text, .detail = detail, .file = "session"});
+}
+
+std::string client_detail(ByteView message) {
+  using namespace wire;
+  const ByteView payload = message.substr(kHeaderBytes);
+  switch (message[0]) {
+    case fe::kQuery:
+      if (auto q = parse_query(payload)) return fmt::format("query: \"{}\"", *q);
+      break;
+    case fe::kParse:
+      if (auto p = parse_parse(payload)) return fmt::format("statement: \"{}\", query: \"{}\"", p->statement, p->query);
+      break;
+    case fe::kBind:
+      if (auto b = parse_bind(payload)) return fmt::format("portal: \"{}\", statement: \"{}\"", b->portal, b->statement);
+      break;
+    case fe::kDescribe:
+    case fe::kClose:
+      if (auto d = parse_describe_or_close(payload))
+        return fmt::format("{}: \"{}\"", d->what == 'S' ? "statement" : "portal", d->name);
+      break;
+    case fe::kExecute:
+      if (auto e = parse_execute(payload)) return fmt::format("portal: \"{}\"", e->portal);
+      break;
+    case fe::kFunctionCall:
+      if (auto oid = parse_function_call_oid(payload)) return fmt::format("oid: \"{}\"", *oid);
+      break;
+    default: break;
+  }
+  return {};
+}
+
+}  // namespace
+
+void log_connection(const Session& session, Log& log, LogContext& who, const config::Settings& settings) {
+  if (!settings.log_connections) return;
+  const net::Address& peer = session.peer();
+  say(log, who, Level::log, "new connection received",
+      peer.is_unix() ? "connecting host=[local]" : fmt::format("connecting host={} port={}", peer.host(), peer.port()));
+}
+
+void log_disconnection(const Session& session, Log& log, LogContext& who, const config::Settings& settings) {
+  if (!settings.log_disconnections) return;
+  const report::SlotRow row = session.row();
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now() - row.started);
+  const auto total = ms.count();
+  const net::Address& peer = session.peer();
+  const std::string port = peer.is_unix() ? "" : fmt::format(" port={}", peer.port());
+  say(log, who, Level::log,
+      fmt::format("frontend disconnection: session time: {}:{:02}:{:02}.{:03} user={} database={} host={}{}",
+                  total / 3600000, total / 60000 % 60, total / 1000 % 60, total % 1000, row.user, row.database,
+                  peer.host(), port));
+}
+
+void log_session_end(const Session&, Log& log, LogContext& who, const wire::Report& why) {
+  const Level level = why.severity == "FATAL" ? Level::fatal : Level::error;
+  log.write(who, LogLine{.level = level, .text = why.message, .detail = why.detail, .hint = why.hint,
+                         .sqlstate = why.sqlstate, .file = "session"});
+}
+
+void log_statement(Log& log, LogContext& who, std::string_view sql) {
+  say(log, who, Level::log, fmt::format("statement: {}", sql));
+}
+
+void log_node_statement(Log& log, LogContext& who, const backend::Link& link, std::string_view what,
+                        std::string_view sql) {
+  say(log, who, Level::log,
+      fmt::format("DB node id: {} backend pid: {} statement: {}{}", link.key().node.value, link.greeting().pid, what, sql));
+}
+
+void log_client_message(Log& log, LogContext& who, bool on, ByteView message) {
+  if (!on || message.size() < wire::kHeaderBytes) return;
+  const std::string_view name = wire::frontend_name(message[0]);
+  if (name.empty()) return;
+  say(log, who, Level::log, fmt::format("{} message from frontend.", name), client_detail(message));
+}
+
+void log_client_copy(const Session&, Log& log, LogContext& who, bool on, ByteView input) {
+  if (!on || input.size() < wire::kHeaderBytes) return;
+  const std::string_view name = wire::frontend_name(input[0]);
+  const std::string detail =
+      input[0] == wire::fe::kCopyData ? fmt::format("count: {}", load_u32(input.data() + 1) - 4) : std::string();
+  say(log, who, Level::log, fmt::format("{} message from frontend.", name), detail);
+}
+
+void log_unparsable(const Session& session, Log& log, LogContext& who, std::string_view sql) {
+  const net::Address& peer = session.peer();
+  const std::string from = peer.is_unix() ? "local client" : fmt::format("client {}({})", peer.host(), peer.port());
+  say(log, who, Level::log, fmt::format("Unable to parse the query: \"{}\" from {}", sql, from));
+}
+
+void log_backend_error(Log& log, LogContext& who, const backend::Link& link, std::string_view sql,
+                       std::string_view message) {
+  say(log, who, Level::log,
+      fmt::format("pool_send_and_wait: Error or notice message from backend: DB node id: {} backend pid: {} "
+                  "statement: \"{}\" message: \"{}\"",
+                  link.key().node.value, link.greeting().pid, sql, message));
+}
+
+void BackendMessageLog::message(Log& log, LogContext& who, int node, char type, bool terse) {
+  if (terse && type == last_ && node == node_) {
+    ++repeats_;
+    return;
+  }
+  flush(log, who);
+  last_ = type;
+  node_ = node;
+  say(log, who, Level::log, fmt::format("{} message from backend {}", wire::backend_name(type), node));
+}
+
+void BackendMessageLog::flush(Log& log, LogContext& who) {
+  if (repeats_ > 0)
+    say(log, who, Level::log, fmt::format("last {} message from backend {} repeated {} times", wire::backend_name(last_),
+                                          node_, repeats_));
+  repeats_ = 0;
+  last_ = 0;
+}
+
+}  // namespace herdgate::session

@@ -1,0 +1,44 @@
+// What a session writes to the log: connections, statements, messages, in the words of Pgpool-II.
+//
+// Threads  the worker of the session; Log is thread-safe.
+// Source   Pgpool-II 4.6 manual, "What To Log".
+#pragma once
+#include <string_view>
+
+#include "backend/link.h"
+#include "base/log.h"
+#include "config/settings.h"
+#include "wire/backend.h"
+
+namespace herdgate::session {
+
+class Session;
+
+void log_connection(const Session& session, Log& log, LogContext& who, const config::Settings& settings);
+void log_disconnection(const Session& session, Log& log, LogContext& who, const config::Settings& settings);
+void log_session_end(const Session& session, Log& log, LogContext& who, const wire::Report& why);
+// log_statement
+void log_statement(Log& log, LogContext& who, std::string_view sql);
+// log_per_node_statement; `what` is "statement", "Parse", "Bind", "Execute", …
+void log_node_statement(Log& log, LogContext& who, const backend::Link& link, std::string_view what,
+                        std::string_view sql);
+// log_client_messages: the message at the front of `input`.
+void log_client_message(Log& log, LogContext& who, bool on, ByteView message);
+void log_client_copy(const Session& session, Log& log, LogContext& who, bool on, ByteView input);
+void log_unparsable(const Session& session, Log& log, LogContext& who, std::string_view sql);
+void log_backend_error(Log& log, LogContext& who, const backend::Link& link, std::string_view sql,
+                       std::string_view message);
+
+// log_backend_messages, with runs of equal messages summed up in terse mode.
+class BackendMessageLog {
+ public:
+  void message(Log& log, LogContext& who, int node, char type, bool terse);
+  void flush(Log& log, LogContext& who);
+
+ private:
+  char last_ = 0;
+  int node_ = 0;
+  std::uint64_t repeats_ = 0;
+};
+
+}  // namespace herdgate::session

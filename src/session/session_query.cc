@@ -1,0 +1,274 @@
+// Simple queries and function calls: understanding, planning, sending.
+#include "base/sqlstate.h"
+#include "session/own_commands.h"
+#include "session/session.h"
+#include "session/session_log.h"
+#include "session/words.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+namespace {
+using sql::Kind;
+using vsession::TxStatus;
+
+bool ends_transaction(Kind kind) {
+  return kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
+}
+
+bool keeps_text(const sql::Facts& facts) {
+  for (const sql::Statement& statement : facts.statements) {
+    if (statement.kind == Kind::set || statement.kind == Kind::prepare || !statement.settings.empty()) return true;
+  }
+  return false;
+}
+
+std::string_view slice(const sql::Statement& statement, std::string_view text) {
+  return statement.length == 0 ? text : text.substr(statement.begin, statement.length);
+}
+
+void count(NodeCounters& counters, Kind kind) {
+  auto add = [](std::atomic<std::uint64_t>& counter) { counter.fetch_add(1, std::memory_order_relaxed); };
+  switch (kind) {
+    case Kind::select: return add(counters.select);
+    case Kind::insert: return add(counters.insert);
+    case Kind::update: return add(counters.update);
+    case Kind::delete_: return add(counters.del);
+    case Kind::ddl: return add(counters.ddl);
+    default: return add(counters.other);
+  }
+}
+
+}  // namespace
+
+void count_statement(WorkerCounters& counters, NodeId node, Kind kind) {
+  if (node.value >= 0 && node.value < kMaxNodes) count(counters.nodes[node.value], kind);
+}
+
+Session::Next Session::serve_query(ByteView input, std::size_t& used) {
+  auto text = wire::parse_query(input.substr(wire::kHeaderBytes));
+  if (!text) {
+    end(protocol_violation("invalid message format"));
+    return Next::stop;
+  }
+  if (!work_.facts) {
+    log_client_message(worker_.log(), who_, own_.log_client_messages(settings()), input);
+    if (own_.log_statement(settings())) log_statement(worker_.log(), who_, *text);
+    const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+    work_.facts = worker_.facts().facts(*text, options);
+    if (work_.facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
+      log_unparsable(*this, worker_.log(), who_, *text);
+  }
+  const std::shared_ptr<const sql::Facts> facts = work_.facts;
+  if (!work_.planned && cut_open_ && !links_.empty()) {
+    work_.plan = route::Plan{.node = links_.front()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
+    work_.planned = true;
+  }
+  if (!work_.planned) {
+    if (cut_open_ == false && answer_locally(*facts, *text)) {
+      used += input.size();
+      return phase_ == Phase::idle ? Next::served : Next::waiting;
+    }
+    if (const Next next = plan_query(*facts, *text); next != Next::served) return next;
+  }
+  const NodeId node = node_for(work_.plan);
+  pool::ServerLink* link = nullptr;
+  if (node == kNoNode) {
+    fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
+    used += input.size();
+    return Next::served;
+  }
+  if (const Next next = acquire(node, link); next != Next::served) return next;
+  const bool opens = vs_.state().tx.status == TxStatus::open && !facts->multi() && facts->first().kind != Kind::begin;
+  if (const Next next = bring_up(*link, opens || vs_.state().tx.status == TxStatus::open); next != Next::served) return next;
+  // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
+  if (work_.copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work_.copy = Bytes(input);
+  if (own_.log_per_node_statement(settings())) log_node_statement(worker_.log(), who_, *link->link, "", *text);
+  if (own_.notice_per_node_statement(settings())) {
+    wire::Report notice;
+    notice.severity = "NOTICE";
+    notice.sqlstate = sqlstate::kSuccess;
+    notice.message = fmt::format("DB node id: {} statement: {}", node.value, *text);
+    notice.file = "session";
+    wire::put_notice(client_.own(), notice);
+    client_.added_own();
+  }
+  count_statement(worker_.counters(), node, facts->first().kind);
+  if (work_.plan.opaque) {
+    link->memory.opaque = true;
+    link->memory.opaque_owner = id_;
+  }
+  phase_ = Phase::running;
+  work_.link = link;
+  work_.sent = true;
+  used += input.size();
+  link->link->send(input, backend::Owes::query, backend::Fate::forward, kNoteClient);
+  link->link->flush();
+  return phase_ == Phase::idle ? Next::served : Next::waiting;
+}
+
+Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
+  log_client_message(worker_.log(), who_, own_.log_client_messages(settings()), input);
+  pool::ServerLink* link = nullptr;
+  if (const Next next = acquire(view().write_node(), link); next != Next::served) return next;
+  if (const Next next = bring_up(*link, true); next != Next::served) return next;
+  work_.plan.write = true;
+  link->memory.opaque = true;
+  link->memory.opaque_owner = id_;
+  phase_ = Phase::running;
+  work_.link = link;
+  used += input.size();
+  link->link->send(input, backend::Owes::function_call, backend::Fate::forward, kNoteClient);
+  link->link->flush();
+  return Next::waiting;
+}
+
+// Empty texts, own commands, statements in a failed transaction, and a transaction's beginning and end when no server
+// has heard of it yet.
+bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
+  const sql::Statement& first = facts.first();
+  Bytes& out = client_.own();
+  if (pending_error_ && first.kind != Kind::pool_command) {
+    const wire::Report report = std::move(*pending_error_);
+    pending_error_.reset();
+    if (!ends_transaction(first.kind)) {
+      fail_request(report);
+      return true;
+    }
+  }
+  if (first.kind == Kind::empty) {
+    wire::put_empty_query(out);
+    client_.added_own();
+    say_ready();
+    return true;
+  }
+  if (first.kind == Kind::pool_command && !facts.multi()) {
+    OwnCommands(*this).run(first);
+    return true;
+  }
+  const TxStatus status = vs_.state().tx.status;
+  if (status == TxStatus::failed && !facts.multi() && !ends_transaction(first.kind) && first.kind != Kind::rollback_to) {
+    say_error(in_failed_transaction(text));
+    say_ready();
+    return true;
+  }
+  if (facts.multi() || settings().backend_clustering_mode == config::ClusteringMode::raw) return false;
+  if (first.kind == Kind::begin && status == TxStatus::idle && vs_.state().pins == 0) {
+    vs_.statement_done({first, text, "BEGIN", true, false});
+    vs_.ready(TxStatus::open);
+    wire::put_command_complete(out, "BEGIN");
+    client_.added_own();
+    say_ready();
+    return true;
+  }
+  return end_unopened_transaction(first, text) == Next::served;
+}
+
+// COMMIT and ROLLBACK of a transaction of which no live link knows.
+Session::Next Session::end_unopened_transaction(const sql::Statement& statement, std::string_view text) {
+  const TxStatus status = vs_.state().tx.status;
+  if (status == TxStatus::idle || (statement.kind != Kind::commit && statement.kind != Kind::rollback)) return Next::stop;
+  for (const pool::ServerLink* link : links_) {
+    if (link->memory.at_begin != nullptr || link->link->status() != 'I') return Next::stop;
+  }
+  const bool commits = statement.kind == Kind::commit && status != TxStatus::failed;
+  const std::string_view tag = commits ? "COMMIT" : "ROLLBACK";
+  vs_.statement_done({statement, text, tag, true, false});
+  vs_.ready(statement.transaction.chain ? TxStatus::open : TxStatus::idle);
+  wire::put_command_complete(client_.own(), tag);
+  client_.added_own();
+  say_ready();
+  return Next::served;
+}
+
+const sql::Statement* Session::prepared_statement(const sql::Statement& statement) const {
+  if (statement.kind != Kind::execute && statement.kind != Kind::deallocate) return nullptr;
+  const vsession::PreparedPtr prepared = vs_.find_prepared(statement.name);
+  if (!prepared || !prepared->facts || prepared->facts->statements.empty()) return nullptr;
+  const sql::Statement& first = prepared->facts->first();
+  return prepared->from_sql && first.inner ? first.inner.get() : &first;
+}
+
+Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
+  vs_.state().lb_node = lb_node();
+  sql::Answers answers;
+  const sql::Questions questions = route::questions(facts, vs_.state(), settings());
+  if (!questions.empty()) {
+    catalog::Found found = worker_.catalog().lookup(viewpoint(), questions);
+    if (!found.open.empty()) {
+      if (work_.opened_lookup && lookup_failed_) {
+        // The server would not answer: what is not known is treated as a write.
+        work_.plan = route::Plan{.node = view().write_node(), .write = true, .opaque = true};
+        work_.planned = true;
+        return Next::served;
+      }
+      return look_up(found.open);
+    }
+    answers = std::move(found.answers);
+  }
+  const route::Input input{.facts = facts,
+                           .state = vs_.state(),
+                           .answers = answers,
+                           .view = view(),
+                           .settings = settings(),
+                           .allow_sql_comments = own_.allow_sql_comments(settings()),
+                           .check_unlogged_table = own_.check_unlogged_table(settings()),
+                           .draw = worker_.random().fraction(),
+                           .text = text,
+                           .prepared = prepared_statement(facts.first())};
+  work_.plan = route::decide(input);
+  work_.ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
+  if (work_.on_primary || (work_.avoid != kNoNode && work_.plan.node == work_.avoid)) work_.plan.node = view().write_node();
+  const vsession::Transaction& tx = vs_.state().tx;
+  if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && vs_.state().tx_node == kNoNode)
+    vs_.state().tx_node = work_.plan.node;
+  work_.planned = true;
+  return Next::served;
+}
+
+// Asks a server about names, over a link that the session holds or borrows.
+Session::Next Session::look_up(const sql::Questions& open) {
+  pool::ServerLink* link = nullptr;
+  for (pool::ServerLink* held : links_) {
+    if (held->link->status() != 'E' && !held->link->lost()) link = held;
+  }
+  if (link == nullptr) {
+    const bool from_primary = settings().relcache_query_target == config::RelcacheQueryTarget::primary;
+    const cluster::Node* primary = view().find(view().write_node());
+    const NodeId node = from_primary && primary != nullptr && primary->live() ? primary->id : vs_.state().lb_node;
+    if (node == kNoNode) {
+      work_.plan = route::Plan{.node = view().write_node(), .write = true};
+      work_.planned = true;
+      return Next::served;
+    }
+    if (const Next next = acquire(node, link); next != Next::served) return next;
+  }
+  if (const Next next = bring_up(*link, false); next != Next::served) return next;
+  work_.questions = open;
+  work_.opened_lookup = true;
+  lookup_failed_ = false;
+  lookup_rows_.clear();
+  phase_ = Phase::lookup;
+  link->link->send_query(catalog::Catalog::query_for(open), backend::Fate::capture, kNoteCatalog);
+  link->link->flush();
+  return Next::waiting;
+}
+
+// One statement of a simple query has ended: the virtual session learns of it.
+void Session::note_statement(std::size_t index, bool ok) {
+  if (!work_.facts || index >= work_.facts->statements.size()) return;
+  const sql::Statement& statement = work_.facts->statements[index];
+  const auto text = wire::parse_query(ByteView(work_.copy).substr(std::min(work_.copy.size(), wire::kHeaderBytes)));
+  const std::string_view whole = text ? *text : std::string_view();
+  const std::string_view part = whole.size() >= statement.begin + statement.length ? slice(statement, whole) : "";
+  vs_.statement_done({statement, part, work_.tag, ok, work_.plan.write});
+  if (statement.kind == Kind::ddl && ok) {
+    worker_.shared().epochs.raise(identity_.database);
+    ddl_in_transaction_ = vs_.state().tx.status != TxStatus::idle;
+  }
+  if (statement.kind == Kind::execute && ok) {
+    if (const sql::Statement* inner = prepared_statement(statement))
+      vs_.statement_done({*inner, part, work_.tag, ok, work_.plan.write});
+  }
+}
+
+}  // namespace herdgate::session

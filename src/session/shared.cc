@@ -1,0 +1,92 @@
+#include "session/shared.h"
+
+#include <algorithm>
+
+namespace herdgate::session {
+
+void CancelRegister::add(std::int32_t pid, const Bytes& secret, Target target) {
+  const std::lock_guard lock(mutex_);
+  targets_.insert_or_assign({pid, secret}, target);
+}
+
+void CancelRegister::remove(std::int32_t pid, const Bytes& secret) {
+  const std::lock_guard lock(mutex_);
+  targets_.erase({pid, secret});
+}
+
+std::optional<CancelRegister::Target> CancelRegister::find(std::int32_t pid, const Bytes& secret) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = targets_.find({pid, secret});
+  if (it == targets_.end()) return std::nullopt;
+  return it->second;
+}
+
+ClientGate::Entry ClientGate::enter(const Waiting& who, std::size_t limit, std::size_t refuse_from) {
+  const std::lock_guard lock(mutex_);
+  const std::size_t now = inside_.load(std::memory_order_relaxed);
+  if (refuse_from > 0 && now >= refuse_from) return Entry::refused;
+  if (now < limit && queue_.empty()) {
+    inside_.store(now + 1, std::memory_order_relaxed);
+    return Entry::in;
+  }
+  if (queue_.size() >= kMaxWaiting) return Entry::refused;
+  queue_.push_back(who);
+  return Entry::wait;
+}
+
+std::optional<ClientGate::Waiting> ClientGate::leave(std::size_t limit) {
+  const std::lock_guard lock(mutex_);
+  const std::size_t now = inside_.load(std::memory_order_relaxed) - 1;
+  if (queue_.empty() || now >= limit) {
+    inside_.store(now, std::memory_order_relaxed);
+    return std::nullopt;
+  }
+  const Waiting next = queue_.front();  // takes the place at once: `inside` stays
+  queue_.pop_front();
+  return next;
+}
+
+void ClientGate::withdraw(SessionId session) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(queue_, [&](const Waiting& w) { return w.session == session; });
+}
+
+std::optional<LoginMemory::Entry> LoginMemory::find(const std::string& database, const std::string& user) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = entries_.find({database, user});
+  if (it == entries_.end()) return std::nullopt;
+  return it->second;
+}
+
+void LoginMemory::remember(const std::string& database, const std::string& user, Entry entry) {
+  const std::lock_guard lock(mutex_);
+  if (entries_.size() >= kMaxEntries) entries_.clear();
+  entries_.insert_or_assign({database, user}, std::move(entry));
+}
+
+void LoginMemory::forget(const std::string& database, const std::string& user) {
+  const std::lock_guard lock(mutex_);
+  entries_.erase({database, user});
+}
+
+LoginMemory::Reported LoginMemory::reported(const std::string& database, const std::string& user,
+                                            const Hash128& startup) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = reported_.find({{database, user}, startup});
+  return it == reported_.end() ? nullptr : it->second;
+}
+
+void LoginMemory::remember_reported(const std::string& database, const std::string& user, const Hash128& startup,
+                                    Reported values) {
+  const std::lock_guard lock(mutex_);
+  if (reported_.size() >= kMaxEntries) reported_.clear();
+  reported_.insert_or_assign({{database, user}, startup}, std::move(values));
+}
+
+void LoginMemory::clear() {
+  const std::lock_guard lock(mutex_);
+  entries_.clear();
+  reported_.clear();
+}
+
+}  // namespace herdgate::session

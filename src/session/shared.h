@@ -1,0 +1,126 @@
+// What the workers of one process share: the books, the cancel register, the client gate, and small caches.
+// Everything else belongs to one worker or is immutable.
+//
+// Limits   each table has a named bound; what is over it is not remembered (caches) or refused (gate).
+// Threads  each class is thread-safe by itself; locks are held only across map operations.
+#pragma once
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "auth/credentials.h"
+#include "base/hash.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "catalog/catalog.h"
+#include "cluster/view.h"
+#include "config/hba.h"
+#include "config/password_file.h"
+#include "config/settings.h"
+#include "pool/accounts.h"
+#include "report/snapshot.h"
+
+namespace herdgate::session {
+
+// Settings, files and cluster as one worker sees them; replaced as a whole, taken once per request.
+struct Snapshot {
+  config::SettingsPtr settings;
+  std::shared_ptr<const config::HbaLoaded> hba;                // null when enable_pool_hba is off
+  std::shared_ptr<const config::PasswordFile> passwords;       // never null
+  std::shared_ptr<const std::vector<config::Interface>> interfaces;
+  std::optional<auth::Secret> key;                             // for AES entries
+  cluster::ViewPtr view;
+};
+using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+// Finds the session that a cancel request means.
+class CancelRegister {
+ public:
+  struct Target {
+    WorkerId worker;
+    SessionId session;
+  };
+  void add(std::int32_t pid, const Bytes& secret, Target target);
+  void remove(std::int32_t pid, const Bytes& secret);
+  std::optional<Target> find(std::int32_t pid, const Bytes& secret) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::int32_t, Bytes>, Target> targets_;
+};
+
+// Lets num_init_children clients in; the others wait in order.
+class ClientGate {
+ public:
+  static constexpr std::size_t kMaxWaiting = 100'000;
+  struct Waiting {
+    WorkerId worker;
+    SessionId session;
+  };
+  enum class Entry { in, wait, refused };
+  Entry enter(const Waiting& who, std::size_t limit, std::size_t refuse_from);  // refuse_from 0: never refuse, wait
+  // One client has left: who comes in for it.
+  std::optional<Waiting> leave(std::size_t limit);
+  void withdraw(SessionId session);
+  std::size_t inside() const { return inside_.load(std::memory_order_relaxed); }
+
+ private:
+  std::mutex mutex_;
+  std::deque<Waiting> queue_;
+  std::atomic<std::size_t> inside_{0};
+};
+
+// What earlier logins taught about (database, user): the server's method, a proved secret, the parameters it reports.
+class LoginMemory {
+ public:
+  static constexpr std::size_t kMaxEntries = 4096;
+  struct Entry {
+    std::optional<auth::ServerMethod> method;
+    std::optional<auth::Credentials> proved;
+  };
+  using Reported = std::shared_ptr<const std::map<std::string, std::string, std::less<>>>;
+  std::optional<Entry> find(const std::string& database, const std::string& user) const;
+  void remember(const std::string& database, const std::string& user, Entry entry);
+  void forget(const std::string& database, const std::string& user);
+  // ParameterStatus of a login with these start-up parameters.
+  Reported reported(const std::string& database, const std::string& user, const Hash128& startup) const;
+  void remember_reported(const std::string& database, const std::string& user, const Hash128& startup, Reported values);
+  void clear();
+
+ private:
+  using ReportedKey = std::pair<std::pair<std::string, std::string>, Hash128>;
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::string, std::string>, Entry> entries_;
+  std::map<ReportedKey, Reported> reported_;
+};
+
+// Statements sent to each node, by class; one array per worker, summed when somebody asks.
+struct NodeCounters {
+  std::atomic<std::uint64_t> select{0}, insert{0}, update{0}, del{0}, ddl{0}, other{0}, panic{0}, fatal{0}, error{0};
+};
+struct WorkerCounters {
+  NodeCounters nodes[kMaxNodes];
+};
+
+struct Shared {
+  explicit Shared(Log& l, pool::Limits limits) : log(l), accounts(limits), hash_key(HashKey::random()) {}
+  Log& log;
+  pool::Accounts accounts;
+  catalog::Epochs epochs;
+  CancelRegister cancels;
+  ClientGate gate;
+  LoginMemory logins;
+  HashKey hash_key;
+  auth::Secret mock_secret;
+  std::atomic<std::uint64_t> last_session{0};
+  std::atomic<std::uint64_t> connections_received{0};
+  WallTime started{};
+};
+
+}  // namespace herdgate::session

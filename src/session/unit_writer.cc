@@ -1,0 +1,237 @@
+#include "session/unit_writer.h"
+
+#include "base/sqlstate.h"
+#include "session/session_log.h"
+#include "session/words.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+namespace {
+using backend::Fate;
+using backend::Owes;
+
+// COPY FROM STDIN may begin behind this Execute; of a text that we cannot parse we do not know.
+bool may_start_copy(const vsession::PreparedPtr& statement) {
+  if (!statement || !statement->facts) return false;
+  const sql::Kind kind = statement->facts->first().kind;
+  return kind == sql::Kind::copy_from || kind == sql::Kind::unparsable;
+}
+
+}  // namespace
+
+UnitWriter::UnitWriter(Session& session, pool::ServerLink& link)
+    : session_(session), link_(link), raw_(*link.link), sent_(session.cut_open_) {}
+
+UnitWriter::Written UnitWriter::write(ByteView unit) {
+  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
+    const Frame frame = first_frame(rest);
+    rest.remove_prefix(frame.whole.size());
+    written_.bytes += frame.whole.size();
+    if (frame.type == wire::fe::kSync) {
+      written_.synced = true;
+      if (!written_.answered_locally) {
+        raw_.send(frame.whole, Owes::sync, Fate::forward, kNoteClient);
+      }
+      continue;
+    }
+    if (failed_) continue;
+    if (!message(frame)) return written_;
+  }
+  return written_;
+}
+
+bool UnitWriter::message(const Frame& frame) {
+  switch (frame.type) {
+    case wire::fe::kParse: return parse(frame);
+    case wire::fe::kBind: return bind(frame);
+    case wire::fe::kDescribe: return describe(frame);
+    case wire::fe::kExecute: return execute(frame);
+    case wire::fe::kClose: return close(frame);
+    default: raw_.send_unanswered(frame.whole); return true;  // Flush
+  }
+}
+
+std::uint16_t UnitWriter::item(const vsession::PreparedPtr& statement) {
+  session_.items_.push_back(statement);
+  return static_cast<std::uint16_t>(session_.items_.size() - 1);
+}
+
+void UnitWriter::log(std::string_view what, std::string_view sql) {
+  if (session_.own_.log_per_node_statement(session_.settings()))
+    log_node_statement(session_.worker_.log(), session_.who_, raw_, what, sql);
+}
+
+// An error that we found ourselves. If a server already works for this unit it must fail there too, so that nothing of
+// the implicit transaction is committed: a message that is sure to fail is sent, and its error replaced by ours.
+bool UnitWriter::fail(const wire::Report& report) {
+  failed_ = true;
+  const bool in_transaction = session_.vs_.state().tx.status != vsession::TxStatus::idle;
+  if (!sent_ && !in_transaction) {
+    session_.say_error(report);
+    written_.answered_locally = true;
+    return true;
+  }
+  session_.poison_ = report;
+  scratch_.clear();
+  wire::put_bind(scratch_, wire::Bind{"", "hg_poison", ByteView("\0\0\0\0\0\0", 6)});
+  raw_.send(scratch_, Owes::bind, Fate::swallow, kNotePoison);
+  return true;
+}
+
+bool UnitWriter::parse(const Frame& frame) {
+  auto message = wire::parse_parse(frame.payload);
+  if (!message) return fail(protocol_violation("invalid message format"));
+  const sql::ParseOptions options{session_.vs_.standard_conforming_strings(), session_.vs_.ascii_safe_encoding()};
+  auto facts = session_.worker_.facts().facts(message->query, options);
+  auto defined = session_.vs_.define(message->statement, message->query, message->types, std::move(facts));
+  if (!defined) {
+    wire::Report report;
+    report.sqlstate = sqlstate::kDuplicatePreparedStatement;
+    report.message = fmt::format("prepared statement \"{}\" already exists", message->statement);
+    report.file = "session";
+    return fail(report);
+  }
+  const vsession::PreparedPtr& statement = *defined;
+  log("Parse: ", message->query);
+  if (message->statement.empty()) {
+    link_.memory.unnamed_owner = session_.id_;
+    link_.memory.unnamed_generation = statement->generation;
+    raw_.send(frame.whole, Owes::parse, Fate::forward, kNoteClient, item(statement));
+    sent_ = true;
+    return true;
+  }
+  if (link_.memory.interned.touch(statement->server_name)) {
+    scratch_.clear();
+    wire::put_parse_complete(scratch_);
+    raw_.owe_local(scratch_, kNoteClient);
+    sent_ = true;
+    return true;
+  }
+  intern(statement->server_name);
+  scratch_.clear();
+  wire::put_parse(scratch_, wire::Parse{statement->server_name, statement->query, statement->types});
+  raw_.send(scratch_, Owes::parse, Fate::forward, kNoteClient, item(statement));
+  sent_ = true;
+  return true;
+}
+
+void UnitWriter::intern(const std::string& name) {
+  const auto limit = static_cast<std::size_t>(session_.settings().max_prepared_statements);
+  for (const std::string& old : link_.memory.interned.add(name, limit)) {
+    scratch_.clear();
+    wire::put_close(scratch_, 'S', old);
+    raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
+  }
+}
+
+void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
+  if (statement->from_sql) return;  // bring_up() has seen to it
+  if (statement->name.empty()) {
+    if (link_.memory.unnamed_owner == session_.id_ && link_.memory.unnamed_generation == statement->generation) return;
+    link_.memory.unnamed_owner = session_.id_;
+    link_.memory.unnamed_generation = statement->generation;
+  } else {
+    if (link_.memory.interned.touch(statement->server_name)) return;
+    intern(statement->server_name);
+  }
+  scratch_.clear();
+  wire::put_parse(scratch_, wire::Parse{statement->server_name, statement->query, statement->types});
+  raw_.send(scratch_, Owes::parse, Fate::swallow, kNotePrepare, item(statement));
+  sent_ = true;
+}
+
+bool UnitWriter::bind(const Frame& frame) {
+  const bool streamed = session_.work_.request.streamed;
+  auto message = wire::parse_bind_head(frame.payload);
+  if (!message || (!*message && !streamed)) return fail(protocol_violation("invalid message format"));
+  if (!*message) return fail(protocol_violation("names in Bind are too long"));
+  const vsession::PreparedPtr statement = session_.vs_.find_prepared((*message)->statement);
+  if (!statement) {
+    if (streamed) {
+      session_.copy_missing_ = session_.work_.request.missing;
+      session_.copy_swallow_ = true;
+    }
+    return fail(no_such_statement((*message)->statement));
+  }
+  prepare(statement);
+  const std::string portal((*message)->portal);
+  session_.portals_[portal] = statement;
+  log("Bind: ", statement->query);
+  scratch_.clear();
+  wire::put_bind(scratch_, wire::Bind{(*message)->portal, statement->server_name, (*message)->rest});
+  if (streamed) {  // the length word counts what is still to come
+    store_u32(scratch_.data() + 1, static_cast<std::uint32_t>(scratch_.size() - 1 + session_.work_.request.missing));
+    written_.streamed = true;
+  }
+  raw_.send(scratch_, Owes::bind, Fate::forward, kNoteClient);
+  sent_ = true;
+  return true;
+}
+
+bool UnitWriter::describe(const Frame& frame) {
+  auto message = wire::parse_describe_or_close(frame.payload);
+  if (!message) return fail(protocol_violation("invalid message format"));
+  log("D message", "");
+  if (message->what == 'P') {
+    raw_.send(frame.whole, Owes::describe, Fate::forward, kNoteClient);
+    sent_ = true;
+    return true;
+  }
+  const vsession::PreparedPtr statement = session_.vs_.find_prepared(message->name);
+  if (!statement) return fail(no_such_statement(message->name));
+  prepare(statement);
+  scratch_.clear();
+  wire::put_describe(scratch_, 'S', statement->server_name);
+  raw_.send(scratch_, Owes::describe, Fate::forward, kNoteClient);
+  sent_ = true;
+  return true;
+}
+
+bool UnitWriter::execute(const Frame& frame) {
+  auto message = wire::parse_execute(frame.payload);
+  if (!message) return fail(protocol_violation("invalid message format"));
+  const auto portal = session_.portals_.find(message->portal);
+  const vsession::PreparedPtr statement = portal == session_.portals_.end() ? nullptr : portal->second;
+  if (statement) {
+    log("Execute: ", statement->query);
+    if (session_.own_.log_statement(session_.settings()))
+      log_statement(session_.worker_.log(), session_.who_, statement->query);
+    if (statement->facts)
+      count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
+  }
+  raw_.send(frame.whole, Owes::execute, Fate::forward, kNoteClient, item(statement));
+  sent_ = true;
+  if (!may_start_copy(statement)) return true;
+  // The server would ignore a Sync in copy-in mode, or answer it after an error: it is sent when we know which.
+  scratch_.clear();
+  wire::put_empty(scratch_, wire::fe::kFlush);
+  raw_.send_unanswered(scratch_);
+  written_.hold = true;
+  return false;
+}
+
+bool UnitWriter::close(const Frame& frame) {
+  auto message = wire::parse_describe_or_close(frame.payload);
+  if (!message) return fail(protocol_violation("invalid message format"));
+  if (message->what == 'P') {
+    const auto portal = session_.portals_.find(message->name);
+    if (portal != session_.portals_.end()) session_.portals_.erase(portal);
+    raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient);
+    sent_ = true;
+    return true;
+  }
+  const vsession::PreparedPtr statement = session_.vs_.find_prepared(message->name);
+  if (statement && statement->from_sql) {
+    link_.memory.named.erase(statement->name);
+    raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient);
+  } else {
+    scratch_.clear();
+    wire::put_close_complete(scratch_);
+    raw_.owe_local(scratch_, kNoteClient);
+  }
+  session_.vs_.close_prepared(message->name);
+  sent_ = true;
+  return true;
+}
+
+}  // namespace herdgate::session

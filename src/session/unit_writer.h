@@ -1,0 +1,46 @@
+// Writes one extended unit to a link: statements under their interned names, what is missing there prepared ahead, and
+// local answers (Close, an interned Parse) in their right places.
+//
+// Shape    write(unit) goes through the messages in order and stops where it must: after an Execute that may have
+//          started COPY (hold), at an error of ours (poison, or answered_locally when nothing was sent).
+// Threads  the worker of its session; lives for one call.
+#pragma once
+#include "session/session.h"
+
+namespace herdgate::session {
+
+class UnitWriter {
+ public:
+  struct Written {
+    std::size_t bytes = 0;         // of the unit, consumed
+    bool synced = false;           // a Sync was written (or swallowed by a local error)
+    bool hold = false;
+    bool streamed = false;
+    bool answered_locally = false;
+  };
+  UnitWriter(Session& session, pool::ServerLink& link);
+  Written write(ByteView unit);
+
+ private:
+  bool message(const Frame& frame);
+  bool parse(const Frame& frame);
+  bool bind(const Frame& frame);
+  bool describe(const Frame& frame);
+  bool execute(const Frame& frame);
+  bool close(const Frame& frame);
+  void prepare(const vsession::PreparedPtr& statement);   // ahead, if the link does not have it
+  void intern(const std::string& name);
+  bool fail(const wire::Report& report);
+  std::uint16_t item(const vsession::PreparedPtr& statement);
+  void log(std::string_view what, std::string_view sql);
+
+  Session& session_;
+  pool::ServerLink& link_;
+  backend::Link& raw_;
+  Written written_;
+  Bytes scratch_;
+  bool sent_ = false;     // something of this unit is on its way
+  bool failed_ = false;   // the rest up to Sync is dropped
+};
+
+}  // namespace herdgate::session

@@ -1,0 +1,98 @@
+#include "session/words.h"
+
+#include "base/sqlstate.h"
+
+namespace herdgate::session {
+namespace {
+
+wire::Report make(std::string_view severity, std::string_view state, std::string message, std::string detail = {},
+                  std::string hint = {}) {
+  wire::Report report;
+  report.severity = severity;
+  report.sqlstate = state;
+  report.message = std::move(message);
+  report.detail = std::move(detail);
+  report.hint = std::move(hint);
+  report.file = "session";
+  return report;
+}
+
+}  // namespace
+
+wire::Report refusal_report(const auth::Refusal& refusal) {
+  return make("FATAL", refusal.sqlstate, refusal.text, refusal.detail, refusal.hint);
+}
+
+wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
+  if (failure.server) {
+    wire::Report report = *failure.server;
+    report.severity = "ERROR";
+    return report;
+  }
+  if (failure.refusal) {
+    wire::Report report = refusal_report(*failure.refusal);
+    report.severity = "ERROR";
+    return report;
+  }
+  const auto& code = failure.error.code;
+  if (code == pool::Errc::wait_timed_out || code == pool::Errc::queue_full)
+    return make("ERROR", sqlstate::kTooManyConnections, "could not get a server connection",
+                fmt::format("{}.", failure.error.text()),
+                "Raise max_pool, pool_size or query_wait_timeout, or close idle transactions.");
+  if (code == pool::Errc::stopping) return shutting_down();
+  return make("ERROR", sqlstate::kConnectionFailure, fmt::format("could not connect to node {}", node.value),
+              fmt::format("{}.", failure.error.text()), "The node is probed and used again when it answers.");
+}
+
+wire::Report too_many_clients() {
+  return make("FATAL", sqlstate::kTooManyConnections, "Sorry, too many clients already");
+}
+
+wire::Report protocol_violation(std::string_view problem) {
+  return make("FATAL", sqlstate::kProtocolViolation, std::string(problem));
+}
+
+wire::Report in_failed_transaction(std::string_view statement) {
+  return make("ERROR", sqlstate::kInFailedTransaction,
+              "current transaction is aborted, commands ignored until end of transaction block",
+              fmt::format("statement: {}", statement));
+}
+
+wire::Report canceled() {
+  return make("ERROR", sqlstate::kQueryCanceled, "canceling statement due to user request");
+}
+
+wire::Report lost_in_transaction(NodeId node, const std::string& why) {
+  return make("ERROR", sqlstate::kSerializationFailure,
+              fmt::format("connection to node {} was lost during the transaction", node.value),
+              fmt::format("{}. The transaction was rolled back.", why), "Run the transaction again.");
+}
+
+wire::Report lost_while_reading(NodeId node, const std::string& why) {
+  return make("ERROR", sqlstate::kSerializationFailure,
+              fmt::format("connection to node {} was lost while it answered", node.value), fmt::format("{}.", why),
+              "Run the statement again.");
+}
+
+wire::Report outcome_unknown(NodeId node, const std::string& why) {
+  return make("ERROR", sqlstate::kOutcomeUnknown,
+              fmt::format("connection to node {} was lost, the outcome of the statement is unknown", node.value),
+              fmt::format("{}.", why), "Find out whether it took effect before running it again.");
+}
+
+wire::Report lost_while_pinned(NodeId node, const std::string& pins) {
+  return make("FATAL", sqlstate::kAdminShutdown,
+              fmt::format("connection to node {} was lost, and with it the session's {}", node.value, pins));
+}
+
+wire::Report no_such_statement(std::string_view name) {
+  return make("ERROR", sqlstate::kInvalidStatementName,
+              name.empty() ? "unnamed prepared statement does not exist"
+                           : fmt::format("prepared statement \"{}\" does not exist", name));
+}
+
+wire::Report shutting_down() {
+  return make("FATAL", sqlstate::kAdminShutdown, "terminating connection due to administrator command");
+}
+
+}  // namespace herdgate::session

@@ -1,0 +1,22 @@
+// The words for clients: the only place where an error code becomes a message.
+#pragma once
+#include "backend/opener.h"
+#include "pool/errc.h"
+#include "wire/backend.h"
+
+namespace herdgate::session {
+
+wire::Report report_of(const backend::OpenFailure& failure, NodeId node);
+wire::Report refusal_report(const auth::Refusal& refusal);
+wire::Report too_many_clients();
+wire::Report protocol_violation(std::string_view problem);
+wire::Report in_failed_transaction(std::string_view statement);
+wire::Report canceled();
+wire::Report lost_in_transaction(NodeId node, const std::string& why);
+wire::Report lost_while_reading(NodeId node, const std::string& why);
+wire::Report outcome_unknown(NodeId node, const std::string& why);
+wire::Report lost_while_pinned(NodeId node, const std::string& pins);
+wire::Report no_such_statement(std::string_view name);
+wire::Report shutting_down();
+
+}  // namespace herdgate::session

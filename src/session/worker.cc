@@ -1,0 +1,143 @@
+#include "session/worker.h"
+
+#include "session/session.h"
+#include "session/words.h"
+
+namespace herdgate::session {
+
+Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers, net::BlockingPool& blocking,
+               SnapshotPtr snapshot)
+    : id_(id),
+      loop_(clock),
+      shared_(shared),
+      workers_(workers),
+      blocking_(blocking),
+      snapshot_(std::move(snapshot)),
+      facts_(static_cast<std::size_t>(snapshot_->settings->sql_facts_cache_size)),
+      catalog_(clock, shared.epochs,
+               catalog::Catalog::Options{static_cast<std::size_t>(snapshot_->settings->relcache_size),
+                                         std::chrono::seconds(snapshot_->settings->relcache_expire)}),
+      random_(shared.hash_key.k0 ^ static_cast<std::uint64_t>(id.value + 1) * 0x9e3779b97f4a7c15ULL) {
+  pool::Pool::Wiring wiring{
+      .loop = loop_,
+      .blocking = blocking_,
+      .scratch = scratch_,
+      .accounts = shared_.accounts,
+      .peers = workers_,
+      .worker = id_,
+      .log = shared_.log,
+      .node_trouble = [this](NodeId node, const std::string& why) { workers_.hint_node_trouble(node, why); },
+      .node_reached = [this](NodeId node) { workers_.hint_node_reached(node); },
+  };
+  pool_ = std::make_unique<pool::Pool>(std::move(wiring));
+  pool_->configure(snapshot_->settings, snapshot_->view);
+}
+
+Worker::~Worker() {
+  sessions_.clear();
+  retired_.clear();
+  pool_.reset();
+}
+
+void Worker::accept(net::Socket socket, const net::Address& peer) {
+  const SessionId id(shared_.last_session.fetch_add(1, std::memory_order_relaxed) + 1);
+  const config::Settings& settings = *snapshot_->settings;
+  net::apply_tcp_options(socket.fd(), {static_cast<int>(settings.tcp_keepalives_idle.count()),
+                                       static_cast<int>(settings.tcp_keepalives_interval.count()),
+                                       settings.tcp_keepalives_count,
+                                       static_cast<int>(settings.tcp_user_timeout.count())});
+  auto session = std::make_unique<Session>(*this, id, std::move(socket), peer);
+  Session* raw = session.get();
+  sessions_.emplace(id, std::move(session));
+  if (stopping_) return raw->end(shutting_down());
+  if (auto started = raw->start(); !started) {
+    LogContext who;
+    HG_LOG(shared_.log, who, Level::warning, "could not serve a new client: {}", started.error().text());
+    raw->end(too_many_clients());
+  }
+}
+
+Session* Worker::find(SessionId id) {
+  const auto it = sessions_.find(id);
+  return it == sessions_.end() ? nullptr : it->second.get();
+}
+
+void Worker::retire(Session& session) {
+  const auto it = sessions_.find(session.id());
+  if (it == sessions_.end()) return;
+  if (retired_.empty()) {
+    loop_.defer([this] {
+      retired_.clear();
+      check_empty();
+    });
+  }
+  retired_.push_back(std::move(it->second));
+  sessions_.erase(it);
+}
+
+void Worker::take_snapshot(SnapshotPtr snapshot) {
+  snapshot_ = std::move(snapshot);
+  pool_->configure(snapshot_->settings, snapshot_->view);
+  for (auto& [id, session] : sessions_) {
+    if (session->idle()) session->settings_changed();
+  }
+}
+
+void Worker::stop(bool fast, std::function<void()> empty) {
+  stopping_ = true;
+  empty_ = std::move(empty);
+  if (fast) {
+    std::vector<Session*> all;
+    for (auto& [id, session] : sessions_) all.push_back(session.get());
+    for (Session* session : all) session->end(shutting_down());
+    pool_->stop();
+  }
+  loop_.defer([this] { check_empty(); });
+}
+
+void Worker::check_empty() {
+  if (!empty_ || !sessions_.empty()) return;
+  pool_->stop();
+  std::exchange(empty_, nullptr)();
+}
+
+WorkerReport Worker::report() const {
+  WorkerReport report;
+  for (const auto& [id, session] : sessions_) report.slots.push_back(session->row());
+  report.links = pool_->rows();
+  return report;
+}
+
+void Worker::collect(std::function<void(report::Server)> done) {
+  struct Gathering {
+    report::Server server;
+    std::size_t open;
+    std::function<void(report::Server)> done;
+  };
+  auto gathering = std::make_shared<Gathering>();
+  gathering->server.view = snapshot_->view;
+  gathering->server.started = shared_.started;
+  gathering->open = workers_.count();
+  gathering->done = std::move(done);
+  gathering->server.counts.resize(snapshot_->view->nodes.size());
+  for (std::size_t i = 0; i < workers_.count(); ++i) {
+    Worker& other = workers_.worker(WorkerId(static_cast<int>(i)));
+    for (std::size_t n = 0; n < gathering->server.counts.size(); ++n) {
+      const NodeCounters& from = other.counters_.nodes[snapshot_->view->nodes[n].id.value];
+      report::NodeCounts& to = gathering->server.counts[n];
+      to.select += from.select, to.insert += from.insert, to.update += from.update, to.del += from.del;
+      to.ddl += from.ddl, to.other += from.other, to.panic += from.panic, to.fatal += from.fatal, to.error += from.error;
+    }
+    other.post([this, &other, gathering] {
+      auto part = std::make_shared<WorkerReport>(other.report());
+      post([gathering, part] {
+        report::Server& server = gathering->server;
+        std::move(part->slots.begin(), part->slots.end(), std::back_inserter(server.slots));
+        std::move(part->links.begin(), part->links.end(), std::back_inserter(server.links));
+        if (--gathering->open == 0) gathering->done(std::move(server));
+      });
+    });
+  }
+}
+
+}  // namespace herdgate::session

@@ -1,0 +1,96 @@
+// One worker: an event loop with its sessions, its links, its caches. Everything in it is touched by its thread only.
+//
+// Shape    accept() takes a new client; other threads reach a worker through post(). Sessions retire themselves; the
+//          worker destroys them at the end of the turn.
+// Threads  its own; post() is thread-safe.
+#pragma once
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "backend/link.h"
+#include "base/random.h"
+#include "catalog/catalog.h"
+#include "net/loop.h"
+#include "net/socket.h"
+#include "pool/pool.h"
+#include "session/shared.h"
+#include "sql/facts.h"
+
+namespace herdgate::session {
+
+class Session;
+class Worker;
+
+// All workers together, as one worker sees them.
+class Workers : public pool::Peers {
+ public:
+  virtual Worker& worker(WorkerId id) = 0;
+  virtual std::size_t count() const = 0;
+  virtual void hint_node_trouble(NodeId node, const std::string& why) = 0;  // to the control thread
+  virtual void hint_node_reached(NodeId node) = 0;
+};
+
+// What one worker contributes to a report.
+struct WorkerReport {
+  std::vector<report::SlotRow> slots;
+  std::vector<report::LinkRow> links;
+};
+
+class Worker {
+ public:
+  Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers, net::BlockingPool& blocking,
+         SnapshotPtr snapshot);
+  ~Worker();
+
+  WorkerId id() const { return id_; }
+  net::Loop& loop() { return loop_; }
+  Shared& shared() { return shared_; }
+  Workers& workers() { return workers_; }
+  net::BlockingPool& blocking() { return blocking_; }
+  pool::Pool& pool() { return *pool_; }
+  backend::Scratch& scratch() { return scratch_; }
+  sql::FactsCache& facts() { return facts_; }
+  catalog::Catalog& catalog() { return catalog_; }
+  Random& random() { return random_; }
+  WorkerCounters& counters() { return counters_; }
+  const SnapshotPtr& snapshot() const { return snapshot_; }
+  Log& log() { return shared_.log; }
+
+  void post(std::function<void()> work) { loop_.post(std::move(work)); }
+  void accept(net::Socket socket, const net::Address& peer);  // on its own thread
+  void take_snapshot(SnapshotPtr snapshot);
+  Session* find(SessionId id);
+  void retire(Session& session);
+  std::size_t sessions() const { return sessions_.size(); }
+  // smart: no new clients, ends when the last has left; fast: everybody is told and leaves now.
+  void stop(bool fast, std::function<void()> empty);
+  WorkerReport report() const;
+  // Asks every worker, then calls `done` on this one. Slower than a snapshot, always true.
+  void collect(std::function<void(report::Server)> done);
+
+ private:
+  void check_empty();
+  WorkerId id_;
+  net::Loop loop_;
+  Shared& shared_;
+  Workers& workers_;
+  net::BlockingPool& blocking_;
+  SnapshotPtr snapshot_;
+  backend::Scratch scratch_;
+  sql::FactsCache facts_;
+  catalog::Catalog catalog_;
+  Random random_;
+  WorkerCounters counters_;
+  std::unique_ptr<pool::Pool> pool_;
+  std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
+  std::vector<std::unique_ptr<Session>> retired_;
+  std::function<void()> empty_;
+  bool stopping_ = false;
+};
+
+// Counts one statement sent to a node, for SHOW POOL_BACKEND_STATS.
+void count_statement(WorkerCounters& counters, NodeId node, sql::Kind kind);
+
+}  // namespace herdgate::session
