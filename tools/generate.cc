@@ -1,12 +1,13 @@
 // herdgate_generate: writes docs/configuration.md and the sample files from the parameter table.
 //
-//   herdgate_generate DIRECTORY           writes them below the source folder
-//   herdgate_generate --check DIRECTORY   exit code 1 when a file there differs
+//   herdgate_generate           writes them into the source tree it was built from
+//   herdgate_generate --check   exit code 1 when a file there differs
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 #include "config/documents.h"
 
@@ -45,10 +46,10 @@ int run(const std::filesystem::path& root, bool check) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool check = argc == 3 && std::string_view(argv[1]) == "--check";
-  if (argc != 2 && !check) {
-    std::fprintf(stderr, "usage: herdgate_generate [--check] DIRECTORY\n");
+  const bool check = argc == 2 && std::string_view(argv[1]) == "--check";
+  if (argc != 1 && !check) {
+    std::fprintf(stderr, "usage: herdgate_generate [--check]\n");
     return 1;
   }
-  return run(argv[argc - 1], check);
+  return run(HG_SOURCE_DIR, check);
 }

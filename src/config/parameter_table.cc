@@ -204,7 +204,8 @@ std::optional<Named> find_parameter(std::string_view name, bool bare_arrays) {
 
 Value default_value(const Parameter& parameter) {
   HG_ASSERT(parameter.get != nullptr);
-  return parameter.get(Settings{}, kNoIndex);
+  static const Settings kDefaults;
+  return parameter.get(kDefaults, kNoIndex);
 }
 
 std::string_view group_title(Group group) {
