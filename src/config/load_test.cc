@@ -1,0 +1,267 @@
+#include "config/load.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "config/errc.h"
+
+namespace herdgate::config {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// Two servers, so that the warnings of an empty configuration stay away.
+constexpr std::string_view kServers =
+    "backend_hostname0 = 'a'\nbackend_port0 = 5432\nbackend_weight0 = 1\nbackend_flag0 = ALWAYS_PRIMARY\n"
+    "backend_hostname1 = 'b'\nbackend_port1 = 5433\nbackend_weight1 = 3\n";
+
+class Files {
+ public:
+  explicit Files(std::map<std::string, std::string> files) : files_(std::move(files)) {}
+  FileReader reader() const {
+    return [this](const std::string& path) -> Result<std::string> {
+      const auto at = files_.find(path);
+      if (at == files_.end()) return fail(Errc::unreadable, path);
+      return at->second;
+    };
+  }
+
+ private:
+  std::map<std::string, std::string> files_;
+};
+
+Loaded load_lines(std::string_view text, LoadOptions options = {}) {
+  return load_text(std::string(kServers).append(text), "pgpool.conf", Files({}).reader(), options);
+}
+// Findings as "severity file:line text", for tables.
+std::vector<std::string> told(const Loaded& loaded) {
+  constexpr const char* kNames[] = {"info", "warning", "error"};
+  std::vector<std::string> lines;
+  for (const Finding& f : loaded.findings)
+    lines.push_back(fmt::format("{} {} {}", kNames[static_cast<int>(f.severity)], f.where(), f.text));
+  return lines;
+}
+
+TEST(Load, ServersAndTypedFields) {
+  const Loaded loaded = load_lines(
+      "port = 11000\nlog_min_messages = DEBUG1\nclient_idle_limit = 5min\nlisten_addresses = 'x, y'\n"
+      "disable_load_balance_on_write = always\npool_mode = transaction\n");
+  EXPECT_THAT(told(loaded), IsEmpty());
+  const Settings& s = loaded.settings;
+  EXPECT_EQ(s.port, 11000);
+  EXPECT_EQ(s.log_min_messages, Level::debug1);
+  EXPECT_EQ(s.client_idle_limit, std::chrono::minutes(5));
+  EXPECT_THAT(s.listen_addresses, ElementsAre("x", "y"));
+  EXPECT_EQ(s.disable_load_balance_on_write, DisableLoadBalanceOnWrite::always);
+  EXPECT_EQ(s.pool_mode, PoolMode::transaction);
+  ASSERT_EQ(s.backends.size(), 2u);
+  EXPECT_EQ(s.backends[1], (Backend{.id = NodeId{1}, .hostname = "b", .port = 5433, .weight = 3}));
+  EXPECT_TRUE(s.backends[0].always_primary);
+  EXPECT_DOUBLE_EQ(s.weight_share(NodeId{1}), 0.75);
+  EXPECT_DOUBLE_EQ(s.weight_share(NodeId{7}), 0);
+  EXPECT_EQ(s.config_file, "pgpool.conf");
+}
+
+TEST(Load, LastLineWinsAndFlagsAddUp) {
+  const Loaded loaded = load_lines(
+      "port = 11000\nport = 12000\nbackend_flag1 = DISALLOW_TO_FAILOVER\n"
+      "backend_flag0 = DISALLOW_TO_FAILOVER\nbackend_flag0 = ALLOW_TO_FAILOVER\n");
+  EXPECT_THAT(told(loaded), IsEmpty());
+  EXPECT_EQ(loaded.settings.port, 12000);
+  EXPECT_TRUE(loaded.settings.backends[0].always_primary);
+  EXPECT_TRUE(loaded.settings.backends[0].allow_to_failover);
+  EXPECT_FALSE(loaded.settings.backends[1].allow_to_failover);
+}
+
+TEST(Load, NodesMayHaveGapsAndNeedAPort) {
+  const Loaded loaded = load_lines("backend_port9 = 6000\nbackend_hostname4 = 'c'\n");
+  EXPECT_THAT(told(loaded), ElementsAre("warning pgpool.conf:9 node 4 is not used, backend_port4 is not set",
+                                        "info pgpool.conf:8 backend_hostname9 is empty, \"/tmp\" is used"));
+  ASSERT_EQ(loaded.settings.backends.size(), 3u);
+  EXPECT_EQ(loaded.settings.backends[2].id, NodeId{9});
+  EXPECT_EQ(loaded.settings.backends[2].hostname, "/tmp");
+}
+
+TEST(Load, EmptyConfigurationIsUsableButWarned) {
+  const Loaded loaded = load_text("", "p", Files({}).reader());
+  EXPECT_FALSE(loaded.has_errors());
+  EXPECT_THAT(told(loaded), ElementsAre(HasSubstr("no server is configured")));
+}
+
+TEST(Load, UnknownParametersAreWarnedAndWithStrictRefused) {
+  const Loaded loaded = load_lines("work_dir = '/x'\nwhite_function_list = 'f'\nbackend_port = 1\nport3 = 4000\n");
+  EXPECT_FALSE(loaded.has_errors());
+  EXPECT_THAT(told(loaded),
+              ElementsAre("warning pgpool.conf:8 unrecognized configuration parameter \"work_dir\"",
+                          "warning pgpool.conf:9 unrecognized configuration parameter \"white_function_list\", it is "
+                          "called \"read_only_function_list\" now",
+                          "warning pgpool.conf:10 unrecognized configuration parameter \"backend_port\"",
+                          "warning pgpool.conf:11 unrecognized configuration parameter \"port3\""));
+  EXPECT_TRUE(load_lines("work_dir = '/x'\n", {.strict = true}).has_errors());
+}
+
+TEST(Load, OldSpellingsSetTheNewParameter) {
+  const Loaded loaded = load_lines("fail_over_on_backend_error = off\ndelegate_IP = '10.0.0.1'\n");
+  EXPECT_FALSE(loaded.settings.failover_on_backend_error);
+  EXPECT_EQ(loaded.settings.delegate_ip, "10.0.0.1");
+  EXPECT_THAT(told(loaded),
+              ElementsAre("warning pgpool.conf:8 parameter \"fail_over_on_backend_error\" is an old spelling of "
+                          "\"failover_on_backend_error\"",
+                          "warning pgpool.conf:9 parameter \"delegate_IP\" is an old spelling of \"delegate_ip\"",
+                          HasSubstr("no effect in this release: failover_on_backend_error, delegate_ip")));
+}
+
+TEST(Load, GoesOnAfterErrors) {
+  const Loaded loaded = load_lines("port = 80\nlogdir = /tmp\nmax_pool = x\nnum_init_children = 7\n");
+  EXPECT_TRUE(loaded.has_errors());
+  EXPECT_EQ(loaded.settings.num_init_children, 7);
+  EXPECT_THAT(told(loaded),
+              ElementsAre("error pgpool.conf:8 invalid value for parameter \"port\": \"80\": it is outside the valid "
+                          "range (1024 .. 65535)",
+                          "error pgpool.conf:9 syntax error: the value of \"logdir\" must be quoted with '",
+                          "error pgpool.conf:10 invalid value for parameter \"max_pool\": \"x\": a number is wanted"));
+}
+
+TEST(Load, IncludesAreRelativeToTheIncludingFile) {
+  const Files files({{"/etc/p/main.conf", "include 'sub/a.conf'\nmax_pool = 9\n"},
+                     {"/etc/p/sub/a.conf", "port = 11000\nmax_pool = 8\ninclude 'b.conf'\ninclude '/abs.conf'\n"},
+                     {"/etc/p/sub/b.conf", "num_init_children = 5\nnonsense 1\n"},
+                     {"/abs.conf", std::string(kServers)}});
+  const Loaded loaded = load("/etc/p/main.conf", files.reader());
+  EXPECT_EQ(loaded.settings.port, 11000);
+  EXPECT_EQ(loaded.settings.max_pool, 9);
+  EXPECT_EQ(loaded.settings.num_init_children, 5);
+  EXPECT_EQ(loaded.settings.backends.size(), 2u);
+  EXPECT_THAT(told(loaded), ElementsAre(HasSubstr("/etc/p/sub/b.conf:2 unrecognized")));
+  EXPECT_EQ(loaded.settings.beside_config("pool_passwd"), "/etc/p/pool_passwd");
+  EXPECT_EQ(loaded.settings.beside_config("/x"), "/x");
+}
+
+TEST(Load, MissingFilesAndEndlessIncludesAreErrors) {
+  const Files files(
+      {{"a", "include 'a'\n"}, {"b", "include 'none'\n"}, {"twice", "include 'twice'\ninclude 'twice'\n"}});
+  EXPECT_THAT(told(load("none", files.reader())), testing::Contains("error none could not read file: none"));
+  EXPECT_THAT(told(load("b", files.reader())), testing::Contains("error none could not read file: none"));
+  EXPECT_THAT(told(load("a", files.reader())), testing::Contains("error a:1 includes are nested more than 10 deep"));
+  EXPECT_TRUE(load("twice", files.reader()).has_errors());
+}
+
+TEST(Load, FindingsAreBounded) {
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += "= nonsense\n";
+  const Loaded loaded = load_text(text, "p", Files({}).reader());
+  EXPECT_LE(loaded.findings.size(), kMaxFindings + 10);
+  EXPECT_TRUE(loaded.has_errors());
+}
+
+TEST(Load, HealthChecksPerNode) {
+  const Loaded loaded = load_lines("health_check_period = 10\nhealth_check_period1 = 20\nconnect_timeout0 = 3s\n");
+  const Settings& s = loaded.settings;
+  EXPECT_EQ(s.health_check(NodeId{0}).health_check_period, std::chrono::seconds(10));
+  EXPECT_EQ(s.health_check(NodeId{1}).health_check_period, std::chrono::seconds(20));
+  EXPECT_EQ(s.health_check(NodeId{0}).connect_timeout, std::chrono::seconds(3));
+  EXPECT_EQ(s.health_check(NodeId{1}).connect_timeout, std::chrono::seconds(10));
+  EXPECT_THAT(told(loaded), ElementsAre("warning pgpool.conf these parameters have no effect in this release: "
+                                        "health_check_period, health_check_period1"));
+}
+
+TEST(Load, WatchdogNodes) {
+  const Loaded loaded = load_lines("hostname0 = 'w'\nwd_port0 = 9000\npgpool_port0 = 9999\nheartbeat_port01 = 9694\n");
+  ASSERT_EQ(loaded.settings.watchdog_nodes.size(), 1u);
+  EXPECT_EQ(loaded.settings.watchdog_nodes[0].hostname, "w");
+  ASSERT_EQ(loaded.settings.heartbeats.size(), 1u);
+  EXPECT_EQ(loaded.settings.heartbeats[0].id, 1);
+}
+
+struct Check {
+  const char* lines;
+  const char* finding;
+};
+class CrossChecks : public testing::TestWithParam<Check> {};
+TEST_P(CrossChecks, AreMade) {
+  const auto& [lines, finding] = GetParam();
+  EXPECT_THAT(told(load_lines(lines)), ElementsAre(finding)) << lines;
+}
+INSTANTIATE_TEST_SUITE_P(
+    All, CrossChecks,
+    testing::Values(
+        Check{"ssl = on\n", "error pgpool.conf:8 ssl = on is not supported by this release"},
+        Check{"use_watchdog = on\n", "error pgpool.conf:8 use_watchdog = on is not supported by this release"},
+        Check{"replication_mode = on\n", "error pgpool.conf:8 replication_mode = on is not supported by this release"},
+        Check{"backend_clustering_mode = 'snapshot_isolation'\n",
+              "error pgpool.conf:8 backend_clustering_mode = snapshot_isolation is not supported by this release"},
+        Check{"backend_clustering_mode = slony\n",
+              "error pgpool.conf:8 backend_clustering_mode = slony is not supported by this release"},
+        Check{"failover_command = 'x'\npcp_port = 9898\nssl_key = 'k'\n",
+              "warning pgpool.conf these parameters have no effect in this release: ssl_key, failover_command"},
+        Check{"process_management_mode = dynamic\nmin_spare_children = 10\n",
+              "error pgpool.conf max_spare_children must be greater than min_spare_children"},
+        Check{"process_management_mode = dynamic\nmax_spare_children = 33\n",
+              "error pgpool.conf:9 max_spare_children must not be greater than num_init_children"},
+        Check{"reserved_connections = 32\n",
+              "warning pgpool.conf:8 reserved_connections leaves no place for clients, it is not less than "
+              "num_init_children"},
+        Check{"log_destination = 'stdout'\n",
+              "error pgpool.conf:8 invalid value for parameter \"log_destination\": \"stdout\": available values: "
+              "stderr, syslog"},
+        Check{"auth_query = 'select 1'\n", "error pgpool.conf:8 auth_query needs auth_query_user"},
+        Check{"backend_flag1 = ALWAYS_PRIMARY\n",
+              "warning pgpool.conf 2 nodes have the flag ALWAYS_PRIMARY, the first one is used"},
+        Check{"listen_addresses = ''\nunix_socket_directories = ''\n",
+              "error pgpool.conf:8 there is nowhere to listen, listen_addresses and unix_socket_directories are empty"},
+        Check{"read_only_function_list = 'a'\nwrite_function_list = 'b'\n",
+              "warning pgpool.conf:9 write_function_list is ignored, since read_only_function_list is set"},
+        Check{"write_function_list = 'f('\n",
+              "error pgpool.conf:8 write_function_list: invalid pattern: \"f(\": Unmatched ( or \\("},
+        Check{"user_redirect_preference_list = 'x:nowhere'\n",
+              "error pgpool.conf:8 user_redirect_preference_list: invalid redirect entry: \"nowhere\" in \"x:nowhere\" "
+              "is not primary, standby or a node number"},
+        Check{"dml_adaptive_object_relationship_list = 'a'\n",
+              "error pgpool.conf:8 dml_adaptive_object_relationship_list: invalid object relationship: \"a\" is not of "
+              "the form object:dependent"}));
+
+TEST(CrossChecks, RecoveryCommandsNeedDataDirectories) {
+  const Loaded loaded = load_lines(
+      "recovery_1st_stage_command = 'x'\nbackend_data_directory0 = '/d'\n"
+      "recovery_password = 'md5aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'\n");
+  EXPECT_THAT(told(loaded),
+              testing::IsSupersetOf({"error pgpool.conf backend_data_directory1 is needed for the recovery commands",
+                                     "error pgpool.conf:10 recovery_password must not be an md5 hash"}));
+}
+
+TEST(CrossChecks, SocketPathsMustFit) {
+  const Loaded loaded = load_lines("unix_socket_directories = '/" + std::string(100, 'x') + "'\n");
+  EXPECT_THAT(told(loaded), ElementsAre(HasSubstr("is longer than 107 bytes")));
+}
+
+TEST(CrossChecks, WithoutAUserThePrimaryCannotBeFound) {
+  const Loaded loaded = load_text(
+      "backend_port0 = 5432\nbackend_port1 = 5433\nbackend_hostname0 = 'a'\n"
+      "backend_hostname1 = 'b'\n",
+      "p", Files({}).reader());
+  EXPECT_THAT(told(loaded), ElementsAre(HasSubstr("sr_check_user is empty")));
+}
+
+TEST(Load, PatternsAreCompiled) {
+  const Loaded loaded = load_lines(
+      "write_function_list = 'nextval, set.*'\n"
+      "primary_routing_query_pattern_list = '.*vacuum.*;a\\;b'\n"
+      "app_name_redirect_preference_list = 'psql:primary,rep[0-9]:1(0.3)'\n"
+      "dml_adaptive_object_relationship_list = 'T_1:t_2, f():T3'\n");
+  EXPECT_THAT(told(loaded), IsEmpty());
+  const Patterns& p = *loaded.settings.patterns;
+  EXPECT_TRUE(p.write_functions.matches("SETVAL"));
+  EXPECT_EQ(p.primary_routing_queries.first_match("a;b"), 1);
+  ASSERT_EQ(p.app_name_redirects.size(), 2u);
+  EXPECT_EQ(p.app_name_redirects[1].node, NodeId{1});
+  EXPECT_DOUBLE_EQ(p.app_name_redirects[1].ratio, 0.3);
+  EXPECT_THAT(p.relations,
+              ElementsAre(ObjectRelation{"t_1", false, "t_2", false}, ObjectRelation{"f", true, "t3", false}));
+}
+
+}  // namespace
+}  // namespace herdgate::config
