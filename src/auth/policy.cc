@@ -151,11 +151,6 @@ Decision decide_by_server(const PolicyInput& in) {
 
 }  // namespace
 
-std::string_view hba_method_name(HbaMethod method) {
-  constexpr std::string_view kNames[] = {"trust", "reject", "md5", "scram-sha-256", "password", "cert", "pam", "ldap"};
-  return kNames[static_cast<std::size_t>(method)];
-}
-
 Decision decide(const PolicyInput& in) { return in.enable_pool_hba ? decide_by_rule(in) : decide_by_server(in); }
 
 Refusal refuse_unproved(std::string_view user) {

@@ -11,11 +11,11 @@
 #include <variant>
 
 #include "auth/client_auth.h"
+#include "config/hba.h"
 
 namespace herdgate::auth {
 
-enum class HbaMethod { trust, reject, md5, scram_sha_256, password, cert, pam, ldap };
-std::string_view hba_method_name(HbaMethod method);
+using config::HbaMethod;
 
 struct PolicyInput {
   std::string user, database, host;
