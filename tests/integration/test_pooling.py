@@ -27,7 +27,7 @@ def server_links(cluster, user, node=0):
 # Session mode.
 
 def test_link_is_kept_and_used_again(start_proxy):
-    proxy = start_proxy({"num_init_children": 1})
+    proxy = start_proxy({"num_init_children": 1, "load_balance_mode": False})
     pids = set()
     for _ in range(10):
         with proxy.connect(user="test") as c:
@@ -313,6 +313,7 @@ def test_function_that_changes_state_does_not_leak(tight, cluster):
             assert c.execute("show work_mem").fetchone() == ("4MB",)
 
 
+@herdgate_only
 def test_replication_connection_is_refused(proxy):
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(proxy.dsn() + " replication=true")
