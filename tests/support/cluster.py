@@ -65,12 +65,14 @@ class Node:
     def __init__(self, cluster, number, port):
         self.cluster, self.number, self.port = cluster, number, port
         self.data = os.path.join(cluster.folder, f"data{number}")
+        self.inner_data = os.path.join(cluster.inner, f"data{number}")
         self.log_path = os.path.join(cluster.folder, f"server{number}.log")
         self.process = None
 
     def start(self, wait=True):
-        self.process = system.start([f"{self.cluster.bin}/postgres", "-D", self.data, "-p", str(self.port),
-                                     "-k", self.cluster.folder], self.log_path)
+        self.process = system.start(self.cluster.program("postgres", "-D", self.inner_data, "-p", str(self.port),
+                                                         "-k", self.cluster.inner),
+                                    self.log_path, as_root=self.cluster.trixie)
         if wait:
             self.wait_ready()
 
@@ -80,8 +82,8 @@ class Node:
     def ready(self):
         if not self.pid():
             raise RuntimeError(f"server {self.number} ended at start:\n{self.log()[-3000:]}")
-        return subprocess.run([f"{self.cluster.bin}/pg_isready", "-q", "-h", self.cluster.folder,
-                               "-p", str(self.port)]).returncode == 0
+        return subprocess.run(self.cluster.program("pg_isready", "-q", "-h", self.cluster.inner,
+                                                   "-p", str(self.port))).returncode == 0
 
     def pid(self):
         """The postmaster's pid, or 0. Works too for a cluster that another process started."""
@@ -130,8 +132,8 @@ class Node:
             os.kill(p, signal.SIGCONT)
 
     def psql(self, sql, dbname="test", user="postgres"):
-        return system.run([f"{self.cluster.bin}/psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h",
-                           self.cluster.folder, "-p", str(self.port), "-U", user, "-d", dbname, "-c", sql]).strip()
+        return self.cluster.run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.cluster.inner,
+                                "-p", str(self.port), "-U", user, "-d", dbname, "-c", sql).strip()
 
     def log(self):
         try:
@@ -149,7 +151,7 @@ class Node:
         slot = f"node{self.number}"
         primary.psql(f"select pg_create_physical_replication_slot('{slot}') where not exists "
                      f"(select from pg_replication_slots where slot_name = '{slot}')", "postgres")
-        self.append_conf(f"primary_conninfo = 'host={self.cluster.folder} port={primary.port} user=postgres "
+        self.append_conf(f"primary_conninfo = 'host={self.cluster.inner} port={primary.port} user=postgres "
                          f"application_name=node{self.number}'\nprimary_slot_name = '{slot}'")
         open(f"{self.data}/standby.signal", "w").close()
         system.give(f"{self.data}/standby.signal")
@@ -158,8 +160,8 @@ class Node:
         """A fresh standby from a base backup of `primary`."""
         self.kill()
         shutil.rmtree(self.data)
-        system.run([f"{self.cluster.bin}/pg_basebackup", "-D", self.data, "-h", self.cluster.folder, "-p",
-                    str(primary.port), "-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync"])
+        self.cluster.run("pg_basebackup", "-D", self.inner_data, "-h", self.cluster.inner, "-p", str(primary.port),
+                         "-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync")
         self.follow(primary)
         self.start()
 
@@ -168,14 +170,25 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, nodes=3, folder=None, conf=None, ports=None, remote_apply=False):
-        """conf: extra lines of postgresql.conf for all nodes."""
-        self.bin = system.postgres_bin()
-        self.folder = folder or system.scratch("cluster")
+    def __init__(self, nodes=3, folder=None, conf=None, ports=None, remote_apply=False, trixie=False):
+        """conf: extra lines of postgresql.conf for all nodes. trixie: PostgreSQL 17 of scripts/fetch_trixie."""
+        self.trixie = trixie
+        self.bin = "/usr/lib/postgresql/17/bin" if trixie else system.postgres_bin()
+        self.folder = folder or (system.scratch_in(f"{system.TRIXIE}/tmp", "cluster") if trixie
+                                 else system.scratch("cluster"))
+        # The same folder as the servers know it.
+        self.inner = self.folder[len(system.TRIXIE):] if trixie else self.folder
         self.ports = ports or system.free_ports(nodes)
         self.nodes = [Node(self, i, p) for i, p in enumerate(self.ports)]
         self.conf = conf or ""
         self.remote_apply = remote_apply
+
+    def program(self, name, *args):
+        """The command line of one of PostgreSQL's programs."""
+        return [*([system.IN_TRIXIE] if self.trixie else []), f"{self.bin}/{name}", *args]
+
+    def run(self, name, *args):
+        return system.run(self.program(name, *args), as_root=self.trixie)
 
     @property
     def primary(self):
@@ -186,7 +199,7 @@ class Cluster:
         return self.nodes[1:]
 
     def create(self):
-        template = make_template(self.bin)
+        template = make_template(self.trixie)
         extra = CONF + self.conf + "\n"
         for node in self.nodes:
             subprocess.run(["cp", "-a", template, node.data], check=True)
@@ -246,33 +259,39 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def make_template(bindir):
+def make_template(trixie):
     """A stopped data folder with the roles above; made once for each server version and set of roles."""
-    version = subprocess.run([f"{bindir}/postgres", "-V"], capture_output=True, text=True, check=True).stdout
-    key = hashlib.sha256((version + ROLES + HBA).encode()).hexdigest()[:16]
-    kept = os.path.join(system.cache_dir(), "cluster", key)
-    if os.path.exists(kept):
-        return kept
-    folder = system.scratch("template")
+    maker = Cluster(nodes=1, trixie=trixie)
     try:
-        maker = Cluster(nodes=1, folder=folder)
-        data = maker.primary.data
-        system.run([f"{bindir}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "-k",
-                    "--no-sync", "--no-instructions"])
-        maker.primary.append_conf("listen_addresses = ''\nfsync = off")
-        maker.primary.start()
-        script = system.give(_write(f"{folder}/roles.sql", ROLES))
-        system.run([f"{bindir}/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", folder, "-p", str(maker.primary.port),
-                    "-U", "postgres", "-d", "postgres", "-f", script])
-        maker.primary.stop()
-        _write(f"{data}/pg_hba.conf", HBA)
-        _write(f"{data}/postgresql.auto.conf", "")
-        os.makedirs(os.path.dirname(kept), exist_ok=True)
-        subprocess.run(["cp", "-a", data, kept + ".new"], check=True)
-        os.rename(kept + ".new", kept)
+        key = hashlib.sha256((maker.run("postgres", "-V") + ROLES + HBA).encode()).hexdigest()[:16]
+        kept = os.path.join(system.cache_dir(), "cluster", key)
+        if not os.path.exists(kept):
+            fill_template(maker, kept)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(maker.folder, ignore_errors=True)
     return kept
+
+
+def fill_template(maker, kept):
+    node = maker.primary
+    maker.run("initdb", "-D", node.inner_data, "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "-k",
+              "--no-sync", "--no-instructions")
+    node.append_conf("listen_addresses = ''\nfsync = off")
+    node.start()
+    system.give(_write(f"{maker.folder}/roles.sql", ROLES))
+    maker.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", maker.inner, "-p", str(node.port), "-U", "postgres",
+              "-d", "postgres", "-f", f"{maker.inner}/roles.sql")
+    node.stop()
+    _write(f"{node.data}/pg_hba.conf", HBA)
+    _write(f"{node.data}/postgresql.auto.conf", "")
+    os.makedirs(os.path.dirname(kept), exist_ok=True)
+    # Two runs may come here at once: each makes its own, the first one stays.
+    fresh = f"{kept}.{os.getpid()}"
+    subprocess.run(["cp", "-a", node.data, fresh], check=True)
+    try:
+        os.rename(fresh, kept)
+    except OSError:
+        shutil.rmtree(fresh)
 
 
 def _write(path, text):

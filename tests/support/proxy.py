@@ -14,7 +14,6 @@ from . import system
 from .system import wait_until
 
 UNDER_TEST = os.environ.get("HERDGATE_UNDER_TEST", "herdgate")
-TRIXIE = os.path.join(system.cache_dir(), "trixie")
 TROUBLE = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
            "HG_ASSERT", "terminate called", "stack smashing")
 
@@ -49,8 +48,8 @@ class Proxy:
     def make_folder(self):
         """The original lives in a chroot: what it must see lies in there, and it knows it by a shorter name."""
         if self.kind == "pgpool":
-            self.folder = system.scratch_in(f"{TRIXIE}/tmp", self.name)
-            self.inner = self.folder[len(TRIXIE):]
+            self.folder = system.scratch_in(f"{system.TRIXIE}/tmp", self.name)
+            self.inner = self.folder[len(system.TRIXIE):]
         else:
             self.folder = self.inner = self.given or system.scratch(self.name)
 
@@ -88,7 +87,7 @@ class Proxy:
         """The command line with the configuration files named."""
         args = ["-f", f"{self.inner}/pgpool.conf", "-F", f"{self.inner}/pcp.conf", "-a", f"{self.inner}/pool_hba.conf"]
         if self.kind == "pgpool":
-            return [f"{system.ROOT}/scripts/in_trixie", "/usr/sbin/pgpool", *args, *more]
+            return [system.IN_TRIXIE, "/usr/sbin/pgpool", *args, *more]
         return [self.place_binary(), *args, *more]
 
     def place_binary(self):

@@ -27,6 +27,10 @@ def cache_dir():
     return os.path.join(os.path.dirname(git.stdout.strip()) if git.returncode == 0 else ROOT, ".cache")
 
 
+TRIXIE = os.path.join(cache_dir(), "trixie")
+IN_TRIXIE = os.path.join(ROOT, "scripts", "in_trixie")
+
+
 class Timeout(Exception):
     pass
 
@@ -63,10 +67,12 @@ def give(path):
     return path
 
 
-def run(args, **options):
+def run(args, as_root=False, **options):
     """Runs a command as the server user; its output is in the exception when it fails."""
+    if not as_root:
+        options.update(run_as())
     result = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            cwd="/tmp", **run_as(), **options)
+                            cwd="/tmp", **options)
     if result.returncode != 0:
         raise RuntimeError(f"{' '.join(args)}: exit code {result.returncode}\n{result.stdout}")
     return result.stdout

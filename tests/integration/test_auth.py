@@ -1,0 +1,265 @@
+"""Who gets in, by which method, and who does not. The servers ask scram_user, md5_user and password_user by the
+method of their name; everybody else is trusted by the servers (see support/cluster.py)."""
+import hashlib
+import subprocess
+
+import psycopg
+import pytest
+
+from support import system
+from support.cluster import Cluster
+from support.wire import Client, Closed, message, startup
+
+pytestmark = pytest.mark.proxy_only
+USERS = ("scram_user", "md5_user", "password_user")
+
+
+def hba(*lines):
+    return {"pool_hba.conf": "".join(line + "\n" for line in lines)}
+
+
+def passwd(*lines):
+    return {"pool_passwd": "".join(line + "\n" for line in lines)}
+
+
+def md5_of(user, password):
+    return "md5" + hashlib.md5((password + user).encode()).hexdigest()
+
+
+def gets_in(proxy, user, password=None, **more):
+    words = {"password": password} if password is not None else {}
+    with proxy.connect(user=user, **words, **more) as c:
+        assert c.execute("select current_user").fetchone() == (user,)
+        assert c.execute("select session_user from pg_class limit 1").fetchone() == (user,)
+
+
+def stays_out(proxy, user, password="wrong", match="", **more):
+    with pytest.raises(psycopg.OperationalError, match=match):
+        proxy.connect(user=user, password=password, **more)
+
+
+# Without pool_hba: the server's method decides.
+
+def test_trust(start_proxy):
+    gets_in(start_proxy(), "test")
+
+
+@pytest.mark.parametrize("user,entry", [
+    ("scram_user", "scram_user:TEXTscram_user"), ("scram_user", "scram_user:scram_user"),
+    ("md5_user", "md5_user:" + md5_of("md5_user", "md5_user")), ("md5_user", "md5_user:TEXTmd5_user"),
+])
+def test_by_pool_passwd_entry(start_proxy, user, entry):
+    proxy = start_proxy(files=passwd(entry))
+    gets_in(proxy, user, user)
+    stays_out(proxy, user)
+    gets_in(proxy, user, user)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_clear_text_from_client(start_proxy, user):
+    proxy = start_proxy({"allow_clear_text_frontend_auth": True})
+    gets_in(proxy, user, user)
+    stays_out(proxy, user)
+    gets_in(proxy, user, user)
+
+
+@pytest.mark.parametrize("user", ["scram_user", "md5_user"])
+def test_no_entry_and_clear_text_not_allowed(start_proxy, user):
+    stays_out(start_proxy(), user, user)
+
+
+def test_pooled_connection_does_not_let_a_stranger_in(start_proxy):
+    """The link is there already, logged in; the next client must still prove who it is."""
+    proxy = start_proxy({"allow_clear_text_frontend_auth": True, "num_init_children": 4})
+    for _ in range(5):
+        gets_in(proxy, "scram_user", "scram_user")
+        stays_out(proxy, "scram_user", "guess")
+        stays_out(proxy, "scram_user", "")
+
+
+# With pool_hba.
+
+ENTRIES = ("scram_user:TEXTscram_user", "md5_user:TEXTmd5_user", "password_user:TEXTpassword_user", "test:TEXTtest")
+
+
+@pytest.mark.parametrize("method", ["md5", "scram-sha-256", "password"])
+@pytest.mark.parametrize("user", [*USERS, "test"])
+def test_hba_method(start_proxy, method, user):
+    proxy = start_proxy({"enable_pool_hba": True}, {**hba(f"host all all 127.0.0.1/32 {method}"), **passwd(*ENTRIES)})
+    gets_in(proxy, user, user)
+    stays_out(proxy, user)
+    stays_out(proxy, user, "")
+
+
+def test_hba_trust_uses_pool_passwd_for_the_server(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True}, {**hba("host all all 127.0.0.1/32 trust"), **passwd(*ENTRIES)})
+    for user in ("scram_user", "md5_user", "test"):
+        gets_in(proxy, user)
+
+
+def test_hba_reject_and_first_match(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True}, hba(
+        "host all reader 127.0.0.1/32 reject", "host postgres test 127.0.0.1/32 reject", "host all all 0/0 trust"))
+    stays_out(proxy, "reader", match="pool_hba.conf|rejected|client authentication failed")
+    stays_out(proxy, "test", dbname="postgres")
+    gets_in(proxy, "test", dbname="test")
+
+
+def test_hba_without_a_matching_line(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True}, hba("local all all trust", "host all all 10.9.8.7/32 trust"))
+    stays_out(proxy, "test", match="client authentication failed|no pool_hba.conf entry")
+
+
+def test_hba_names_and_keywords(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True}, hba(
+        'host sameuser test 127.0.0.1 255.255.255.255 trust', 'host "postgres",nowhere reader samehost trust'))
+    gets_in(proxy, "test", dbname="test")
+    gets_in(proxy, "reader", dbname="postgres")
+    stays_out(proxy, "test", dbname="postgres")
+    stays_out(proxy, "reader", dbname="test")
+
+
+def test_hba_reload(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True}, hba("host all reader 127.0.0.1/32 trust"), fresh=True)
+    stays_out(proxy, "test")
+    proxy.files.update(hba("host all all 127.0.0.1/32 trust"))
+    proxy.reload()
+
+    def in_now():
+        try:
+            proxy.connect(user="test").close()
+            return True
+        except psycopg.OperationalError:
+            return False
+
+    system.wait_until(in_now, "the new pool_hba.conf to count")
+
+
+# CVE-2025-46801: three ways by which the original once let everybody in.
+
+def test_bypass_hba_password_without_entry(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True, "allow_clear_text_frontend_auth": False},
+                        hba("host all all 127.0.0.1/32 password"))
+    for user in ("scram_user", "md5_user"):
+        stays_out(proxy, user)
+        stays_out(proxy, user, "")
+
+
+def test_bypass_server_asks_for_password(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": False})
+    gets_in(proxy, "password_user", "password_user")
+    stays_out(proxy, "password_user")
+    stays_out(proxy, "password_user", "")
+
+
+@pytest.mark.parametrize("entry", ["TEXTpassword_user", "password_user"])
+def test_bypass_raw_mode_md5(start_proxy, entry):
+    proxy = start_proxy({"enable_pool_hba": True, "backend_clustering_mode": "raw"},
+                        {**hba("host all all 127.0.0.1/32 md5"), **passwd("password_user:" + entry)})
+    gets_in(proxy, "password_user", "password_user")
+    stays_out(proxy, "password_user")
+
+
+# pg_md5 and pg_enc write what the server reads.
+
+def tool(proxy, name, *args, **options):
+    if proxy.kind == "pgpool":
+        pytest.skip("the tools of the tree under test")
+    path = system.ROOT + "/build/tools/" + name
+    return subprocess.run([path, *args], capture_output=True, text=True, timeout=20, check=True, **options).stdout
+
+
+@pytest.mark.herdgate_only
+def test_pg_md5_prints_and_writes(start_proxy):
+    proxy = start_proxy()
+    assert tool(proxy, "pg_md5", "moo") == hashlib.md5(b"moo").hexdigest() + "\n"
+    with open(f"{proxy.folder}/pool_passwd", "w") as f:
+        f.write("other:TEXTkept\n")
+    tool(proxy, "pg_md5", "-m", "-f", f"{proxy.folder}/pgpool.conf", "-u", "md5_user", "md5_user")
+    with open(f"{proxy.folder}/pool_passwd") as f:
+        assert f.read().splitlines() == ["other:TEXTkept", "md5_user:" + md5_of("md5_user", "md5_user")]
+
+
+@pytest.mark.herdgate_only
+def test_aes_entry_made_by_pg_enc(start_proxy, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("a key for the herd\n")
+    first = start_proxy()
+    out = tool(first, "pg_enc", "-k", str(key), "scram_user")
+    entry = next(line.split(": ")[1] for line in out.splitlines() if line.startswith("pool_passwd string"))
+    assert entry.startswith("AES")
+    proxy = start_proxy(files={**passwd("scram_user:" + entry), "keyfile": "a key for the herd\n"}, fresh=True)
+    proxy.stop()
+    proxy.environment["PGPOOLKEYFILE"] = f"{proxy.inner}/keyfile"
+    proxy.start()
+    gets_in(proxy, "scram_user", "scram_user")
+    stays_out(proxy, "scram_user")
+
+
+# Beyond the original.
+
+def verifier_of(cluster, user):
+    return cluster.primary.psql(f"select rolpassword from pg_authid where rolname = '{user}'", "postgres")
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_scram_pass_through(start_proxy, cluster, mode):
+    """A verifier alone is enough: the key for the servers comes out of the client's own proof."""
+    proxy = start_proxy({"enable_pool_hba": True, "pool_mode": mode}, {
+        **hba("host all all 127.0.0.1/32 scram-sha-256"), **passwd("scram_user:" + verifier_of(cluster, "scram_user"))})
+    for _ in range(3):
+        gets_in(proxy, "scram_user", "scram_user")
+        stays_out(proxy, "scram_user")
+
+
+@pytest.mark.herdgate_only
+def test_auth_query(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "postgres", "auth_query_database": "postgres",
+                         "auth_query": "select rolname, rolpassword from pg_authid where rolname = $1"},
+                        hba("host all all 127.0.0.1/32 scram-sha-256"))
+    gets_in(proxy, "scram_user", "scram_user")
+    stays_out(proxy, "scram_user")
+    stays_out(proxy, "nobody_here")
+    stays_out(proxy, "x' or true --")
+
+
+def test_changed_password_on_the_server(start_proxy):
+    """A link logged in with the old password does not let the old password in for ever, nor keep the new one out."""
+    own = Cluster(nodes=1)
+    try:
+        own.create().start()
+        proxy = start_proxy({"allow_clear_text_frontend_auth": True, "num_init_children": 4}, on=own, fresh=True)
+        gets_in(proxy, "scram_user", "scram_user")
+        own.primary.psql("alter role scram_user password 'new'", "postgres")
+        gets_in(proxy, "scram_user", "new")
+        proxy.stop()
+    finally:
+        own.destroy()
+
+
+@pytest.mark.herdgate_only  # the original was still waiting after 15 s
+def test_authentication_timeout(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True, "authentication_timeout": 1},
+                        {**hba("host all all 127.0.0.1/32 md5"), **passwd(*ENTRIES)})
+    with Client(proxy.port, seconds=15) as c:
+        c.send(startup(user="md5_user"))
+        assert c.receive()[0] == "R"
+        with pytest.raises(Closed):
+            while True:
+                c.receive()
+    gets_in(proxy, "md5_user", "md5_user")
+
+
+@pytest.mark.parametrize("answer", [b"", b"\0", b"x" * 70000 + b"\0", b"SCRAM-SHA-256\0\0\0\0\5n,,n=,r=", b"\xff" * 50])
+def test_odd_answers_to_a_challenge(start_proxy, answer):
+    proxy = start_proxy({"enable_pool_hba": True},
+                        {**hba("host all all 127.0.0.1/32 scram-sha-256"), **passwd(*ENTRIES)})
+    with Client(proxy.port) as c:
+        c.send(startup(user="scram_user"))
+        assert c.receive()[0] == "R"
+        c.send(message("p", answer))
+        with pytest.raises(Closed):
+            while c.receive()[0] in "ER":
+                pass
+    gets_in(proxy, "scram_user", "scram_user")

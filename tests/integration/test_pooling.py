@@ -1,0 +1,321 @@
+"""Links are shared, sessions are not: what a session has set, prepared or locked is its own and follows it."""
+import threading
+import time
+
+import psycopg
+import pytest
+
+from support import system
+from support.system import wait_until
+from support.wire import SYNC, Client, bind, close, describe, execute, kinds, parse, row
+
+pytestmark = pytest.mark.proxy_only
+herdgate_only = pytest.mark.herdgate_only
+
+
+@pytest.fixture
+def tight(start_proxy):
+    """Transaction mode with two links to each node: sessions change links all the time."""
+    return start_proxy({"pool_mode": "transaction", "pool_size": 2, "num_init_children": 60})
+
+
+def server_links(cluster, user, node=0):
+    return int(cluster.nodes[node].psql(f"select count(*) from pg_stat_activity where usename = '{user}' "
+                                        "and backend_type = 'client backend'", "postgres"))
+
+
+# Session mode.
+
+def test_link_is_kept_and_used_again(start_proxy):
+    proxy = start_proxy({"num_init_children": 1, "load_balance_mode": False})
+    pids = set()
+    for _ in range(10):
+        with proxy.connect(user="test") as c:
+            pids.add(c.execute("select pg_backend_pid()").fetchone()[0])
+    assert len(pids) == 1
+
+
+def test_nothing_is_left_for_the_next_client(start_proxy):
+    proxy = start_proxy({"num_init_children": 1})
+    with proxy.connect(user="test") as c:
+        c.execute("set work_mem = '9MB'")
+        c.execute("create temp table left_over (a int)")
+        c.execute("prepare p as select 1")
+        c.execute("select pg_advisory_lock(77)")
+        c.execute("listen left_over")
+    with proxy.connect(user="test") as c:
+        assert c.execute("show work_mem").fetchone() == ("4MB",)
+        assert c.execute("select to_regclass('left_over')").fetchone() == (None,)
+        assert c.execute("select count(*) from pg_prepared_statements").fetchone() == (0,)
+        assert c.execute("select count(*) from pg_locks where locktype = 'advisory' "
+                         "and pid = pg_backend_pid()").fetchone() == (0,)
+        assert c.execute("select count(*) from pg_listening_channels()").fetchone() == (0,)
+
+
+def test_client_that_leaves_inside_a_transaction(start_proxy, cluster):
+    proxy = start_proxy({"num_init_children": 1})
+    cluster.primary.psql("create table if not exists undone (a int); grant all on undone to public")
+    c = Client(proxy.port).login(user="test")
+    c.ask("begin")
+    c.ask("insert into undone values (1)")
+    c.close()
+    with proxy.connect(user="test") as after:
+        assert after.execute("select count(*) from undone").fetchone() == (0,)
+        assert after.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_connection_cache_off(start_proxy, cluster):
+    proxy = start_proxy({"connection_cache": False})
+    with proxy.connect(user="reader") as c:
+        c.execute("select 1")
+        assert server_links(cluster, "reader") >= 1
+    wait_until(lambda: server_links(cluster, "reader") == 0, "the links to close")
+
+
+def test_connection_life_time(start_proxy, cluster):
+    proxy = start_proxy({"connection_life_time": 1})
+    with proxy.connect(user="reader") as c:
+        c.execute("select 1")
+    wait_until(lambda: server_links(cluster, "reader") == 0, "the idle links to be closed", 10)
+
+
+def test_client_idle_limit(start_proxy):
+    proxy = start_proxy({"client_idle_limit": 1})
+    with proxy.connect() as c:
+        c.execute("select pg_sleep(2)")  # working is not idling
+        c.execute("select 1")
+        system.wait_until(lambda: ended(c), "the idle client to be sent away", 10)
+
+
+def ended(connection):
+    """Whether the server has closed this connection, without asking it anything."""
+    import select
+    if connection.closed or not select.select([connection.fileno()], [], [], 0)[0]:
+        return connection.closed
+    try:
+        connection.pgconn.consume_input()
+        return connection.pgconn.status == psycopg.pq.ConnStatus.BAD
+    except psycopg.OperationalError:
+        return True
+
+
+def test_reserved_connections(start_proxy):
+    proxy = start_proxy({"num_init_children": 4, "reserved_connections": 1})
+    held = [proxy.connect() for _ in range(3)]
+    try:
+        with pytest.raises(psycopg.OperationalError, match="Sorry, too many clients already"):
+            proxy.connect()
+    finally:
+        for c in held:
+            c.close()
+    wait_until(lambda: can_log_in(proxy), "a free place")
+
+
+def can_log_in(proxy):
+    try:
+        proxy.connect().close()
+        return True
+    except psycopg.OperationalError:
+        return False
+
+
+def test_client_beyond_the_limit_waits(start_proxy):
+    proxy = start_proxy({"num_init_children": 2})
+    held = [proxy.connect() for _ in range(2)]
+    got = []
+    thread = threading.Thread(target=lambda: got.append(proxy.connect().execute("select 1").fetchone()))
+    thread.start()
+    thread.join(0.5)
+    assert thread.is_alive() and not got
+    held.pop().close()
+    thread.join(20)
+    assert got == [(1,)]
+    held.pop().close()
+
+
+# Transaction mode.
+
+@herdgate_only
+def test_few_links_for_many_clients(tight, cluster):
+    clients = [tight.connect(user="test") for _ in range(50)]
+    try:
+        for _ in range(3):
+            for i, c in enumerate(clients):
+                assert c.execute("select %s::int", (i,)).fetchone() == (i,)
+        for node in range(3):
+            assert server_links(cluster, "test", node) <= 2
+    finally:
+        for c in clients:
+            c.close()
+
+
+@herdgate_only
+def test_set_follows_its_session(tight):
+    clients = [tight.connect(user="test") for _ in range(12)]
+    for i, c in enumerate(clients):
+        c.execute(f"set work_mem = '{1000 + i}kB'")
+        c.execute(f"set herd.name = 'cow {i}'")
+        c.execute("set search_path = pg_catalog, public" if i % 2 else "set search_path = public")
+    for _ in range(5):
+        for i, c in enumerate(clients):
+            assert c.execute("show work_mem").fetchone() == (f"{1000 + i}kB",)
+            assert c.execute("select current_setting('herd.name')").fetchone() == (f"cow {i}",)
+            assert c.execute("show search_path").fetchone()[0].startswith("pg_catalog" if i % 2 else "public")
+    for c in clients:
+        c.close()
+
+
+@herdgate_only
+def test_set_local_rollback_reset_discard(tight):
+    with tight.connect(user="test") as c, tight.connect(user="test") as other:
+        def shown():
+            assert other.execute("show work_mem").fetchone() == ("4MB",)
+            return c.execute("show work_mem").fetchone()[0]
+        c.execute("set work_mem = '5MB'")
+        with c.transaction():
+            c.execute("set local work_mem = '6MB'")
+            assert c.execute("show work_mem").fetchone() == ("6MB",)
+        assert shown() == "5MB"
+        c.execute("begin")
+        c.execute("set work_mem = '7MB'")
+        c.execute("savepoint s")
+        c.execute("set work_mem = '8MB'")
+        c.execute("rollback to s")
+        assert c.execute("show work_mem").fetchone() == ("7MB",)
+        c.execute("rollback")
+        assert shown() == "5MB"
+        c.execute("select set_config('work_mem', '9MB', false)")
+        assert shown() == "9MB"
+        c.execute("reset work_mem")
+        assert shown() == "4MB"
+        c.execute("set work_mem = '5MB'")
+        c.execute("discard all")
+        assert shown() == "4MB"
+
+
+@herdgate_only
+def test_startup_options_follow(tight):
+    with tight.connect(user="test", options="-c work_mem=11MB", application_name="one") as one, \
+            tight.connect(user="test", application_name="two") as two:
+        for _ in range(10):
+            assert one.execute("show work_mem").fetchone() == ("11MB",)
+            assert two.execute("show work_mem").fetchone() == ("4MB",)
+            assert one.execute("show application_name").fetchone() == ("one",)
+            assert two.execute("show application_name").fetchone() == ("two",)
+        one.execute("set work_mem = '5MB'")
+        one.execute("reset work_mem")
+        assert one.execute("show work_mem").fetchone() == ("11MB",)
+
+
+@herdgate_only
+def test_protocol_prepared_statements_follow(tight):
+    """Two sessions use one name for different statements, over shared links."""
+    with Client(tight.port) as a, Client(tight.port) as b:
+        for c, sql in ((a, "select 'a' || $1"), (b, "select 'b' || $1")):
+            c.login(user="test")
+            c.send(parse(sql, "s"), describe("S", "s"), SYNC)
+            assert kinds(c.until()) == "1tTZ"
+        for i in range(60):
+            for c, letter in ((a, "a"), (b, "b")):
+                c.send(bind(str(i), statement="s"), execute(), SYNC)
+                got = c.until()
+                assert kinds(got) == "2DCZ" and row(got[1][1]) == [f"{letter}{i}"]
+        a.send(close("S", "s"), SYNC)
+        assert kinds(a.until()) == "3Z"
+        a.send(bind("x", statement="s"), execute(), SYNC)
+        assert kinds(a.until()) == "EZ"
+        b.send(bind("x", statement="s"), execute(), SYNC)
+        assert kinds(b.until()) == "2DCZ"
+
+
+@herdgate_only
+def test_sql_prepare_follows(tight):
+    with tight.connect(user="test") as a, tight.connect(user="test") as b:
+        a.execute("prepare q(int) as select $1 + 1")
+        b.execute("prepare q(int) as select $1 + 2")
+        for _ in range(10):
+            assert a.execute("execute q(1)").fetchone() == (2,)
+            assert b.execute("execute q(1)").fetchone() == (3,)
+        a.execute("deallocate q")
+        with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+            a.execute("execute q(1)")
+        assert b.execute("execute q(1)").fetchone() == (3,)
+
+
+@herdgate_only
+@pytest.mark.parametrize("take,check", [
+    ("create temp table pinned (a int)", "select count(*) from pinned"),
+    ("listen pinned", "select pg_listening_channels()"),
+    ("select pg_advisory_lock(4242)", "select pg_advisory_unlock(4242)"),
+    ("declare pinned cursor with hold for select 1", "fetch pinned"),
+])
+def test_pins(start_proxy, take, check):
+    """What cannot be carried keeps its link: other sessions, on the other link, do not disturb it."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 2, "load_balance_mode": False})
+    with proxy.connect(user="test") as pinned, proxy.connect(user="test") as other:
+        pinned.execute(take)
+        pid = pinned.execute("select pg_backend_pid()").fetchone()[0]
+        for _ in range(10):
+            assert other.execute("select pg_backend_pid()").fetchone()[0] != pid
+            assert pinned.execute("select pg_backend_pid()").fetchone()[0] == pid
+        assert pinned.execute(check).fetchone()[0] not in (None, False)
+        assert other.execute("select to_regclass('pinned')").fetchone() == (None,)
+
+
+@herdgate_only
+def test_notifications_reach_the_pinned_listener(tight):
+    with tight.connect(user="test") as listener, tight.connect(user="test") as sender:
+        listener.execute("listen news")
+        for i in range(5):
+            sender.execute(f"notify news, '{i}'")
+        heard = []
+        for n in listener.notifies():
+            heard.append(n.payload)
+            if len(heard) == 5:
+                break
+        assert heard == list("01234")
+
+
+@herdgate_only
+def test_query_wait_timeout(start_proxy):
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "query_wait_timeout": 1,
+                         "load_balance_mode": False})
+    with proxy.connect(user="test", autocommit=False) as holder, proxy.connect(user="test") as waiter:
+        holder.execute("select txid_current()")
+        begin = time.monotonic()
+        with pytest.raises(psycopg.errors.TooManyConnections):
+            waiter.execute("select 1")
+        assert 0.8 < time.monotonic() - begin < 10
+        holder.commit()
+    with proxy.connect(user="test") as c:
+        assert c.execute("select 1").fetchone() == (1,)
+
+
+@herdgate_only
+def test_idle_transaction_timeout(start_proxy, cluster):
+    proxy = start_proxy({"pool_mode": "transaction", "idle_transaction_timeout": 1})
+    with proxy.connect(user="test", autocommit=False) as c:
+        c.execute("select txid_current()")
+        wait_until(lambda: ended(c), "the idle transaction to be ended", 10)
+    wait_until(lambda: cluster.primary.psql("select count(*) from pg_stat_activity where usename = 'test' and "
+                                            "state like 'idle in transaction%'", "postgres") == "0", "its rollback")
+
+
+@herdgate_only
+def test_function_that_changes_state_does_not_leak(tight, cluster):
+    cluster.primary.psql("create or replace function meddle() returns int language plpgsql as "
+                         "$$ begin perform set_config('work_mem', '77MB', false); return 1; end $$")
+    cluster.wait_replayed()
+    for _ in range(10):
+        with tight.connect(user="test") as c:
+            c.execute("select meddle()")
+        with tight.connect(user="test") as c:
+            assert c.execute("show work_mem").fetchone() == ("4MB",)
+
+
+@herdgate_only
+def test_replication_connection_is_refused(proxy):
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(proxy.dsn() + " replication=true")
+    with proxy.connect() as c:
+        assert c.execute("select 1").fetchone() == (1,)

@@ -1,0 +1,246 @@
+"""Where statements really go, by the servers' own logs: every test statement carries a word that occurs nowhere else."""
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.proxy_only
+PRIMARY, STANDBY = {0}, {1, 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tables(cluster):
+    cluster.primary.psql("""
+        create table if not exists cows (id int primary key, name text);
+        create table if not exists barns (id int primary key);
+        create unlogged table if not exists quick (id int);
+        create or replace view cow_view as select * from cows;
+        create or replace function reads() returns int stable language sql as 'select 1';
+        create or replace function writes() returns int volatile language plpgsql as 'begin return 1; end';
+        insert into cows values (1, 'a') on conflict do nothing;
+    """)
+    cluster.wait_replayed()
+
+
+@pytest.fixture
+def standby_only(start_proxy):
+    """Weight 0 for the primary: what may be balanced always is, so one run decides."""
+    return start_proxy({"backend_weight0": 0})
+
+
+@pytest.fixture
+def conn(standby_only):
+    with standby_only.connect() as c:
+        yield c
+
+
+def place(cluster, connection, sql, marks, parameters=None, **options):
+    """Runs sql with a mark as its trailing comment; returns the nodes that saw it."""
+    mark = marks()
+    connection.execute(f"{sql} /* {mark} */", parameters, **options)
+    return cluster.where(mark)
+
+
+BALANCED = [
+    "select 1", "select * from cows", "SELECT count(*) FROM cows WHERE id = 1", "table cows",
+    "with c as (select * from cows) select * from c", "(select 1)", "select reads()", "select inet_server_port()",
+    "select * from (select id from cows union select id from barns) x", "show work_mem",
+    "select now()", "select lower(name) from cows",
+]
+TO_PRIMARY = [
+    "insert into barns values (1) on conflict do nothing", "update cows set name = 'b' where id = 1",
+    "delete from barns where id = -1", "select * from cows for update", "select * from cows for share",
+    "with d as (delete from barns returning *) select * from d", "select writes()", "select random()",
+    "select * from cows where id = writes()", "select count(*) from pg_class", "select * from quick",
+    "create table if not exists made (a int)", "drop table if exists made", "analyze cows",
+    "lock table cows in share row exclusive mode", "do $$ begin end $$", "explain analyze delete from barns where false",
+    "truncate barns", "refresh materialized view concurrently nothing_here", "select set_config('work_mem', '5MB', false)",
+    "notify nobody", "/* leading comment */ select 1", "values (1), (2)", "select nextval('pg_catalog.no_seq')",
+]
+
+
+@pytest.mark.parametrize("sql", BALANCED)
+@pytest.mark.parametrize("how", ["simple", "prepared"])
+def test_balanced(conn, cluster, marks, sql, how):
+    options = {"prepare": True} if how == "prepared" else {}
+    places = place(cluster, conn, sql, marks, **options)
+    assert places and places <= STANDBY
+
+
+@pytest.mark.parametrize("sql", TO_PRIMARY)
+@pytest.mark.parametrize("how", ["simple", "prepared"])
+def test_to_primary(conn, cluster, marks, sql, how):
+    mark = marks()
+    options = {"prepare": True} if how == "prepared" else {}
+    transaction = sql.startswith("lock")
+    if transaction:
+        conn.execute("begin")
+    try:
+        conn.execute(f"{sql} /* {mark} */", **options)
+    except psycopg.errors.Error:
+        pass
+    if transaction:
+        conn.execute("rollback")
+    # A statement refused by the parse analysis on the primary is in the primary's log as an error or not at all.
+    assert cluster.where(mark) <= PRIMARY
+    assert conn.execute("select 1").fetchone() == (1,)
+
+
+def test_answers_come_from_the_node_that_the_log_names(conn, cluster, marks):
+    mark = marks()
+    port = conn.execute(f"select inet_server_port() /* {mark} */").fetchone()[0]
+    assert cluster.where(mark) == {cluster.node_at(port).number} <= STANDBY
+
+
+def test_transaction_reads_before_and_after_a_write(conn, cluster, marks):
+    conn.execute("begin")
+    assert place(cluster, conn, "select 1", marks) <= STANDBY
+    assert place(cluster, conn, "insert into barns values (7) on conflict do nothing", marks) == PRIMARY
+    assert place(cluster, conn, "select 1", marks) == PRIMARY
+    conn.execute("commit")
+    assert place(cluster, conn, "select 1", marks) <= STANDBY
+
+
+def test_read_sees_the_transactions_own_write(conn):
+    with conn.transaction():
+        conn.execute("insert into cows values (99, 'new')")
+        assert conn.execute("select name from cows where id = 99").fetchone() == ("new",)
+        conn.execute("delete from cows where id = 99")
+
+
+@pytest.mark.parametrize("mode,in_transaction,next_transaction,outside", [
+    ("off", STANDBY, STANDBY, STANDBY), ("transaction", PRIMARY, STANDBY, STANDBY),
+    ("trans_transaction", PRIMARY, PRIMARY, STANDBY), ("always", PRIMARY, PRIMARY, PRIMARY),
+])
+def test_disable_load_balance_on_write(start_proxy, cluster, marks, mode, in_transaction, next_transaction, outside):
+    proxy = start_proxy({"backend_weight0": 0, "disable_load_balance_on_write": mode})
+    with proxy.connect() as c:
+        assert place(cluster, c, "select 1", marks) <= STANDBY
+        c.execute("begin")
+        c.execute("update cows set name = 'w' where id = 1")
+        assert place(cluster, c, "select 1", marks) <= in_transaction
+        c.execute("commit")
+        c.execute("begin")
+        assert place(cluster, c, "select 1", marks) <= next_transaction
+        c.execute("commit")
+        assert place(cluster, c, "select 1", marks) <= outside
+
+
+def test_dml_adaptive(start_proxy, cluster, marks):
+    proxy = start_proxy({"backend_weight0": 0, "disable_load_balance_on_write": "dml_adaptive",
+                         "dml_adaptive_object_relationship_list": "cows:cow_view"})
+    with proxy.connect() as c:
+        c.execute("begin")
+        c.execute("update cows set name = 'w' where id = 1")
+        assert place(cluster, c, "select * from cows", marks) == PRIMARY
+        assert place(cluster, c, "select * from cow_view", marks) == PRIMARY
+        assert place(cluster, c, "select * from barns", marks) <= STANDBY
+        c.execute("commit")
+        assert place(cluster, c, "select * from cows", marks) <= STANDBY
+
+
+def test_load_balance_mode_off(start_proxy, cluster, marks):
+    with start_proxy({"backend_weight0": 0, "load_balance_mode": False}).connect() as c:
+        assert place(cluster, c, "select 1", marks) == PRIMARY
+
+
+def test_raw_mode(start_proxy, cluster, marks):
+    with start_proxy({"backend_clustering_mode": "raw"}).connect() as c:
+        assert place(cluster, c, "select 1", marks) == PRIMARY
+        assert place(cluster, c, "update cows set name = 'r' where id = 1", marks) == PRIMARY
+
+
+def test_function_lists(start_proxy, cluster, marks):
+    with start_proxy({"backend_weight0": 0, "write_function_list": "reads,nextval"}).connect() as c:
+        assert place(cluster, c, "select reads()", marks) == PRIMARY
+        assert place(cluster, c, "select lower('X')", marks) <= STANDBY
+    with start_proxy({"backend_weight0": 0, "read_only_function_list": "lo.*"}).connect() as c:
+        assert place(cluster, c, "select lower('X')", marks) <= STANDBY
+        assert place(cluster, c, "select reads()", marks) == PRIMARY
+
+
+def test_pattern_list(start_proxy, cluster, marks):
+    proxy = start_proxy({"backend_weight0": 0, "primary_routing_query_pattern_list": "SELECT.*barns.*;select 4711.*"})
+    with proxy.connect() as c:
+        assert place(cluster, c, "select * from barns", marks) == PRIMARY
+        assert place(cluster, c, "select 4711", marks) == PRIMARY
+        assert place(cluster, c, "select * from cows", marks) <= STANDBY
+
+
+def test_allow_sql_comments(start_proxy, cluster, marks):
+    with start_proxy({"backend_weight0": 0, "allow_sql_comments": True}).connect() as c:
+        assert place(cluster, c, "/* hello */ select 1", marks) <= STANDBY
+
+
+@pytest.mark.parametrize("setting,value,words", [
+    ("database_redirect_preference_list", "test:2", {}), ("user_redirect_preference_list", "postg.*:2(1.0)", {}),
+    ("app_name_redirect_preference_list", "farmer:2", {"application_name": "farmer"}),
+])
+def test_redirect_to_a_node(start_proxy, cluster, marks, setting, value, words):
+    proxy = start_proxy({setting: value, "num_init_children": 10})
+    for _ in range(8):
+        with proxy.connect(**words) as c:
+            assert place(cluster, c, "select 1", marks) == {2}
+
+
+def test_redirect_to_primary_and_standby(start_proxy, cluster, marks):
+    proxy = start_proxy({"database_redirect_preference_list": "postgres:primary,test:standby"})
+    for _ in range(6):
+        with proxy.connect() as c, proxy.connect(dbname="postgres") as p:
+            assert place(cluster, c, "select 1", marks) <= STANDBY
+            assert place(cluster, p, "select 1", marks) == PRIMARY
+
+
+def test_session_level_balancing_keeps_one_node(start_proxy, cluster):
+    proxy = start_proxy()
+    seen = set()
+    for _ in range(40):
+        with proxy.connect() as c:
+            ports = {c.execute("select inet_server_port()").fetchone()[0] for _ in range(5)}
+            assert len(ports) == 1
+            seen |= ports
+    assert seen == set(cluster.ports)
+
+
+def test_statement_level_balancing_goes_round(start_proxy, cluster):
+    with start_proxy({"statement_level_load_balance": True}).connect() as c:
+        seen = {c.execute("select inet_server_port()").fetchone()[0] for _ in range(100)}
+        assert seen == set(cluster.ports)
+
+
+def test_weights(start_proxy, cluster):
+    proxy = start_proxy({"statement_level_load_balance": True, "backend_weight0": 0, "backend_weight1": 3})
+    with proxy.connect() as c:
+        ports = [c.execute("select inet_server_port()").fetchone()[0] for _ in range(2000)]
+    shares = [ports.count(p) / len(ports) for p in cluster.ports]
+    assert shares[0] == 0 and 0.70 < shares[1] < 0.80
+
+
+def test_multi_statement_with_a_write(conn, cluster, marks):
+    mark = marks()
+    conn.execute(f"select 1 /* {mark} */; update cows set name = 'm' where id = 1")
+    assert cluster.where(mark) == PRIMARY
+
+
+def test_serializable_and_read_write(conn, cluster, marks):
+    conn.execute("begin isolation level serializable")
+    assert place(cluster, conn, "select 1", marks) == PRIMARY
+    conn.execute("commit")
+
+
+def test_temporary_table_is_read_where_it_is(conn, cluster, marks):
+    conn.execute("create temp table here (a int)")
+    conn.execute("insert into here values (5)")
+    assert place(cluster, conn, "select * from here", marks) == PRIMARY
+    assert conn.execute("select * from here").fetchall() == [(5,)]
+
+
+def test_select_into_and_copy(conn, cluster, marks):
+    conn.execute("drop table if exists copied")
+    assert place(cluster, conn, "select id into copied from cows", marks) == PRIMARY
+    mark = marks()
+    with conn.cursor().copy(f"copy cows to stdout /* {mark} */") as copy:
+        assert b"1\t" in b"".join(copy)
+    assert cluster.where(mark) <= STANDBY
+    mark = marks()
+    with conn.cursor().copy(f"copy copied from stdin /* {mark} */") as copy:
+        copy.write("2\n")
+    assert cluster.where(mark) == PRIMARY
