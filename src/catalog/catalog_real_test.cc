@@ -82,7 +82,7 @@ class CatalogReal : public ::testing::Test {
  private:
   static constexpr const char* kSchema = R"sql(
 set client_min_messages = error;
-drop schema if exists ct cascade;
+drop schema if exists ct, secret, "sch'ema\" cascade;
 create schema ct;
 set search_path = ct;
 create table plain (a int);
