@@ -1,6 +1,7 @@
 #include "monitor/schedule.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace herdgate::monitor {
 
@@ -44,7 +45,8 @@ void Schedule::ended(NodeId id, bool healthy, TimePoint now) {
   if (found == items_.end() || !found->second.running) return;
   Item& item = found->second;
   item.running = false;
-  item.troubled = !healthy;
+  const bool recovered = std::exchange(item.troubled, !healthy) && healthy;
+  if (recovered) round_due_ = std::min(round_due_, now + kTroubledPause);  // its delay is to be known soon
   if (healthy) {
     item.pause = kTroubledPause;
     return;

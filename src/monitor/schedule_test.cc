@@ -72,6 +72,7 @@ TEST_F(Scheduled, ATroubledNodeIsProbedAloneAtGrowingPausesThatStayBounded) {
   }
   EXPECT_EQ(pauses, (std::vector<int>{1, 2, 4, 8, 10, 10, 10}));
   well(kB);
+  EXPECT_LE(schedule.next(), now + kTroubledPause) << "its delay is to be known soon";
   now = schedule.next();
   EXPECT_EQ(schedule.due(now).nodes, (Ids{kA, kB})) << "it is back in the rounds";
 }
