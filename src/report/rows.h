@@ -18,15 +18,23 @@ struct Table {
 };
 
 struct PoolNodesOptions {
-  NodeId session_lb_node = kNoNode;    // the asking session's load balance node
+  NodeId session_lb_node = kNoNode;  // the asking session's load balance node
 };
 Table pool_nodes(const Server& server, const config::Settings& settings, const PoolNodesOptions& options);
-Table pool_processes(const Server& server, const config::Settings& settings);
+Table pool_processes(const Server& server);
 Table pool_pools(const Server& server, const config::Settings& settings);
 Table pool_version();
-Table pool_backend_stats(const Server& server);
-Table pool_health_check_stats(const Server& server);   // figures come with the health checks
-Table pool_cache();                                    // figures come with the query cache
-Table pool_status(const config::Settings& settings);
+Table pool_backend_stats(const Server& server, const config::Settings& settings);
+// Figures come with the health checks; until then they are zero.
+Table pool_health_check_stats(const Server& server, const config::Settings& settings);
+Table pool_cache();  // figures come with the query cache; until then they are zero
+Table pool_status(const Server& server, const config::Settings& settings);
+
+// Words that PCP and the metrics use too.
+std::string_view status_word(const cluster::Node& node);  // "waiting", "up", "down", "unused", "quarantine"
+std::string_view role_word(const cluster::View& view, const cluster::Node& node, const config::Settings& settings);
+std::string_view real_role_word(const cluster::View& view, const cluster::Node& node, const config::Settings& settings);
+std::string_view real_status_word(const cluster::Node& node, const config::Settings& settings);
+std::string delay_text(const cluster::Node& node);  // "0", "4096", "0.123456 second", "2.000000 seconds"
 
 }  // namespace herdgate::report

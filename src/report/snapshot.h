@@ -21,23 +21,23 @@ struct NodeCounts {
 
 // One client slot ("child" in Pgpool-II's words).
 struct SlotRow {
-  int pid = 0;                         // a number that names the slot (PGPOOL KILL takes it)
+  int pid = 0;  // a number that names the slot (PGPOOL KILL takes it)
   WallTime started{};
   std::uint64_t client_connections = 0;
   std::string database, user, application;
   std::string client_host;
   int client_port = 0;
-  std::string status;                  // "Wait for connection", "Idle", "Idle in transaction", "Execute command", …
+  std::string status;  // "Wait for connection", "Idle", "Idle in transaction", "Execute command", …
   std::optional<WallTime> connected{}, disconnected{};
   std::int64_t idle_seconds = 0;
-  std::string pins;                    // why it keeps its link, empty if not pinned
+  std::string pins;  // why it keeps its link, empty if not pinned
   NodeId lb_node = kNoNode;
 };
 // One server link.
 struct LinkRow {
   NodeId node;
   std::string database, user;
-  int slot_pid = 0;                    // slot using it now, 0 = idle in the pool
+  int slot_pid = 0;  // slot using it now, 0 = idle in the pool
   WallTime created{};
   std::uint64_t uses = 0;
   int backend_pid = 0;
@@ -48,7 +48,7 @@ struct LinkRow {
 };
 struct Server {
   cluster::ViewPtr view;
-  std::vector<NodeCounts> counts;      // by position in view->nodes
+  std::vector<NodeCounts> counts;  // by position in view->nodes
   std::vector<SlotRow> slots;
   std::vector<LinkRow> links;
   WallTime started{};

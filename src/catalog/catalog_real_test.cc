@@ -1,0 +1,286 @@
+// The catalog's SELECT asked of a real server. Needs HERDGATE_TEST_PSQL, a psql command line for a superuser in an
+// empty database, as tests/integration/test_catalog.py gives it; without it these tests are skipped.
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "catalog/catalog.h"
+
+namespace herdgate::catalog {
+namespace {
+
+constexpr char kColumn = '\x1f', kRow = '\x1e';
+
+// One session: a script of statements, then the catalog's query; its rows are what psql prints.
+std::vector<std::vector<std::string>> ask(const std::string& before, const std::string& query, int& exit_code) {
+  const auto script = std::filesystem::temp_directory_path() / ("catalog_" + std::to_string(::getpid()) + ".sql");
+  std::ofstream(script) << before << "\n\\o\n" << query << ";\n";
+  std::filesystem::permissions(script, std::filesystem::perms::all);
+  const std::string command = std::string(std::getenv("HERDGATE_TEST_PSQL")) + " -XqAt -v ON_ERROR_STOP=1 -F '" +
+                              kColumn + "' -R '" + kRow + "' -f " + script.string();
+  std::string out;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) out.push_back(static_cast<char>(c));
+  exit_code = ::pclose(pipe);
+  std::filesystem::remove(script);
+  while (!out.empty() && out.back() == '\n') out.pop_back();
+  std::vector<std::vector<std::string>> rows;
+  for (std::size_t at = 0; at < out.size();) {
+    const std::string line = out.substr(at, out.find(kRow, at) - at);
+    at += line.size() + 1;
+    auto& row = rows.emplace_back(1);
+    for (char c : line)
+      if (c == kColumn)
+        row.emplace_back();
+      else
+        row.back().push_back(c);
+  }
+  return rows;
+}
+
+struct Names {
+  std::vector<sql::Relation> relations;
+  std::vector<sql::Function> functions;
+};
+
+class CatalogReal : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (!std::getenv("HERDGATE_TEST_PSQL")) return;
+    int code = 0;
+    ask(kSchema, "SELECT 1", code);
+    ASSERT_EQ(code, 0);
+  }
+  void SetUp() override {
+    if (!std::getenv("HERDGATE_TEST_PSQL")) GTEST_SKIP() << "HERDGATE_TEST_PSQL is not set";
+  }
+  sql::Answers answers(const Names& names, const std::string& before = "") {
+    SystemClock clock;
+    Epochs epochs;
+    Catalog catalog(clock, epochs, {});
+    const Viewpoint who{"d", "r", "p"};
+    const Found found = catalog.lookup(who, {names.relations, names.functions});
+    int code = 0;
+    const auto rows = ask("\\o /dev/null\n" + before, query_for(found.open), code);
+    EXPECT_EQ(code, 0);
+    const auto learned = catalog.learn(who, found, rows);
+    EXPECT_TRUE(learned) << (learned ? "" : learned.error().text());
+    return learned.value_or(sql::Answers{});
+  }
+  sql::RelationAnswer relation(const std::string& name, const std::string& before = "") {
+    return answers({{{"", name}}, {}}, before).relations.at(0);
+  }
+  sql::FunctionAnswer function(const std::string& schema, const std::string& name) {
+    return answers({{}, {{schema, name}}}).functions.at(0);
+  }
+
+ private:
+  static constexpr const char* kSchema = R"sql(
+set client_min_messages = error;
+drop schema if exists ct, secret, "sch'ema\" cascade;
+create schema ct;
+set search_path = ct;
+create table plain (a int);
+create unlogged table volatile_data (a int);
+create table guarded (a int);
+alter table guarded enable row level security;
+create table parted (a int) partition by range (a);
+create table part1 partition of parted for values from (0) to (10);
+create unlogged table part2 partition of parted for values from (10) to (20);
+create table parent (a int);
+create table child () inherits (parent);
+create sequence seq;
+create view v1 as select * from plain where a > (select count(*) from guarded);
+create view v2 as select v1.a from v1 union all select a from volatile_data;
+create view v_parted as select * from parted;
+create view v_system as select relname from pg_class;
+create view v_stat as select pid from pg_stat_activity;
+create view v_random as select random() as r;
+create view v_sequence as select nextval('seq') as n;
+create view v_now as select now() as t, lower('X') as l;
+create view v_over_random as select r from v_random;
+create view v_constant as select 1 as one;
+create materialized view m1 as select * from plain;
+create view v_m1 as select * from m1;
+create view v_schema as select table_name from information_schema.tables;
+create function pure(int) returns int language sql immutable as 'select $1';
+create function steady(int) returns int language sql stable as 'select $1';
+create function wild(int) returns int language sql volatile as 'select $1';
+create function mixed(int) returns int language sql immutable as 'select $1';
+create function mixed(text) returns text language sql volatile as 'select $1';
+create function moment() returns timestamptz language sql immutable as $$select '2020-01-01'::timestamptz$$;
+create function clock_face() returns timetz language sql immutable as $$select '10:00+0'::timetz$$;
+create view v_wild as select wild(1);
+create view v_wild_operator as select a from plain where wild(a) = 1;
+create view v_wild_aggregate as select sum(wild(a)) over () from plain;
+create table "Odd ""Name"" with 'quotes' \ and Ünïcode 表" (a int);
+create table "select" (a int);
+create table abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl (a int);
+create schema "sch'ema\";
+create table "sch'ema\".t (a int);
+create schema secret;
+create table secret.hidden (a int);
+grant usage on schema ct to pg_monitor;
+)sql";
+};
+
+const std::string kPath = "set search_path = ct;";
+
+TEST_F(CatalogReal, KindsOfRelations) {
+  EXPECT_TRUE(relation("plain", kPath).exists);
+  EXPECT_FALSE(relation("plain").exists) << "it is not in the default search_path";
+  EXPECT_FALSE(relation("missing", kPath).exists);
+  EXPECT_TRUE(relation("volatile_data", kPath).unlogged);
+  EXPECT_TRUE(relation("guarded", kPath).row_security);
+  EXPECT_TRUE(relation("seq", kPath).exists);
+  const auto plain = relation("plain", kPath);
+  EXPECT_FALSE(plain.system_catalog || plain.temporary || plain.unlogged || plain.view || plain.row_security ||
+               plain.below_temporary || plain.below_unlogged || plain.below_system || plain.below_writing_function);
+  EXPECT_TRUE(plain.below.empty());
+  EXPECT_TRUE(relation("pg_class", kPath).system_catalog);
+  const auto view = relation("pg_stat_activity", kPath);
+  EXPECT_TRUE(view.system_catalog && view.view);
+  EXPECT_FALSE(view.below_writing_function) << "system views are not opened";
+}
+
+TEST_F(CatalogReal, PartitionsAndChildrenAreLookedInto) {
+  const auto parted = relation("parted", kPath);
+  EXPECT_TRUE(parted.exists && parted.below_unlogged);
+  EXPECT_FALSE(parted.unlogged || parted.view);
+  EXPECT_TRUE(parted.below.empty()) << "only views have names below";
+  EXPECT_FALSE(relation("part1", kPath).below_unlogged);
+  EXPECT_FALSE(relation("parent", kPath).below_unlogged);
+  EXPECT_TRUE(relation("parent", kPath + "create temp table tc () inherits (ct.parent);").below_temporary);
+}
+
+TEST_F(CatalogReal, ViewsOnViews) {
+  const auto v1 = relation("v1", kPath);
+  EXPECT_TRUE(v1.view && v1.row_security);
+  EXPECT_FALSE(v1.below_unlogged || v1.below_writing_function || v1.below_system);
+  EXPECT_EQ(v1.below, (std::vector<sql::Relation>{{"ct", "guarded"}, {"ct", "plain"}}));
+  const auto v2 = relation("v2", kPath);
+  EXPECT_TRUE(v2.below_unlogged && v2.row_security);
+  EXPECT_EQ(v2.below, (std::vector<sql::Relation>{{"ct", "guarded"}, {"ct", "plain"}, {"ct", "volatile_data"}}));
+  EXPECT_TRUE(relation("v_parted", kPath).below_unlogged);
+  EXPECT_EQ(relation("v_parted", kPath).below, (std::vector<sql::Relation>{{"ct", "parted"}}));
+  EXPECT_TRUE(relation("m1", kPath).view);
+  EXPECT_EQ(relation("v_m1", kPath).below, (std::vector<sql::Relation>{{"ct", "m1"}, {"ct", "plain"}}));
+  EXPECT_TRUE(relation("v_constant", kPath).view);
+  EXPECT_TRUE(relation("v_constant", kPath).below.empty());
+}
+
+TEST_F(CatalogReal, ViewsOnBuiltInThingsThatHaveNoDependencyRows) {
+  EXPECT_TRUE(relation("v_system", kPath).below_system);
+  EXPECT_TRUE(relation("v_stat", kPath).below_system);
+  EXPECT_TRUE(relation("v_schema", kPath).below_system);
+  EXPECT_TRUE(relation("v_random", kPath).below_writing_function);
+  EXPECT_TRUE(relation("v_over_random", kPath).below_writing_function);
+  EXPECT_TRUE(relation("v_sequence", kPath).below_writing_function);
+  EXPECT_FALSE(relation("v_now", kPath).below_writing_function);
+  EXPECT_TRUE(relation("v_wild", kPath).below_writing_function);
+  EXPECT_TRUE(relation("v_wild_operator", kPath).below_writing_function);
+  EXPECT_TRUE(relation("v_wild_aggregate", kPath).below_writing_function);
+}
+
+TEST_F(CatalogReal, TemporaryTablesShadowOthers) {
+  const std::string temp = kPath + "create temp table plain (a int); create temp view tv as select * from plain;";
+  EXPECT_TRUE(relation("plain", temp).temporary);
+  EXPECT_TRUE(relation("tv", temp).below_temporary);
+  EXPECT_TRUE(answers({{{"pg_temp", "plain"}}, {}}, temp).relations.at(0).temporary);
+  EXPECT_FALSE(answers({{{"ct", "plain"}}, {}}, temp).relations.at(0).temporary);
+  EXPECT_FALSE(answers({{{"pg_temp", "plain"}}, {}}, kPath).relations.at(0).exists);
+}
+
+TEST_F(CatalogReal, OddNames) {
+  EXPECT_TRUE(relation("Odd \"Name\" with 'quotes' \\ and Ünïcode 表", kPath).exists);
+  EXPECT_TRUE(relation("select", kPath).exists);
+  EXPECT_TRUE(answers({{{"sch'ema\\", "t"}}, {}}).relations.at(0).exists);
+  EXPECT_FALSE(relation("", kPath).exists);
+  // 64 octets were written, the server keeps 63; so it does with what is asked.
+  EXPECT_TRUE(relation("abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl", kPath).exists);
+  EXPECT_TRUE(relation("abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklZZZ", kPath).exists);
+  EXPECT_FALSE(relation("abcdefghijklmnopqrstuvwxyz", kPath).exists);
+  const std::string hostile = "x'::pg_catalog.name)) , (1, NULL, NULL); drop table plain; --";
+  EXPECT_FALSE(relation(hostile, kPath).exists);
+  EXPECT_FALSE(relation("x\\'; drop table plain; --", kPath + "set standard_conforming_strings = off;").exists);
+  EXPECT_TRUE(relation("plain", kPath).exists);
+  const std::string old = kPath + "set standard_conforming_strings = off; set backslash_quote = off;";
+  EXPECT_TRUE(relation("Odd \"Name\" with 'quotes' \\ and Ünïcode 表", old).exists);
+}
+
+TEST_F(CatalogReal, LackOfRightsIsNoError) {
+  const std::string nobody = "set role pg_monitor;";
+  EXPECT_TRUE(answers({{{"secret", "hidden"}}, {}}, nobody).relations.at(0).exists);
+  EXPECT_FALSE(relation("hidden", nobody + "set search_path = secret, ct;").exists) << "not visible without USAGE";
+  EXPECT_TRUE(relation("v2", nobody + "set search_path = secret, ct;").below_unlogged);
+  EXPECT_FALSE(answers({{{"no_such_schema", "t"}}, {}}, nobody).relations.at(0).exists);
+}
+
+TEST_F(CatalogReal, Functions) {
+  EXPECT_FALSE(function("", "no_such_function").exists);
+  EXPECT_TRUE(function("", "nextval").is_volatile);
+  EXPECT_FALSE(function("", "nextval").user_defined);
+  EXPECT_TRUE(function("", "now").stable);
+  EXPECT_TRUE(function("", "now").returns_time_zone_type);
+  const auto lower = function("", "lower");
+  EXPECT_TRUE(lower.exists);
+  EXPECT_FALSE(lower.is_volatile || lower.stable || lower.user_defined || lower.returns_time_zone_type);
+  EXPECT_TRUE(function("", "pure").user_defined);
+  EXPECT_FALSE(function("", "pure").is_volatile || function("", "pure").stable);
+  EXPECT_TRUE(function("ct", "steady").stable);
+  EXPECT_TRUE(function("ct", "wild").is_volatile);
+  EXPECT_TRUE(function("", "mixed").is_volatile) << "one overload is enough";
+  EXPECT_FALSE(function("", "mixed").stable);
+  EXPECT_TRUE(function("", "moment").returns_time_zone_type);
+  EXPECT_TRUE(function("", "clock_face").returns_time_zone_type);
+  EXPECT_FALSE(function("pg_catalog", "wild").exists);
+  EXPECT_TRUE(function("pg_catalog", "nextval").is_volatile);
+}
+
+TEST_F(CatalogReal, ManyNamesAtOnceKeepTheirPlaces) {
+  const auto a = answers({{{"", "plain"}, {"", "nothing"}, {"", "v_random"}, {"ct", "volatile_data"}},
+                          {{"", "now"}, {"", "nothing"}, {"", "wild"}}},
+                         kPath);
+  EXPECT_TRUE(a.relations[0].exists && !a.relations[0].view);
+  EXPECT_FALSE(a.relations[1].exists);
+  EXPECT_TRUE(a.relations[2].below_writing_function);
+  EXPECT_TRUE(a.relations[3].unlogged);
+  EXPECT_TRUE(a.functions[0].stable);
+  EXPECT_FALSE(a.functions[1].exists);
+  EXPECT_TRUE(a.functions[2].is_volatile);
+}
+
+// Operators, functions and types of the caller's own, first in the search_path, that raise an error when used.
+TEST_F(CatalogReal, AHostileSearchPathCannotStepIn) {
+  const std::string hostile = R"sql(
+set client_min_messages = error;
+drop schema if exists evil cascade;
+create schema evil;
+create function evil.boom(name, name) returns boolean language plpgsql as $$begin raise 'used'; end$$;
+create function evil.boom(oid, oid) returns boolean language plpgsql as $$begin raise 'used'; end$$;
+create function evil.boom(text, text) returns text language plpgsql as $$begin raise 'used'; end$$;
+create operator evil.= (leftarg = name, rightarg = name, function = evil.boom);
+create operator evil.= (leftarg = oid, rightarg = oid, function = evil.boom);
+create operator evil.|| (leftarg = text, rightarg = text, function = evil.boom);
+create function evil.to_regclass(text) returns regclass language plpgsql as $$begin raise 'used'; end$$;
+create function evil.quote_ident(text) returns text language plpgsql as $$begin raise 'used'; end$$;
+create domain evil.name as int;
+create domain evil.text as int;
+create domain evil.oid as date;
+create table evil.pg_class (x int);
+create table evil.pg_namespace (x int);
+create table evil.asked (x int);
+set search_path = evil, pg_catalog, ct;
+)sql";
+  EXPECT_TRUE(relation("v_random", hostile).below_writing_function);
+  EXPECT_FALSE(relation("pg_class", hostile).system_catalog) << "the caller's own one comes first";
+  EXPECT_TRUE(answers({{}, {{"", "nextval"}}}, hostile).functions.at(0).is_volatile);
+}
+
+}  // namespace
+}  // namespace herdgate::catalog

@@ -1,0 +1,199 @@
+#include "monitor/monitor.h"
+
+#include <utility>
+
+#include "monitor/state_store.h"
+
+namespace herdgate::monitor {
+
+Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks) : means_(means), log_(log), hooks_(std::move(hooks)) {
+  if (!hooks_.probe)
+    hooks_.probe = [this](const ProbeTarget& target, ProbeDone done) {
+      return start_probe(means_, target, std::move(done));
+    };
+}
+
+Monitor::~Monitor() {
+  *alive_ = false;
+  means_.loop.cancel(timer_);
+  means_.loop.cancel(round_.timer);
+}
+
+// ---- start, settings, hints
+
+void Monitor::start(config::SettingsPtr settings, bool discard_state) {
+  settings_ = std::move(settings);
+  state_path_ = settings_->logdir + "/pgpool_status";
+  feed(cluster::Started{cluster::rules_of(*settings_), read_state(discard_state)});
+}
+
+void Monitor::reload(config::SettingsPtr settings) {
+  settings_ = std::move(settings);
+  feed(cluster::SettingsChanged{cluster::rules_of(*settings_)});
+}
+
+void Monitor::connection_failed(NodeId node) { feed(cluster::ConnectionFailed{node}); }
+
+void Monitor::first_connection(NodeId node) { feed(cluster::FirstConnection{node}); }
+
+std::optional<cluster::StateFile> Monitor::read_state(bool discard) {
+  if (discard) {
+    if (auto removed = remove_state_file(state_path_); !removed) say({Level::warning, removed.error().text(), {}});
+    return std::nullopt;
+  }
+  auto text = read_state_file(state_path_);
+  if (!text) {
+    say({Level::warning, text.error().text(), "All nodes start as usable."});
+    return std::nullopt;
+  }
+  if (!*text) return std::nullopt;
+  return cluster::parse_state_file(**text);
+}
+
+// ---- the machine
+
+void Monitor::feed(const cluster::Event& event) {
+  auto [state, actions] = cluster::step(state_, event, means_.loop.clock().wall());
+  state_ = std::move(state);
+  carry_out(actions);
+  watch_nodes();
+  rearm();
+}
+
+void Monitor::carry_out(const cluster::Actions& actions) {
+  for (const cluster::Said& said : actions.log) say(said);
+  if (actions.state_file) save(*actions.state_file);
+  for (NodeId node : actions.probe) schedule_.hint(node, means_.loop.now());
+  if (!actions.publish) return;
+  view_ = cluster::view_of(state_);
+  hooks_.publish(view_);
+}
+
+void Monitor::say(const cluster::Said& said) {
+  log_.write(who_, LogLine{.level = said.level, .text = said.text, .detail = said.detail});
+}
+
+void Monitor::save(const std::string& text) {
+  unsaved_ = text;
+  if (saving_) return;
+  auto result = std::make_shared<Result<Done>>(Done{});
+  saving_ = means_.blocking.submit(
+      means_.loop, [result, path = state_path_, text] { *result = write_state_file(path, text); },
+      [this, result, alive = alive_, text] {
+        if (!*alive) return;
+        saving_ = false;
+        const std::string complaint = *result ? "" : result->error().text();
+        if (!complaint.empty() && complaint != save_complaint_) say({Level::warning, complaint, {}});
+        save_complaint_ = complaint;
+        if (unsaved_ == text) return unsaved_.reset();
+        save(*unsaved_);
+      });
+  if (!saving_) say({Level::warning, "could not write the status file: too much work is waiting", {}});
+}
+
+// ---- probes
+
+void Monitor::watch_nodes() {
+  std::vector<NodeId> nodes;
+  for (const cluster::Member& m : state_.members)
+    if (cluster::worth_probing(m)) nodes.push_back(m.node.id);
+  schedule_.watch(nodes, means_.loop.now());
+}
+
+bool Monitor::asks() const { return state_.rules.streaming && !settings_->sr_check_user.empty(); }
+
+Duration Monitor::period() {
+  const Duration regular =
+      settings_->sr_check_period.count() > 0 ? Duration(settings_->sr_check_period) : kLivenessPeriod;
+  // A primary that went down is looked for as well: another node may have taken over.
+  const cluster::Node* primary = view_->find(state_.primary);
+  const bool searching = state_.searching || (primary && !primary->live());
+  if (!searching || !asks()) {
+    search_began_.reset();
+    return regular;
+  }
+  const TimePoint now = means_.loop.now();
+  if (!search_began_) search_began_ = now;
+  const Duration limit = settings_->search_primary_node_timeout;
+  const bool goes_on = limit == Duration::zero() || now - *search_began_ < limit;
+  return goes_on ? std::min(kSearchPeriod, regular) : regular;
+}
+
+void Monitor::rearm() {
+  means_.loop.cancel(std::exchange(timer_, 0));
+  const TimePoint now = means_.loop.now();
+  schedule_.set_period(period(), now);
+  const TimePoint next = schedule_.next();
+  if (next == TimePoint::max()) return;
+  timer_ = means_.loop.after(std::max(Duration::zero(), next - now), [this] {
+    timer_ = 0;
+    tick();
+  });
+}
+
+void Monitor::tick() {
+  const Due due = schedule_.due(means_.loop.now());
+  if (due.round) begin_round(due.nodes);
+  for (NodeId node : due.nodes) start_one(node);
+  for (NodeId node : due.alone) start_one(node);
+  rearm();
+}
+
+ProbeTarget Monitor::target(const config::Backend& backend) const {
+  const config::HealthCheck limits = settings_->health_check(backend.id);
+  const auto or_default = [](Duration d) { return d > Duration::zero() ? d : kProbeLimit; };
+  ProbeTarget t;
+  t.node = backend.id;
+  t.to = {backend.hostname, backend.port};
+  t.connect_limit = or_default(limits.connect_timeout);
+  t.whole_limit = or_default(limits.health_check_timeout);
+  if (!asks()) return t;
+  t.user = settings_->sr_check_user;
+  t.database = settings_->sr_check_database.empty() ? "postgres" : settings_->sr_check_database;
+  if (hooks_.credentials) t.credentials = hooks_.credentials(*settings_);
+  return t;
+}
+
+void Monitor::start_one(NodeId node) {
+  const config::Backend* backend = settings_->backend(node);
+  if (!backend) return schedule_.ended(node, true, means_.loop.now());
+  probes_[node] = hooks_.probe(target(*backend), [this, alive = alive_, node](const Answer& answer) {
+    if (*alive) ended(node, answer);
+  });
+}
+
+void Monitor::ended(NodeId node, const Answer& answer) {
+  // The probe is calling us: it goes when its call has returned.
+  if (const auto probe = probes_.extract(node)) means_.loop.defer([held = probe.mapped()] {});
+  schedule_.ended(node, answer.outcome == cluster::Outcome::healthy, means_.loop.now());
+  feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text});
+  if (round_.awaited.erase(node) == 0) return;
+  round_.answers[node] = answer;
+  if (round_.awaited.empty()) finish_round();
+}
+
+// ---- rounds
+
+void Monitor::begin_round(const std::vector<NodeId>& nodes) {
+  if (!round_.awaited.empty()) finish_round();
+  round_.answers.clear();
+  round_.awaited = {nodes.begin(), nodes.end()};
+  if (nodes.empty()) return;
+  round_.timer = means_.loop.after(kReportWait, [this] {
+    round_.timer = 0;
+    finish_round();
+  });
+}
+
+// Answers that come later than this take part no more: positions of different moments cannot be compared.
+void Monitor::finish_round() {
+  means_.loop.cancel(std::exchange(round_.timer, 0));
+  const std::map<NodeId, Answer> answers = std::exchange(round_.answers, {});
+  round_.awaited.clear();
+  if (!asks() || settings_->sr_check_period.count() == 0) return;
+  RoundOptions options{state_.primary, {}};
+  for (const config::Backend& b : settings_->backends) options.application_names[b.id] = b.application_name;
+  feed(replication_report(answers, options));
+}
+
+}  // namespace herdgate::monitor

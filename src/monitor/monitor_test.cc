@@ -1,0 +1,294 @@
+// The monitor with probes that answer as the test says, on a real loop. Every wait ends with an event.
+#include "monitor/monitor.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "monitor/state_store.h"
+
+namespace herdgate::monitor {
+namespace {
+
+using cluster::NodeStatus;
+using cluster::Outcome;
+using cluster::View;
+
+class Lines final : public LogSink {
+ public:
+  void write(LogContext&, const LogLine& line) override {
+    text += fmt::format("{}: {}\n", level_name(line.level), line.text);
+    if (!line.detail.empty()) text += fmt::format("DETAIL: {}\n", line.detail);
+  }
+  std::size_t count(std::string_view part) const {
+    std::size_t n = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+    return n;
+  }
+  std::string text;
+};
+
+// Answers at once (by the loop), or never while it hangs.
+class FakeProbe final : public Probing {
+ public:
+  FakeProbe(net::Loop& loop, ProbeDone done, const Answer* answer) {
+    if (!answer) return;
+    loop.defer([alive = alive_, done = std::move(done), answer = *answer] {
+      if (*alive) done(answer);
+    });
+  }
+  ~FakeProbe() override { *alive_ = false; }
+
+ private:
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+Answer primary(std::uint64_t position) {
+  Answer a;
+  a.in_recovery = false;
+  a.position = position;
+  return a;
+}
+Answer standby(std::uint64_t position) {
+  Answer a = primary(position);
+  a.in_recovery = true;
+  return a;
+}
+Answer gone() {
+  Answer a;
+  a.outcome = Outcome::unreachable;
+  a.text = "could not connect: connection refused";
+  return a;
+}
+
+struct MonitorTest : ::testing::Test {
+  static constexpr Duration kPatience = std::chrono::seconds(20);
+  SystemClock clock;
+  net::Loop loop{clock};
+  net::BlockingPool blocking{1};
+  backend::Scratch scratch;
+  Lines lines;
+  Log log{lines};
+  std::filesystem::path folder;
+  config::Settings settings;
+  std::map<int, Answer> world;
+  std::set<int> hanging;
+  std::map<int, int> probes;
+  std::vector<ProbeTarget> targets;
+  std::function<void()> changed = [] {};
+  std::unique_ptr<Monitor> monitor;
+
+  void SetUp() override {
+    log.set_threshold(Level::debug5);
+    std::string name = std::filesystem::temp_directory_path() / "herdgate_XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder = name;
+    settings.logdir = folder;
+    settings.sr_check_user = "check";
+    for (int id = 0; id < 2; ++id)
+      settings.backends.push_back({NodeId(id), "/tmp", 5432 + id, 1, "", "node" + std::to_string(id), true, false});
+    world = {{0, primary(5000)}, {1, standby(4000)}};
+    Hooks hooks;
+    hooks.publish = [this](cluster::ViewPtr) { loop.defer([this] { changed(); }); };
+    hooks.probe = [this](const ProbeTarget& target, ProbeDone done) -> std::unique_ptr<Probing> {
+      const int id = target.node.value;
+      ++probes[id];
+      targets.push_back(target);
+      loop.defer([this] { changed(); });
+      return std::make_unique<FakeProbe>(loop, std::move(done), hanging.count(id) ? nullptr : &world.at(id));
+    };
+    monitor = std::make_unique<Monitor>(ProbeMeans{loop, blocking, scratch}, log, std::move(hooks));
+  }
+  void TearDown() override {
+    monitor.reset();
+    std::filesystem::remove_all(folder);
+  }
+  void start(bool discard = false) { monitor->start(std::make_shared<config::Settings>(settings), discard); }
+  // Runs the loop until the condition holds; it is looked at after every change and probe.
+  void until(const std::function<bool()>& condition) {
+    bool late = false;
+    const net::TimerId guard = loop.after(kPatience, [&] {
+      late = true;
+      loop.stop();
+    });
+    changed = [&] {
+      if (condition()) loop.stop();
+    };
+    loop.defer([this] { changed(); });
+    loop.run();
+    loop.cancel(guard);
+    changed = [] {};
+    ASSERT_FALSE(late) << lines.text;
+  }
+  // The same for what has no event of its own.
+  void until_polled(const std::function<bool()>& condition) {
+    std::function<void()> poll = [&] {
+      changed();
+      loop.after(std::chrono::milliseconds(2), poll);
+    };
+    loop.after(Duration::zero(), poll);
+    until(condition);
+    poll = [] {};
+  }
+  const cluster::Node& node(int id) { return *monitor->view()->find(NodeId(id)); }
+  std::string file() { return read_state_file(folder / "pgpool_status").value().value_or("no file"); }
+};
+
+TEST_F(MonitorTest, FindsThePrimaryAndTheDelay) {
+  world[0].senders = {{"node1", "streaming", "async", std::nullopt}};
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  EXPECT_EQ(monitor->view()->primary, NodeId(0));
+  EXPECT_EQ(node(1).delay_bytes, 1000u);
+  EXPECT_EQ(node(1).replication_state, "streaming");
+  EXPECT_EQ(probes[0], 1);
+  EXPECT_EQ(probes[1], 1);
+  until_polled([&] { return file() == "up\nup\n"; });
+}
+
+TEST_F(MonitorTest, ANodeThatIsGoneIsMarkedDownOnceAndComesBack) {
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  world[1] = gone();
+  monitor->connection_failed(NodeId(1));
+  until([&] { return node(1).status == NodeStatus::down && probes[1] >= 3; });
+  EXPECT_EQ(lines.count("=== Starting degeneration. shutdown host /tmp(5433) ==="), 1u);
+  EXPECT_EQ(lines.count("connection refused"), 1u);
+  until_polled([&] { return file() == "up\ndown\n"; });
+  world[1] = standby(5000);
+  until([&] { return node(1).live() && node(1).delay_bytes.has_value(); });
+  EXPECT_EQ(lines.count("=== Failback done. reconnect host /tmp(5433) ==="), 1u);
+  EXPECT_EQ(node(1).delay_bytes, 0u);
+  until_polled([&] { return file() == "up\nup\n"; });
+}
+
+TEST_F(MonitorTest, AStormOfHintsCausesFewProbes) {
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  for (int i = 0; i < 10'000; ++i) monitor->connection_failed(NodeId(1));
+  until([&] { return probes[1] == 2; });
+  EXPECT_EQ(probes[0], 1);
+  EXPECT_TRUE(node(1).live());
+}
+
+TEST_F(MonitorTest, ANodeThatHangsDoesNotHoldUpTheOthers) {
+  hanging.insert(1);
+  start();
+  until([&] { return monitor->view()->primary == NodeId(0); });
+  EXPECT_TRUE(node(1).live()) << "its own deadline decides, not the others";
+}
+
+TEST_F(MonitorTest, WithoutAPrimaryTheSearchGoesOnEverySecond) {
+  world[0] = standby(1);
+  start();
+  until([&] { return probes[0] >= 3; });
+  EXPECT_EQ(lines.count("waiting for finding a primary node"), 1u);
+  world[1] = primary(7);
+  until([&] { return monitor->view()->primary == NodeId(1); });
+}
+
+TEST_F(MonitorTest, WhenThePrimaryIsDownASuccessorIsFoundSoon) {
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  world = {{0, gone()}, {1, primary(9000)}};
+  monitor->connection_failed(NodeId(0));
+  until([&] { return monitor->view()->primary == NodeId(1); });
+  EXPECT_EQ(node(0).status, NodeStatus::down);
+  EXPECT_EQ(lines.count("failover: set new primary node: 1"), 1u);
+}
+
+TEST_F(MonitorTest, TheStatusFileHoldsANodeDown) {
+  std::ofstream(folder / "pgpool_status") << "up\ndown\n";
+  start();
+  until([&] { return monitor->view()->primary == NodeId(0); });
+  EXPECT_EQ(node(1).status, NodeStatus::down);
+  EXPECT_EQ(probes[1], 0);
+}
+
+TEST_F(MonitorTest, DiscardRemovesTheFileFirst) {
+  std::ofstream(folder / "pgpool_status") << "up\ndown\n";
+  start(/*discard=*/true);
+  until([&] { return node(1).delay_bytes.has_value(); });
+  EXPECT_TRUE(node(1).live());
+}
+
+TEST_F(MonitorTest, AFolderThatIsNotThereIsOneWarningAndNoStop) {
+  settings.logdir = folder / "missing";
+  start();
+  until_polled([&] { return lines.count("could not write the status file") == 1; });
+  world[1] = gone();
+  monitor->connection_failed(NodeId(1));
+  until([&] { return node(1).status == NodeStatus::down; });
+  world[1] = standby(1);
+  until([&] { return node(1).live(); });
+  EXPECT_EQ(lines.count("could not write the status file"), 1u);
+}
+
+TEST_F(MonitorTest, ProbesLogInAsTheCheckUserWithTheConfiguredLimits) {
+  settings.sr_check_database = "";
+  settings.connect_timeout = std::chrono::milliseconds(1500);
+  settings.health_check_timeout = std::chrono::seconds(0);
+  start();
+  until([&] { return targets.size() == 2; });
+  EXPECT_EQ(targets[1].user, "check");
+  EXPECT_EQ(targets[1].database, "postgres");
+  EXPECT_EQ(targets[1].to.host, "/tmp");
+  EXPECT_EQ(targets[1].to.port, 5433);
+  EXPECT_EQ(targets[1].connect_limit, std::chrono::milliseconds(1500));
+  EXPECT_EQ(targets[1].whole_limit, kProbeLimit);
+}
+
+TEST_F(MonitorTest, WithoutAUserNodesAreOnlyPinged) {
+  settings.sr_check_user = "";
+  world = {{0, {}}, {1, {}}};
+  start();
+  until([&] { return lines.count("waiting for finding a primary node") == 1; });
+  EXPECT_TRUE(targets[0].user.empty());
+  EXPECT_EQ(monitor->view()->primary, kNoNode);
+  EXPECT_EQ(monitor->view()->write_node(), NodeId(0));
+}
+
+TEST_F(MonitorTest, AReloadAddsANode) {
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  settings.backends.push_back({NodeId(2), "/tmp", 5434, 1, "", "", true, false});
+  world[2] = standby(4500);
+  monitor->reload(std::make_shared<config::Settings>(settings));
+  EXPECT_EQ(node(2).status, NodeStatus::down);
+  until([&] { return node(2).live() && node(2).delay_bytes.has_value(); });
+  EXPECT_EQ(node(2).delay_bytes, 500u);
+}
+
+TEST_F(MonitorTest, FirstConnectionMakesANodeUp) {
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  EXPECT_EQ(node(1).status, NodeStatus::waiting);
+  monitor->first_connection(NodeId(1));
+  EXPECT_EQ(node(1).status, NodeStatus::up);
+}
+
+TEST_F(MonitorTest, DestroyedWhileProbesRunItIsSilent) {
+  hanging = {0, 1};
+  start();
+  until([&] { return probes[1] == 1; });
+  monitor.reset();
+  loop.defer([this] { loop.stop(); });
+  loop.run();
+}
+
+TEST(Outcomes, WhatErrorsSayAboutANode) {
+  using backend::Errc;
+  EXPECT_EQ(outcome_of({Errc::connect_failed, "connection refused"}), Outcome::unreachable);
+  EXPECT_EQ(outcome_of({Errc::timed_out, ""}), Outcome::unreachable);
+  EXPECT_EQ(outcome_of({Errc::closed_by_server, ""}), Outcome::unreachable);
+  EXPECT_EQ(outcome_of({Errc::protocol_broken, ""}), Outcome::unreachable);
+  EXPECT_EQ(outcome_of({Errc::login_refused, "the database system is starting up"}), Outcome::not_ready);
+  EXPECT_EQ(outcome_of({Errc::login_failed, "password authentication failed"}), Outcome::refused);
+  EXPECT_EQ(outcome_of({Errc::query_failed, "permission denied"}), Outcome::refused);
+  EXPECT_EQ(outcome_of({Errc::connect_failed, "could not connect: Too many open files"}), Outcome::not_ready)
+      << "our own shortage must not take the herd down";
+}
+
+}  // namespace
+}  // namespace herdgate::monitor

@@ -1,0 +1,174 @@
+#include "monitor/probe.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace herdgate::monitor {
+namespace {
+
+using cluster::Outcome;
+
+// Role and position in one question; pg_current_wal_lsn() would be an error on a standby, and CASE keeps it off.
+constexpr const char* kRoleQuery =
+    "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() "
+    "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END";
+constexpr const char* kSendersQuery =
+    "SELECT application_name, state, sync_state, pg_catalog.date_part('epoch', replay_lag) "
+    "FROM pg_catalog.pg_stat_replication";
+constexpr std::size_t kRoleColumns = 2, kSenderColumns = 4;
+
+constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
+
+// The system's words for running out of something of our own; net gives errors as text.
+bool own_shortage(std::string_view text) {
+  for (int code : {EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL})
+    if (text.find(std::strerror(code)) != std::string_view::npos) return true;
+  return false;
+}
+
+std::string text_or_empty(const std::optional<std::string>& value) { return value.value_or(std::string()); }
+
+// ---- with a login
+
+class LoginProbe final : public Probing {
+ public:
+  LoginProbe(const ProbeMeans& means, const ProbeTarget& target, ProbeDone done)
+      : deadline_(Deadline::after(means.loop.now(), target.whole_limit)),
+        done_(std::move(done)),
+        client_(means.loop, means.blocking, means.scratch, request(means.loop, target)) {
+    client_.query(kRoleQuery, deadline_, [this](Result<backend::Rows> rows) { on_role(std::move(rows)); });
+  }
+
+ private:
+  static backend::OpenRequest request(net::Loop& loop, const ProbeTarget& target) {
+    const Duration limit = std::min(target.connect_limit, target.whole_limit);
+    return {{target.node, target.database, target.user},
+            target.to,
+            Deadline::after(loop.now(), limit),
+            target.tcp,
+            target.credentials};
+  }
+  void on_role(Result<backend::Rows> rows) {
+    if (!rows) return fail(rows.error());
+    if (rows->size() != 1 || rows->front().size() != kRoleColumns || !rows->front()[0])
+      return fail(Error{backend::Errc::query_failed, "an unexpected answer about its role"});
+    answer_.in_recovery = *rows->front()[0] == "t";
+    answer_.position = parse_position(text_or_empty(rows->front()[1]));
+    if (*answer_.in_recovery) return finish();
+    client_.query(kSendersQuery, deadline_, [this](Result<backend::Rows> senders) { on_senders(std::move(senders)); });
+  }
+  void on_senders(Result<backend::Rows> rows) {
+    if (!rows) return fail(rows.error());
+    for (const auto& row : *rows) {
+      if (row.size() != kSenderColumns) continue;
+      answer_.senders.push_back(
+          {text_or_empty(row[0]), text_or_empty(row[1]), text_or_empty(row[2]), parse_seconds(text_or_empty(row[3]))});
+    }
+    finish();
+  }
+  void fail(const Error& error) {
+    answer_.outcome = outcome_of(error);
+    answer_.text = error.text();
+    finish();
+  }
+  void finish() {
+    const ProbeDone done = std::move(done_);  // it may destroy this probe
+    done(std::move(answer_));
+  }
+
+  Deadline deadline_;
+  ProbeDone done_;
+  Answer answer_;
+  backend::Client client_;
+};
+
+// ---- without a login
+
+class Ping final : public Probing, public net::Watcher {
+ public:
+  Ping(const ProbeMeans& means, const ProbeTarget& target, ProbeDone done) : loop_(means.loop), done_(std::move(done)) {
+    const Duration limit = std::min(target.connect_limit, target.whole_limit);
+    connecting_ = net::connect(loop_, means.blocking, target.to, {Deadline::after(loop_.now(), limit), target.tcp},
+                               [this](Result<net::Socket> socket) { connected(std::move(socket)); });
+    timer_ = loop_.after(limit, [this] {
+      timer_ = 0;
+      end(Outcome::unreachable, "timed out");
+    });
+  }
+  ~Ping() override {
+    *alive_ = false;
+    close();
+  }
+
+  void on_ready(unsigned ready) override {
+    if (!(ready & (net::kReadable | net::kHangup)) || !socket_.open()) return;
+    char answer = 0;
+    const net::Io io = socket_.read(loop_, std::span(&answer, 1));
+    if (io.state == net::Io::would_block) return;
+    if (io.state == net::Io::closed) return end(Outcome::unreachable, "closed the connection");
+    if (io.state == net::Io::failed) return end(Outcome::unreachable, std::strerror(io.errno_value));
+    // S and N: whether it speaks TLS. E: an error, such as too many connections: a server all the same.
+    if (answer == 'S' || answer == 'N' || answer == 'E') return end(Outcome::healthy, "");
+    end(Outcome::unreachable, "what answers there is no PostgreSQL server");
+  }
+
+ private:
+  void connected(Result<net::Socket> socket) {
+    if (!socket) {
+      const std::string text = socket.error().text();
+      return end(own_shortage(text) ? Outcome::not_ready : Outcome::unreachable, text);
+    }
+    socket_ = std::move(*socket);
+    if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
+      return end(Outcome::not_ready, watched.error().text());
+    Bytes request;
+    append_u32(request, kSslRequestBytes);
+    append_u32(request, kSslRequestCode);
+    const net::Io io = socket_.write(loop_, request);  // 8 octets always fit into a fresh socket
+    if (io.state == net::Io::failed) end(Outcome::unreachable, std::strerror(io.errno_value));
+  }
+  void close() {
+    loop_.cancel(std::exchange(timer_, 0));
+    if (!socket_.open()) return;
+    loop_.unwatch(socket_.fd());
+    socket_.close();
+  }
+  void end(Outcome outcome, std::string text) {
+    if (!done_) return;
+    close();
+    Answer answer;
+    answer.outcome = outcome;
+    answer.text = std::move(text);
+    loop_.defer([alive = alive_, done = std::exchange(done_, nullptr), answer = std::move(answer)] {
+      if (*alive) done(answer);
+    });
+  }
+
+  net::Loop& loop_;
+  ProbeDone done_;
+  std::unique_ptr<net::Connecting> connecting_;
+  net::Socket socket_;
+  net::TimerId timer_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace
+
+Outcome outcome_of(const Error& error) {
+  using backend::Errc;
+  if (own_shortage(error.context)) return Outcome::not_ready;
+  if (error.code == Errc::login_refused) return Outcome::not_ready;
+  for (Errc against_node : {Errc::connect_failed, Errc::timed_out, Errc::closed_by_server, Errc::protocol_broken})
+    if (error.code == against_node) return Outcome::unreachable;
+  return Outcome::refused;
+}
+
+std::unique_ptr<Probing> start_probe(const ProbeMeans& means, const ProbeTarget& target, ProbeDone done) {
+  if (target.user.empty()) return std::make_unique<Ping>(means, target, std::move(done));
+  return std::make_unique<LoginProbe>(means, target, std::move(done));
+}
+
+}  // namespace herdgate::monitor

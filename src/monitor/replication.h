@@ -1,0 +1,45 @@
+// What the nodes answered, made into delays. Pure.
+//
+// Shape    Answer is what one probe brought home; replication_report() compares those of one round.
+// Units    WAL positions in octets since its beginning: high word × 2^32 + low word. (Pgpool-II counts a high word as
+//          0xffffffff − 16 MB; the real distance is used here.)
+// Errors   an unreadable position or time counts as unknown.
+// Threads  values.
+// Source   PostgreSQL manual, "pg_lsn Type", "pg_stat_replication".
+#pragma once
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cluster/state.h"
+
+namespace herdgate::monitor {
+
+// One row of pg_stat_replication.
+struct Sender {
+  std::string application_name, state, sync_state;
+  std::optional<std::chrono::microseconds> replay_lag;  // unknown to the server while nothing is written
+};
+
+struct Answer {
+  cluster::Outcome outcome = cluster::Outcome::healthy;
+  std::string text;  // what went wrong
+  std::optional<bool> in_recovery;
+  std::optional<std::uint64_t> position;  // written so far (primary), replayed so far (standby)
+  std::vector<Sender> senders;            // primary only
+};
+
+std::optional<std::uint64_t> parse_position(std::string_view text);             // "16/B374D848"
+std::optional<std::chrono::microseconds> parse_seconds(std::string_view text);  // "0.001234"
+
+struct RoundOptions {
+  NodeId primary = kNoNode;
+  std::map<NodeId, std::string> application_names;  // backend_application_nameN
+};
+// Empty when the primary is unknown or did not answer in this round: then no delay is known.
+cluster::ReplicationReport replication_report(const std::map<NodeId, Answer>& round, const RoundOptions& options);
+
+}  // namespace herdgate::monitor

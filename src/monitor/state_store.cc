@@ -1,0 +1,88 @@
+#include "monitor/state_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "monitor/errc.h"
+
+namespace herdgate::monitor {
+namespace {
+
+constexpr mode_t kFileMode = 0644;
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
+
+ private:
+  int fd_;
+};
+
+tl::unexpected<Error> failed(Errc code, const std::string& path) {
+  return fail(code, path + ": " + std::strerror(errno));
+}
+
+bool write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> read_state_file(const std::string& path) {
+  // Not blocking: someone may have put a pipe there.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0 && errno == ENOENT) return std::optional<std::string>{};
+  if (file.get() < 0) return failed(Errc::state_file_unreadable, path);
+  struct stat about {};
+  if (::fstat(file.get(), &about) != 0) return failed(Errc::state_file_unreadable, path);
+  if (!S_ISREG(about.st_mode)) return fail(Errc::state_file_unreadable, path + ": not a regular file");
+  std::string text(kMaxStateFileBytes, '\0');
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t n = ::read(file.get(), text.data() + size, text.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return failed(Errc::state_file_unreadable, path);
+    if (n == 0) break;
+    size += static_cast<std::size_t>(n);
+  }
+  text.resize(size);
+  return std::optional<std::string>(std::move(text));
+}
+
+Result<Done> write_state_file(const std::string& path, const std::string& text) {
+  const std::string fresh = path + ".new";
+  Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, kFileMode));
+  if (file.get() < 0) return failed(Errc::state_file_unwritable, fresh);
+  if (!write_all(file.get(), text) || !file.close() || std::rename(fresh.c_str(), path.c_str()) != 0) {
+    const auto failure = failed(Errc::state_file_unwritable, path);
+    ::unlink(fresh.c_str());
+    return failure;
+  }
+  return Done{};
+}
+
+Result<Done> remove_state_file(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failed(Errc::state_file_unwritable, path);
+  return Done{};
+}
+
+}  // namespace herdgate::monitor

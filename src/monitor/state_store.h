@@ -1,0 +1,21 @@
+// The file pgpool_status on disk. Written whole beside its name and renamed, so that no reader sees half of it.
+//
+// Limits   kMaxStateFileBytes are read.
+// Errors   Errc::state_file_unreadable, Errc::state_file_unwritable, with path and the system's words. A file that is
+//          not there is no error.
+// Threads  any; writes of one path must not overlap.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+
+namespace herdgate::monitor {
+
+inline constexpr std::size_t kMaxStateFileBytes = 64 * 1024;
+
+Result<std::optional<std::string>> read_state_file(const std::string& path);
+Result<Done> write_state_file(const std::string& path, const std::string& text);
+Result<Done> remove_state_file(const std::string& path);
+
+}  // namespace herdgate::monitor
