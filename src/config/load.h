@@ -49,7 +49,6 @@ Loaded load(const std::string& path, const FileReader& reader, const LoadOptions
 Loaded load_text(std::string_view text, const std::string& path, const FileReader& reader,
                  const LoadOptions& options = {});
 
-// Rules that concern several parameters; load() has applied it already. Also compiles the patterns.
-void check_settings(Settings& settings, std::vector<Finding>& findings);
+bool any_error(const std::vector<Finding>& findings);
 
 }  // namespace herdgate::config

@@ -51,8 +51,8 @@ using Value = std::variant<bool, std::int64_t, double, std::string, std::vector<
 
 // What a value must look like. `unit` of times follows from the field's type.
 struct Shape {
-  std::int64_t min = 0, max = 0;
   Unit unit = Unit::none;
+  std::int64_t min = 0, max = 0;
   bool octal = false;
   char separator = ',';
   bool escaped_separator = false;  // a separator after a backslash belongs to the element

@@ -3,7 +3,8 @@
 // Shape    RegexList::matches(subject): does any pattern match? Redirect: pattern -> preferred node and ratio.
 //          Patterns are POSIX extended, ignore case, and are anchored by adding ^ and $ where they are missing (to the
 //          text, as Pgpool-II does: 'a|b' becomes '^a|b$'). Double quotes are removed from the subject first.
-// Limits   kMaxPatternBytes for one pattern. Matching takes linear time for patterns RE2 can express with the same
+// Limits   kMaxPatternBytes and kMaxRepetitions for one pattern. Matching takes linear time for patterns RE2 can
+// express with the same
 //          meaning; others (back references, GNU escapes) run on the C library's matcher.
 // Errors   Errc::bad_pattern, Errc::bad_redirect, Errc::bad_relation; the context names the entry.
 // Threads  immutable after construction; matches() is const and safe from any thread. Answers are not remembered here.
@@ -26,6 +27,7 @@ class Regex;  // one compiled pattern
 class RegexList {
  public:
   static constexpr std::size_t kMaxPatternBytes = 4096;
+  static constexpr int kMaxRepetitions = 10'000;  // product of all {n,m} of a pattern
   RegexList() = default;
   static Result<RegexList> compile(std::span<const std::string> patterns);
   bool matches(std::string_view subject) const { return first_match(subject) >= 0; }

@@ -1,0 +1,214 @@
+#include "config/check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "config/parameter.h"
+#include "config/password_file.h"
+
+namespace herdgate::config {
+namespace {
+
+class Checking {
+ public:
+  Checking(Settings& settings, std::vector<Finding>& findings, const Places& places)
+      : s_(settings), findings_(findings), places_(places) {}
+
+  void run() {
+    backends();
+    primaries();
+    refused();
+    modes();
+    children();
+    recovery();
+    sockets();
+    logging();
+    cache();
+    authentication();
+    patterns();
+    unbuilt();
+  }
+
+ private:
+  void note(Severity severity, std::string_view name, std::string text) {
+    const auto at = places_.find(name);
+    Finding finding{severity, at == places_.end() ? s_.config_file : at->second.file,
+                    at == places_.end() ? 0 : at->second.line, std::move(text)};
+    findings_.push_back(std::move(finding));
+  }
+  void error(std::string_view name, std::string text) { note(Severity::error, name, std::move(text)); }
+  void warn(std::string_view name, std::string text) { note(Severity::warning, name, std::move(text)); }
+
+  // A node exists once its port is set.
+  void backends() {
+    for (Backend& b : s_.backends) {
+      if (b.port == 0) {
+        if (!b.hostname.empty())
+          warn(fmt::format("backend_hostname{}", b.id.value),
+               fmt::format("node {} is not used, backend_port{} is not set", b.id.value, b.id.value));
+        continue;
+      }
+      if (!b.hostname.empty()) continue;
+      b.hostname = "/tmp";
+      note(Severity::info, fmt::format("backend_port{}", b.id.value),
+           fmt::format("backend_hostname{} is empty, \"/tmp\" is used", b.id.value));
+    }
+    std::erase_if(s_.backends, [](const Backend& b) { return b.port == 0; });
+    if (s_.backends.empty()) warn("", "no server is configured, set backend_hostname0 and backend_port0");
+  }
+
+  void primaries() {
+    const auto always = std::ranges::count_if(s_.backends, &Backend::always_primary);
+    if (always > 1) warn("", fmt::format("{} nodes have the flag ALWAYS_PRIMARY, the first one is used", always));
+    const bool searched = s_.backend_clustering_mode == ClusteringMode::streaming_replication && always == 0;
+    if (searched && s_.backends.size() > 1 && s_.sr_check_user.empty())
+      warn("sr_check_user", "sr_check_user is empty, so the primary cannot be found");
+  }
+
+  void refused() {
+    for (const Parameter& p : parameters()) {
+      if (p.status != Status::refused || !p.alias_of.empty()) continue;
+      const Value value = p.get(s_, kNoIndex);
+      if (value != default_value(p))
+        error(p.name, fmt::format("{} = {} is not supported by this release", p.name, format_value(p, value)));
+    }
+  }
+
+  void modes() {
+    const ClusteringMode mode = s_.backend_clustering_mode;
+    if (mode == ClusteringMode::streaming_replication || mode == ClusteringMode::raw) return;
+    error("backend_clustering_mode", fmt::format("backend_clustering_mode = {} is not supported by this release",
+                                                 words_of(mode)[static_cast<std::size_t>(mode) - 1].word));
+  }
+
+  void children() {
+    if (s_.process_management_mode == ProcessManagementMode::dynamic) {
+      if (s_.min_spare_children >= s_.max_spare_children)
+        error("max_spare_children", "max_spare_children must be greater than min_spare_children");
+      if (s_.max_spare_children > s_.num_init_children)
+        error("max_spare_children", "max_spare_children must not be greater than num_init_children");
+    }
+    if (s_.reserved_connections >= s_.num_init_children)
+      warn("reserved_connections",
+           "reserved_connections leaves no place for clients, it is not less than num_init_children");
+  }
+
+  void recovery() {
+    const bool commands = !s_.recovery_1st_stage_command.empty() || !s_.recovery_2nd_stage_command.empty();
+    for (const Backend& b : s_.backends) {
+      if (commands && b.data_directory.empty())
+        error(fmt::format("backend_data_directory{}", b.id.value),
+              fmt::format("backend_data_directory{} is needed for the recovery commands", b.id.value));
+    }
+    no_hash("recovery_password", s_.recovery_password);
+    no_hash("wd_lifecheck_password", s_.wd_lifecheck_password);
+  }
+  void no_hash(std::string_view name, const std::string& password) {
+    if (classify_secret(password).kind == SecretKind::md5) error(name, fmt::format("{} must not be an md5 hash", name));
+  }
+
+  void sockets() {
+    constexpr std::size_t kMaxSocketPath = 107;  // sun_path without its zero byte
+    for (const std::string& directory : s_.unix_socket_directories) {
+      const std::string path = fmt::format("{}/.s.PGSQL.{}", directory, s_.port);
+      if (path.size() > kMaxSocketPath)
+        error("unix_socket_directories",
+              fmt::format("socket path \"{}\" is longer than {} bytes", path, kMaxSocketPath));
+    }
+    if (s_.listen_addresses.empty() && s_.unix_socket_directories.empty())
+      error("listen_addresses", "there is nowhere to listen, listen_addresses and unix_socket_directories are empty");
+  }
+
+  void logging() {
+    std::size_t known = 0;
+    for (const std::string_view word : {"stderr", "syslog"}) known += s_.logs_to(word) ? 1 : 0;
+    const auto words = static_cast<std::size_t>(std::ranges::count(s_.log_destination, ',')) + 1;
+    if (known != words)
+      error("log_destination",
+            fmt::format("invalid value for parameter \"log_destination\": \"{}\": available values: stderr, syslog",
+                        s_.log_destination));
+  }
+
+  void cache() {
+    if (!s_.memory_cache_enabled) return;
+    constexpr std::int64_t kBlockHead = 64;
+    if (s_.memqcache_total_size < s_.memqcache_cache_block_size)
+      error("memqcache_total_size", "memqcache_total_size must not be less than memqcache_cache_block_size");
+    if (s_.memqcache_maxcache + kBlockHead > s_.memqcache_cache_block_size)
+      error("memqcache_maxcache", "memqcache_maxcache and 64 bytes must fit into memqcache_cache_block_size");
+  }
+
+  void authentication() {
+    if (!s_.auth_query.empty() && s_.auth_query_user.empty()) error("auth_query", "auth_query needs auth_query_user");
+  }
+
+  void patterns() {
+    auto made = std::make_shared<Patterns>();
+    const auto take = [&](std::string_view name, auto result, auto& target) {
+      if (result) {
+        target = std::move(*result);
+      } else {
+        error(name, fmt::format("{}: {}", name, result.error().text()));
+      }
+    };
+    take("read_only_function_list", RegexList::compile(s_.read_only_function_list), made->read_only_functions);
+    take("write_function_list", RegexList::compile(s_.write_function_list), made->write_functions);
+    take("primary_routing_query_pattern_list", RegexList::compile(s_.primary_routing_query_pattern_list),
+         made->primary_routing_queries);
+    take("cache_safe_memqcache_table_list", RegexList::compile(s_.cache_safe_memqcache_table_list),
+         made->cache_safe_tables);
+    take("cache_unsafe_memqcache_table_list", RegexList::compile(s_.cache_unsafe_memqcache_table_list),
+         made->cache_unsafe_tables);
+    take("app_name_redirect_preference_list", parse_redirects(s_.app_name_redirect_preference_list),
+         made->app_name_redirects);
+    take("database_redirect_preference_list", parse_redirects(s_.database_redirect_preference_list),
+         made->database_redirects);
+    take("user_redirect_preference_list", parse_redirects(s_.user_redirect_preference_list), made->user_redirects);
+    take("dml_adaptive_object_relationship_list", parse_relations(s_.dml_adaptive_object_relationship_list),
+         made->relations);
+    if (!made->read_only_functions.empty() && !made->write_functions.empty())
+      warn("write_function_list", "write_function_list is ignored, since read_only_function_list is set");
+    s_.patterns = std::move(made);
+  }
+
+  // Everything that was set without effect, in one warning.
+  void unbuilt() {
+    std::string names;
+    const auto add = [&](std::string_view name, int index) {
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+      if (index != kNoIndex) names += std::to_string(index);
+    };
+    for (const Parameter& p : parameters()) {
+      if (p.status != Status::not_built || !p.alias_of.empty()) continue;
+      const Value usual = default_value(p);
+      const bool plain = p.index == Index::none || p.index == Index::per_node;
+      if (plain && p.get(s_, kNoIndex) != usual) add(p.name, kNoIndex);
+      for (const int index : numbers(p.index))
+        if (p.get(s_, index) != (plain ? p.get(s_, kNoIndex) : usual)) add(p.name, index);
+    }
+    if (!names.empty()) warn("", "these parameters have no effect in this release: " + names);
+  }
+  std::vector<int> numbers(Index index) const {
+    std::vector<int> all;
+    if (index == Index::watchdog)
+      for (const WatchdogNode& n : s_.watchdog_nodes) all.push_back(n.id);
+    if (index == Index::heartbeat)
+      for (const Heartbeat& h : s_.heartbeats) all.push_back(h.id);
+    if (index == Index::per_node)
+      for (const auto& [id, own] : s_.own_health_checks) all.push_back(id);
+    return all;
+  }
+
+  Settings& s_;
+  std::vector<Finding>& findings_;
+  const Places& places_;
+};
+
+}  // namespace
+
+void check_settings(Settings& settings, std::vector<Finding>& findings, const Places& places) {
+  Checking(settings, findings, places).run();
+}
+
+}  // namespace herdgate::config
