@@ -22,34 +22,74 @@
 
 namespace herdgate::route {
 
-// Only what decide() would look at under these settings; empty for statements that go to the primary anyway.
-sql::Questions questions(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings);
+// What decide() would look at under these settings. `prepared`: as in Input. Cheap; asked before every statement.
+struct Needs {
+  bool relations = false, functions = false;
+  bool any() const { return relations || functions; }
+};
+Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
+            const sql::Statement* prepared = nullptr);
+// The same as names to ask for: all relations of all statements in order, then those of `prepared`; or none at all.
+// Functions likewise. decide() expects the answers in this order; answers that are missing count as the worst case.
+sql::Questions questions(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
+                         const sql::Statement* prepared = nullptr);
 
 // Class of a statement in streaming mode (Pgpool-II manual's table).
 enum class Class : std::uint8_t { primary, either, both, local, same_as_prepare, all };
+std::string_view class_name(Class cls);
 Class classify(const sql::Statement& statement);
 bool select_like(const sql::Statement& statement);
 
-// Fixed rule names; EXPLAIN ROUTE, tests and docs print them. One table in rule_table.cc gives name and sentence.
+// Why a node was chosen. The names are fixed: EXPLAIN ROUTE, tests and docs print them. One table in rule_table.cc
+// gives name and sentence.
 enum class Rule : std::uint8_t {
-  raw_mode, single_node, no_live_node, pinned, unparsable, too_deep, multi_statement, multi_statement_block,
-  class_primary, class_both, transaction_node, snapshot_shared,
-  wrote_always, load_balance_off, not_select_like, comment_blocks, transaction_wrote, transaction_failed, serializable,
-  system_catalog, temporary_table, unlogged_table, primary_pattern, writing_function, dml_adaptive,
-  delay_too_large, lower_delay_standby, load_balance, redirect, follows_prepare, unknown_prepare, local_command,
-  cut_unit, primary_down,
+  raw_mode,
+  single_node,
+  no_live_node,
+  pinned,
+  unparsable,
+  too_deep,
+  multi_statement,
+  multi_statement_block,
+  class_primary,
+  class_both,
+  transaction_node,
+  snapshot_shared,
+  wrote_always,
+  load_balance_off,
+  not_select_like,
+  comment_blocks,
+  transaction_wrote,
+  transaction_failed,
+  serializable,
+  system_catalog,
+  temporary_table,
+  unlogged_table,
+  primary_pattern,
+  writing_function,
+  dml_adaptive,
+  delay_too_large,
+  lower_delay_standby,
+  load_balance,
+  redirect,
+  follows_prepare,
+  unknown_prepare,
+  local_command,
+  cut_unit,
+  primary_down,
 };
+inline constexpr int kRules = static_cast<int>(Rule::primary_down) + 1;
 std::string_view rule_name(Rule rule);
 std::string_view rule_sentence(Rule rule);
 
 struct Plan {
-  NodeId node = kNoNode;        // where it is sent; kNoNode with rule local_command or no_live_node
-  bool write = false;           // may change the database (sets the writing flag when it succeeds)
-  bool both = false;            // class BOTH: takes effect on every link the session has (replayed lazily)
-  bool opaque = false;          // may leave unknown session state on the link: reset before another session gets it
-  bool rerunnable = false;      // an autocommit read without volatile functions: may be run again elsewhere
+  NodeId node = kNoNode;    // where it is sent; kNoNode with rule local_command or no_live_node
+  bool write = false;       // may change the database (sets the writing flag when it succeeds)
+  bool both = false;        // class BOTH: takes effect on every link the session has (replayed lazily)
+  bool opaque = false;      // may leave unknown session state on the link: reset before another session gets it
+  bool rerunnable = false;  // an autocommit read without volatile functions: may be run again elsewhere
   Rule rule = Rule::class_primary;
-  std::string detail;           // "relation public.accounts", "function nextval": empty on the hot path if not needed
+  std::string detail;  // "relation public.accounts", "function nextval": empty on the hot path if not needed
 };
 
 // Everything decide() looks at. `prepared` finds the facts of a prepared statement for EXECUTE (SQL or protocol).
@@ -60,9 +100,13 @@ struct Input {
   const cluster::View& view;
   const config::Settings& settings;
   bool allow_sql_comments = false, check_unlogged_table = true;  // session overrides of the settings
-  double draw = 0;              // for statement-level balancing
-  std::string_view text;        // for patterns and the first-character test
-  const sql::Statement* prepared = nullptr;  // what EXECUTE name refers to; null = unknown
+  double draw = 0;                                               // for statement-level balancing
+  std::string_view text;                                         // for patterns; of an EXECUTE: the text of its PREPARE
+  const sql::Statement* prepared =
+      nullptr;       // what EXECUTE name refers to (PREPARE or its inner statement); null = unknown
+  double draw2 = 0;  // second draw for statement-level balancing, as in LbInput
+  std::string_view user, database, application_name;  // for redirect lists in statement-level balancing
+  bool cut_unit = false;  // part of an extended-protocol unit that had to be cut before its Sync
 };
 Plan decide(const Input& input);
 
@@ -71,15 +115,22 @@ struct LbInput {
   const cluster::View& view;
   const config::Settings& settings;
   std::string_view user, database, application_name;
-  double draw = 0, draw2 = 0;   // two draws: redirect ratio, weighted choice
+  double draw = 0, draw2 = 0;  // two draws: redirect ratio, weighted choice
 };
 struct LbChoice {
   NodeId node = kNoNode;
   Rule rule = Rule::load_balance;
-  std::string detail;           // which list entry or weight decided
+  std::string detail;  // which list entry or weight decided
 };
 LbChoice choose_lb_node(const LbInput& input);
 // True when the node may not be used for reads now, by delay_threshold or delay_threshold_by_time.
 bool too_late(const cluster::Node& node, const config::Settings& settings);
+// prefer_lower_delay_standby: the live standby with a weight that lags least; kNoNode when all are too late.
+NodeId least_delayed_standby(const cluster::View& view, const config::Settings& settings, double draw);
+
+// dml_adaptive: what a statement that succeeded inside a transaction adds to Transaction::written: the relations it
+// names unless it only reads, and what dml_adaptive_object_relationship_list makes depend on them or on its functions.
+std::vector<sql::Relation> adaptive_written(const sql::Facts& facts, const config::Settings& settings,
+                                            const sql::Statement* prepared = nullptr);
 
 }  // namespace herdgate::route

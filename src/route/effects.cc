@@ -1,0 +1,223 @@
+#include "route/effects.h"
+
+#include <algorithm>
+
+namespace herdgate::route {
+namespace {
+
+using sql::Kind;
+using sql::Statement;
+using vsession::TxStatus;
+
+bool same_name(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](unsigned char x, unsigned char y) {
+           return std::tolower(x) == std::tolower(y);
+         });
+}
+
+// EXPLAIN without ANALYZE plans and PREPARE keeps: neither runs what it contains.
+bool runs(const Statement& s) {
+  if (s.kind == Kind::explain) return s.explain_analyze;
+  return s.kind != Kind::prepare && s.kind != Kind::deallocate;
+}
+
+// Looks at relations, part by part, with a position in the answers.
+class RelationWalk {
+ public:
+  RelationWalk(const Input& in, RelationsSeen& seen)
+      : in_(in),
+        seen_(seen),
+        trace_(in.settings.check_temp_table == config::CheckTempTable::trace),
+        ask_temp_(in.settings.check_temp_table == config::CheckTempTable::catalog ||
+                  in.settings.check_temp_table == config::CheckTempTable::on),
+        adaptive_(in.settings.disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive &&
+                  in.state.tx.status != TxStatus::idle &&
+                  (!in.state.tx.written.empty() || in.state.tx.written_overflow)) {}
+
+  void look(const Statement& s) {
+    for (const sql::Relation& r : s.relations) {
+      const std::size_t at = next_++;
+      by_name(r);
+      if (at < in_.answers.relations.size())
+        by_answer(r, in_.answers.relations[at]);
+      else
+        first(seen_.unknown, r);
+    }
+  }
+
+ private:
+  static void first(const sql::Relation*& slot, const sql::Relation& r) {
+    if (slot == nullptr) slot = &r;
+  }
+  void by_name(const sql::Relation& r) {
+    if (!r.schema.empty()) {
+      if (r.schema == "pg_catalog") first(seen_.system, r);
+      if ((trace_ || ask_temp_) && r.schema.starts_with("pg_temp")) first(seen_.temporary, r);
+    }
+    if (trace_ && traced(r)) first(seen_.temporary, r);
+    if (adaptive_ && written(r)) first(seen_.written, r);
+  }
+  void by_answer(const sql::Relation& r, const sql::RelationAnswer& a) {
+    if (a.system_catalog) first(seen_.system, r);
+    if (a.temporary && ask_temp_) first(seen_.temporary, r);
+    if (a.unlogged && in_.check_unlogged_table) first(seen_.unlogged, r);
+    if (a.view) by_view(r, a);
+  }
+  void by_view(const sql::Relation& r, const sql::RelationAnswer& a) {
+    if (a.below_system) first(seen_.system, r);
+    if (a.below_temporary && ask_temp_) first(seen_.temporary, r);
+    if (a.below_unlogged && in_.check_unlogged_table) first(seen_.unlogged, r);
+    if (a.below_writing_function) first(seen_.writing_view, r);
+    if (adaptive_ && std::any_of(a.below.begin(), a.below.end(), [&](const auto& b) { return written(b); }))
+      first(seen_.written, r);
+  }
+  bool traced(const sql::Relation& r) const {
+    const auto& names = in_.state.temp_tables;
+    return std::any_of(names.begin(), names.end(), [&](const std::string& n) { return same_name(n, r.name); });
+  }
+  bool written(const sql::Relation& r) const {
+    const auto& names = in_.state.tx.written;
+    return in_.state.tx.written_overflow ||
+           std::any_of(names.begin(), names.end(), [&](const sql::Relation& w) { return same_name(w.name, r.name); });
+  }
+
+  const Input& in_;
+  RelationsSeen& seen_;
+  std::size_t next_ = 0;
+  const bool trace_, ask_temp_, adaptive_;
+};
+
+class FunctionWalk {
+ public:
+  FunctionWalk(const Input& in, FunctionsSeen& seen) : in_(in), seen_(seen), patterns_(*in.settings.patterns) {}
+
+  void look(const Statement& s) {
+    for (const sql::Function& f : s.functions) {
+      const std::size_t at = next_++;
+      const sql::FunctionAnswer* answer = at < in_.answers.functions.size() ? &in_.answers.functions[at] : nullptr;
+      if (answer == nullptr && seen_.unknown == nullptr) seen_.unknown = &f;
+      if (f.name == "pg_export_snapshot") seen_.exports_snapshot = &f;
+      if (answer != nullptr && answer->is_volatile) {
+        seen_.any_volatile = true;
+        seen_.volatile_user |= answer->user_defined;
+      }
+      if (seen_.writing == nullptr && writes(f, answer)) seen_.writing = &f;
+    }
+  }
+
+ private:
+  bool writes(const sql::Function& f, const sql::FunctionAnswer* answer) const {
+    if (!patterns_.read_only_functions.empty()) return !matches(patterns_.read_only_functions, f);
+    if (!patterns_.write_functions.empty()) return matches(patterns_.write_functions, f);
+    return answer != nullptr && answer->is_volatile;
+  }
+  static bool matches(const config::RegexList& list, const sql::Function& f) {
+    return f.schema.empty() ? list.matches(f.name) : list.matches(f.schema + "." + f.name);
+  }
+
+  const Input& in_;
+  FunctionsSeen& seen_;
+  const config::Patterns& patterns_;
+  std::size_t next_ = 0;
+};
+
+bool part_may_be_balanced(const Statement& s) {
+  const bool kind = s.kind == Kind::select || s.kind == Kind::show || s.kind == Kind::copy_to ||
+                    s.kind == Kind::explain || s.kind == Kind::empty;
+  return kind && select_like(s);
+}
+
+// Kinds whose running leaves a link in a state that nobody has seen.
+bool leaves_unknown_state(const Statement& s) {
+  return s.too_deep || s.kind == Kind::call || s.kind == Kind::do_block || s.kind == Kind::load ||
+         s.kind == Kind::unparsable;
+}
+
+// A statement of class `both` changes the session, not the database; LOCK counts as a write, so that the reads after it
+// go where the lock is held.
+bool writes_by_class(const Statement& s) {
+  if (s.kind == Kind::lock) return true;
+  return runs(s) && classify(s) == Class::primary && s.transaction.snapshot.empty();
+}
+
+void sum_up(const Input& in, Effects& e) {
+  const Statement* body = body_of(in.prepared);
+  const bool by_name = names_prepared(in.facts);
+  const bool unknown = by_name && body == nullptr && in.facts.first().kind != Kind::deallocate;
+  bool any_runs = false, by_class = unknown, unknown_state = unknown;
+  for (const Statement& s : in.facts.statements) {
+    any_runs |= runs(s);
+    by_class |= writes_by_class(s);
+    unknown_state |= leaves_unknown_state(s);
+  }
+  if (by_name && body != nullptr && any_runs) {
+    by_class |= writes_by_class(*body);
+    unknown_state |= leaves_unknown_state(*body);
+  }
+  const bool unseen = e.functions.unknown != nullptr;
+  e.write = by_class || (any_runs && e.writes_by_function());
+  e.opaque =
+      unknown_state || (any_runs && (unseen || e.functions.volatile_user || e.relations.writing_view != nullptr));
+  e.rerunnable = e.cls == Class::either && e.select_like && !e.write && !e.functions.any_volatile && !unseen &&
+                 e.relations.unknown == nullptr && e.relations.writing_view == nullptr &&
+                 in.state.tx.status == TxStatus::idle && in.state.pins == 0 && !in.cut_unit &&
+                 in.facts.first().kind != Kind::prepare && in.facts.first().kind != Kind::deallocate;
+}
+
+}  // namespace
+
+bool names_prepared(const sql::Facts& facts) {
+  if (facts.multi()) return false;
+  const Statement& s = facts.first();
+  if (s.kind == Kind::execute) return true;
+  if (s.kind == Kind::deallocate) return !s.all;
+  return s.kind == Kind::explain && s.inner && s.inner->kind == Kind::execute;
+}
+
+Class class_of(const sql::Facts& facts, const Statement* prepared, const config::Settings& settings) {
+  if (facts.multi()) {
+    const bool reads = settings.multi_statement_load_balance &&
+                       std::all_of(facts.statements.begin(), facts.statements.end(), part_may_be_balanced);
+    return reads ? Class::either : Class::primary;
+  }
+  const Class own = classify(facts.first());
+  if (own != Class::same_as_prepare) return own;
+  const Statement* body = body_of(prepared);
+  if (body == nullptr) return Class::primary;
+  // EXPLAIN EXECUTE without ANALYZE runs nothing, but only a node that has the statement can explain it.
+  return classify(*body);
+}
+
+bool reads_like_select(const sql::Facts& facts, const Statement* prepared) {
+  if (names_prepared(facts)) return prepared != nullptr && select_like(*body_of(prepared));
+  return std::all_of(facts.statements.begin(), facts.statements.end(), select_like);
+}
+
+Effects effects_of(const Input& in) {
+  Effects e;
+  const config::Patterns& patterns = *in.settings.patterns;
+  e.lists = !patterns.read_only_functions.empty() || !patterns.write_functions.empty();
+  e.cls = class_of(in.facts, in.prepared, in.settings);
+  e.select_like = reads_like_select(in.facts, in.prepared);
+  RelationWalk relations(in, e.relations);
+  FunctionWalk functions(in, e.functions);
+  for_each_part(in.facts, in.prepared, [&](const Statement& s) {
+    relations.look(s);
+    functions.look(s);
+  });
+  sum_up(in, e);
+  return e;
+}
+
+sql::Isolation isolation_in_force(const vsession::SessionState& state) {
+  if (state.tx.status == TxStatus::idle) return state.default_isolation;
+  if (state.tx.isolation_explicit) return state.tx.isolation;
+  return std::max(state.tx.isolation, state.default_isolation);
+}
+
+bool read_only_in_force(const vsession::SessionState& state) {
+  if (state.tx.status == TxStatus::idle) return state.default_read_only;
+  return state.tx.read_only || (state.default_read_only && !state.tx.read_write_explicit);
+}
+
+}  // namespace herdgate::route

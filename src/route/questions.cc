@@ -1,0 +1,96 @@
+// What must be asked of the catalog, and what a write adds to the names that dml_adaptive remembers.
+#include <algorithm>
+
+#include "route/conditions.h"
+
+namespace herdgate::route {
+namespace {
+
+using sql::Statement;
+
+struct Names {
+  bool relations = false, functions = false, in_pg_catalog = false;
+};
+
+Names names_in(const sql::Facts& facts, const Statement* prepared) {
+  Names n;
+  for_each_part(facts, prepared, [&](const Statement& s) {
+    n.relations |= !s.relations.empty();
+    n.functions |= !s.functions.empty();
+    for (const sql::Relation& r : s.relations) n.in_pg_catalog |= r.schema == "pg_catalog";
+  });
+  return n;
+}
+
+// The tests before those that need answers already say "primary".
+bool settled(const vsession::SessionState& state, const config::Settings& settings) {
+  return state.pins != 0 || stays_on_transaction_node(state) || by_session(state, settings).has_value() ||
+         by_transaction(state, settings).has_value();
+}
+
+// The writing flag can no longer change anything: nothing is balanced, or it is set already.
+bool flag_is_moot(const vsession::SessionState& state, const config::Settings& settings) {
+  return by_session(state, settings).has_value() || state.tx.status == vsession::TxStatus::failed ||
+         by_transaction(state, settings) == Rule::transaction_wrote;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
+  return out;
+}
+
+}  // namespace
+
+Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
+            const Statement* prepared) {
+  const Names names = names_in(facts, prepared);
+  if (!names.relations && !names.functions) return {};
+  // Whether a link may go to another session as it is depends on the functions called, wherever they run.
+  const bool links_are_shared = settings.pool_mode == config::PoolMode::transaction || settings.skip_clean_reset;
+  Needs n{.relations = false, .functions = names.functions && links_are_shared};
+  if (settings.backend_clustering_mode == config::ClusteringMode::raw) return n;
+  if (class_of(facts, prepared, settings) != Class::either) return n;
+  n.relations =
+      names.relations && !names.in_pg_catalog && reads_like_select(facts, prepared) && !settled(state, settings);
+  n.functions |= names.functions && !flag_is_moot(state, settings);
+  return n;
+}
+
+sql::Questions questions(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
+                         const Statement* prepared) {
+  sql::Questions q;
+  const Needs wanted = needs(facts, state, settings, prepared);
+  if (!wanted.any()) return q;
+  for_each_part(facts, prepared, [&](const Statement& s) {
+    if (wanted.relations) q.relations.insert(q.relations.end(), s.relations.begin(), s.relations.end());
+    if (wanted.functions) q.functions.insert(q.functions.end(), s.functions.begin(), s.functions.end());
+  });
+  return q;
+}
+
+std::vector<sql::Relation> adaptive_written(const sql::Facts& facts, const config::Settings& settings,
+                                            const Statement* prepared) {
+  std::vector<sql::Relation> out;
+  const auto add = [&](std::string name) {
+    sql::Relation r{.schema = {}, .name = std::move(name)};
+    if (std::find(out.begin(), out.end(), r) == out.end()) out.push_back(std::move(r));
+  };
+  const auto add_dependents = [&](const std::string& object, bool is_function) {
+    for (const config::ObjectRelation& pair : settings.patterns->relations)
+      if (pair.object == object && pair.object_is_function == is_function && !pair.dependent_is_function)
+        add(lower(pair.dependent));
+  };
+  const bool only_reads = reads_like_select(facts, prepared);
+  for_each_part(facts, prepared, [&](const Statement& s) {
+    for (const sql::Relation& r : s.relations) {
+      if (only_reads) break;
+      add(lower(r.name));
+      add_dependents(lower(r.name), false);
+    }
+    for (const sql::Function& f : s.functions) add_dependents(lower(f.name), true);
+  });
+  return out;
+}
+
+}  // namespace herdgate::route
