@@ -88,7 +88,7 @@ std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destin
                                     Connected done);
 
 // Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out it
-// pauses for a moment and says so through `troubled` instead of spinning.
+// pauses for a moment and says so through `troubled` instead of spinning. The callbacks may pause it, not destroy it.
 class Listener final : public Watcher {
  public:
   using Accepted = std::function<void(Socket, const Address&)>;
@@ -108,12 +108,15 @@ class Listener final : public Watcher {
 
  private:
   explicit Listener(Loop& loop, Socket socket, std::string path);
+  void accept_some();
+  void accept_after(Duration delay);
   Loop& loop_;
   Socket socket_;
   std::string path_;  // UNIX socket file to remove at the end
+  std::uint64_t inode_ = 0;  // … if it is still this one
   Accepted accepted_;
   Troubled troubled_;
-  bool ready_ = false, paused_ = false;
+  bool ready_ = false, paused_ = false, short_of_descriptors_ = false;
   TimerId retry_ = 0;
 };
 
@@ -123,7 +126,8 @@ class BlockingPool {
   static constexpr std::size_t kMaxQueued = 10'000;
   explicit BlockingPool(int threads);
   ~BlockingPool();  // waits for running jobs, drops queued ones
-  // Runs `job` on a pool thread, then posts `done` to `home`. False: the queue is full, neither will run.
+  // Runs `job` on a pool thread, then posts `done` to `home`, which must outlive this pool. False: the queue is full,
+  // neither will run.
   bool submit(Loop& home, std::function<void()> job, std::function<void()> done);
 
  private:

@@ -1,0 +1,7 @@
+#include "net/errc.h"
+
+namespace herdgate::net {
+HG_DEFINE_ERRC(Errc, "net", "success", "could not watch a descriptor", "could not resolve the host name",
+               "could not connect", "timed out", "too many look-ups are waiting", "not an address",
+               "the address is in use", "could not listen", "could not accept a connection")
+}  // namespace herdgate::net

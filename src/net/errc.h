@@ -1,0 +1,20 @@
+// Errors of getting a socket. What happens on a connected one is told by Io.
+#pragma once
+#include "base/result.h"
+
+namespace herdgate::net {
+enum class Errc {
+  watch_failed = 1,
+  name_not_found,
+  connect_failed,
+  timed_out,
+  busy,
+  bad_address,
+  address_in_use,
+  listen_failed,
+  accept_failed,
+};
+HG_DECLARE_ERRC(Errc)
+}  // namespace herdgate::net
+template <>
+struct std::is_error_code_enum<herdgate::net::Errc> : std::true_type {};

@@ -1,0 +1,201 @@
+#include <grp.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+
+#include "base/assert.h"
+#include "net/addresses.h"
+#include "net/errc.h"
+#include "net/socket.h"
+
+namespace herdgate::net {
+namespace {
+
+// So many are accepted before the loop's other descriptors get their turn.
+constexpr int kAcceptsPerTurn = 64;
+constexpr std::chrono::milliseconds kAcceptAgainAfter{100};
+
+std::string words_of(int error) { return std::generic_category().message(error); }
+
+tl::unexpected<Error> listen_error(int error, const std::string& where) {
+  return fail(error == EADDRINUSE ? Errc::address_in_use : Errc::listen_failed, where + ": " + words_of(error));
+}
+
+struct Bound {
+  Socket socket;
+  int error = 0;  // errno of the step that failed
+};
+
+Bound bind_and_listen(const Address& address, int backlog) {
+  Bound bound{Socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))};
+  const int on = 1, fd = bound.socket.fd();
+  if (fd < 0) return {Socket(), errno};
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  // '*' means one socket for each family; without this the second bind would collide with the first.
+  if (address.storage.ss_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0) bound.error = errno;
+  if (bound.error == 0 && backlog > 0 && ::listen(fd, backlog) != 0) bound.error = errno;
+  return bound;
+}
+
+void set_port(Address& address, int port) {
+  const auto number = htons(static_cast<std::uint16_t>(port));
+  if (address.storage.ss_family == AF_INET) reinterpret_cast<sockaddr_in&>(address.storage).sin_port = number;
+  if (address.storage.ss_family == AF_INET6) reinterpret_cast<sockaddr_in6&>(address.storage).sin6_port = number;
+}
+
+// The address family is switched off, or the machine does not have this address at present.
+bool family_missing(int error) { return error == EAFNOSUPPORT || error == EADDRNOTAVAIL; }
+
+// A file that a dead process left behind is removed; one that somebody listens on, or that is no socket, stays.
+Result<Done> remove_stale(const std::string& path, const Address& address) {
+  struct stat about {};
+  if (::lstat(path.c_str(), &about) != 0) return Done{};
+  if (!S_ISSOCK(about.st_mode)) return fail(Errc::address_in_use, path + " exists and is not a socket");
+  const Socket probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int refused = ::connect(probe.fd(), reinterpret_cast<const sockaddr*>(&address.storage), address.length);
+  if (refused == 0 || errno != ECONNREFUSED) return fail(Errc::address_in_use, path + ": another server listens on it");
+  if (::unlink(path.c_str()) != 0) return listen_error(errno, path);
+  return Done{};
+}
+
+Result<gid_t> group_id(const std::string& group) {
+  gid_t id = 0;
+  const auto [end, error] = std::from_chars(group.data(), group.data() + group.size(), id);
+  if (error == std::errc{} && end == group.data() + group.size()) return id;
+  struct group entry {};
+  struct group* found = nullptr;
+  std::vector<char> buffer(16 * 1024);
+  ::getgrnam_r(group.c_str(), &entry, buffer.data(), buffer.size(), &found);
+  if (found == nullptr) return fail(Errc::listen_failed, fmt::format("group \"{}\" does not exist", group));
+  return found->gr_gid;
+}
+
+// The socket is bound but does not listen yet, so nobody can come in before mode and group are right.
+Result<Done> set_access(const Listener::UnixOptions& options) {
+  if (!options.group.empty()) {
+    HG_TRY(const gid_t id, group_id(options.group));
+    if (::chown(options.path.c_str(), static_cast<uid_t>(-1), id) != 0)
+      return listen_error(errno, fmt::format("group \"{}\" for {}", options.group, options.path));
+  }
+  if (::chmod(options.path.c_str(), static_cast<mode_t>(options.mode)) != 0) return listen_error(errno, options.path);
+  return Done{};
+}
+
+std::uint64_t inode_of(const std::string& path) {
+  struct stat about {};
+  return ::lstat(path.c_str(), &about) == 0 ? about.st_ino : 0;
+}
+
+}  // namespace
+
+Listener::Listener(Loop& loop, Socket socket, std::string path)
+    : loop_(loop), socket_(std::move(socket)), path_(std::move(path)), inode_(path_.empty() ? 0 : inode_of(path_)) {}
+
+Listener::~Listener() {
+  loop_.cancel(retry_);
+  if (accepted_) loop_.unwatch(socket_.fd());
+  // A later server may have put its own socket in this place.
+  if (!path_.empty() && inode_of(path_) == inode_) ::unlink(path_.c_str());
+}
+
+Result<std::vector<std::unique_ptr<Listener>>> Listener::tcp(Loop& loop, const std::string& address, int port,
+                                                             int backlog) {
+  std::vector<std::string> hosts{address};
+  if (address == "*") hosts = {"0.0.0.0", "::"};
+  std::vector<std::unique_ptr<Listener>> listeners;
+  int missing = 0;
+  for (const std::string& host : hosts) {
+    const Resolved found = resolve(host, port, Resolve::passive);
+    if (found.addresses.empty()) return fail(Errc::name_not_found, host + ": " + found.problem);
+    for (Address each : found.addresses) {
+      set_port(each, port);
+      Bound bound = bind_and_listen(each, backlog);
+      if (bound.error == 0) {
+        listeners.emplace_back(new Listener(loop, std::move(bound.socket), {}));
+        if (port == 0) port = listeners.back()->port();  // one port for all of them
+        continue;
+      }
+      if (!family_missing(bound.error)) return listen_error(bound.error, fmt::format("{}:{}", each.host(), port));
+      missing = bound.error;
+    }
+  }
+  if (listeners.empty()) return listen_error(missing, fmt::format("{}:{}", address, port));
+  return listeners;
+}
+
+Result<std::unique_ptr<Listener>> Listener::unix_socket(Loop& loop, const UnixOptions& options) {
+  HG_TRY(const Address address, unix_address(options.path));
+  HG_CHECK(remove_stale(options.path, address));
+  Bound bound = bind_and_listen(address, /*backlog=*/0);
+  if (bound.error != 0) return listen_error(bound.error, options.path);
+  std::unique_ptr<Listener> listener(new Listener(loop, std::move(bound.socket), options.path));
+  HG_CHECK(set_access(options));
+  if (::listen(listener->socket_.fd(), options.backlog) != 0) return listen_error(errno, options.path);
+  return listener;
+}
+
+Result<Done> Listener::start(Accepted accepted, Troubled troubled) {
+  HG_ASSERT(!accepted_);
+  HG_CHECK(loop_.watch(socket_.fd(), *this));
+  accepted_ = std::move(accepted);
+  troubled_ = std::move(troubled);
+  return Done{};
+}
+
+void Listener::pause() {
+  paused_ = true;
+  loop_.cancel(std::exchange(retry_, 0));
+}
+
+void Listener::resume() {
+  if (!std::exchange(paused_, false) || !ready_) return;
+  accept_after(Duration::zero());
+}
+
+int Listener::port() const {
+  Address own;
+  own.length = sizeof own.storage;
+  return ::getsockname(socket_.fd(), reinterpret_cast<sockaddr*>(&own.storage), &own.length) == 0 ? own.port() : 0;
+}
+
+void Listener::on_ready(unsigned ready) {
+  if (ready & kReadable) ready_ = true;
+  if (ready_ && !paused_ && retry_ == 0) accept_some();
+}
+
+void Listener::accept_after(Duration delay) {
+  if (retry_ != 0) return;
+  retry_ = loop_.after(delay, [this] {
+    retry_ = 0;
+    accept_some();
+  });
+}
+
+void Listener::accept_some() {
+  for (int i = 0; i < kAcceptsPerTurn && !paused_; ++i) {
+    Address peer;
+    peer.length = sizeof peer.storage;
+    const int fd =
+        ::accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&peer.storage), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      short_of_descriptors_ = false;
+      accepted_(Socket(fd), peer);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      ready_ = false;
+      return;
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      // Said once until it works again: every attempt would fill the log.
+      const int error = errno;
+      if (!std::exchange(short_of_descriptors_, true)) troubled_(Error{Errc::accept_failed, words_of(error)});
+      return accept_after(kAcceptAgainAfter);
+    }
+    // Anything else is the trouble of that one connection (accept(2) hands on its pending network errors).
+  }
+  if (!paused_) accept_after(Duration::zero());
+}
+
+}  // namespace herdgate::net

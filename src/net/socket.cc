@@ -1,0 +1,110 @@
+#include "net/socket.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <numeric>
+
+#include "base/assert.h"
+
+namespace herdgate::net {
+namespace {
+
+// A short count means that the direction is drained (read) or full (write): the next edge will tell.
+Io outcome(ssize_t moved, std::size_t wanted) {
+  if (moved >= 0)
+    return {.state = Io::ok,
+            .bytes = static_cast<std::size_t>(moved),
+            .still_ready = static_cast<std::size_t>(moved) == wanted};
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return {.state = Io::would_block};
+  return {.state = Io::failed, .errno_value = errno};
+}
+
+void set_int(int fd, int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof value); }
+
+}  // namespace
+
+Socket& Socket::operator=(Socket&& other) noexcept {
+  if (this != &other) {
+    close();
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+Io Socket::read(Loop& loop, std::span<char> into) {
+  HG_ASSERT(!into.empty());
+  ssize_t got;
+  do {
+    ++loop.counters().receives;
+    got = ::recv(fd_, into.data(), into.size(), 0);
+  } while (got < 0 && errno == EINTR);
+  if (got == 0) return {.state = Io::closed};
+  return outcome(got, into.size());
+}
+
+Io Socket::write(Loop& loop, std::string_view bytes) {
+  if (bytes.empty()) return {.still_ready = true};
+  ssize_t put;
+  do {
+    ++loop.counters().sends;
+    put = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  } while (put < 0 && errno == EINTR);
+  return outcome(put, bytes.size());
+}
+
+Io Socket::writev(Loop& loop, std::span<const iovec> pieces) {
+  HG_ASSERT(pieces.size() <= kMaxPieces);
+  const auto add = [](std::size_t sum, const iovec& piece) { return sum + piece.iov_len; };
+  const std::size_t wanted = std::accumulate(pieces.begin(), pieces.end(), std::size_t{0}, add);
+  if (wanted == 0) return {.still_ready = true};
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  ssize_t put;
+  do {
+    ++loop.counters().sends;
+    put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+  } while (put < 0 && errno == EINTR);
+  return outcome(put, wanted);
+}
+
+void Socket::shutdown_write() { ::shutdown(fd_, SHUT_WR); }
+
+// Not repeated on EINTR: Linux has closed the descriptor even then.
+void Socket::close() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+std::string Address::host() const {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  const void* octets = nullptr;
+  if (storage.ss_family == AF_INET) octets = &reinterpret_cast<const sockaddr_in&>(storage).sin_addr;
+  if (storage.ss_family == AF_INET6) octets = &reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr;
+  if (octets == nullptr) return "[local]";
+  return ::inet_ntop(storage.ss_family, octets, text.data(), text.size());
+}
+
+int Address::port() const {
+  if (storage.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
+  if (storage.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(storage).sin6_port);
+  return 0;
+}
+
+void apply_tcp_options(int fd, const TcpOptions& options) {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || (domain != AF_INET && domain != AF_INET6)) return;
+  set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  if (options.keepalives_idle_s > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, options.keepalives_idle_s);
+  if (options.keepalives_interval_s > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, options.keepalives_interval_s);
+  if (options.keepalives_count > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalives_count);
+  if (options.user_timeout_ms > 0) set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
+}
+
+}  // namespace herdgate::net

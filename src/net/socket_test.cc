@@ -1,0 +1,382 @@
+#include "net/socket.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <latch>
+#include <thread>
+
+#include "net/errc.h"
+
+namespace herdgate::net {
+namespace {
+using namespace std::chrono_literals;
+
+constexpr auto kGiveUp = 10s;
+
+class SocketTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = std::filesystem::temp_directory_path() / "hg_net_XXXXXX";
+    folder = ::mkdtemp(pattern.data());
+  }
+  void TearDown() override { std::filesystem::remove_all(folder); }
+  void run() {
+    const TimerId guard = loop.after(kGiveUp, [this] {
+      ADD_FAILURE() << "nothing stopped the loop";
+      loop.stop();
+    });
+    loop.run();
+    loop.cancel(guard);
+  }
+  // Connects and waits for the answer.
+  Result<Socket> connect_to(const Destination& to, Duration within = kGiveUp) {
+    std::optional<Result<Socket>> answer;
+    ConnectOptions options;
+    options.deadline = Deadline::after(clock.now(), within);
+    const auto connecting = connect(loop, pool, to, options, [&](Result<Socket> socket) {
+      answer.emplace(std::move(socket));
+      loop.stop();
+    });
+    EXPECT_FALSE(answer) << "done was called from within connect()";
+    run();
+    return answer ? std::move(*answer) : Result<Socket>(fail(Errc::timed_out, "no answer at all"));
+  }
+  std::unique_ptr<Listener> tcp_listener(const std::string& address, int port = 0) {
+    auto made = Listener::tcp(loop, address, port, 16);
+    EXPECT_TRUE(made) << made.error().text();
+    return made && !made->empty() ? std::move(made->front()) : nullptr;
+  }
+  void accept_into(Listener& listener, std::vector<Socket>& sockets, std::vector<Address>* peers = nullptr) {
+    const auto accepted = [&sockets, peers](Socket socket, const Address& peer) {
+      sockets.push_back(std::move(socket));
+      if (peers) peers->push_back(peer);
+    };
+    ASSERT_TRUE(listener.start(accepted, [](const Error& error) { ADD_FAILURE() << error.text(); }));
+  }
+  // Runs the loop until `condition` holds; it is looked at after each turn.
+  void run_until(std::function<bool()> condition) {
+    std::function<void()> look = [&] { condition() ? loop.stop() : static_cast<void>(loop.after(1ms, look)); };
+    look();
+    run();
+  }
+
+  SystemClock clock;
+  Loop loop{clock};
+  BlockingPool pool{2};
+  std::string folder;
+};
+
+std::pair<Socket, Socket> socket_pair() {
+  std::array<int, 2> fds{};
+  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds.data()), 0);
+  return {Socket(fds[0]), Socket(fds[1])};
+}
+
+TEST_F(SocketTest, ReadsSayWhetherMoreMayBeThere) {
+  auto [a, b] = socket_pair();
+  std::array<char, 4> buffer{};
+  EXPECT_EQ(b.read(loop, buffer).state, Io::would_block);
+  EXPECT_EQ(a.write(loop, "sixoct").bytes, 6u);
+  Io io = b.read(loop, buffer);
+  EXPECT_EQ(io.bytes, 4u);
+  EXPECT_TRUE(io.still_ready);
+  io = b.read(loop, buffer);
+  EXPECT_EQ(io.bytes, 2u);
+  EXPECT_FALSE(io.still_ready);
+  a.shutdown_write();
+  EXPECT_EQ(b.read(loop, buffer).state, Io::closed);
+  EXPECT_EQ(loop.counters().receives, 4u);
+  EXPECT_EQ(loop.counters().sends, 1u);
+}
+
+TEST_F(SocketTest, AFullSocketTakesAPartAndThenBlocks) {
+  auto [a, b] = socket_pair();
+  const std::string much(8 << 20, 'x');
+  std::size_t sent = 0;
+  Io io;
+  do {
+    io = a.write(loop, std::string_view(much).substr(sent));
+    sent += io.bytes;
+  } while (io.still_ready && sent < much.size());
+  EXPECT_LT(sent, much.size());
+  EXPECT_FALSE(io.still_ready);
+}
+
+TEST_F(SocketTest, PiecesGoOutInOneCall) {
+  auto [a, b] = socket_pair();
+  std::string first = "ab", second = "", third = "cde";
+  const std::array<iovec, 3> pieces{{{first.data(), 2}, {second.data(), 0}, {third.data(), 3}}};
+  const Io io = a.writev(loop, pieces);
+  EXPECT_EQ(io.bytes, 5u);
+  EXPECT_TRUE(io.still_ready);
+  EXPECT_EQ(loop.counters().sends, 1u);
+  std::array<char, 16> buffer{};
+  EXPECT_EQ(b.read(loop, buffer).bytes, 5u);
+  EXPECT_EQ(std::string_view(buffer.data(), 5), "abcde");
+}
+
+TEST_F(SocketTest, WritingToAClosedPeerFailsWithoutASignal) {
+  auto [a, b] = socket_pair();
+  b.close();
+  const Io io = a.write(loop, "x");
+  EXPECT_EQ(io.state, Io::failed);
+  EXPECT_EQ(io.errno_value, EPIPE);
+}
+
+TEST_F(SocketTest, ConnectsByTcpAndTellsTheAddress) {
+  const auto listener = tcp_listener("127.0.0.1");
+  std::vector<Socket> accepted;
+  std::vector<Address> peers;
+  accept_into(*listener, accepted, &peers);
+  auto socket = connect_to({"127.0.0.1", listener->port()});
+  ASSERT_TRUE(socket) << socket.error().text();
+  run_until([&] { return !accepted.empty(); });
+  EXPECT_EQ(peers[0].host(), "127.0.0.1");
+  EXPECT_GT(peers[0].port(), 0);
+  EXPECT_FALSE(peers[0].is_unix());
+  // Handed over: neither non-blocking mode nor close-on-exec may be forgotten, on either side.
+  for (const int fd : {socket->fd(), accepted[0].fd()}) {
+    EXPECT_TRUE(::fcntl(fd, F_GETFL) & O_NONBLOCK);
+    EXPECT_TRUE(::fcntl(fd, F_GETFD) & FD_CLOEXEC);
+  }
+  EXPECT_EQ(socket->write(loop, "hi").bytes, 2u);
+  std::array<char, 8> buffer{};
+  run_until([&] { return accepted[0].read(loop, buffer).bytes == 2; });
+}
+
+TEST_F(SocketTest, ConnectsByNameTryingEveryAddress) {
+  // Only one of the addresses of localhost is served.
+  const auto listener = tcp_listener("127.0.0.1");
+  std::vector<Socket> accepted;
+  accept_into(*listener, accepted);
+  const auto socket = connect_to({"localhost", listener->port()});
+  EXPECT_TRUE(socket) << socket.error().text();
+}
+
+TEST_F(SocketTest, ARefusedConnectionNamesTheDestination) {
+  int port = 0;
+  { port = tcp_listener("127.0.0.1")->port(); }
+  const auto socket = connect_to({"127.0.0.1", port});
+  ASSERT_FALSE(socket);
+  EXPECT_EQ(socket.error().code, make_error_code(Errc::connect_failed));
+  EXPECT_EQ(socket.error().context, fmt::format("127.0.0.1:{}: Connection refused", port));
+}
+
+TEST_F(SocketTest, AnUnknownNameIsAnError) {
+  const auto socket = connect_to({"name with blanks", 5432});
+  ASSERT_FALSE(socket);
+  EXPECT_EQ(socket.error().code, make_error_code(Errc::name_not_found));
+}
+
+// A listener whose queue is full does not answer: the deadline must end the attempt.
+TEST_F(SocketTest, ADeadlineEndsTheAttempt) {
+  const std::string path = folder + "/.s.PGSQL.1";
+  auto listener = Listener::unix_socket(loop, {.path = path, .group = {}, .mode = 0700, .backlog = 1});
+  ASSERT_TRUE(listener) << listener.error().text();
+  std::vector<Socket> held;
+  Result<Socket> last = Socket();
+  do {
+    last = connect_to({folder, 1}, 20ms);
+    if (last) held.push_back(std::move(*last));
+  } while (last && held.size() < 16);
+  ASSERT_FALSE(last);
+  EXPECT_EQ(last.error().code, make_error_code(Errc::timed_out));
+  // And it recovers: when there is room, the next attempt gets in.
+  std::vector<Socket> accepted;
+  accept_into(**listener, accepted);
+  EXPECT_TRUE(connect_to({folder, 1}));
+}
+
+TEST_F(SocketTest, GivingUpMeansNoAnswer) {
+  const auto listener = tcp_listener("127.0.0.1");
+  auto connecting = connect(loop, pool, {"localhost", listener->port()}, {}, [](Result<Socket>) { FAIL(); });
+  loop.after(0ms, [&] { connecting.reset(); });
+  loop.after(50ms, [&] { loop.stop(); });
+  run();
+}
+
+TEST_F(SocketTest, TheAnswerMayDestroyTheAttempt) {
+  const auto listener = tcp_listener("127.0.0.1");
+  std::unique_ptr<Connecting> connecting;
+  connecting = connect(loop, pool, {"127.0.0.1", listener->port()}, {}, [&](Result<Socket> socket) {
+    EXPECT_TRUE(socket);
+    connecting.reset();
+    loop.stop();
+  });
+  run();
+  EXPECT_FALSE(connecting);
+}
+
+TEST_F(SocketTest, AStarMeansBothFamilies) {
+  auto listeners = Listener::tcp(loop, "*", 0, 16);
+  ASSERT_TRUE(listeners) << listeners.error().text();
+  for (const auto& listener : *listeners) EXPECT_EQ(listener->port(), listeners->front()->port());
+  const Socket v6(::socket(AF_INET6, SOCK_STREAM, 0));
+  EXPECT_EQ(listeners->size(), v6.open() ? 2u : 1u);
+}
+
+TEST_F(SocketTest, APortInUseIsSaid) {
+  const auto first = tcp_listener("127.0.0.1");
+  const auto second = Listener::tcp(loop, "127.0.0.1", first->port(), 16);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, make_error_code(Errc::address_in_use));
+}
+
+class UnixListener : public SocketTest {
+ protected:
+  std::string path() const { return folder + "/.s.PGSQL.5"; }
+  Result<std::unique_ptr<Listener>> listen(const std::string& group = {}) {
+    return Listener::unix_socket(loop, {.path = path(), .group = group, .mode = 0750, .backlog = 8});
+  }
+};
+
+TEST_F(UnixListener, HasItsModeAndLeavesNoFile) {
+  {
+    const auto listener = listen();
+    ASSERT_TRUE(listener) << listener.error().text();
+    struct stat about {};
+    ASSERT_EQ(::stat(path().c_str(), &about), 0);
+    EXPECT_EQ(about.st_mode & 07777, 0750u);
+  }
+  EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+TEST_F(UnixListener, AcceptsAndCallsThePeerLocal) {
+  const auto listener = listen(std::to_string(::getgid()));
+  ASSERT_TRUE(listener) << listener.error().text();
+  std::vector<Socket> accepted;
+  std::vector<Address> peers;
+  accept_into(**listener, accepted, &peers);
+  const auto socket = connect_to({folder, 5});
+  ASSERT_TRUE(socket) << socket.error().text();
+  run_until([&] { return !accepted.empty(); });
+  EXPECT_TRUE(peers[0].is_unix());
+  EXPECT_EQ(peers[0].host(), "[local]");
+  EXPECT_EQ(peers[0].port(), 0);
+}
+
+TEST_F(UnixListener, TakesTheFileOfADeadServerButNotOfALiveOne) {
+  {
+    const Socket dead(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path().copy(address.sun_path, sizeof address.sun_path - 1);
+    ASSERT_EQ(::bind(dead.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  const auto first = listen();
+  ASSERT_TRUE(first) << first.error().text();
+  const auto second = listen();
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, make_error_code(Errc::address_in_use));
+  EXPECT_TRUE(std::filesystem::exists(path()));
+}
+
+TEST_F(UnixListener, LeavesAFileThatIsNoSocketAlone) {
+  std::ofstream(path()) << "precious";
+  const auto listener = listen();
+  ASSERT_FALSE(listener);
+  EXPECT_EQ(std::filesystem::file_size(path()), 8u);
+}
+
+TEST_F(UnixListener, RefusesUnknownGroupsAndLongPaths) {
+  EXPECT_FALSE(listen("no_such_group_here"));
+  EXPECT_FALSE(std::filesystem::exists(path()));
+  const auto too_long = Listener::unix_socket(loop, {.path = folder + "/" + std::string(200, 'x')});
+  ASSERT_FALSE(too_long);
+  EXPECT_EQ(too_long.error().code, make_error_code(Errc::bad_address));
+}
+
+TEST_F(UnixListener, PausedItLeavesClientsInTheQueue) {
+  const auto listener = listen();
+  ASSERT_TRUE(listener);
+  std::vector<Socket> accepted;
+  accept_into(**listener, accepted);
+  (*listener)->pause();
+  const auto socket = connect_to({folder, 5});
+  ASSERT_TRUE(socket);
+  loop.after(20ms, [&] { loop.stop(); });
+  run();
+  EXPECT_TRUE(accepted.empty());
+  (*listener)->resume();
+  run_until([&] { return accepted.size() == 1; });
+}
+
+// With no descriptor left it says so once, does not spin, and goes on when there is one again.
+TEST_F(UnixListener, SurvivesTheDescriptorLimit) {
+  const auto listener = listen();
+  ASSERT_TRUE(listener);
+  int accepted = 0, troubles = 0;
+  std::vector<Socket> held;
+  ASSERT_TRUE((*listener)->start([&](Socket, const Address&) { ++accepted; }, [&](const Error&) { ++troubles; }));
+  auto socket = connect_to({folder, 5});
+  ASSERT_TRUE(socket);
+  run_until([&] { return accepted == 1; });
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const Socket spare(::dup(0));
+  rlimit low = before;
+  low.rlim_cur = static_cast<rlim_t>(spare.fd()) + 2;
+  const Socket waiting(::socket(AF_UNIX, SOCK_STREAM, 0));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  for (int fd = ::dup(0); fd >= 0; fd = ::dup(0)) held.emplace_back(fd);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path().copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::connect(waiting.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const auto waits_before = loop.counters().waits;
+  loop.after(250ms, [&] { loop.stop(); });
+  run();
+  EXPECT_EQ(accepted, 1);
+  EXPECT_EQ(troubles, 1);
+  EXPECT_LE(loop.counters().waits - waits_before, 8u);
+  held.clear();
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  run_until([&] { return accepted == 2; });
+}
+
+TEST_F(SocketTest, ThePoolRunsJobsElsewhereAndAnswersAtHome) {
+  const auto home = std::this_thread::get_id();
+  std::atomic<bool> elsewhere{false};
+  ASSERT_TRUE(pool.submit(
+      loop, [&] { elsewhere = std::this_thread::get_id() != home; },
+      [&] {
+        EXPECT_EQ(std::this_thread::get_id(), home);
+        loop.stop();
+      }));
+  run();
+  EXPECT_TRUE(elsewhere);
+}
+
+TEST_F(SocketTest, AFullPoolRefuses) {
+  std::latch open(1), busy(1);
+  {
+    BlockingPool small(1);
+    ASSERT_TRUE(small.submit(
+        loop,
+        [&] {
+          busy.count_down();
+          open.wait();
+        },
+        [] {}));
+    busy.wait();  // the one thread has taken its job; from here on everything queues
+    for (std::size_t i = 0; i < BlockingPool::kMaxQueued; ++i)
+      ASSERT_TRUE(small.submit(
+          loop, [] {}, [] {}));
+    EXPECT_FALSE(small.submit(
+        loop, [] {}, [] {}));
+    open.count_down();
+  }
+}
+
+}  // namespace
+}  // namespace herdgate::net
