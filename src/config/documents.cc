@@ -163,7 +163,6 @@ std::string comment(std::string_view text) {
   return out;
 }
 
-<<<<<<< HEAD
 // Without what says little: on and off, and a limit that only the type sets.
 std::string short_range(const Parameter& p) {
   const bool limited = p.kind != Kind::integer || (p.shape.max != kIntMax && p.shape.max != kInt64Max);
@@ -171,17 +170,11 @@ std::string short_range(const Parameter& p) {
   return limited ? range_text(p) : fmt::format("at least {}", p.shape.min);
 }
 
-=======
->>>>>>> route
 std::string sample_entry(const Parameter& p) {
   std::string facts(p.description);
   if (const auto status = status_text(p); !status.empty()) facts += fmt::format(". {}", status);
   if (facts.ends_with('.')) facts.pop_back();
-<<<<<<< HEAD
   std::string notes = short_range(p);
-=======
-  std::string notes = range_text(p).empty() || p.kind == Kind::boolean ? "" : range_text(p);
->>>>>>> route
   if (p.context == Context::startup) notes += notes.empty() ? "needs a restart" : "; needs a restart";
   const std::string name =
       p.index == Index::none || p.index == Index::per_node ? std::string(p.name) : fmt::format("{}0", p.name);

@@ -204,12 +204,8 @@ std::optional<Named> find_parameter(std::string_view name, bool bare_arrays) {
 
 Value default_value(const Parameter& parameter) {
   HG_ASSERT(parameter.get != nullptr);
-<<<<<<< HEAD
   static const Settings kDefaults;
   return parameter.get(kDefaults, kNoIndex);
-=======
-  return parameter.get(Settings{}, kNoIndex);
->>>>>>> route
 }
 
 std::string_view group_title(Group group) {
