@@ -55,7 +55,7 @@ struct Notification {
 };
 Result<Notification> parse_notification(ByteView payload);
 
-Result<char> parse_ready(ByteView payload);               // 'I', 'T' or 'E'
+Result<char> parse_ready(ByteView payload);  // 'I', 'T' or 'E'
 Result<std::string_view> parse_command_tag(ByteView payload);
 // Columns of a DataRow; nullopt is SQL NULL.
 Result<std::vector<std::optional<std::string_view>>> parse_data_row(ByteView payload);

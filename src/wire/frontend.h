@@ -55,7 +55,7 @@ struct Execute {
   std::int32_t max_rows = 0;
 };
 Result<Execute> parse_execute(ByteView payload);
-Result<std::string_view> parse_query(ByteView payload);           // also the text of CopyFail
+Result<std::string_view> parse_query(ByteView payload);  // also the text of CopyFail
 Result<std::uint32_t> parse_function_call_oid(ByteView payload);
 
 // Builders: append one whole message.

@@ -1,14 +1,18 @@
 // Walks a server's byte stream chunk by chunk without copying it: says where messages begin, which are whole in the
 // chunk, and which are only passing through. The heart of the relay. Pure.
 //
-// Shape    begin(chunk), then next() until it gives Piece::end. A Piece is a view into the chunk (or, for a message that
+// Shape    begin(chunk), then next() until it gives Piece::end. A Piece is a view into the chunk (or, for a message
+// that
 //          began in an earlier chunk and is wanted whole, into the scanner's own buffer, valid until the next call).
 //          wanted(type) decides which message types are collected whole; the others come as head + continuation.
+//          take_rows(type) before next(): passes a run of unwanted messages of one type in one go, the relay's fast
+//          path.
 // Limits   a wanted message is collected up to limit_bytes; a longer one comes as head + continuation like the others.
 // Errors   Errc::bad_length, Errc::too_large (over kMaxMessage). Sticky.
 // Threads  one scanner per link, no thread of its own.
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -25,10 +29,17 @@ struct Piece {
     continuation,  // more of it; `last` says whether it ends here
   } kind = Kind::end;
   char type = 0;
-  ByteView bytes;       // to forward as they are
-  bool last = true;     // the message ends with these bytes
+  ByteView bytes;         // to forward as they are
+  bool last = true;       // the message ends with these bytes
   bool buffered = false;  // bytes do not lie in the chunk but in the scanner's buffer
   ByteView payload() const { return bytes.substr(kHeaderBytes); }  // of a whole message
+};
+
+// Consecutive messages of one unwanted type, as they lie in the chunk.
+struct Run {
+  ByteView bytes;            // empty: there is no such message here (or what is here must go through next())
+  std::size_t messages = 0;  // that begin in this run; the rest of one that began in an earlier chunk counts as none
+  bool last = true;          // the run ends with a message; else its last message goes on past this chunk
 };
 
 class StreamScanner {
@@ -37,11 +48,23 @@ class StreamScanner {
   StreamScanner(Wanted wanted, std::size_t limit_bytes) : wanted_(wanted), limit_bytes_(limit_bytes) {}
   void begin(ByteView chunk);
   Result<Piece> next();
-  bool mid_message() const;  // between two pieces of one message (the stream cannot be cut here)
+  // Never fails: what is wrong or not of that type is left to next(). `type` must not be wanted.
+  Run take_rows(char type);
+  // Between two pieces of one message (the stream cannot be cut here).
+  bool mid_message() const { return passing_bytes_ > 0 || (!held_.empty() && !handed_out_); }
   bool mid_forwarded() const { return passing_bytes_ > 0; }  // head was given out, its end was not
 
  private:
+  // An idle link keeps no more than this for the next message that is cut.
+  static constexpr std::size_t kMaxKeptCapacity = 4096;
+
+  Result<Piece> start_message();
+  Result<Piece> continue_passing();
   Result<Piece> finish_held();
+  Result<Piece> finish_header();
+  Result<std::size_t> total_of(const char* header);
+  void drop_held();
+  ByteView take(std::size_t count);
   Wanted wanted_;
   std::size_t limit_bytes_;
   ByteView chunk_;
@@ -50,7 +73,7 @@ class StreamScanner {
   std::size_t held_total_ = 0;     // full size of the message in held_, 0 while its header is not whole
   std::size_t passing_bytes_ = 0;  // still to come of a message that passes through
   char passing_type_ = 0;
-  bool failed_ = false;
+  std::optional<Errc> failed_;
 };
 
 }  // namespace herdgate::wire

@@ -26,7 +26,7 @@ inline constexpr char kAuthentication = 'R', kBackendKeyData = 'K', kBindComplet
 std::string_view frontend_name(char type);
 std::string_view backend_name(char type);
 
-inline constexpr std::size_t kHeaderBytes = 5;        // type letter and length
+inline constexpr std::size_t kHeaderBytes = 5;            // type letter and length
 inline constexpr std::uint32_t kMaxMessage = 0x3fffffff;  // what PostgreSQL itself takes (1 GB − 1)
 inline constexpr std::uint32_t kMaxStartup = 10'000;      // MAX_STARTUP_PACKET_LENGTH
 
