@@ -332,10 +332,10 @@ void Login::client_proved() {
     return;
   }
   if (result_.link != nullptr) {  // a server that trusts has given a link already
-    if (!result_.credentials.checked) return refuse(auth::refuse_unproved(result_.user));
+    if (!result_.credentials.admitted) return refuse(auth::refuse_unproved(result_.user));
     return welcome(result_.link);
   }
-  if (!result_.credentials.checked) {
+  if (!result_.credentials.admitted) {
     const bool same = memory_ && memory_->proved && auth::same_secret(*memory_->proved, result_.credentials);
     fresh_ = !same;
   }

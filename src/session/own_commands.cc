@@ -109,19 +109,19 @@ OwnCommands::Answer OwnCommands::show_pool(std::string_view what, const report::
   if (same(what, "pool_nodes")) {
     answer.table = report::pool_nodes(server, settings, {session_.lb_node()});
   } else if (same(what, "pool_processes")) {
-    answer.table = report::pool_processes(server, settings);
+    answer.table = report::pool_processes(server);
   } else if (same(what, "pool_pools")) {
     answer.table = report::pool_pools(server, settings);
   } else if (same(what, "pool_version")) {
     answer.table = report::pool_version();
   } else if (same(what, "pool_backend_stats")) {
-    answer.table = report::pool_backend_stats(server);
+    answer.table = report::pool_backend_stats(server, settings);
   } else if (same(what, "pool_health_check_stats")) {
-    answer.table = report::pool_health_check_stats(server);
+    answer.table = report::pool_health_check_stats(server, settings);
   } else if (same(what, "pool_cache")) {
     answer.table = report::pool_cache();
   } else if (same(what, "pool_status")) {
-    answer.table = report::pool_status(session_.own_.over(settings));
+    answer.table = report::pool_status(server, session_.own_.over(settings));
   } else {
     answer.error = error(sqlstate::kUndefinedObject, fmt::format("unrecognized configuration parameter \"{}\"", what));
   }

@@ -43,8 +43,9 @@ struct Work {
   bool planned = false, sent = false;
   bool ends_transaction = false;               // nothing but COMMIT or ROLLBACK: goes where the transaction is
   bool hold = false;                           // extended: may have started COPY; the rest waits for the server's word
-  bool opened_lookup = false;                  // questions are out
-  sql::Questions questions;                    // … these
+  catalog::Found found;                        // what the look-up under way is about
+  const sql::Facts* found_for = nullptr;
+  std::vector<std::pair<const sql::Facts*, sql::Answers>> learned;  // what look-ups of this request brought
   NodeId avoid = kNoNode;                      // run again, but not there
   bool rerun = false, on_primary = false;      // decided while the answer came: run again (on the primary)
   bool forwarded = false;                      // something of the answer has gone to the client
@@ -111,7 +112,9 @@ class Session final : public net::Watcher, public backend::LinkUser {
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   const sql::Statement* prepared_statement(const sql::Statement& statement) const;
-  Next look_up(const sql::Questions& open);
+  Next look_up(const sql::Facts& facts, catalog::Found found);
+  Next answers_for(const sql::Facts& facts, sql::Answers& answers);
+  Next answers_for(const sql::Facts& facts, sql::Answers& answers);
   void note_statement(std::size_t index, bool ok);
 
   // Extended units (session_extended.cc).

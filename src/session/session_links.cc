@@ -129,7 +129,6 @@ std::string Session::begin_text(const pool::ServerLink& link) const {
   } else if (tx.read_write_explicit && is_primary) {
     text += " READ WRITE";
   }
-  if (tx.deferrable) text += " DEFERRABLE";
   return text;
 }
 
@@ -232,7 +231,8 @@ NodeId Session::lb_node() {
 
 catalog::Viewpoint Session::viewpoint() const {
   return catalog::Viewpoint{identity_.database, vs_.role_key().empty() ? identity_.user : vs_.role_key(),
-                            vs_.search_path_key()};
+                            vs_.search_path_key(),
+                            (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0};
 }
 
 }  // namespace herdgate::session

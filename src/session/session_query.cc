@@ -160,15 +160,15 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
     say_ready();
     return true;
   }
-  return end_unopened_transaction(first, text) == Next::served;
+  return end_unopened_transaction(first, text);
 }
 
 // COMMIT and ROLLBACK of a transaction of which no live link knows.
-Session::Next Session::end_unopened_transaction(const sql::Statement& statement, std::string_view text) {
+bool Session::end_unopened_transaction(const sql::Statement& statement, std::string_view text) {
   const TxStatus status = vs_.state().tx.status;
-  if (status == TxStatus::idle || (statement.kind != Kind::commit && statement.kind != Kind::rollback)) return Next::stop;
+  if (status == TxStatus::idle || (statement.kind != Kind::commit && statement.kind != Kind::rollback)) return false;
   for (const pool::ServerLink* link : links_) {
-    if (link->memory.at_begin != nullptr || link->link->status() != 'I') return Next::stop;
+    if (link->memory.at_begin != nullptr || link->link->status() != 'I') return false;
   }
   const bool commits = statement.kind == Kind::commit && status != TxStatus::failed;
   const std::string_view tag = commits ? "COMMIT" : "ROLLBACK";
@@ -177,7 +177,7 @@ Session::Next Session::end_unopened_transaction(const sql::Statement& statement,
   wire::put_command_complete(client_.own(), tag);
   client_.added_own();
   say_ready();
-  return Next::served;
+  return true;
 }
 
 const sql::Statement* Session::prepared_statement(const sql::Statement& statement) const {
@@ -191,20 +191,7 @@ const sql::Statement* Session::prepared_statement(const sql::Statement& statemen
 Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
   vs_.state().lb_node = lb_node();
   sql::Answers answers;
-  const sql::Questions questions = route::questions(facts, vs_.state(), settings());
-  if (!questions.empty()) {
-    catalog::Found found = worker_.catalog().lookup(viewpoint(), questions);
-    if (!found.open.empty()) {
-      if (work_.opened_lookup && lookup_failed_) {
-        // The server would not answer: what is not known is treated as a write.
-        work_.plan = route::Plan{.node = view().write_node(), .write = true, .opaque = true};
-        work_.planned = true;
-        return Next::served;
-      }
-      return look_up(found.open);
-    }
-    answers = std::move(found.answers);
-  }
+  if (const Next next = answers_for(facts, answers); next != Next::served) return next;
   const route::Input input{.facts = facts,
                            .state = vs_.state(),
                            .answers = answers,
@@ -225,8 +212,28 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
   return Next::served;
 }
 
+// What the catalog says of the names in a statement: from the cache, or from a server, which takes a wait. Where the
+// server would not answer, the answers stay empty, and what is not known counts as the worst case.
+Session::Next Session::answers_for(const sql::Facts& facts, sql::Answers& answers) {
+  const sql::Questions questions =
+      route::questions(facts, vs_.state(), settings(), prepared_statement(facts.first()));
+  if (questions.empty()) return Next::served;
+  for (const auto& [known, learned] : work_.learned) {
+    if (known == &facts) {
+      answers = learned;
+      return Next::served;
+    }
+  }
+  catalog::Found found = worker_.catalog().lookup(viewpoint(), questions);
+  if (found.open.empty()) {
+    answers = std::move(found.answers);
+    return Next::served;
+  }
+  return look_up(facts, std::move(found));
+}
+
 // Asks a server about names, over a link that the session holds or borrows.
-Session::Next Session::look_up(const sql::Questions& open) {
+Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
   pool::ServerLink* link = nullptr;
   for (pool::ServerLink* held : links_) {
     if (held->link->status() != 'E' && !held->link->lost()) link = held;
@@ -235,20 +242,17 @@ Session::Next Session::look_up(const sql::Questions& open) {
     const bool from_primary = settings().relcache_query_target == config::RelcacheQueryTarget::primary;
     const cluster::Node* primary = view().find(view().write_node());
     const NodeId node = from_primary && primary != nullptr && primary->live() ? primary->id : vs_.state().lb_node;
-    if (node == kNoNode) {
-      work_.plan = route::Plan{.node = view().write_node(), .write = true};
-      work_.planned = true;
-      return Next::served;
-    }
+    if (node == kNoNode) return Next::served;
     if (const Next next = acquire(node, link); next != Next::served) return next;
   }
   if (const Next next = bring_up(*link, false); next != Next::served) return next;
-  work_.questions = open;
-  work_.opened_lookup = true;
+  const std::string sql = catalog::query_for(found.open);
+  work_.found = std::move(found);
+  work_.found_for = &facts;
   lookup_failed_ = false;
   lookup_rows_.clear();
   phase_ = Phase::lookup;
-  link->link->send_query(catalog::Catalog::query_for(open), backend::Fate::capture, kNoteCatalog);
+  link->link->send_query(sql, backend::Fate::capture, kNoteCatalog);
   link->link->flush();
   return Next::waiting;
 }

@@ -228,10 +228,15 @@ void Session::on_chunk_end(backend::Link& link) {
 
 void Session::lookup_done() {
   phase_ = Phase::idle;
+  sql::Answers answers;  // empty when the server would not answer: then the worst is assumed
   if (!lookup_failed_) {
     auto rows = text_rows(lookup_rows_);
-    if (!rows || !worker_.catalog().learn(viewpoint(), work_.questions, *rows)) lookup_failed_ = true;
+    if (rows) {
+      auto learned = worker_.catalog().learn(viewpoint(), std::move(work_.found), *rows);
+      if (learned) answers = std::move(*learned);
+    }
   }
+  work_.learned.emplace_back(work_.found_for, std::move(answers));
   Bytes().swap(lookup_rows_);
   pump();
 }
@@ -296,7 +301,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   if (mid_message) return retire();  // half of a message has gone out: this stream cannot be mended
   if (phase_ == Phase::lookup && was_working) {
     lookup_failed_ = true;
-    phase_ = Phase::idle;
+    return lookup_done();
   }
   if (phase_ == Phase::replaying) phase_ = Phase::idle;
   if (phase_ == Phase::running && work_.link == nullptr) return lost_while_running(node, reason, in_transaction);

@@ -111,6 +111,7 @@ struct Statement {
   bool explain_analyze = false;
   std::optional<int> terminate_pid;   // SELECT pg_terminate_backend(constant [, constant]) and nothing else
   std::string ddl_tag;                // "CREATE TABLE", "REVOKE", "ALTER ROLE", "DROP DATABASE": what the cache must know
+  bool role_login_only = false;       // ALTER ROLE that changes nothing but the password or the connection limit
 
   std::unique_ptr<Statement> inner;   // of PREPARE, EXPLAIN, COPY (query) TO, DECLARE CURSOR, CREATE TABLE AS
 };

@@ -1,0 +1,120 @@
+#include "sql/facts.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "sql/grammar.h"
+#include "sql/text_scan.h"
+
+namespace herdgate::sql {
+namespace {
+
+constexpr std::array<std::string_view, static_cast<std::size_t>(Kind::other) + 1> kKindNames = {
+    "empty",
+    "unparsable",
+    "pool_command",
+    "select",
+    "insert",
+    "update",
+    "delete",
+    "merge",
+    "truncate",
+    "copy_from",
+    "copy_to",
+    "begin",
+    "commit",
+    "rollback",
+    "savepoint",
+    "release",
+    "rollback_to",
+    "prepare_transaction",
+    "commit_prepared",
+    "rollback_prepared",
+    "set",
+    "reset",
+    "show",
+    "discard",
+    "set_constraints",
+    "explain",
+    "prepare",
+    "execute",
+    "deallocate",
+    "declare_cursor",
+    "fetch",
+    "close_cursor",
+    "listen",
+    "unlisten",
+    "notify",
+    "lock",
+    "call",
+    "do_block",
+    "load",
+    "checkpoint",
+    "ddl",
+    "other",
+};
+
+// The parser counts octets in int.
+constexpr std::size_t kMaxParsedBytes = std::numeric_limits<int>::max() / 2;
+
+// What the scanner may read again before a text is refused: some 20 ms. Shorter texts cannot reach it.
+constexpr std::size_t kMaxRereads = 16 << 20, kHarmlessBytes = 4096;
+
+Statement whole_text(Kind kind, std::string_view text) {
+  Statement statement;
+  statement.kind = kind;
+  statement.length = static_cast<std::uint32_t>(std::min<std::size_t>(text.size(), UINT32_MAX));
+  return statement;
+}
+
+// Why the text must not be given to the parser; empty when it may.
+std::string_view unsafe(std::string_view text, const ParseOptions& options) {
+  if (text.size() > kMaxParsedBytes) return "text is too long to be parsed";
+  if (text.size() > kHarmlessBytes && scanner_rereads(text) > kMaxRereads) {
+    return "text holds a run of operators that would take too long to parse";
+  }
+  if (text.find('\0') != std::string_view::npos) return "text holds an octet 0";
+  // Such encodings start every character of more than one octet with a high one, so plain ASCII is safe in all.
+  const auto high = [](char c) { return static_cast<unsigned char>(c) >= 0x80; };
+  if (!options.ascii_safe_encoding && std::ranges::any_of(text, high)) {
+    return "client_encoding is one whose characters cannot be told from quotes";
+  }
+  return {};
+}
+
+void read_statements(std::string_view text, const ParseOptions& options, Facts& facts) {
+  if (const std::string_view reason = unsafe(text, options); !reason.empty()) {
+    facts.parse_error = reason;
+    facts.statements.push_back(whole_text(Kind::unparsable, text));
+    return;
+  }
+  if (auto words = pool_command(text)) {
+    facts.statements.push_back(whole_text(Kind::pool_command, text));
+    facts.statements.back().pool_words = std::move(*words);
+    return;
+  }
+  Grammar grammar = read_grammar(std::string(text), options.standard_conforming_strings);
+  facts.statements = std::move(grammar.statements);
+  facts.parse_error = std::move(grammar.error);
+  if (facts.statements.empty()) {
+    facts.statements.push_back(whole_text(facts.parse_error.empty() ? Kind::empty : Kind::unparsable, text));
+  }
+}
+
+}  // namespace
+
+std::string_view kind_name(Kind kind) { return kKindNames[static_cast<std::size_t>(kind)]; }
+
+Facts parse_facts(std::string_view text, const ParseOptions& options) {
+  Facts facts;
+  const TextStart start = scan_start(text);
+  facts.leading_comment = start.comment;
+  facts.first_char = start.first_char;
+  facts.first_nonblank = start.first_nonblank;
+  facts.traceparent = find_traceparent(text);
+  read_statements(text, options, facts);
+  return facts;
+}
+
+}  // namespace herdgate::sql

@@ -1,0 +1,238 @@
+// Relations, functions and flags, wherever they stand in the tree. CTE names hide relations where they are in scope.
+#include "sql/pg_walk.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+namespace herdgate::sql {
+namespace {
+
+template <class T>
+const T* as(const ::Node* node) {
+  return reinterpret_cast<const T*>(node);
+}
+
+bool time_zone_type(std::string_view name) { return name == "timestamptz" || name == "timetz"; }
+
+bool date_time_type(std::string_view name) {
+  return name == "date" || name == "time" || name == "timestamp" || time_zone_type(name);
+}
+
+// 'now' and its relatives become the present time when they are cast, blanks around them or not.
+bool names_present_time(std::string_view text) {
+  static constexpr std::array<std::string_view, 4> kWords = {"now", "today", "tomorrow", "yesterday"};
+  std::string word;
+  for (const char c : text) {
+    if (std::isalpha(static_cast<unsigned char>(c)) != 0) {
+      word.push_back(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
+    } else if (!word.empty()) {
+      break;
+    }
+  }
+  return std::ranges::find(kWords, word) != kWords.end();
+}
+
+}  // namespace
+
+std::string_view text_or_empty(const char* text) { return text == nullptr ? std::string_view{} : text; }
+
+bool is_temp_schema(std::string_view schema) { return schema == "pg_temp"; }
+
+bool is_temporary(const ::RangeVar* relation) {
+  return relation != nullptr &&
+         (relation->relpersistence == 't' || is_temp_schema(text_or_empty(relation->schemaname)));
+}
+
+Relation dotted_name(const ::List* parts) {
+  Relation found;
+  ListCell* cell = nullptr;
+  foreach (cell, parts) {
+    const auto* part = static_cast<const ::Node*>(lfirst(cell));
+    if (part == nullptr || nodeTag(part) != T_String) continue;
+    found.schema = std::move(found.name);
+    found.name = text_or_empty(as<::String>(part)->sval);
+  }
+  return found;
+}
+
+bool is_null_constant(const ::Node* node) {
+  while (node != nullptr && nodeTag(node) == T_TypeCast) node = as<::TypeCast>(node)->arg;
+  return node != nullptr && nodeTag(node) == T_A_Const && as<::A_Const>(node)->isnull;
+}
+
+std::optional<std::string> constant_text(const ::Node* node) {
+  while (node != nullptr && nodeTag(node) == T_TypeCast) node = as<::TypeCast>(node)->arg;
+  if (node == nullptr || nodeTag(node) != T_A_Const) return std::nullopt;
+  const auto* constant = as<::A_Const>(node);
+  if (constant->isnull) return std::nullopt;
+  switch (nodeTag(&constant->val.node)) {
+    case T_Integer:
+      return std::to_string(constant->val.ival.ival);
+    case T_Float:
+      return std::string(text_or_empty(constant->val.fval.fval));
+    case T_Boolean:
+      return std::string(constant->val.boolval.boolval ? "true" : "false");
+    case T_String:
+      return std::string(text_or_empty(constant->val.sval.sval));
+    case T_BitString:
+      return std::string(text_or_empty(constant->val.bsval.bsval));
+    default:
+      return std::nullopt;
+  }
+}
+
+void Walk::visit(const void* any) {
+  const auto* node = static_cast<const ::Node*>(any);
+  if (node == nullptr || out_.too_deep) return;
+  if (depth_ >= kMaxDepth) {
+    out_.too_deep = true;
+    return;
+  }
+  ++depth_;
+  dispatch(node);
+  --depth_;
+}
+
+void Walk::visit_list(const ::List* list) {
+  if (list == nullptr || nodeTag(list) != T_List) return;  // lists of numbers hold nothing to visit
+  ListCell* cell = nullptr;
+  foreach (cell, list) visit(lfirst(cell));
+}
+
+void Walk::dispatch(const ::Node* node) {
+  switch (nodeTag(node)) {
+    case T_String:
+    case T_Integer:
+    case T_Float:
+    case T_Boolean:
+    case T_BitString:
+    case T_A_Const:
+    case T_A_Star:
+    case T_ColumnRef:
+    case T_Alias:
+    case T_WithClause:  // visited by the statement that owns it, before the rest
+    case T_IntoClause:
+      return;
+    case T_List:
+      return visit_list(as<::List>(node));
+    case T_RangeVar:
+      return visit_relation(as<::RangeVar>(node));
+    case T_FuncCall:
+      return visit_function(as<::FuncCall>(node));
+    case T_SelectStmt:
+      return visit_select(as<::SelectStmt>(node));
+    case T_InsertStmt:
+      return visit_writing(node, as<::InsertStmt>(node)->relation, as<::InsertStmt>(node)->withClause);
+    case T_UpdateStmt:
+      return visit_writing(node, as<::UpdateStmt>(node)->relation, as<::UpdateStmt>(node)->withClause);
+    case T_DeleteStmt:
+      return visit_writing(node, as<::DeleteStmt>(node)->relation, as<::DeleteStmt>(node)->withClause);
+    case T_MergeStmt:
+      return visit_writing(node, as<::MergeStmt>(node)->relation, as<::MergeStmt>(node)->withClause);
+    case T_TypeCast:
+      return visit_cast(as<::TypeCast>(node));
+    case T_TypeName:
+      return visit_type(as<::TypeName>(node));
+    case T_ParamRef:
+      out_.has_parameters = true;
+      return;
+    case T_SQLValueFunction:
+      (as<::SQLValueFunction>(node)->op < SVFOP_CURRENT_ROLE ? out_.current_time : out_.current_user_like) = true;
+      return;
+    case T_LockingClause:  // its names are those of FROM, not relations
+      out_.locking = true;
+      return;
+    case T_RangeTableSample:
+      out_.tablesample = true;
+      break;
+    default:
+      break;
+  }
+  visit_children(node);
+}
+
+void Walk::visit_select(const ::SelectStmt* select) {
+  if (select->intoClause != nullptr) add_into(select->intoClause);
+  visit_scoped(reinterpret_cast<const ::Node*>(select), select->withClause);
+}
+
+void Walk::add_into(const ::IntoClause* into) {
+  out_.into = true;
+  add_written(into->rel);
+  out_.creates_temp = out_.creates_temp || is_temporary(into->rel);
+}
+
+void Walk::visit_writing(const ::Node* node, const ::RangeVar* target, const ::WithClause* with) {
+  out_.writing_with_any = true;
+  // A target is never a CTE, whatever its name.
+  add_written(target);
+  visit_scoped(node, with);
+}
+
+// A member of WITH sees those before it; with RECURSIVE it sees all. The statement itself sees all.
+void Walk::visit_scoped(const ::Node* node, const ::WithClause* with) {
+  if (with == nullptr) return visit_children(node);
+  std::vector<std::string_view> names;
+  const auto enter = [&](const ::CommonTableExpr* cte) {
+    names.push_back(text_or_empty(cte->ctename));
+    ++ctes_[names.back()];
+  };
+  ListCell* cell = nullptr;
+  if (with->recursive) {
+    foreach (cell, with->ctes) enter(static_cast<const ::CommonTableExpr*>(lfirst(cell)));
+  }
+  foreach (cell, with->ctes) {
+    const auto* cte = static_cast<const ::CommonTableExpr*>(lfirst(cell));
+    visit(cte);
+    if (!with->recursive) enter(cte);
+  }
+  visit_children(node);
+  for (const std::string_view name : names) --ctes_[name];
+}
+
+void Walk::visit_function(const ::FuncCall* call) {
+  const Relation name = dotted_name(call->funcname);
+  functions_.add(name.schema, name.name);
+  visit_list(call->args);
+  visit_list(call->agg_order);
+  visit(call->agg_filter);
+  visit(call->over);
+}
+
+void Walk::visit_cast(const ::TypeCast* cast) {
+  visit(cast->typeName);
+  if (date_time_type(dotted_name(cast->typeName->names).name)) {
+    if (const auto text = constant_text(cast->arg); text && names_present_time(*text)) out_.current_time = true;
+  }
+  visit(cast->arg);
+}
+
+// A type of a column being created is no cast; everywhere else a value is turned into the type.
+void Walk::visit_type(const ::TypeName* type) {
+  if (out_.kind != Kind::ddl && time_zone_type(dotted_name(type->names).name)) out_.time_zone_cast = true;
+  visit_list(type->typmods);
+}
+
+bool Walk::hidden_by_cte(const ::RangeVar* relation) const {
+  if (relation->schemaname != nullptr || ctes_.empty()) return false;
+  const auto found = ctes_.find(text_or_empty(relation->relname));
+  return found != ctes_.end() && found->second > 0;
+}
+
+void Walk::visit_relation(const ::RangeVar* relation) {
+  if (depth_ == written_depth_) return add_written(relation);
+  if (hidden_by_cte(relation)) return;
+  relations_.add(text_or_empty(relation->schemaname), text_or_empty(relation->relname));
+}
+
+void Walk::add_written(const ::RangeVar* relation) {
+  if (relation != nullptr) add_written(text_or_empty(relation->schemaname), text_or_empty(relation->relname));
+}
+
+void Walk::add_written(std::string_view schema, std::string_view name) {
+  relations_.add(schema, name);
+  written_.add(schema, name);
+}
+
+}  // namespace herdgate::sql
