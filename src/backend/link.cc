@@ -57,6 +57,11 @@ void Link::send_query(std::string_view sql, Fate fate, std::uint16_t note, std::
   owe(Owes::query, fate, note, item);
 }
 
+void Link::send_sync(Fate fate, std::uint16_t note) {
+  wire::put_empty(out_, wire::fe::kSync);
+  owe(Owes::sync, fate, note);
+}
+
 void Link::send_unanswered(ByteView bytes) { out_.append(bytes); }
 
 void Link::owe_local(Bytes reply, std::uint16_t note) {

@@ -95,6 +95,7 @@ class Link final : public net::Watcher {
   // Sending: each appends to the output and, where it will be answered, to the ledger.
   void send(ByteView message, Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void send_query(std::string_view sql, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
+  void send_sync(Fate fate, std::uint16_t note = 0);
   void send_unanswered(ByteView bytes);  // CopyData, CopyDone, CopyFail, Flush, parts of streamed messages
   // A message whose body streams through: the head now (answered like `what`), its rest by send_unanswered.
   void owe(Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);

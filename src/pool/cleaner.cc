@@ -1,7 +1,5 @@
 #include "pool/cleaner.h"
 
-#include "wire/frontend.h"
-
 namespace herdgate::pool {
 
 Cleaner::~Cleaner() {
@@ -18,16 +16,14 @@ void Cleaner::start(net::Loop& loop, const std::vector<std::string>& queries) {
   link.set_user(this);
   if (queries.empty()) {
     // After a cancel: a round trip proves that nothing is left to be hit.
-    Bytes sync;
-    wire::put_empty(sync, wire::fe::kSync);
-    link.send(sync, backend::Owes::sync, backend::Fate::swallow);
+    link.send_sync(backend::Fate::swallow);
   }
   for (const std::string& sql : queries) link.send_query(sql, backend::Fate::swallow);
   link.flush();
 }
 
 void Cleaner::on_reply(backend::Link&, const backend::Debt&, const backend::Message& message, bool) {
-  if (message.type == wire::be::kError) failed_ = true;
+  if (message.type == 'E') failed_ = true;  // ErrorResponse
 }
 
 void Cleaner::on_ended(backend::Link& link, const backend::Debt&, backend::Ended how) {

@@ -277,12 +277,17 @@ void Pool::hand_over(ServerLink& link, const Waiting& to) {
     });
     return;
   }
-  const auto it = all_.find(&link);
-  auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
-  all_.erase(it);
-  auto socket = std::make_shared<net::Socket>(link.link->detach());
-  wiring_.peers.post(to.worker, [parcel, socket, ticket = to.ticket](Pool& other) {
-    other.adopt(parcel, std::move(*socket), ticket);
+  // At the end of the turn: the link may be in the middle of reading, and then belongs to another thread.
+  wiring_.loop.defer([this, &link, to] {
+    const auto it = all_.find(&link);
+    if (it == all_.end()) return;
+    if (link.link->lost()) return close(link, Error{backend::Errc::closed_by_server, {}});
+    auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
+    all_.erase(it);
+    auto socket = std::make_shared<net::Socket>(link.link->detach());
+    wiring_.peers.post(to.worker, [parcel, socket, ticket = to.ticket](Pool& other) {
+      other.adopt(parcel, std::move(*socket), ticket);
+    });
   });
 }
 

@@ -9,16 +9,6 @@
 namespace herdgate::session {
 namespace {
 
-auth::StoredSecret stored_from(const config::PasswordEntry& entry) {
-  using From = config::SecretKind;
-  using To = auth::StoredSecret::Kind;
-  To kind = To::plain;
-  if (entry.kind == From::md5) kind = To::md5;
-  if (entry.kind == From::aes) kind = To::aes;
-  if (entry.kind == From::scram_verifier) kind = To::scram;
-  return auth::StoredSecret{kind, auth::Secret(entry.value)};
-}
-
 auth::HbaMethod method_from(config::HbaMethod method) {
   switch (method) {
     case config::HbaMethod::trust: return auth::HbaMethod::trust;
@@ -213,7 +203,7 @@ void Login::find_rule() {
   policy_.allow_clear_text_frontend_auth = snapshot.settings->allow_clear_text_frontend_auth;
   policy_.mock_secret = session_.worker_.shared().mock_secret;
   if (const config::PasswordEntry* entry = snapshot.passwords->find_user(result_.user)) {
-    const auth::StoredSecret stored = stored_from(*entry);
+    const auth::StoredSecret stored = stored_secret(*entry);
     auto opened = auth::unlock(stored, snapshot.key);
     policy_.pool_passwd = opened ? *opened : stored;
   }
@@ -251,7 +241,7 @@ void Login::run_auth_query() {
     auto parsed = auth::parse_stored(settings.auth_query_password);
     if (parsed) stored = *parsed;
   } else if (const auto* entry = snapshot.passwords->find_user(settings.auth_query_user)) {
-    stored = stored_from(*entry);
+    stored = stored_secret(*entry);
   }
   if (auto opened = auth::unlock(stored, snapshot.key)) stored = *opened;
   auto credentials = auth::credentials_from(stored, settings.auth_query_user);

@@ -114,7 +114,6 @@ class Session final : public net::Watcher, public backend::LinkUser {
   const sql::Statement* prepared_statement(const sql::Statement& statement) const;
   Next look_up(const sql::Facts& facts, catalog::Found found);
   Next answers_for(const sql::Facts& facts, sql::Answers& answers);
-  Next answers_for(const sql::Facts& facts, sql::Answers& answers);
   void note_statement(std::size_t index, bool ok);
 
   // Extended units (session_extended.cc).

@@ -4,6 +4,16 @@
 
 namespace herdgate::session {
 
+auth::StoredSecret stored_secret(const config::PasswordEntry& entry) {
+  using From = config::SecretKind;
+  using To = auth::StoredSecret::Kind;
+  To kind = To::plain;
+  if (entry.kind == From::md5) kind = To::md5;
+  if (entry.kind == From::aes) kind = To::aes;
+  if (entry.kind == From::scram_verifier) kind = To::scram;
+  return auth::StoredSecret{kind, auth::Secret(entry.value)};
+}
+
 void CancelRegister::add(std::int32_t pid, const Bytes& secret, Target target) {
   const std::lock_guard lock(mutex_);
   targets_.insert_or_assign({pid, secret}, target);

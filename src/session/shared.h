@@ -39,6 +39,9 @@ struct Snapshot {
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
+// A line of pool_passwd as module auth wants it.
+auth::StoredSecret stored_secret(const config::PasswordEntry& entry);
+
 // Finds the session that a cancel request means.
 class CancelRegister {
  public:

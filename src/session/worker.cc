@@ -71,6 +71,7 @@ void Worker::retire(Session& session) {
       check_empty();
     });
   }
+  load_.fetch_sub(1, std::memory_order_relaxed);
   retired_.push_back(std::move(it->second));
   sessions_.erase(it);
 }

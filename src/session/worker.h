@@ -64,6 +64,8 @@ class Worker {
   Session* find(SessionId id);
   void retire(Session& session);
   std::size_t sessions() const { return sessions_.size(); }
+  // Clients given to this worker and not yet gone; for whoever hands out new ones. Any thread.
+  std::atomic<int>& load() { return load_; }
   // smart: no new clients, ends when the last has left; fast: everybody is told and leaves now.
   void stop(bool fast, std::function<void()> empty);
   WorkerReport report() const;
@@ -88,6 +90,7 @@ class Worker {
   std::vector<std::unique_ptr<Session>> retired_;
   std::function<void()> empty_;
   bool stopping_ = false;
+  std::atomic<int> load_{0};
 };
 
 // Counts one statement sent to a node, for SHOW POOL_BACKEND_STATS.

@@ -1,0 +1,182 @@
+#include "server/proxy.h"
+
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <openssl/rand.h>
+
+#include "session/session.h"
+
+namespace herdgate::server {
+namespace {
+
+pool::Limits limits_of(const config::Settings& settings) {
+  return pool::Limits{.total = static_cast<std::size_t>(settings.max_pool) *
+                               static_cast<std::size_t>(settings.num_init_children),
+                      .per_key = static_cast<std::size_t>(settings.pool_size)};
+}
+
+std::optional<config::IpAddress> ip_of(const sockaddr* address) {
+  config::IpAddress ip;
+  if (address == nullptr) return std::nullopt;
+  if (address->sa_family == AF_INET) {
+    std::memcpy(ip.octets.data(), &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, 4);
+  } else if (address->sa_family == AF_INET6) {
+    ip.v6 = true;
+    std::memcpy(ip.octets.data(), &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, 16);
+  } else {
+    return std::nullopt;
+  }
+  return ip;
+}
+
+// For samehost and samenet in pool_hba.conf.
+std::vector<config::Interface> local_interfaces() {
+  std::vector<config::Interface> found;
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return found;
+  for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next) {
+    const auto address = ip_of(at->ifa_addr), mask = ip_of(at->ifa_netmask);
+    if (address && mask) found.push_back({*address, *mask});
+  }
+  freeifaddrs(list);
+  return found;
+}
+
+std::size_t worker_count(const config::Settings& settings) {
+  if (settings.num_workers > 0) return static_cast<std::size_t>(settings.num_workers);
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+}  // namespace
+
+Proxy::Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool& blocking, Files files)
+    : clock_(clock),
+      log_(log),
+      control_(control),
+      blocking_(blocking),
+      files_(std::move(files)),
+      interfaces_(std::make_shared<const std::vector<config::Interface>>(local_interfaces())),
+      shared_(log, limits_of(*files_.settings)) {
+  shared_.started = clock.wall();
+  std::string secret(32, '\0');
+  RAND_bytes(reinterpret_cast<unsigned char*>(secret.data()), static_cast<int>(secret.size()));
+  shared_.mock_secret = auth::Secret(secret);
+}
+
+Proxy::~Proxy() {
+  for (auto& worker : workers_) worker->loop().stop();
+  for (std::thread& thread : threads_) thread.join();
+  monitor_.reset();
+}
+
+void Proxy::start(bool discard_state) {
+  monitor::Hooks hooks;
+  hooks.publish = [this](cluster::ViewPtr view) {
+    view_ = std::move(view);
+    publish();
+  };
+  hooks.credentials = [this](const config::Settings& settings) { return monitor_credentials(settings); };
+  monitor_ = std::make_unique<monitor::Monitor>(monitor::ProbeMeans{control_, blocking_, scratch_}, log_,
+                                                std::move(hooks));
+  monitor_->start(files_.settings, discard_state);
+  view_ = monitor_->view();
+  const std::size_t count = worker_count(*files_.settings);
+  for (std::size_t i = 0; i < count; ++i) {
+    workers_.push_back(std::make_unique<session::Worker>(WorkerId(static_cast<int>(i)), clock_, shared_, *this, blocking_,
+                                                         snapshot()));
+  }
+  for (auto& worker : workers_) threads_.emplace_back([&worker = *worker] { worker.loop().run(); });
+}
+
+session::SnapshotPtr Proxy::snapshot() const {
+  auto snapshot = std::make_shared<session::Snapshot>();
+  snapshot->settings = files_.settings;
+  snapshot->hba = files_.hba;
+  snapshot->passwords = files_.passwords;
+  snapshot->interfaces = interfaces_;
+  snapshot->key = files_.key;
+  snapshot->view = view_;
+  return snapshot;
+}
+
+void Proxy::publish() {
+  const session::SnapshotPtr now = snapshot();
+  for (auto& worker : workers_) worker->post([&worker = *worker, now] { worker.take_snapshot(now); });
+}
+
+void Proxy::accept(net::Socket socket, const net::Address& peer) {
+  session::Worker* least = workers_.front().get();
+  for (auto& worker : workers_) {
+    if (worker->load().load(std::memory_order_relaxed) < least->load().load(std::memory_order_relaxed))
+      least = worker.get();
+  }
+  least->load().fetch_add(1, std::memory_order_relaxed);
+  auto parcel = std::make_shared<net::Socket>(std::move(socket));
+  least->post([least, parcel, peer] { least->accept(std::move(*parcel), peer); });
+}
+
+void Proxy::reload(Files files) {
+  files_ = std::move(files);
+  shared_.accounts.set_limits(limits_of(*files_.settings));
+  shared_.logins.clear();
+  monitor_->reload(files_.settings);
+  view_ = monitor_->view();
+  publish();
+}
+
+void Proxy::stop(bool fast, std::function<void()> stopped) {
+  still_open_ = workers_.size();
+  auto done = std::make_shared<std::function<void()>>(std::move(stopped));
+  for (auto& worker : workers_) {
+    worker->post([this, &worker = *worker, fast, done] {
+      worker.stop(fast, [this, done] {
+        control_.post([this, done] {
+          if (--still_open_ == 0) (*done)();
+        });
+      });
+    });
+  }
+}
+
+void Proxy::post_all_others(WorkerId from, std::function<void(pool::Pool&)> work) {
+  for (auto& worker : workers_) {
+    if (worker->id() != from) worker->post([&worker = *worker, work] { work(worker.pool()); });
+  }
+}
+
+void Proxy::post(WorkerId to, std::function<void(pool::Pool&)> work) {
+  session::Worker& there = worker(to);
+  there.post([&there, work = std::move(work)] { work(there.pool()); });
+}
+
+void Proxy::hint_node_trouble(NodeId node, const std::string& why) {
+  control_.post([this, node, why] {
+    LogContext who;
+    HG_LOG(log_, who, Level::debug1, "connection to node {} failed in a session: {}", node.value, why);
+    monitor_->connection_failed(node);
+  });
+}
+
+void Proxy::hint_node_reached(NodeId node) {
+  // Only the first connection matters; the snapshot says whether it has been made.
+  control_.post([this, node] {
+    const cluster::Node* known = view_->find(node);
+    if (known != nullptr && known->status == cluster::NodeStatus::waiting) monitor_->first_connection(node);
+  });
+}
+
+std::optional<auth::Credentials> Proxy::monitor_credentials(const config::Settings& settings) const {
+  auth::StoredSecret stored;
+  if (!settings.sr_check_password.empty()) {
+    auto parsed = auth::parse_stored(settings.sr_check_password);
+    if (parsed) stored = *parsed;
+  } else if (const config::PasswordEntry* entry = files_.passwords->find_user(settings.sr_check_user)) {
+    stored = session::stored_secret(*entry);
+  }
+  if (auto opened = auth::unlock(stored, files_.key)) stored = *opened;
+  auto credentials = auth::credentials_from(stored, settings.sr_check_user);
+  if (!credentials) return std::nullopt;
+  return *credentials;
+}
+
+}  // namespace herdgate::server

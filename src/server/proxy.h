@@ -1,0 +1,64 @@
+// The proxy proper: the workers with their threads, the monitor on the control loop, and the snapshots between them.
+//
+// Shape    start(), accept() for each new client, reload(), stop(). Everything that is configured comes in as Files.
+// Limits   num_workers threads; the rest is bounded by its parts.
+// Errors   start() fails when a thread or a descriptor cannot be had; afterwards nothing fails as a whole.
+// Threads  the control thread, except hint_* and post*, which any worker may call.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "monitor/monitor.h"
+#include "session/worker.h"
+
+namespace herdgate::server {
+
+// What was read from the files of the configuration.
+struct Files {
+  config::SettingsPtr settings;
+  std::shared_ptr<const config::HbaLoaded> hba;           // null: enable_pool_hba is off
+  std::shared_ptr<const config::PasswordFile> passwords;  // never null
+  std::optional<auth::Secret> key;
+};
+
+class Proxy final : public session::Workers {
+ public:
+  Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool& blocking, Files files);
+  ~Proxy() override;
+
+  void start(bool discard_state);
+  void accept(net::Socket socket, const net::Address& peer);
+  void reload(Files files);
+  // `stopped` is posted to the control loop when the last client has left.
+  void stop(bool fast, std::function<void()> stopped);
+
+  session::Worker& worker(WorkerId id) override { return *workers_[static_cast<std::size_t>(id.value)]; }
+  std::size_t count() const override { return workers_.size(); }
+  void post_all_others(WorkerId from, std::function<void(pool::Pool&)> work) override;
+  void post(WorkerId to, std::function<void(pool::Pool&)> work) override;
+  void hint_node_trouble(NodeId node, const std::string& why) override;
+  void hint_node_reached(NodeId node) override;
+
+ private:
+  void publish();
+  session::SnapshotPtr snapshot() const;
+  std::optional<auth::Credentials> monitor_credentials(const config::Settings& settings) const;
+
+  const Clock& clock_;
+  Log& log_;
+  net::Loop& control_;
+  net::BlockingPool& blocking_;
+  Files files_;
+  std::shared_ptr<const std::vector<config::Interface>> interfaces_;
+  session::Shared shared_;
+  backend::Scratch scratch_;
+  std::unique_ptr<monitor::Monitor> monitor_;
+  cluster::ViewPtr view_;
+  std::vector<std::unique_ptr<session::Worker>> workers_;
+  std::vector<std::thread> threads_;
+  std::size_t still_open_ = 0;
+};
+
+}  // namespace herdgate::server
