@@ -123,13 +123,14 @@ struct MonitorTest : ::testing::Test {
   }
   // The same for what has no event of its own.
   void until_polled(const std::function<bool()>& condition) {
+    net::TimerId timer = 0;
     std::function<void()> poll = [&] {
       changed();
-      loop.after(std::chrono::milliseconds(2), poll);
+      timer = loop.after(std::chrono::milliseconds(2), poll);
     };
-    loop.after(Duration::zero(), poll);
+    poll();
     until(condition);
-    poll = [] {};
+    loop.cancel(timer);
   }
   const cluster::Node& node(int id) { return *monitor->view()->find(NodeId(id)); }
   std::string file() { return read_state_file(folder / "pgpool_status").value().value_or("no file"); }
@@ -243,7 +244,7 @@ TEST_F(MonitorTest, WithoutAUserNodesAreOnlyPinged) {
   settings.sr_check_user = "";
   world = {{0, {}}, {1, {}}};
   start();
-  until([&] { return lines.count("waiting for finding a primary node") == 1; });
+  until_polled([&] { return lines.count("waiting for finding a primary node") == 1; });
   EXPECT_TRUE(targets[0].user.empty());
   EXPECT_EQ(monitor->view()->primary, kNoNode);
   EXPECT_EQ(monitor->view()->write_node(), NodeId(0));

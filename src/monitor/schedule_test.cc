@@ -87,6 +87,9 @@ TEST_F(Scheduled, RecoveryMakesTheNextTroubleStartWithAShortPauseAgain) {
     well(kA);
   }
   well(kB);
+  schedule.due(now += kTroubledPause);
+  well(kA);
+  well(kB);
   schedule.hint(kB, now += seconds(5));
   EXPECT_EQ(schedule.due(now).alone, Ids{kB});
   ill(kB);
