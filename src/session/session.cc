@@ -77,7 +77,7 @@ void Session::read_client() {
 
 // Serves what has been read already. Only here and in read_client() is input consumed.
 void Session::pump() {
-  if (in_.empty() || phase_ == Phase::closed) return;
+  if (in_.empty() || serving_ || phase_ == Phase::closed) return;
   const std::size_t used = serve_input(in_);
   if (phase_ == Phase::closed) return;
   if (used == in_.size()) {
@@ -89,12 +89,18 @@ void Session::pump() {
 
 std::size_t Session::serve_input(ByteView input) {
   std::size_t used = 0;
-  for (;;) {
-    if (phase_ == Phase::closed) return input.size();
-    if (phase_ == Phase::login) return used + (login_ ? login_->take(input.substr(used)) : 0);
-    const ByteView rest = input.substr(used);
-    if (rest.empty() || serve(rest, used) != Next::served) break;
+  serving_ = true;  // whatever becomes possible meanwhile is done by this loop, not by a pump() within it
+  for (Next next = Next::served; next == Next::served && used < input.size() && phase_ != Phase::closed;) {
+    if (phase_ == Phase::login) {
+      const std::size_t taken = login_ ? login_->take(input.substr(used)) : 0;
+      used += taken;
+      if (taken == 0 || phase_ == Phase::login) break;
+    } else {
+      next = serve(input.substr(used), used);
+    }
   }
+  serving_ = false;
+  if (phase_ == Phase::closed) return input.size();
   if (phase_ != Phase::closed && !client_.nothing_gathered()) client_.flush();
   if (client_.broken()) client_gone();
   return used;

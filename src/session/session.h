@@ -190,6 +190,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   WallTime started_, connected_;
   std::uint64_t requests_ = 0;
   bool readable_ = false, eof_ = false, finished_in_chunk_ = false, cut_open_ = false;
+  bool serving_ = false;               // serve_input() is on the stack
   bool skip_to_sync_ = false;          // an error of ours: the rest of the unit is dropped
   bool ddl_in_transaction_ = false;    // its commit makes cached catalog answers old once more
 };

@@ -216,7 +216,7 @@ void Session::on_chunk_end(backend::Link& link) {
   }
   client_.flush();
   if (client_.broken()) return client_gone();
-  if (client_.pending() > 0) link.pause();
+  if (client_.pending() > 0 && of(link) != nullptr) link.pause();
   pump();
   if (phase_ == Phase::idle && eof_ && in_.empty()) {
     readable_ = true;
