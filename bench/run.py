@@ -1,0 +1,182 @@
+#!/usr/bin/python3
+"""Compares Herdgate with PgBouncer 1.24, Pgpool-II 4.6.1 and direct access on one cluster, in interleaved rounds.
+
+Every round runs every workload against every target, in a new random order; ratios are taken within a round, and the
+median over the rounds is shown, so that a noisy neighbour hits all alike. Everything runs on this machine.
+
+  bench/run.py [--rounds 9] [--seconds 3] [--only WORD]… [--targets NAME,…] [--quick] [--memory-only] [--no-memory]
+"""
+import argparse
+import json
+import os
+import random
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
+from support import system  # noqa: E402
+from support.cluster import Cluster  # noqa: E402
+from support.system import wait_until  # noqa: E402
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import measure  # noqa: E402
+import targets  # noqa: E402
+
+CONF = """
+log_statement = none
+max_connections = 1500
+shared_buffers = 256MB
+"""
+RESULTS = os.path.join(system.ROOT, "build", "bench.json")
+IDLE = (1000, 5000)
+
+
+def options():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--rounds", type=int, default=9)
+    p.add_argument("--seconds", type=int, default=3)
+    p.add_argument("--only", action="append", default=[], help="workloads whose name contains this word")
+    p.add_argument("--targets", default="", help="comma list of " + " ".join(targets.NAMES))
+    p.add_argument("--quick", action="store_true", help="one round, one second, few workloads")
+    p.add_argument("--memory-only", action="store_true")
+    p.add_argument("--no-memory", action="store_true")
+    args = p.parse_args()
+    if args.quick:
+        args.rounds, args.seconds = 1, 1
+        args.only = args.only or ["-8", "tpcb", "pipeline"]
+    return args
+
+
+def make_cluster():
+    cluster = Cluster(nodes=3, conf=CONF).create().start()
+    cluster.primary.psql("create database bench", "postgres")
+    system.run([f"{cluster.bin}/pgbench", "-i", "-q", "-s", "10", "-h", cluster.folder, "-p",
+                str(cluster.primary.port), "-U", "postgres", "bench"])
+    cluster.wait_replayed()
+    return cluster
+
+
+def start_all(names, cluster):
+    running, missing = [], []
+    for name in names:
+        target = None
+        try:
+            target = targets.make(name, cluster)
+            running.append(target.start())
+        except (RuntimeError, OSError) as e:
+            missing.append(f"{name}: {str(e).splitlines()[0]}")
+            if target is not None:
+                target.stop()
+    for line in missing:
+        print(f"left out: {line}")
+    return running
+
+
+def rounds(args, running, results):
+    names = [w for w in measure.WORKLOADS if not args.only or any(word in w for word in args.only)]
+    for number in range(args.rounds):
+        for workload in names:
+            order = list(running)
+            random.shuffle(order)
+            for target in order:
+                try:
+                    run = measure.pgbench(target, workload, args.seconds)
+                except (RuntimeError, subprocess.TimeoutExpired) as e:
+                    run = {"error": str(e)[:400]}
+                    print(f"  {e}", flush=True)
+                results.setdefault(workload, {}).setdefault(target.name, []).append(run)
+        print(f"round {number + 1} of {args.rounds} done", flush=True)
+
+
+def memory(args, names, cluster, results):
+    """A fresh process for each count. The session modes would need as many server links: few clients suffice there."""
+    for name in names:
+        if name == "direct" or name.endswith("-session"):
+            continue
+        for clients in IDLE if name != "pgpool" else (200,):
+            target = targets.make(name, cluster, clients + 50)
+            try:
+                target.start()
+                run = measure.idle_memory(target, clients)
+            except (RuntimeError, OSError) as e:
+                run = {"error": str(e)[:400]}
+                print(f"  {name} with {clients} idle clients: {e}")
+            finally:
+                target.stop()
+                wait_until(lambda: int(cluster.primary.psql("select count(*) from pg_stat_activity")) < 600, "links to go")
+            results.setdefault(f"idle-{clients}", {}).setdefault(name, []).append(run)
+
+
+def median_of(runs, key):
+    values = [r[key] for r in runs if key in r]
+    return statistics.median(values) if values else None
+
+
+def median_ratio(ours, theirs, key):
+    pairs = [a[key] / b[key] for a, b in zip(ours, theirs) if a.get(key) and b.get(key)]
+    return statistics.median(pairs) if pairs else None
+
+
+def number(value, digits=1):
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def show(results):
+    print(f"\n{'workload':<15}{'target':<23}{'tps':>10}{'cpu µs/tx':>11}{'p50 ms':>9}{'p99 ms':>9}")
+    for workload, by_target in results.items():
+        for name, runs in sorted(by_target.items(), key=lambda item: targets.NAMES.index(item[0])):
+            if workload.startswith("idle"):
+                print(f"{workload:<15}{name:<23}{number(median_of(runs, 'bytes'), 0):>10} bytes a client")
+                continue
+            print(f"{workload:<15}{name:<23}{number(median_of(runs, 'tps'), 0):>10}{number(median_of(runs, 'cpu_us')):>11}"
+                  f"{number(median_of(runs, 'p50_ms'), 2):>9}{number(median_of(runs, 'p99_ms'), 2):>9}")
+    pairs = [(a, b) for a, b in targets.RIVALS if any(a in r and b in r for r in results.values())]
+    if not pairs:
+        return
+    print("\nmedian ratio, ours / theirs: CPU time (below 1 is better) and throughput (above 1 is better)")
+    print(f"{'workload':<15}" + "".join(f"{a.replace('herdgate-', 'hg-') + '/' + b:>36}" for a, b in pairs))
+    for workload, by_target in results.items():
+        if workload.startswith("idle"):
+            continue
+        line = f"{workload:<15}"
+        for ours, theirs in pairs:
+            a, b = by_target.get(ours, []), by_target.get(theirs, [])
+            cpu, tps = median_ratio(a, b, "cpu_us"), median_ratio(a, b, "tps")
+            line += f"{'cpu ' + number(cpu, 2) + '  tps ' + number(tps, 2):>36}"
+        print(line)
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    args = options()
+    names = [n for n in (args.targets.split(",") if args.targets else targets.NAMES)]
+    if any(n.startswith("pg") for n in names):
+        subprocess.run([f"{system.ROOT}/scripts/fetch_trixie"], check=True)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # inherited by the proxies; 5,000 clients need 5,100
+    results, running, cluster = {}, [], None
+    try:
+        cluster = make_cluster()
+        if not args.memory_only:
+            running = start_all(names, cluster)
+            rounds(args, running, results)
+            for target in running:
+                target.stop()
+            running = []
+        if not args.no_memory and not args.quick:
+            memory(args, names, cluster, results)
+    finally:
+        for target in running:
+            target.stop()
+        if cluster is not None:
+            cluster.destroy()
+    os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
+    with open(RESULTS, "w") as f:
+        json.dump({"rounds": args.rounds, "seconds": args.seconds, "results": results}, f, indent=1)
+    show(results)
+
+
+main()

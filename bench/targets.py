@@ -1,0 +1,130 @@
+"""What bench/run.py compares: direct access, Herdgate, PgBouncer and Pgpool-II, each ready to take clients."""
+import os
+import shutil
+import signal
+
+from support import system
+from support.proxy import Proxy
+
+LINKS = 20  # server links in the transaction modes
+MOST_CLIENTS = 220  # in the session modes
+
+
+class Target:
+    """name: as in the table. port: where clients go. pids(): the processes whose CPU and memory count."""
+
+    def __init__(self, name, port):
+        self.name, self.port = name, port
+
+    def start(self):
+        return self
+
+    def pids(self):
+        return []
+
+    def stop(self):
+        pass
+
+
+class ProxyTarget(Target):
+    """Herdgate or the original, in front of all three nodes, with routing and balancing on."""
+
+    def __init__(self, name, cluster, kind, parameters):
+        self.proxy = Proxy(cluster, kind=kind, name="bench")
+        self.proxy.settings.update({"num_init_children": MOST_CLIENTS, "max_pool": 1, "sr_check_period": 10,
+                                    "log_min_messages": "warning", **parameters})
+        super().__init__(name, self.proxy.port)
+
+    def start(self):
+        self.proxy.start()
+        return self
+
+    def pids(self):
+        return self.proxy.pids()
+
+    def stop(self):
+        if self.proxy.process is not None:
+            os.kill(self.proxy.process.pid, signal.SIGINT)
+            self.proxy.process.wait(30)
+            self.proxy.process = None
+        self.proxy.remove()
+
+
+class PgBouncer(Target):
+    """PgBouncer 1.24 of scripts/fetch_trixie, in front of the primary."""
+
+    def __init__(self, name, cluster, mode):
+        super().__init__(name, system.free_ports(1)[0])
+        self.folder = system.scratch_in(f"{system.TRIXIE}/tmp", "bouncer")
+        self.inner = self.folder[len(system.TRIXIE):]
+        size = LINKS if mode == "transaction" else MOST_CLIENTS
+        self.write("users.txt", '"postgres" ""\n')
+        self.write("pgbouncer.ini", f"""
+[databases]
+* = host=127.0.0.1 port={cluster.primary.port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {self.inner}/users.txt
+pool_mode = {mode}
+default_pool_size = {size}
+max_client_conn = 6000
+max_prepared_statements = 200
+ignore_startup_parameters = extra_float_digits
+log_connections = 0
+log_disconnections = 0
+""")
+        self.process = None
+
+    def write(self, name, text):
+        with open(f"{self.folder}/{name}", "w") as f:
+            f.write(text)
+        system.give(f"{self.folder}/{name}")
+
+    def start(self):
+        self.process = system.start([system.IN_TRIXIE, "/usr/sbin/pgbouncer", f"{self.inner}/pgbouncer.ini"],
+                                    f"{self.folder}/log", as_root=True)
+        system.wait_until(lambda: system.can_connect(self.port), "pgbouncer to listen")
+        return self
+
+    def pids(self):
+        return system.family(self.process.pid)
+
+    def stop(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(5)
+            except Exception:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def herdgate(cluster, mode, clients=MOST_CLIENTS, more=None):
+    parameters = {"pool_mode": mode, "num_init_children": clients, **(more or {})}
+    if mode == "transaction":
+        parameters["pool_size"] = LINKS
+    return ProxyTarget(f"herdgate-{mode}", cluster, "herdgate", parameters)
+
+
+def make(name, cluster, clients=MOST_CLIENTS):
+    kind, _, mode = name.partition("-")
+    if kind == "direct":
+        return Target("direct", cluster.primary.port)
+    if kind == "herdgate":
+        return herdgate(cluster, mode, clients)
+    if kind == "pgbouncer":
+        return PgBouncer(name, cluster, mode)
+    if kind == "pgpool":
+        return ProxyTarget("pgpool", cluster, "pgpool", {"num_init_children": clients})
+    raise ValueError(name)
+
+
+NAMES = ("direct", "herdgate-session", "herdgate-transaction", "pgbouncer-session", "pgbouncer-transaction", "pgpool")
+# Like mode against like mode.
+RIVALS = (("herdgate-session", "pgbouncer-session"), ("herdgate-transaction", "pgbouncer-transaction"),
+          ("herdgate-session", "pgpool"))
