@@ -197,6 +197,11 @@ void Link::process(ByteView chunk) {
   const std::shared_ptr<bool> alive = alive_;
   scanner_.begin(chunk);
   for (;;) {
+    if (const wire::Run run = take_run(); !run.bytes.empty()) {
+      if (user_ && ledger_.head().fate != Fate::swallow) user_->on_rows(*this, ledger_.head(), run.bytes, true);
+      if (!*alive || lost_) return;
+      continue;
+    }
     Result<wire::Piece> piece = scanner_.next();
     if (!piece) {
       if (user_) user_->on_chunk_end(*this);
@@ -213,6 +218,13 @@ void Link::process(ByteView chunk) {
     }
   }
   if (user_) user_->on_chunk_end(*this);
+}
+
+// Rows and COPY data of the head entry go by the run, not by the message.
+wire::Run Link::take_run() {
+  if (ledger_.empty() || (ledger_.head().what != Owes::query && ledger_.head().what != Owes::execute)) return {};
+  const wire::Run rows = scanner_.take_rows(kDataRow);
+  return rows.bytes.empty() ? scanner_.take_rows(kCopyData) : rows;
 }
 
 bool Link::deal(const wire::Piece& piece) {

@@ -121,6 +121,7 @@ class Link final : public net::Watcher {
  private:
   void read_some();
   void process(ByteView chunk);
+  wire::Run take_run();
   bool deal(const wire::Piece& piece);
   bool deal_whole(const wire::Piece& piece);
   bool deal_async(const wire::Piece& piece);
@@ -145,7 +146,6 @@ class Link final : public net::Watcher {
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;
   bool continuing_ = false;  // a timer brings the next turn of a long read
   net::TimerId turn_ = 0;
-  bool forwarding_piece_ = false;
 };
 
 // Which types the scanner collects whole: all but the long ones that only pass through.

@@ -236,7 +236,7 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
   if (how == backend::Ended::skipped || !item->facts) return;
   const bool ok = how == backend::Ended::ok;
   for (const sql::Statement& statement : item->facts->statements) {
-    vs_.statement_done({statement, item->query, work_.tag, ok, work_.plan.write});
+    vs_.statement_done({statement, item->query, work_.tag, ok, work_.plan.write, item->facts});
     if (statement.kind == Kind::ddl && ok) {
       worker_.shared().epochs.raise(identity_.database);
       ddl_in_transaction_ = true;

@@ -129,6 +129,7 @@ std::string Session::begin_text(const pool::ServerLink& link) const {
   } else if (tx.read_write_explicit && is_primary) {
     text += " READ WRITE";
   }
+  if (tx.deferrable) text += " DEFERRABLE";
   return text;
 }
 
@@ -138,13 +139,16 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   pool::LinkMemory& memory = link.memory;
   if (raw.status() == 'E') return Next::served;  // a failed transaction takes nothing but its end
   bool acknowledge = false;
-  if (memory.parameters->fingerprint() != vs_.parameters()->fingerprint()) {
-    const vsession::Replay replay = vsession::replay(*memory.parameters, *vs_.parameters());
+  const bool joined = memory.at_begin != nullptr;  // it takes part in the open transaction already
+  const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : vs_.session_parameters();
+  if (memory.parameters->fingerprint() != wanted->fingerprint()) {
+    if (joined) link.retire = true;  // what is set within a transaction here would outlive it in ways not followed
+    const vsession::Replay replay = vsession::replay(*memory.parameters, *wanted);
     acknowledge = !replay.acknowledged.empty();
     const Note note = acknowledge || greeting_ ? kNoteAcknowledged : kNoteReplay;
     for (const std::string& sql : replay.acknowledged) raw.send_query(sql, backend::Fate::swallow, note);
     for (const std::string& sql : replay.ahead) raw.send_query(sql, backend::Fate::swallow, note);
-    memory.parameters = vs_.parameters();
+    memory.parameters = wanted;
   }
   if (!memory.named.empty() && memory.named_owner != id_) {
     for (const auto& [name, id] : memory.named)
@@ -152,6 +156,7 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
     memory.named.clear();
   }
   for (const auto& [name, statement] : vs_.prepared()) {
+    if (vs_.prepared_by_sql() == 0) break;
     if (!statement->from_sql || memory.named.contains(name)) continue;
     raw.send_query(statement->query, backend::Fate::swallow, kNoteReplay);
     memory.named.emplace(name, statement->id);
@@ -166,6 +171,8 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   if (in_transaction && memory.at_begin == nullptr && vs_.state().tx.explicit_block && raw.status() == 'I') {
     raw.send_query(begin_text(link), backend::Fate::swallow, kNoteReplay);
     memory.at_begin = memory.parameters;
+    for (const std::string& sql : vs_.local_settings()) raw.send_query(sql, backend::Fate::swallow, kNoteReplay);
+    memory.parameters = vs_.parameters();
     if (link.link->key().node != view().write_node()) vs_.state().standby_link_in_tx = true;
   }
   return Next::served;
@@ -208,7 +215,7 @@ void Session::end_secondary(bool commit) {
     if (link->memory.at_begin == nullptr || link == work_.link) continue;
     link->link->send_query(commit ? "COMMIT" : "ROLLBACK", backend::Fate::swallow, kNoteSecondary);
     link->link->flush();
-    if (!commit) link->memory.parameters = link->memory.at_begin;
+    link->memory.parameters = link->memory.at_begin;
     link->memory.at_begin = nullptr;
   }
 }

@@ -153,7 +153,7 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   }
   if (facts.multi() || settings().backend_clustering_mode == config::ClusteringMode::raw) return false;
   if (first.kind == Kind::begin && status == TxStatus::idle && vs_.state().pins == 0) {
-    vs_.statement_done({first, text, "BEGIN", true, false});
+    vs_.statement_done({first, text, "BEGIN", true, false, work_.facts});
     vs_.ready(TxStatus::open);
     wire::put_command_complete(out, "BEGIN");
     client_.added_own();
@@ -264,7 +264,7 @@ void Session::note_statement(std::size_t index, bool ok) {
   const auto text = wire::parse_query(ByteView(work_.copy).substr(std::min(work_.copy.size(), wire::kHeaderBytes)));
   const std::string_view whole = text ? *text : std::string_view();
   const std::string_view part = whole.size() >= statement.begin + statement.length ? slice(statement, whole) : "";
-  vs_.statement_done({statement, part, work_.tag, ok, work_.plan.write});
+  vs_.statement_done({statement, part, work_.tag, ok, work_.plan.write, work_.facts});
   if (statement.kind == Kind::ddl && ok) {
     worker_.shared().epochs.raise(identity_.database);
     ddl_in_transaction_ = vs_.state().tx.status != TxStatus::idle;

@@ -129,7 +129,7 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
   } else if (link.memory.at_begin == nullptr) {
     link.memory.at_begin = link.memory.parameters;
   }
-  link.memory.parameters = vs_.parameters();
+  link.memory.parameters = vs_.link_parameters();
   client_.add(message.bytes, message.stable);
 }
 
