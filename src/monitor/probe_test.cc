@@ -119,7 +119,7 @@ TEST_F(ProbeReal, RolesAndPositions) {
   EXPECT_EQ(primary.in_recovery, false);
   EXPECT_GT(primary.position.value_or(0), 0u);
   ASSERT_EQ(primary.senders.size(), nodes.size() - 1);
-  EXPECT_EQ(primary.senders[0].state, "streaming");
+  for (const Sender& sender : primary.senders) EXPECT_EQ(sender.state, "streaming");
   for (std::size_t i = 1; i < nodes.size(); ++i) {
     const Answer standby = probe(nodes[i], "postgres");
     EXPECT_EQ(standby.in_recovery, true) << standby.text;
