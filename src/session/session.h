@@ -39,6 +39,7 @@ enum Note : std::uint16_t {
 struct Work {
   Request request;
   std::shared_ptr<const sql::Facts> facts;     // simple query
+  std::shared_ptr<const sql::Facts> explained; // PGPOOL EXPLAIN ROUTE: of the statement in it
   route::Plan plan;
   bool planned = false, sent = false;
   bool ends_transaction = false;               // nothing but COMMIT or ROLLBACK: goes where the transaction is
@@ -107,6 +108,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
 
   // Simple queries (session_query.cc).
   Next serve_query(ByteView input, std::size_t& used);
+  Next explain_route(std::string_view text);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);

@@ -63,8 +63,15 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     work_.plan = route::Plan{.node = links_.front()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
     work_.planned = true;
   }
+  std::string_view explained;
+  if (!cut_open_ && OwnCommands::is_explain_route(facts->first(), *text, explained)) {
+    if (const Next next = explain_route(explained); next != Next::served) return next;
+    used += input.size();
+    finish_request();
+    return Next::served;
+  }
   if (!work_.planned) {
-    if (cut_open_ == false && answer_locally(*facts, *text)) {
+    if (!cut_open_ && answer_locally(*facts, *text)) {
       used += input.size();
       return phase_ == Phase::idle ? Next::served : Next::waiting;
     }
@@ -104,6 +111,19 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   link->link->send(input, backend::Owes::query, backend::Fate::forward, kNoteClient);
   link->link->flush();
   return phase_ == Phase::idle ? Next::served : Next::waiting;
+}
+
+// PGPOOL EXPLAIN ROUTE: planned as if it were to be run, and then told instead of sent.
+Session::Next Session::explain_route(std::string_view text) {
+  const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+  const std::shared_ptr<const sql::Facts> facts = worker_.facts().facts(text, options);
+  if (work_.explained == nullptr) work_.explained = facts;  // the same value when we come back from a look-up
+  if (const Next next = plan_query(*work_.explained, text); next != Next::served) return next;
+  sql::Answers answers;
+  answers_for(*work_.explained, answers);
+  OwnCommands(*this).explain_route(*work_.explained, answers, work_.plan);
+  say_ready();
+  return Next::served;
 }
 
 Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
