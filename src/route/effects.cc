@@ -136,21 +136,27 @@ bool leaves_unknown_state(const Statement& s) {
 // A statement of class `both` changes the session, not the database; LOCK counts as a write, so that the reads after it
 // go where the lock is held.
 bool writes_by_class(const Statement& s) {
-  if (s.kind == Kind::lock) return true;
+  if (s.kind == Kind::lock || s.too_deep) return true;
   return runs(s) && classify(s) == Class::primary && s.transaction.snapshot.empty();
 }
 
+// Runs a prepared statement that nobody looked up: it may do anything.
+bool runs_unknown(const Statement& s, const Statement* body) {
+  return body == nullptr && runs(s) && classify(s) == Class::same_as_prepare;
+}
+
 void sum_up(const Input& in, Effects& e) {
-  const Statement* body = body_of(in.prepared);
   const bool by_name = names_prepared(in.facts);
-  const bool unknown = by_name && body == nullptr && in.facts.first().kind != Kind::deallocate;
-  bool any_runs = false, by_class = unknown, unknown_state = unknown;
+  const Statement* body = by_name ? body_of(in.prepared) : nullptr;
+  bool any_runs = false, by_class = false, unknown_state = false;
   for (const Statement& s : in.facts.statements) {
     any_runs |= runs(s);
+    by_class |= runs_unknown(s, body);
+    unknown_state |= runs_unknown(s, body);
     by_class |= writes_by_class(s);
     unknown_state |= leaves_unknown_state(s);
   }
-  if (by_name && body != nullptr && any_runs) {
+  if (body != nullptr && any_runs) {
     by_class |= writes_by_class(*body);
     unknown_state |= leaves_unknown_state(*body);
   }
@@ -161,7 +167,8 @@ void sum_up(const Input& in, Effects& e) {
   e.rerunnable = e.cls == Class::either && e.select_like && !e.write && !e.functions.any_volatile && !unseen &&
                  e.relations.unknown == nullptr && e.relations.writing_view == nullptr &&
                  in.state.tx.status == TxStatus::idle && in.state.pins == 0 && !in.cut_unit &&
-                 in.facts.first().kind != Kind::prepare && in.facts.first().kind != Kind::deallocate;
+                 e.relations.temporary == nullptr && in.facts.first().kind != Kind::prepare &&
+                 in.facts.first().kind != Kind::deallocate;
 }
 
 }  // namespace
