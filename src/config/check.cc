@@ -126,7 +126,7 @@ class Checking {
     const auto words = static_cast<std::size_t>(std::ranges::count(s_.log_destination, ',')) + 1;
     if (known != words)
       error("log_destination",
-            fmt::format("invalid value for parameter \"log_destination\": \"{}\": available values: stderr, syslog",
+            fmt::format("invalid value for parameter \"log_destination\": \"{}\" (Available values: stderr, syslog.)",
                         s_.log_destination));
   }
 

@@ -36,6 +36,13 @@ std::string_view new_name(std::string_view key) {
   return {};
 }
 
+// Message and hint: "message (hint)".
+std::string on_one_line(const std::string& context) {
+  const std::size_t end = context.find('\n');
+  if (end == std::string::npos) return context;
+  return fmt::format("{} ({})", context.substr(0, end), context.substr(end + 1));
+}
+
 // Reads one configuration with its includes, line by line.
 class Reading {
  public:
@@ -92,6 +99,10 @@ class Reading {
 
   void assign(const std::string& key, const std::string& value, const Place& place) {
     auto named = find_parameter(key);
+    if (const auto beyond = find_beyond_range(key))
+      return note(place, Severity::error,
+                  fmt::format("index {} is outside the valid range for parameter \"{}\" (0 .. {})", beyond->index, key,
+                              max_index(beyond->parameter->index) - 1));
     if (!named) return unknown(key, place);
     if (!named->parameter->alias_of.empty()) {
       const std::string_view target = named->parameter->alias_of;
@@ -99,7 +110,7 @@ class Reading {
       named = find_parameter(target);
     }
     const auto parsed = parse_value(*named->parameter, value);
-    if (!parsed) return note(place, Severity::error, parsed.error().context);
+    if (!parsed) return note(place, Severity::error, on_one_line(parsed.error().context));
     named->parameter->set(loaded_.settings, named->index, *parsed);
     std::string name(named->parameter->name);
     if (named->index != kNoIndex) name += std::to_string(named->index);

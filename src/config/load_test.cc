@@ -119,11 +119,19 @@ TEST(Load, GoesOnAfterErrors) {
   const Loaded loaded = load_lines("port = 80\nlogdir = /tmp\nmax_pool = x\nnum_init_children = 7\n");
   EXPECT_TRUE(loaded.has_errors());
   EXPECT_EQ(loaded.settings.num_init_children, 7);
-  EXPECT_THAT(told(loaded),
-              ElementsAre("error pgpool.conf:8 invalid value for parameter \"port\": \"80\": it is outside the valid "
-                          "range (1024 .. 65535)",
-                          "error pgpool.conf:9 syntax error: the value of \"logdir\" must be quoted with '",
-                          "error pgpool.conf:10 invalid value for parameter \"max_pool\": \"x\": a number is wanted"));
+  EXPECT_THAT(
+      told(loaded),
+      ElementsAre("error pgpool.conf:8 80 is outside the valid range for parameter \"port\" (1024 .. 65535)",
+                  "error pgpool.conf:9 syntax error: the value of \"logdir\" must be quoted with '",
+                  "error pgpool.conf:10 invalid value for parameter \"max_pool\": \"x\" (A number is wanted.)"));
+}
+
+TEST(Load, NumbersBeyondTheHighestNodeAreErrors) {
+  EXPECT_THAT(
+      told(load_lines("backend_port128 = 5432\nheartbeat_port256 = 9694\n")),
+      ElementsAre(
+          "error pgpool.conf:8 index 128 is outside the valid range for parameter \"backend_port128\" (0 .. 127)",
+          "error pgpool.conf:9 index 256 is outside the valid range for parameter \"heartbeat_port256\" (0 .. 255)"));
 }
 
 TEST(Load, IncludesAreRelativeToTheIncludingFile) {
@@ -206,8 +214,8 @@ INSTANTIATE_TEST_SUITE_P(
               "warning pgpool.conf:8 reserved_connections leaves no place for clients, it is not less than "
               "num_init_children"},
         Check{"log_destination = 'stdout'\n",
-              "error pgpool.conf:8 invalid value for parameter \"log_destination\": \"stdout\": available values: "
-              "stderr, syslog"},
+              "error pgpool.conf:8 invalid value for parameter \"log_destination\": \"stdout\" (Available values: "
+              "stderr, syslog.)"},
         Check{"auth_query = 'select 1'\n", "error pgpool.conf:8 auth_query needs auth_query_user"},
         Check{"backend_flag1 = ALWAYS_PRIMARY\n",
               "warning pgpool.conf 2 nodes have the flag ALWAYS_PRIMARY, the first one is used"},

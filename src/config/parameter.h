@@ -2,7 +2,7 @@
 //
 // Shape    parameters() -> all rows in table order; find_parameter(name); parse_value(row, text) -> Value.
 // Units    Value holds integers in the parameter's own unit; enums as their numbers.
-// Errors   Errc::bad_value with the reason, worded for a line of pgpool.conf or an answer to PGPOOL SET.
+// Errors   Errc::bad_value; the context is the message for the user and, after a line break, a hint (a sentence).
 // Threads  the table is constant.
 // Source   Pgpool-II 4.6 manual, "Setting Parameters".
 #pragma once
@@ -88,6 +88,8 @@ struct Named {
 };
 // nullopt: no such parameter, a number out of range, a number missing (except with `bare_arrays`) or too many.
 std::optional<Named> find_parameter(std::string_view name, bool bare_arrays = false);
+// A numbered parameter whose number is too large: its row and the number, for the message. Else nullopt.
+std::optional<Named> find_beyond_range(std::string_view name);
 int max_index(Index kind);  // one past the greatest number
 
 Result<Value> parse_value(const Parameter& parameter, std::string_view text);

@@ -175,6 +175,19 @@ const Parameter* find_row(std::string_view name) {
   return at == all.end() ? nullptr : &*at;
 }
 
+// A numbered name: its row, and the number however large.
+std::optional<Named> split_number(std::string_view name) {
+  std::size_t digits = 0;
+  while (digits < name.size() && std::isdigit(static_cast<unsigned char>(name[name.size() - digits - 1]))) ++digits;
+  constexpr std::size_t kMaxDigits = 6;  // heartbeat_port01 is met in real files
+  if (digits == 0 || digits > kMaxDigits) return std::nullopt;
+  const Parameter* p = find_row(name.substr(0, name.size() - digits));
+  if (p == nullptr || p->index == Index::none) return std::nullopt;
+  int index = 0;
+  for (const char c : name.substr(name.size() - digits)) index = index * 10 + (c - '0');
+  return Named{p, index};
+}
+
 }  // namespace
 
 std::span<const Parameter> parameters() {
@@ -190,16 +203,16 @@ std::optional<Named> find_parameter(std::string_view name, bool bare_arrays) {
     if (needs_number && !bare_arrays) return std::nullopt;
     return Named{p, kNoIndex};
   }
-  std::size_t digits = 0;
-  while (digits < name.size() && std::isdigit(static_cast<unsigned char>(name[name.size() - digits - 1]))) ++digits;
-  constexpr std::size_t kMaxDigits = 6;  // heartbeat_port01 is met in real files
-  if (digits == 0 || digits > kMaxDigits) return std::nullopt;
-  const Parameter* p = find_row(name.substr(0, name.size() - digits));
-  if (p == nullptr || p->index == Index::none) return std::nullopt;
-  int index = 0;
-  for (const char c : name.substr(name.size() - digits)) index = index * 10 + (c - '0');
-  if (index >= max_index(p->index)) return std::nullopt;
-  return Named{p, index};
+  const auto named = split_number(name);
+  if (!named || named->index >= max_index(named->parameter->index)) return std::nullopt;
+  return named;
+}
+
+std::optional<Named> find_beyond_range(std::string_view name) {
+  if (find_row(name) != nullptr) return std::nullopt;
+  const auto named = split_number(name);
+  if (!named || named->index < max_index(named->parameter->index)) return std::nullopt;
+  return named;
 }
 
 Value default_value(const Parameter& parameter) {

@@ -214,7 +214,7 @@ INSTANTIATE_TEST_SUITE_P(Lists, ValueSyntax,
                          testing::Values(Syntax{"listen_addresses", " a , b,c ", "a,b,c"},
                                          Syntax{"listen_addresses", "", ""}, Syntax{"listen_addresses", ",,", ""},
                                          Syntax{"reset_query_list", "ABORT; DISCARD ALL;", "ABORT;DISCARD ALL"},
-                                         Syntax{"primary_routing_query_pattern_list", "a\\;b;c", "a;b;c"},
+                                         Syntax{"primary_routing_query_pattern_list", "a\\;b;c", "a\\;b;c"},
                                          Syntax{"write_function_list", "a\\,b", "a\\,b"}));
 INSTANTIATE_TEST_SUITE_P(Flags, ValueSyntax,
                          testing::Values(Syntax{"backend_flag", "allow_to_failover", "ALLOW_TO_FAILOVER"},

@@ -54,9 +54,12 @@ bool same_word(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
-auto bad_value(const Parameter& p, std::string_view text, std::string reason) {
+auto bad_value(const Parameter& p, std::string_view text, std::string_view hint) {
+  return fail(Errc::bad_value, fmt::format("invalid value for parameter \"{}\": \"{}\"\n{}", p.name, text, hint));
+}
+auto out_of_range(const Parameter& p, std::string_view value) {
   return fail(Errc::bad_value,
-              fmt::format("invalid value for parameter \"{}\": \"{}\": {}", p.name, text, std::move(reason)));
+              fmt::format("{} is outside the valid range for parameter \"{}\" ({})", value, p.name, range_text(p)));
 }
 
 Result<Value> parse_boolean(const Parameter& p, std::string_view text) {
@@ -68,10 +71,10 @@ Result<Value> parse_boolean(const Parameter& p, std::string_view text) {
   for (int i = 0; i < static_cast<int>(std::size(kWords)); ++i) {
     const auto& [word, value] = kWords[i];
     if (text.empty() || text.size() > word.size() || !same_word(word.substr(0, text.size()), text)) continue;
-    if (found >= 0) return bad_value(p, text, "could be on or off");
+    if (found >= 0) return bad_value(p, text, "It could be on or off.");
     found = i;
   }
-  if (found < 0) return bad_value(p, text, "a boolean is wanted: on, off, true, false, yes, no, 1 or 0");
+  if (found < 0) return bad_value(p, text, "Available values: on, off, true, false, yes, no, 1, 0.");
   return Value{kWords[found].second};
 }
 
@@ -93,8 +96,8 @@ Result<Number> scan_number(const Parameter& p, std::string_view text) {
     n.exact = false;
     n.fraction = std::strtod(body.c_str(), &end);
   }
-  if (end == body.c_str()) return bad_value(p, text, "a number is wanted");
-  if (!n.exact && !std::isfinite(n.fraction)) return bad_value(p, text, "the number is too large");
+  if (end == body.c_str()) return bad_value(p, text, "A number is wanted.");
+  if (!n.exact && !std::isfinite(n.fraction)) return bad_value(p, text, "The number is too large.");
   n.unit = trimmed(std::string_view(end));
   return n;
 }
@@ -108,10 +111,11 @@ std::string unit_names(Unit unit) {
 Result<std::int64_t> in_own_unit(const Parameter& p, std::string_view text, const Number& n) {
   std::int64_t amount = amount_of(p.unit);
   if (!n.unit.empty()) {
-    if (p.unit == Unit::none) return bad_value(p, text, "it takes no unit");
+    if (p.unit == Unit::none) return bad_value(p, text, "This parameter takes no unit.");
     const auto words = words_for(p.unit);
     const auto at = std::ranges::find(words, n.unit, &UnitWord::word);
-    if (at == words.end()) return bad_value(p, text, "valid units are " + unit_names(p.unit));
+    if (at == words.end())
+      return bad_value(p, text, fmt::format("Valid units for this parameter are {}.", unit_names(p.unit)));
     amount = at->amount;
   }
   if (n.exact && amount % amount_of(p.unit) == 0) {
@@ -122,15 +126,14 @@ Result<std::int64_t> in_own_unit(const Parameter& p, std::string_view text, cons
                             static_cast<long double>(amount) / static_cast<long double>(amount_of(p.unit));
   const long double rounded = std::rintl(value);
   if (rounded >= 9.2233720368547758e18L || rounded < -9.2233720368547758e18L)
-    return bad_value(p, text, "the number is too large");
+    return bad_value(p, text, "The number is too large.");
   return static_cast<std::int64_t>(rounded);
 }
 
 Result<Value> parse_integer(const Parameter& p, std::string_view text) {
   HG_TRY(const Number number, scan_number(p, text));
   HG_TRY(const std::int64_t value, in_own_unit(p, text, number));
-  if (value < p.shape.min || value > p.shape.max)
-    return bad_value(p, text, fmt::format("it is outside the valid range ({})", range_text(p)));
+  if (value < p.shape.min || value > p.shape.max) return out_of_range(p, std::to_string(value));
   return Value{value};
 }
 
@@ -138,16 +141,16 @@ Result<Value> parse_real(const Parameter& p, std::string_view text) {
   const std::string digits(trimmed(text));
   char* end = nullptr;
   const double value = std::strtod(digits.c_str(), &end);
-  if (digits.empty() || *end != '\0' || !std::isfinite(value)) return bad_value(p, text, "a number is wanted");
+  if (digits.empty() || *end != '\0' || !std::isfinite(value)) return bad_value(p, text, "A number is wanted.");
   if (value < static_cast<double>(p.shape.min) || value > static_cast<double>(p.shape.max))
-    return bad_value(p, text, fmt::format("it is outside the valid range ({})", range_text(p)));
+    return out_of_range(p, fmt::format("{:g}", value));
   return Value{value};
 }
 
 Result<Value> parse_word(const Parameter& p, std::string_view text) {
   for (const EnumWord& w : p.shape.words)
     if (same_word(w.word, text)) return Value{static_cast<std::int64_t>(w.number)};
-  return bad_value(p, text, "available values: " + range_text(p));
+  return bad_value(p, text, fmt::format("Available values: {}.", range_text(p)));
 }
 
 Result<Value> parse_list(const Parameter& p, std::string_view text) {
@@ -182,13 +185,13 @@ Result<Value> parse_flags(const Parameter& p, std::string_view text) {
     if (more) rest.remove_prefix(bar + 1);
     if (!same_word(word, "ALLOW_TO_FAILOVER") && !same_word(word, "DISALLOW_TO_FAILOVER") &&
         !same_word(word, "ALWAYS_PRIMARY"))
-      return bad_value(p, text, "the flags are ALLOW_TO_FAILOVER, DISALLOW_TO_FAILOVER and ALWAYS_PRIMARY");
+      return bad_value(p, text, "Available values: ALLOW_TO_FAILOVER, DISALLOW_TO_FAILOVER, ALWAYS_PRIMARY.");
     allow |= same_word(word, "ALLOW_TO_FAILOVER");
     disallow |= same_word(word, "DISALLOW_TO_FAILOVER");
     for (const char c : word) upper.push_back(static_cast<char>(std::toupper(static_cast<unsigned char>(c))));
     upper.push_back('|');
   }
-  if (allow && disallow) return bad_value(p, text, "ALLOW_TO_FAILOVER and DISALLOW_TO_FAILOVER exclude each other");
+  if (allow && disallow) return bad_value(p, text, "ALLOW_TO_FAILOVER and DISALLOW_TO_FAILOVER exclude each other.");
   upper.pop_back();
   return Value{std::move(upper)};
 }
@@ -210,11 +213,14 @@ std::string word_of(const Parameter& p, std::int64_t number) {
   return std::to_string(number);
 }
 
-std::string joined(const std::vector<std::string>& elements, char separator) {
+std::string joined(const std::vector<std::string>& elements, const Shape& shape) {
   std::string text;
   for (const std::string& e : elements) {
-    if (!text.empty()) text.push_back(separator);
-    text += e;
+    if (!text.empty()) text.push_back(shape.separator);
+    for (const char c : e) {
+      if (shape.escaped_separator && c == shape.separator) text.push_back('\\');
+      text.push_back(c);
+    }
   }
   return text;
 }
@@ -249,7 +255,7 @@ std::string format_value(const Parameter& p, const Value& value) {
     case Kind::word:
       return word_of(p, std::get<std::int64_t>(value));
     case Kind::list:
-      return joined(std::get<std::vector<std::string>>(value), p.shape.separator);
+      return joined(std::get<std::vector<std::string>>(value), p.shape);
     case Kind::text:
       return std::get<std::string>(value);
     case Kind::integer:

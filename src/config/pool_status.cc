@@ -79,7 +79,9 @@ class Rows {
     // The original spells this one row differently from its parameter.
     std::string item = name == "memqcache_oiddir" ? "memqcache_cache_oiddir" : std::string(name);
     if (index != kNoIndex) item += std::to_string(index);
-    push(std::move(item), p.shape.secret ? "*****" : status_value(p, p.get(s_, index)), p.description);
+    const bool hidden =
+        p.shape.secret && name != "pool_passwd";  // that one is a file name, which only PGPOOL SHOW hides
+    push(std::move(item), hidden ? "*****" : status_value(p, p.get(s_, index)), p.description);
   }
 
   void watchdog() {

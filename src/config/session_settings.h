@@ -4,7 +4,7 @@
 // Errors   Error::context is the whole message for the client:
 //            config variable "x" not found
 //            invalid Context, value for parameter "x" cannot be changed
-//          or what is wrong with the value.
+//          or what is wrong with the value and, after a line break, a hint.
 // Threads  belongs to its session.
 // Source   Pgpool-II 4.6 manual, "PGPOOL SET" and "PGPOOL RESET".
 #pragma once

@@ -37,18 +37,26 @@ std::vector<int> numbers_of(const Settings& s, Index index) {
 ShowRow row_of(const Settings& s, const Parameter& p, int index) {
   ShowRow row;
   row.item = index == kNoIndex ? std::string(p.name) : fmt::format("{}{}", p.name, index);
-  row.value = p.shape.secret ? std::string(kHidden) : format_value(p, p.get(s, index));
+  // Values of arrays go without units.
+  const bool plain = p.kind == Kind::integer && p.index != Index::none;
+  const Value value = p.get(s, index);
+  row.value = p.shape.secret ? std::string(kHidden) : plain ? status_value(p, value) : format_value(p, value);
   row.description = p.description;
   return row;
 }
 
 void add_array(const Settings& s, const Parameter& p, std::vector<ShowRow>& rows) {
+  if (p.index == Index::per_node) rows.push_back(row_of(s, p, kNoIndex));
   for (const int index : numbers_of(s, p.index)) rows.push_back(row_of(s, p, index));
 }
 
-void add_group(const Settings& s, Index index, std::vector<ShowRow>& rows) {
-  for (const Parameter& p : parameters())
-    if (p.index == index && p.alias_of.empty()) add_array(s, p, rows);
+// Node by node, after the values for all nodes.
+void add_group(const Settings& s, Index group, std::vector<ShowRow>& rows) {
+  std::vector<int> numbers = numbers_of(s, group);
+  if (group == Index::per_node) numbers.insert(numbers.begin(), kNoIndex);
+  for (const int number : numbers)
+    for (const Parameter& p : parameters())
+      if (p.index == group && p.alias_of.empty()) rows.push_back(row_of(s, p, number));
 }
 
 std::string lowered(std::string_view text) {
@@ -72,18 +80,19 @@ Result<Shown> show(const Settings& settings, std::string_view name) {
     add_group(settings, group.index, shown.rows);
     return shown;
   }
+  if (const auto beyond = find_beyond_range(name))
+    return fail(Errc::unknown_parameter,
+                fmt::format("invalid index {} for configuration parameter \"{}\"\nallowed index is between 0 and {}",
+                            beyond->index, beyond->parameter->name, max_index(beyond->parameter->index) - 1));
   auto named = find_parameter(name, /*bare_arrays=*/true);
   if (!named) return not_found(name);
   if (!named->parameter->alias_of.empty()) named = find_parameter(named->parameter->alias_of);
   const Parameter& p = *named->parameter;
-  const bool array = p.index != Index::none && p.index != Index::per_node;
-  if (array && named->index == kNoIndex) {
+  if (p.index != Index::none && named->index == kNoIndex) {
     shown.single = false;
     add_array(settings, p, shown.rows);
     return shown;
   }
-  const auto known = numbers_of(settings, p.index);
-  if (named->index != kNoIndex && std::ranges::find(known, named->index) == known.end()) return not_found(name);
   shown.rows.push_back(row_of(settings, p, named->index));
   shown.column = shown.rows[0].item;
   return shown;

@@ -3,8 +3,9 @@
 // Shape    show(settings, "port") -> one value; show(settings, "backend") -> rows; pool_status_rows -> all rows in
 //          the documented order.
 // Units    PGPOOL SHOW: on/off, words, the largest unit that divides exactly ("5min"), octal modes, "*****" for
-//          secrets. SHOW POOL_STATUS: 1/0, numbers of words, plain numbers in the parameter's unit.
-// Errors   unknown_parameter with the whole message for the client in Error::context.
+//          secrets; arrays without units. SHOW POOL_STATUS: 1/0, numbers of words, plain numbers in the parameter's
+//          unit.
+// Errors   unknown_parameter; Error::context is the message for the client and, after a line break, its detail.
 // Threads  pure.
 // Source   Pgpool-II 4.6 manual, "PGPOOL SHOW" and "SHOW POOL_STATUS".
 #pragma once

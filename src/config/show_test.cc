@@ -40,8 +40,8 @@ TEST(PgpoolShow, SingleValues) {
   EXPECT_EQ(show_value(s, "backend_clustering_mode").value(), "streaming_replication");
   EXPECT_EQ(show_value(s, "backend_hostname2").value(), "c");
   EXPECT_EQ(show_value(s, "backend_flag0").value(), "ALLOW_TO_FAILOVER|ALWAYS_PRIMARY");
-  EXPECT_EQ(show_value(s, "health_check_period2").value(), "70s");
-  EXPECT_EQ(show_value(s, "health_check_period").value(), "0");
+  EXPECT_EQ(show_value(s, "health_check_period2").value(), "70");
+  EXPECT_EQ(show_value(s, "backend_hostname1").value(), "");
   EXPECT_EQ(show_value(s, "delegate_ip").value(), "");
   EXPECT_EQ(show_value(s, "fail_over_on_backend_error").value(), "on");
   EXPECT_EQ(show(s, "Backend_Port2")->column, "backend_port2");
@@ -49,11 +49,16 @@ TEST(PgpoolShow, SingleValues) {
 
 TEST(PgpoolShow, UnknownNamesAreErrors) {
   const Settings s = sample();
-  for (const char* name : {"nothing", "", "backend_hostname1", "backend_hostname128", "port1", "work_dir"}) {
+  for (const char* name : {"nothing", "", "port1", "work_dir"}) {
     const auto shown = show(s, name);
     ASSERT_FALSE(shown) << name;
     EXPECT_EQ(shown.error().context, fmt::format("config variable \"{}\" not found", name));
   }
+}
+
+TEST(PgpoolShow, NumbersBeyondTheHighestNodeAreErrors) {
+  EXPECT_EQ(show(sample(), "backend_hostname200").error().context,
+            "invalid index 200 for configuration parameter \"backend_hostname\"\nallowed index is between 0 and 127");
 }
 
 TEST(PgpoolShow, ArraysAndGroupsGiveRows) {
@@ -65,7 +70,14 @@ TEST(PgpoolShow, ArraysAndGroupsGiveRows) {
   EXPECT_EQ(ports->rows[1].item, "backend_port2");
   EXPECT_EQ(ports->rows[1].value, "5434");
   EXPECT_EQ(show(s, "backend")->rows.size(), 12u);
-  EXPECT_EQ(show(s, "health_check")->rows.size(), 16u);
+  const auto checks = show(s, "health_check");
+  ASSERT_EQ(checks->rows.size(), 24u);
+  EXPECT_EQ(checks->rows[0].item, "health_check_timeout");
+  EXPECT_EQ(checks->rows[8].item, "health_check_timeout0");
+  EXPECT_EQ(checks->rows[16].item, "health_check_timeout2");
+  EXPECT_EQ(value_of(checks->rows, "connect_timeout2"), "10000");
+  EXPECT_EQ(show(s, "health_check_period")->rows.size(), 3u);
+  EXPECT_EQ(show(s, "backend")->rows[6].item, "backend_port2");
   EXPECT_TRUE(show(s, "watchdog")->rows.empty());
   EXPECT_TRUE(show(s, "heartbeat")->rows.empty());
 }
@@ -76,7 +88,7 @@ TEST(PgpoolShow, AllHasGroupsFirstThenLongNamesFirstAndHidesOldSpellings) {
   EXPECT_EQ(value_of(rows, "delegate_IP"), "(no row)");
   EXPECT_EQ(value_of(rows, "fail_over_on_backend_error"), "(no row)");
   EXPECT_EQ(value_of(rows, "port"), "9999");
-  constexpr std::size_t kGrouped = 28;
+  constexpr std::size_t kGrouped = 36;
   for (std::size_t i = kGrouped + 1; i < rows.size(); ++i)
     EXPECT_LE(rows[i].item.size(), rows[i - 1].item.size()) << rows[i].item;
 }
@@ -100,6 +112,7 @@ TEST(PoolStatus, ValuesArePlainNumbers) {
   EXPECT_EQ(value_of(rows, "syslog_facility"), "LOCAL3");
   EXPECT_EQ(value_of(rows, "disable_load_balance_on_write"), "2");
   EXPECT_EQ(value_of(rows, "sr_check_password"), "*****");
+  EXPECT_EQ(value_of(rows, "pool_passwd"), "pool_passwd");
   EXPECT_EQ(value_of(rows, "memqcache_cache_oiddir"), "/var/log/pgpool/oiddir");
   EXPECT_EQ(value_of(rows, "memqcache_oiddir"), "(no row)");
   EXPECT_EQ(value_of(rows, "memqcache_total_size"), "67108864");
@@ -189,6 +202,13 @@ TEST(SessionSettings, ErrorsAreWordedAsTheOriginalDoes) {
   EXPECT_EQ(own.set("port", "1").error().context, "invalid Context, value for parameter \"port\" cannot be changed");
   EXPECT_EQ(own.reset("backend_port0").error().context,
             "invalid Context, value for parameter \"backend_port0\" cannot be changed");
+  EXPECT_EQ(own.set("client_idle_limit", "-5").error().context,
+            "-5 is outside the valid range for parameter \"client_idle_limit\" (0 .. 2147483647)");
+  EXPECT_EQ(own.set("client_idle_limit", "5x").error().context,
+            "invalid value for parameter \"client_idle_limit\": \"5x\"\n"
+            "Valid units for this parameter are us, ms, s, min, h, d.");
+  EXPECT_EQ(own.set("log_error_verbosity", "x").error().context,
+            "invalid value for parameter \"log_error_verbosity\": \"x\"\nAvailable values: terse, default, verbose.");
   EXPECT_EQ(own.set("log_statement", "x").error().code, make_error_code(Errc::bad_value));
   EXPECT_FALSE(own.set("client_idle_limit", "-1"));
   EXPECT_FALSE(own.log_statement(Settings{}));

@@ -65,8 +65,9 @@ HG_ENUM_WORDS(FailoverMethod, {"command", 1}, {"builtin", 2})
 
 // herdgate::Level carries the numbers already. (An overload in this namespace: the table looks it up by hand.)
 inline constexpr EnumWord kLevelWords[] = {
-    {"debug5", 10}, {"debug4", 11},  {"debug3", 12}, {"debug2", 13}, {"debug1", 14}, {"log", 15},         {"info", 17},
-    {"notice", 18}, {"warning", 19}, {"error", 20},  {"fatal", 21},  {"panic", 22},  {"debug", 13, true},
+    {"debug5", 10}, {"debug4", 11}, {"debug3", 12},      {"debug2", 13}, {"debug1", 14},
+    {"info", 17},   {"notice", 18}, {"warning", 19},     {"error", 20},  {"log", 15},
+    {"fatal", 21},  {"panic", 22},  {"debug", 13, true},
 };
 constexpr std::span<const EnumWord> words_of(Level) { return kLevelWords; }
 
