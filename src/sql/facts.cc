@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 
 #include "sql/grammar.h"
+#include "sql/outline.h"
 #include "sql/text_scan.h"
 
 namespace herdgate::sql {
@@ -55,11 +55,19 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Kind::other) + 1
     "other",
 };
 
-// The parser counts octets in int.
-constexpr std::size_t kMaxParsedBytes = std::numeric_limits<int>::max() / 2;
+// What the scanner may read again before a text is refused: some 10 ms. Shorter texts cannot reach it.
+constexpr std::size_t kMaxRereads = 1 << 20, kHarmlessBytes = 1024;
 
-// What the scanner may read again before a text is refused: some 20 ms. Shorter texts cannot reach it.
-constexpr std::size_t kMaxRereads = 16 << 20, kHarmlessBytes = 4096;
+// The grammar quotes the token it stopped at, which may be a literal of any length.
+constexpr std::size_t kMaxErrorBytes = 256;
+
+// Cuts between characters of UTF-8.
+void shorten(std::string& error) {
+  if (error.size() <= kMaxErrorBytes) return;
+  std::size_t end = kMaxErrorBytes;
+  while (end > 0 && (static_cast<unsigned char>(error[end]) & 0xC0) == 0x80) --end;
+  error.resize(end);
+}
 
 Statement whole_text(Kind kind, std::string_view text) {
   Statement statement;
@@ -70,7 +78,6 @@ Statement whole_text(Kind kind, std::string_view text) {
 
 // Why the text must not be given to the parser; empty when it may.
 std::string_view unsafe(std::string_view text, const ParseOptions& options) {
-  if (text.size() > kMaxParsedBytes) return "text is too long to be parsed";
   if (text.size() > kHarmlessBytes && scanner_rereads(text) > kMaxRereads) {
     return "text holds a run of operators that would take too long to parse";
   }
@@ -89,14 +96,22 @@ void read_statements(std::string_view text, const ParseOptions& options, Facts& 
     facts.statements.push_back(whole_text(Kind::unparsable, text));
     return;
   }
-  if (auto words = pool_command(text)) {
+  if (auto words = text.size() <= kMaxParsedText ? pool_command(text) : std::nullopt) {
     facts.statements.push_back(whole_text(Kind::pool_command, text));
     facts.statements.back().pool_words = std::move(*words);
+    return;
+  }
+  if (text.size() > kMaxParsedText) {
+    const auto kind = outline(text, options.standard_conforming_strings);
+    if (!kind) facts.parse_error = "text is too long to be parsed";
+    facts.statements.push_back(whole_text(kind.value_or(Kind::unparsable), text));
+    facts.statements.back().too_deep = kind.has_value();
     return;
   }
   Grammar grammar = read_grammar(std::string(text), options.standard_conforming_strings);
   facts.statements = std::move(grammar.statements);
   facts.parse_error = std::move(grammar.error);
+  shorten(facts.parse_error);
   if (facts.statements.empty()) {
     facts.statements.push_back(whole_text(facts.parse_error.empty() ? Kind::empty : Kind::unparsable, text));
   }

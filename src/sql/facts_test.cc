@@ -216,6 +216,48 @@ TEST(Facts, ManyCommonTableExpressionsTakeLinearTime) {
   EXPECT_EQ(facts.first().relations.size(), 20'000u);
 }
 
+TEST(Facts, ErrorsAreShort) {
+  const Facts facts = parse("select '" + std::string(100'000, 'x'));
+  EXPECT_THAT(facts.parse_error, testing::StartsWith("unterminated quoted string at or near \"'xxx"));
+  EXPECT_LE(facts.parse_error.size(), 256u);
+}
+
+// Longer than the parser may see: only the kind is known.
+struct LongCase {
+  std::string before, after;
+  Kind kind;
+  bool standard_conforming_strings = true;
+};
+
+TEST(Facts, LongTextsAreOutlined) {
+  const LongCase cases[] = {
+      {"insert into t values ('", "')", Kind::insert},
+      {"/* c */ -- d\n INSERT into t values ('", "') ; ; -- e", Kind::insert},
+      {"insert into t values ($a$;$$ ' ", " $a$, \"a;\"\"b\", e'\\';', 'it''s;', U&'\\') /* ; */", Kind::insert},
+      {"with c as (select 1) select '", "'", Kind::select},
+      {"select $1, a$b$ from t where c = '", "'", Kind::select},
+      {"do $$ begin perform '", "'; end $$;", Kind::do_block},
+      {"insert into t values ('\\'; ", "')", Kind::insert, false},
+      {"insert into t values ('\\'); ", "", Kind::unparsable},
+      {"insert into t values ('", "'); select 1", Kind::unparsable},
+      {"insert into t values ('", "); select 1", Kind::unparsable},
+      {"insert into t values (1) /* ", "", Kind::unparsable},
+      {"insert into t values (1); /* ", "", Kind::unparsable},
+      {"insert into t values ($a$", "$b$)", Kind::unparsable},
+      {"begin; insert into t values ('", "')", Kind::unparsable},
+      {"inserted '", "'", Kind::unparsable},
+      {"set a to '", "'", Kind::unparsable},
+  };
+  for (const LongCase& c : cases) {
+    const std::string text = c.before + std::string(kMaxParsedText, 'x') + c.after;
+    const Facts facts = parse_facts(text, {.standard_conforming_strings = c.standard_conforming_strings});
+    EXPECT_EQ(facts.first().kind, c.kind) << c.before;
+    EXPECT_EQ(facts.first().too_deep, c.kind != Kind::unparsable) << c.before;
+    EXPECT_EQ(facts.parse_error.empty(), c.kind != Kind::unparsable) << c.before;
+    EXPECT_EQ(facts.statements.size(), 1u);
+  }
+}
+
 TEST(Facts, ManyStatements) {
   const Facts facts = parse(repeated("select 1;", 50'000));
   EXPECT_EQ(facts.statements.size(), 50'000u);

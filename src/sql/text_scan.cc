@@ -7,36 +7,6 @@ namespace {
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-bool same_word(std::string_view a, std::string_view lower_b) {
-  return a.size() == lower_b.size() && std::ranges::equal(a, lower_b, {}, lower);
-}
-
-bool starts_word(char c) {
-  return (lower(c) >= 'a' && lower(c) <= 'z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
-}
-bool continues_word(char c) { return starts_word(c) || (c >= '0' && c <= '9') || c == '$'; }
-
-// End of the comment that starts at `at`, or npos when it is not closed; `at` itself when no comment starts there.
-// Block comments nest.
-std::size_t comment_end(std::string_view text, std::size_t at) {
-  if (text.substr(at, 2) == "--") {
-    const std::size_t line = text.find_first_of("\r\n", at);
-    return line == std::string_view::npos ? text.size() : line;
-  }
-  if (text.substr(at, 2) != "/*") return at;
-  int depth = 1;
-  for (std::size_t i = at + 2; i + 1 < text.size(); ++i) {
-    if (text[i] == '*' && text[i + 1] == '/') {
-      ++i;
-      if (--depth == 0) return i + 1;
-    } else if (text[i] == '/' && text[i + 1] == '*') {
-      ++i;
-      ++depth;
-    }
-  }
-  return std::string_view::npos;
-}
-
 // Offset of the next octet that is neither blank nor part of a comment.
 std::size_t skip_ignored(std::string_view text, std::size_t at, bool& saw_comment) {
   while (at < text.size()) {
@@ -131,6 +101,34 @@ std::string traceparent_in(std::string_view comment) {
 }
 
 }  // namespace
+
+bool same_word(std::string_view a, std::string_view lower_b) {
+  return a.size() == lower_b.size() && std::ranges::equal(a, lower_b, {}, lower);
+}
+
+bool starts_word(char c) {
+  return (lower(c) >= 'a' && lower(c) <= 'z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+}
+bool continues_word(char c) { return starts_word(c) || (c >= '0' && c <= '9') || c == '$'; }
+
+std::size_t comment_end(std::string_view text, std::size_t at) {
+  if (text.substr(at, 2) == "--") {
+    const std::size_t line = text.find_first_of("\r\n", at);
+    return line == std::string_view::npos ? text.size() : line;
+  }
+  if (text.substr(at, 2) != "/*") return at;
+  int depth = 1;
+  for (std::size_t i = at + 2; i + 1 < text.size(); ++i) {
+    if (text[i] == '*' && text[i + 1] == '/') {
+      ++i;
+      if (--depth == 0) return i + 1;
+    } else if (text[i] == '/' && text[i + 1] == '*') {
+      ++i;
+      ++depth;
+    }
+  }
+  return std::string_view::npos;
+}
 
 bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 

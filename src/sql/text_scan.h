@@ -15,6 +15,13 @@
 namespace herdgate::sql {
 
 bool is_blank(char c);
+bool starts_word(char c);
+bool continues_word(char c);
+// Whether `a` is the word `lower_b`, in any case.
+bool same_word(std::string_view a, std::string_view lower_b);
+// End of the comment that starts at `at`, or npos when it is not closed; `at` itself when no comment starts there.
+// Block comments nest.
+std::size_t comment_end(std::string_view text, std::size_t at);
 
 struct TextStart {
   std::size_t statement = 0;  // offset of the first octet that is neither blank nor comment
