@@ -18,28 +18,35 @@ enum class TxStatus : char { idle = 'I', open = 'T', failed = 'E' };
 
 // Why a session cannot leave its server link. A set of bits; each has a name that SHOW POOL_POOLS prints.
 enum class Pin : std::uint16_t {
-  temporary_table = 1, listen = 2, advisory_lock = 4, with_hold_cursor = 8, load = 16, unparsed_state = 32,
+  temporary_table = 1,
+  listen = 2,
+  advisory_lock = 4,
+  with_hold_cursor = 8,
+  load = 16,
+  unparsed_state = 32,
 };
 std::string pin_names(std::uint16_t pins);  // "temporary_table, listen"; empty when there is none
 
 struct Transaction {
   TxStatus status = TxStatus::idle;
-  bool explicit_block = false;     // opened by BEGIN (not the implicit transaction of a batch)
+  bool explicit_block = false;         // opened by BEGIN (not the implicit transaction of a batch)
   bool multi_statement_block = false;  // BEGIN came inside multi-statement text: primary only until it ends
-  bool wrote = false;              // the writing flag of "disable_load_balance_on_write"
-  bool snapshot_shared = false;    // SET TRANSACTION SNAPSHOT or pg_export_snapshot was used: primary only
+  bool wrote = false;                  // the writing flag of "disable_load_balance_on_write"
+  bool snapshot_shared = false;        // SET TRANSACTION SNAPSHOT or pg_export_snapshot was used: primary only
   sql::Isolation isolation = sql::Isolation::read_committed;
   bool isolation_explicit = false;
   bool read_only = false;
   bool read_write_explicit = false;
-  std::vector<sql::Relation> written;   // dml_adaptive: relations written (and their dependents) in this transaction
-  bool written_overflow = false;        // more than kMaxWritten: treat every read as touching a written table
+  bool deferrable = false;
+  std::vector<sql::Relation> written;  // dml_adaptive: relations written (and their dependents) in this transaction
+  bool written_overflow = false;       // more than kMaxWritten: treat every read as touching a written table
 };
 inline constexpr std::size_t kMaxWritten = 256;
 
 struct SessionState {
   Transaction tx;
-  bool wrote_in_session = false;   // for `always` and `trans_transaction`
+  bool wrote_in_session = false;      // for `always`: a write succeeded, in or outside of a transaction
+  bool wrote_in_transaction = false;  // for `trans_transaction`: one succeeded in some explicit transaction
   sql::Isolation default_isolation = sql::Isolation::read_committed;
   bool default_read_only = false;
   std::uint16_t pins = 0;

@@ -5,7 +5,8 @@
 //          used by others must be told (replay) before it may work for this session.
 // Limits   kMaxParameters, kMaxPrepared, kMaxSavepoints; beyond them a session is pinned (Pin::unparsed_state) or gets
 //          an error, never silently wrong.
-// Errors   Errc::too_many_prepared, …
+// Errors   Errc::duplicate_prepared (a server would answer 42P05), too_many_prepared, too_many_parameters,
+//          bad_parameter_name.
 // Threads  one session, one thread. ParameterSets are immutable and shared with the links that hold them.
 // Source   PostgreSQL manual: SET, SAVEPOINT, PREPARE, DISCARD; ARCHITECTURE.md section 1.
 #pragma once
@@ -17,9 +18,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "base/result.h"
 #include "sql/facts.h"
+#include "vsession/errc.h"
 #include "vsession/state.h"
 
 namespace herdgate::vsession {
@@ -27,7 +30,8 @@ namespace herdgate::vsession {
 // One parameter as the session set it: the SQL that sets it again on any link ("SET \"DateStyle\" TO 'ISO'").
 struct Parameter {
   std::string name;   // lower case, as pg_settings' name compared without case
-  std::string sql;    // a whole SET statement for the session level
+  std::string sql;    // a whole statement that sets it for the session: SET, or SELECT set_config()
+  std::string value;  // the first constant of it
   bool operator==(const Parameter&) const = default;
 };
 
@@ -35,7 +39,7 @@ struct Parameter {
 class ParameterSet {
  public:
   ParameterSet() = default;
-  explicit ParameterSet(std::vector<Parameter> sorted);
+  explicit ParameterSet(std::vector<Parameter> sorted, const HashKey& key = {});
   const std::vector<Parameter>& all() const { return all_; }
   const Hash128& fingerprint() const { return fingerprint_; }
   const Parameter* find(std::string_view name) const;
@@ -59,27 +63,36 @@ bool must_be_acknowledged(std::string_view parameter_name);
 // A prepared statement of the session. `server_name` is the interned name that all sessions share; an SQL-level one
 // (PREPARE name AS …) exists on links under the client's own name instead.
 struct PreparedStatement {
-  std::string name;                // the client's; "" = unnamed
-  std::string query;               // text of Parse, or of the whole PREPARE statement
-  Bytes types;                     // as in Parse: count and OIDs
+  std::string name;   // the client's; "" = unnamed
+  std::string query;  // text of Parse, or of the whole PREPARE statement
+  Bytes types;        // as in Parse: count and OIDs
   std::shared_ptr<const sql::Facts> facts;
   bool from_sql = false;
-  Hash128 id;                      // keyed hash of text, types, client_encoding, standard_conforming_strings
-  std::string server_name;         // "hg_" + hex(id); for from_sql and unnamed: the client's name
-  std::uint64_t generation = 0;    // different for every definition of the unnamed statement
+  Hash128 id;                    // keyed hash of text, types, client_encoding, standard_conforming_strings
+  std::string server_name;       // "hg_" + hex(id); for from_sql and unnamed: the client's name
+  std::uint64_t generation = 0;  // different for every definition of the unnamed statement
 };
 using PreparedPtr = std::shared_ptr<const PreparedStatement>;
+struct NameHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+};
+using PreparedByName = std::unordered_map<std::string, PreparedPtr, NameHash, std::equal_to<>>;
 
 class VirtualSession {
  public:
   static constexpr std::size_t kMaxParameters = 500, kMaxPrepared = 10'000, kMaxSavepoints = 10'000;
+  static constexpr std::size_t kMaxTempTables = 1'000, kMaxHoldCursors = 1'000;
 
   // startup: parameters of the startup packet that a SET can give (options -c included), already as name and value.
   explicit VirtualSession(const HashKey& key);
+  ~VirtualSession();
+  VirtualSession(const VirtualSession&) = delete;
+  VirtualSession& operator=(const VirtualSession&) = delete;
   Result<Done> set_startup_parameters(const std::vector<std::pair<std::string, std::string>>& startup);
 
   const SessionState& state() const { return state_; }
-  SessionState& state() { return state_; }   // the session module sets lb_node, tx_node, standby_link_in_tx
+  SessionState& state() { return state_; }  // the session module sets lb_node, tx_node, standby_link_in_tx
 
   // A statement that the server has finished: `text` is the slice of this statement, `tag` its CommandComplete tag,
   // `ok` false when it failed. Transaction control, SET, PREPARE, pins and written relations follow from it.
@@ -88,46 +101,121 @@ class VirtualSession {
     const sql::Statement& statement;
     std::string_view text, tag;
     bool ok = true, write = false;
+    // Of the whole text this statement is part of, when at hand: PREPARE keeps them, BEGIN asks whether it came alone.
+    std::shared_ptr<const sql::Facts> facts = {};
   };
   void statement_done(const Outcome& outcome);
+  // dml_adaptive: more relations that count as written in this transaction (dependents named by the configuration).
+  void note_written(const std::vector<sql::Relation>& relations);
   // ReadyForQuery's status is the truth: corrects the transaction state (an implicit transaction ended, COMMIT of a
   // failed one became ROLLBACK, text that could not be parsed changed it).
   void ready(TxStatus status);
   // The server said so without being asked by a SET that we understood (ParameterStatus): pins nothing, informs replay.
   void parameter_reported(std::string_view name, std::string_view value);
-  // The link of the open transaction is gone: parameters fall back, state becomes idle or failed.
+  // The link of the open transaction is gone, or the commit of an implicit one failed (an error that answers Sync):
+  // parameters fall back, state becomes idle or failed.
   void transaction_lost(bool stay_failed);
 
   // Session-level parameters as they are now (SET LOCAL included while the transaction lasts).
   const ParameterSetPtr& parameters() const { return current_; }
+  // The same without SET LOCAL: what a link must have before its BEGIN is sent, and what it has after COMMIT.
+  const ParameterSetPtr& session_parameters() const { return after_commit_; }
+  // SET LOCAL as it stands now, to be sent behind BEGIN to a link that joins the open transaction.
+  std::vector<std::string> local_settings() const;
+  // What the link holds that ran the statements since the last ready(): parameters() but for names that a RESET took
+  // back to the login's value there, while the session has one of its own from its start.
+  ParameterSetPtr link_parameters() const;
   // What this session itself asked for at start: RESET and DISCARD ALL go back to it.
   const ParameterSetPtr& startup_parameters() const { return startup_; }
   std::string_view parameter_value(std::string_view name) const;  // first constant of a SET, "" if unknown
   const std::string& search_path_key() const;                     // for the catalog's Viewpoint; changes when it is set
   const std::string& role_key() const;
   bool standard_conforming_strings() const;
-  bool ascii_safe_encoding() const;    // client_encoding is one whose second octets cannot be quotes
+  bool ascii_safe_encoding() const;  // client_encoding is one whose second octets cannot be quotes
 
   // Prepared statements.
   Result<PreparedPtr> define(std::string_view name, std::string_view query, ByteView types,
-                             std::shared_ptr<const sql::Facts> facts);            // Parse
+                             std::shared_ptr<const sql::Facts> facts);  // Parse
   PreparedPtr find_prepared(std::string_view name) const;
-  void close_prepared(std::string_view name);                                     // Close 'S'
-  const std::unordered_map<std::string, PreparedPtr>& prepared() const { return prepared_; }
+  void close_prepared(std::string_view name);  // Close 'S'
+  const PreparedByName& prepared() const { return prepared_; }
+  std::size_t prepared_by_sql() const { return prepared_by_sql_; }  // of these, made by PREPARE
 
   void add_pin(Pin pin);
-  void clear_pins();     // DISCARD ALL, end of session
+  void clear_pins();  // DISCARD ALL, end of session
 
  private:
-  struct Level;          // parameters at the start of the transaction or a savepoint
+  struct Level;       // parameters and the like at the start of the transaction or a savepoint
+  struct ResetName {  // see link_parameters()
+    std::string name;
+    bool local = false;
+  };
+
+  // Parameters (parameters.cc).
+  void apply_settings(const Outcome& outcome);
+  void apply_setting(const sql::Setting& setting, const Outcome& outcome);
+  void apply_value(const sql::Setting& setting, const Outcome& outcome);
+  void apply_characteristics(const sql::TransactionOptions& options);
+  void apply_to_transaction(const sql::Setting& setting, const std::string& name);
+  void set_parameter(const Parameter& parameter, bool local);
+  void reset_parameter(const std::string& name, bool local);
+  void keep_current(const std::string& name);
+  void reset_all(bool identity_too);
+  void drop_role(bool local);
+  ParameterSetPtr changed(const ParameterSetPtr& set, const std::string& name, const Parameter* to);
+  void assign(ParameterSetPtr after_commit, ParameterSetPtr current);
+  void refresh();
+  void note_reset(const std::string& name, bool local);
+  std::string_view setting_of(std::string_view name) const;
+
+  // Transactions (transactions.cc).
+  void transaction_control(const Outcome& outcome);
+  void statement_failed(const Outcome& outcome);
+  void begin(const Outcome& outcome);
+  void end_transaction(bool commit, bool chain);
+  void apply_options(const sql::TransactionOptions& options);
+  void ensure_base();  // what a rollback goes back to
+  Level here(std::string name) const;
+  void savepoint(const std::string& name);
+  void release(const std::string& name);
+  void rollback_to(const std::string& name);
+  void restore(const Level& level);
+  void commit_session_state();
+
+  // What cannot be carried (pins.cc).
+  void note_pins(const Outcome& outcome);
+  void note_functions(const Outcome& outcome);
+  void note_temporary(const sql::Statement& statement);
+  void note_dropped(const sql::Statement& statement);
+  void note_listen(const sql::Statement& statement);
+  void note_hold_cursor(const sql::Statement& statement);
+  void note_discard(sql::DiscardTarget target);
+  void remove_pin(Pin pin);
+  void forget_temporary();
+
+  // Prepared statements (prepared.cc).
+  void note_prepared(const Outcome& outcome);
+  void put_prepared(PreparedPtr statement);
+  void drop_named();
+  Hash128 statement_id(std::string_view query, ByteView types) const;
+
   HashKey key_;
   SessionState state_;
   ParameterSetPtr startup_, current_;
-  ParameterSetPtr after_commit_;   // without SET LOCAL
-  std::vector<Level> levels_;
-  std::unordered_map<std::string, PreparedPtr> prepared_;
+  ParameterSetPtr after_commit_;  // without SET LOCAL
+  std::vector<Level> levels_;     // first: the transaction; then its savepoints
+  std::vector<ResetName> resets_;
+  bool fresh_ = true;  // no statement since the last ready()
+  PreparedByName prepared_;
+  std::size_t prepared_by_sql_ = 0;
   std::uint64_t generation_ = 0;
   std::string search_path_key_, role_key_;
+  std::string reported_encoding_, reported_conforming_, reported_read_only_;
+  bool conforming_strings_ = true, ascii_safe_ = true;
+  bool listening_ = false;                // at the last commit
+  std::optional<bool> listen_at_commit_;  // LISTEN or UNLISTEN * since
+  bool temporary_unnamed_ = false;        // temporary objects whose names we do not follow
+  std::vector<std::string> hold_cursors_;
 };
 
 // Parses startup option `options` ("-c a=b --c=d", backslash escapes) into name and value pairs; nullopt: refuse it.

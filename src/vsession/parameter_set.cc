@@ -1,0 +1,83 @@
+// Sets of parameters, and the way from one to another.
+#include <algorithm>
+
+#include "vsession/set_sql.h"
+#include "vsession/virtual_session.h"
+
+namespace herdgate::vsession {
+namespace {
+
+struct ByName {
+  bool operator()(const Parameter& a, std::string_view b) const { return a.name < b; }
+};
+
+Hash128 fingerprint_of(const std::vector<Parameter>& all, const HashKey& key) {
+  if (all.empty()) return {};
+  std::string bytes;
+  for (const Parameter& p : all) {
+    append_cstr(bytes, p.name);
+    append_cstr(bytes, p.sql);
+  }
+  return hash128(key, bytes);
+}
+
+struct Step {
+  std::string_view name;
+  std::string sql;
+};
+
+// What must change, in the order of names.
+std::vector<Step> difference(const std::vector<Parameter>& from, const std::vector<Parameter>& to) {
+  std::vector<Step> steps;
+  auto a = from.begin();
+  auto b = to.begin();
+  while (a != from.end() || b != to.end()) {
+    const bool only_from = b == to.end() || (a != from.end() && a->name < b->name);
+    const bool only_to = !only_from && (a == from.end() || b->name < a->name);
+    if (only_from) {
+      steps.push_back({a->name, reset_sql(a->name)});
+    } else if (only_to || a->sql != b->sql) {
+      steps.push_back({b->name, b->sql});
+    }
+    if (!only_to) ++a;
+    if (!only_from) ++b;
+  }
+  return steps;
+}
+
+}  // namespace
+
+ParameterSet::ParameterSet(std::vector<Parameter> sorted, const HashKey& key)
+    : all_(std::move(sorted)), fingerprint_(fingerprint_of(all_, key)) {}
+
+const Parameter* ParameterSet::find(std::string_view name) const {
+  const auto at = std::lower_bound(all_.begin(), all_.end(), name, ByName{});
+  return at != all_.end() && at->name == name ? &*at : nullptr;
+}
+
+bool must_be_acknowledged(std::string_view name) {
+  return name == "role" || name == "session_authorization" || name == "search_path" || name == "row_security" ||
+         name.find('.') != std::string_view::npos;
+}
+
+Replay replay(const ParameterSet& link, const ParameterSet& session) {
+  Replay out;
+  std::vector<Step> steps = difference(link.all(), session.all());
+  const auto named = [](std::string_view name) { return [name](const Step& step) { return step.name == name; }; };
+  // SET SESSION AUTHORIZATION implies SET ROLE NONE: a role that both have must be set again behind it.
+  const Parameter* role = session.find("role");
+  if (role != nullptr && std::any_of(steps.begin(), steps.end(), named("session_authorization")) &&
+      std::none_of(steps.begin(), steps.end(), named("role")))
+    steps.push_back({role->name, role->sql});
+  std::stable_sort(steps.begin(), steps.end(),
+                   [](const Step& a, const Step& b) { return replay_rank(a.name) < replay_rank(b.name); });
+  const bool any_acknowledged =
+      std::any_of(steps.begin(), steps.end(), [](const Step& step) { return must_be_acknowledged(step.name); });
+  for (Step& step : steps) {
+    const bool first = any_acknowledged && step.name == "client_encoding";
+    (first || must_be_acknowledged(step.name) ? out.acknowledged : out.ahead).push_back(std::move(step.sql));
+  }
+  return out;
+}
+
+}  // namespace herdgate::vsession

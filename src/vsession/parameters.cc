@@ -1,0 +1,244 @@
+// SET, RESET and set_config() as they happen to the session's sets of parameters.
+#include <algorithm>
+
+#include "vsession/level.h"
+#include "vsession/set_sql.h"
+
+namespace herdgate::vsession {
+namespace {
+
+bool is_identity(std::string_view name) { return name == "role" || name == "session_authorization"; }
+
+// Encodings whose second octets may be a quote or a backslash: such text cannot be lexed octet by octet.
+bool unsafe_encoding(std::string_view name) {
+  std::string plain;  // as PostgreSQL compares encoding names: letters and digits only, without case
+  for (const char c : canonical_name(name)) {
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) plain += c;
+  }
+  constexpr std::string_view kUnsafe[] = {"sjis", "shiftjis", "mskanji",    "win932",  "windows932", "shiftjis2004",
+                                          "big5", "win950",   "windows950", "gbk",     "win936",     "windows936",
+                                          "uhc",  "win949",   "windows949", "gb18030", "johab"};
+  return std::find(std::begin(kUnsafe), std::end(kUnsafe), plain) != std::end(kUnsafe);
+}
+
+void erase_name(std::vector<Parameter>& all, std::string_view name) {
+  std::erase_if(all, [&](const Parameter& p) { return p.name == name; });
+}
+
+}  // namespace
+
+Result<Done> VirtualSession::set_startup_parameters(const std::vector<std::pair<std::string, std::string>>& startup) {
+  std::vector<Parameter> all;
+  for (const auto& [name, value] : startup) {
+    if (name.empty()) return fail(Errc::bad_parameter_name, "empty name");
+    Parameter parameter = raw_parameter(name, value);
+    if (not_of_the_session(parameter.name)) continue;
+    erase_name(all, parameter.name);  // the last one counts
+    all.push_back(std::move(parameter));
+    if (all.size() > kMaxParameters) return fail(Errc::too_many_parameters, std::to_string(startup.size()));
+  }
+  std::sort(all.begin(), all.end(), [](const Parameter& a, const Parameter& b) { return a.name < b.name; });
+  startup_ = std::make_shared<ParameterSet>(std::move(all), key_);
+  assign(startup_, startup_);
+  return Done{};
+}
+
+void VirtualSession::apply_settings(const Outcome& outcome) {
+  ensure_base();
+  for (const sql::Setting& setting : outcome.statement.settings) apply_setting(setting, outcome);
+}
+
+void VirtualSession::apply_setting(const sql::Setting& setting, const Outcome& outcome) {
+  const std::string name = canonical_name(setting.name);
+  if (is_identity(name)) state_.role_changed = true;
+  switch (setting.form) {
+    case sql::SetForm::transaction:
+      return apply_options(outcome.statement.transaction);
+    case sql::SetForm::session_characteristics:
+      return apply_characteristics(outcome.statement.transaction);
+    case sql::SetForm::reset_all:
+      return reset_all(/*identity_too=*/false);
+    case sql::SetForm::from_current:
+      return keep_current(name);
+    case sql::SetForm::to_default:
+      if (!not_of_the_session(name)) reset_parameter(name, setting.local);
+      return;
+    case sql::SetForm::value:
+      return apply_value(setting, outcome);
+  }
+}
+
+void VirtualSession::apply_value(const sql::Setting& setting, const Outcome& outcome) {
+  const std::string name = canonical_name(setting.name);
+  if (not_of_the_session(name)) return apply_to_transaction(setting, name);
+  const std::optional<Parameter> parameter = parameter_of(setting, outcome.text);
+  const bool full = current_->all().size() >= kMaxParameters && current_->find(name) == nullptr;
+  if (!parameter || full) return add_pin(Pin::unparsed_state);
+  if (name == "session_authorization") drop_role(setting.local);
+  set_parameter(*parameter, setting.local);
+}
+
+// SET transaction_isolation = … and its like: SET TRANSACTION in other words.
+void VirtualSession::apply_to_transaction(const sql::Setting& setting, const std::string& name) {
+  if (setting.values.empty()) return;
+  sql::TransactionOptions options;
+  const std::string& value = setting.values.front();
+  if (name == "transaction_isolation") options.isolation = parse_isolation(value);
+  if (name == "transaction_read_only") options.read_only = parse_bool(value);
+  if (name == "transaction_deferrable") options.deferrable = parse_bool(value);
+  apply_options(options);
+}
+
+void VirtualSession::apply_characteristics(const sql::TransactionOptions& options) {
+  const auto set = [&](std::string_view name, std::string_view value) {
+    set_parameter(raw_parameter(name, value), /*local=*/false);
+  };
+  if (options.isolation) set("default_transaction_isolation", isolation_name(*options.isolation));
+  if (options.read_only) set("default_transaction_read_only", *options.read_only ? "on" : "off");
+  if (options.deferrable) set("default_transaction_deferrable", *options.deferrable ? "on" : "off");
+}
+
+void VirtualSession::set_parameter(const Parameter& parameter, bool local) {
+  const bool same = current_ == after_commit_;
+  ParameterSetPtr current = changed(current_, parameter.name, &parameter);
+  ParameterSetPtr after_commit = after_commit_;
+  if (!local) after_commit = same ? current : changed(after_commit_, parameter.name, &parameter);
+  std::erase_if(resets_, [&](const ResetName& reset) { return reset.name == parameter.name; });
+  assign(std::move(after_commit), std::move(current));
+}
+
+// Back to what the startup packet said; a link, which knows nothing of that, goes back to its login.
+void VirtualSession::reset_parameter(const std::string& name, bool local) {
+  if (name == "session_authorization") drop_role(local);
+  const Parameter* from_start = startup_->find(name);
+  if (from_start != nullptr) note_reset(name, local);
+  const bool same = current_ == after_commit_;
+  ParameterSetPtr current = changed(current_, name, from_start);
+  ParameterSetPtr after_commit = after_commit_;
+  if (!local) after_commit = same ? current : changed(after_commit_, name, from_start);
+  assign(std::move(after_commit), std::move(current));
+}
+
+// SET … FROM CURRENT: what SET LOCAL gave stays after the commit.
+void VirtualSession::keep_current(const std::string& name) {
+  const Parameter* now = current_->find(name);
+  if (now != nullptr) assign(changed(after_commit_, name, now), current_);
+}
+
+// RESET ALL leaves role and session_authorization; DISCARD ALL does not.
+void VirtualSession::reset_all(bool identity_too) {
+  const auto reset = [&](const ParameterSetPtr& from) {
+    ParameterSetPtr out = startup_;
+    if (identity_too) return out;
+    for (const char* name : {"role", "session_authorization"}) out = changed(out, name, from->find(name));
+    return out;
+  };
+  for (const Parameter& parameter : startup_->all()) {
+    if (identity_too || !is_identity(parameter.name)) note_reset(parameter.name, /*local=*/false);
+  }
+  const bool same = current_ == after_commit_;
+  ParameterSetPtr current = reset(current_);
+  assign(same ? current : reset(after_commit_), current);
+}
+
+// SET SESSION AUTHORIZATION, to a value or to the default, implies SET ROLE NONE.
+void VirtualSession::drop_role(bool local) {
+  if (startup_->find("role") != nullptr) return set_parameter(raw_parameter("role", "none"), local);
+  reset_parameter("role", local);
+}
+
+ParameterSetPtr VirtualSession::changed(const ParameterSetPtr& set, const std::string& name, const Parameter* to) {
+  const Parameter* now = set->find(name);
+  if (now == nullptr && to == nullptr) return set;
+  if (now != nullptr && to != nullptr && *now == *to) return set;
+  std::vector<Parameter> all = set->all();
+  const auto at = std::lower_bound(all.begin(), all.end(), name,
+                                   [](const Parameter& p, const std::string& n) { return p.name < n; });
+  if (to == nullptr) {
+    all.erase(at);
+  } else if (now != nullptr) {
+    *at = *to;
+  } else {
+    all.insert(at, *to);
+  }
+  return std::make_shared<ParameterSet>(std::move(all), key_);
+}
+
+void VirtualSession::assign(ParameterSetPtr after_commit, ParameterSetPtr current) {
+  const bool differs = current != current_;
+  after_commit_ = std::move(after_commit);
+  current_ = std::move(current);
+  if (differs) refresh();
+}
+
+void VirtualSession::note_reset(const std::string& name, bool local) {
+  for (ResetName& reset : resets_) {
+    if (reset.name != name) continue;
+    reset.local = reset.local && local;
+    return;
+  }
+  resets_.push_back({name, local});
+}
+
+ParameterSetPtr VirtualSession::link_parameters() const {
+  if (resets_.empty()) return current_;
+  std::vector<Parameter> all = current_->all();
+  for (const ResetName& reset : resets_) erase_name(all, reset.name);
+  return std::make_shared<ParameterSet>(std::move(all), key_);
+}
+
+std::vector<std::string> VirtualSession::local_settings() const {
+  if (current_ == after_commit_) return {};
+  std::vector<std::pair<int, std::string>> ranked;
+  for (const Parameter& p : current_->all()) {
+    const Parameter* stays = after_commit_->find(p.name);
+    if (stays == nullptr || stays->sql != p.sql) ranked.emplace_back(replay_rank(p.name), as_local(p));
+  }
+  for (const Parameter& p : after_commit_->all()) {
+    if (current_->find(p.name) == nullptr) ranked.emplace_back(replay_rank(p.name), local_default_sql(p.name));
+  }
+  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<std::string> out;
+  for (auto& [rank, sql] : ranked) out.push_back(std::move(sql));
+  return out;
+}
+
+void VirtualSession::parameter_reported(std::string_view name, std::string_view value) {
+  if (equal_nocase(name, "client_encoding")) reported_encoding_ = value;
+  if (equal_nocase(name, "standard_conforming_strings")) reported_conforming_ = value;
+  if (equal_nocase(name, "default_transaction_read_only")) reported_read_only_ = value;
+  refresh();
+}
+
+std::string_view VirtualSession::parameter_value(std::string_view name) const {
+  const Parameter* parameter = current_->find(canonical_name(name));
+  return parameter == nullptr ? std::string_view() : parameter->value;
+}
+
+// Of the session's own making, else as the server said.
+std::string_view VirtualSession::setting_of(std::string_view name) const {
+  if (const Parameter* own = current_->find(name)) return own->value;
+  if (name == "client_encoding") return reported_encoding_;
+  if (name == "standard_conforming_strings") return reported_conforming_;
+  return name == "default_transaction_read_only" ? std::string_view(reported_read_only_) : std::string_view();
+}
+
+void VirtualSession::refresh() {
+  const Parameter* path = current_->find("search_path");
+  search_path_key_ = path == nullptr ? "" : path->sql;
+  const Parameter* role = current_->find("role");
+  const Parameter* user = current_->find("session_authorization");
+  role_key_ = role != nullptr && role->value != "none" ? role->value : user != nullptr ? user->value : "";
+  state_.default_isolation =
+      parse_isolation(setting_of("default_transaction_isolation")).value_or(sql::Isolation::read_committed);
+  state_.default_read_only = parse_bool(setting_of("default_transaction_read_only")).value_or(false);
+  conforming_strings_ = parse_bool(setting_of("standard_conforming_strings")).value_or(true);
+  ascii_safe_ = !unsafe_encoding(setting_of("client_encoding"));
+}
+
+const std::string& VirtualSession::search_path_key() const { return search_path_key_; }
+const std::string& VirtualSession::role_key() const { return role_key_; }
+bool VirtualSession::standard_conforming_strings() const { return conforming_strings_; }
+bool VirtualSession::ascii_safe_encoding() const { return ascii_safe_; }
+
+}  // namespace herdgate::vsession

@@ -1,0 +1,147 @@
+// State that no replay can carry to another link: it ties the session to the one it is on.
+#include <algorithm>
+
+#include "vsession/level.h"
+#include "vsession/set_sql.h"
+
+namespace herdgate::vsession {
+using sql::Kind;
+namespace {
+
+bool of_the_system(const sql::Function& function) { return function.schema.empty() || function.schema == "pg_catalog"; }
+
+bool locks_for_the_session(std::string_view name) {
+  return name == "pg_advisory_lock" || name == "pg_advisory_lock_shared" || name == "pg_try_advisory_lock" ||
+         name == "pg_try_advisory_lock_shared";
+}
+
+// Functions in these are only written down, not called.
+bool calls_nothing(const sql::Statement& s) {
+  return s.kind == Kind::prepare || (s.kind == Kind::explain && !s.explain_analyze) || (s.kind == Kind::ddl && !s.into);
+}
+
+// SELECT pg_advisory_unlock_all() and nothing else, which gave its one row.
+bool is_plain_call(const VirtualSession::Outcome& outcome) {
+  const sql::Statement& s = outcome.statement;
+  return s.kind == Kind::select && s.relations.empty() && s.functions.size() == 1 && outcome.tag == "SELECT 1";
+}
+
+// Is there a set_config() that is not among the settings: not constant, or nested in something?
+bool has_unknown_set_config(const VirtualSession::Outcome& outcome) {
+  constexpr std::string_view kName = "set_config";
+  std::size_t calls = 0;
+  for (std::size_t at = find_nocase(outcome.text, kName); at != std::string_view::npos;
+       at = find_nocase(outcome.text, kName, at + kName.size()))
+    ++calls;
+  return outcome.statement.settings.empty() || calls > outcome.statement.settings.size();
+}
+
+}  // namespace
+
+void VirtualSession::note_pins(const Outcome& outcome) {
+  const sql::Statement& s = outcome.statement;
+  if (!s.functions.empty() && !calls_nothing(s)) note_functions(outcome);
+  if (!outcome.ok) return;
+  if (s.kind == Kind::unparsable || s.too_deep) add_pin(Pin::unparsed_state);
+  switch (s.kind) {
+    case Kind::listen:
+    case Kind::unlisten:
+      return note_listen(s);
+    case Kind::load:
+      return add_pin(Pin::load);
+    case Kind::declare_cursor:
+    case Kind::close_cursor:
+      return note_hold_cursor(s);
+    case Kind::discard:
+      return note_discard(s.discard);
+    case Kind::prepare:
+      return;
+    default:
+      break;
+  }
+  if (s.creates_temp) note_temporary(s);
+  if (s.drops_table) note_dropped(s);
+  if (s.kind == Kind::ddl && !state_.temp_tables.empty() && s.ddl_tag == "ALTER TABLE") temporary_unnamed_ = true;
+}
+
+// A session-level advisory lock stays even when the statement that took it fails.
+void VirtualSession::note_functions(const Outcome& outcome) {
+  for (const sql::Function& function : outcome.statement.functions) {
+    if (!of_the_system(function)) continue;
+    if (locks_for_the_session(function.name)) add_pin(Pin::advisory_lock);
+    if (!outcome.ok) continue;
+    if (function.name == "pg_advisory_unlock_all" && is_plain_call(outcome)) remove_pin(Pin::advisory_lock);
+    if (function.name == "set_config" && has_unknown_set_config(outcome)) add_pin(Pin::unparsed_state);
+    if (function.name == "pg_export_snapshot") {
+      ensure_base();
+      state_.tx.snapshot_shared = true;
+    }
+  }
+}
+
+void VirtualSession::note_temporary(const sql::Statement& statement) {
+  add_pin(Pin::temporary_table);
+  // Only DROP TABLE is followed: what is dropped otherwise stays pinned until DISCARD.
+  if (statement.kind == Kind::ddl && !statement.ddl_tag.starts_with("CREATE TABLE")) temporary_unnamed_ = true;
+  std::vector<std::string>& names = state_.temp_tables;
+  for (const sql::Relation& relation : statement.written) {
+    if (std::find(names.begin(), names.end(), relation.name) != names.end()) continue;
+    if (names.size() == kMaxTempTables) {
+      temporary_unnamed_ = true;
+      return;
+    }
+    names.push_back(relation.name);
+  }
+}
+
+void VirtualSession::note_dropped(const sql::Statement& statement) {
+  if (state_.temp_tables.empty()) return;
+  ensure_base();
+  // Where pg_temp is searched later than usual, a bare name may mean another table.
+  const bool temporary_first = search_path_key_.find("pg_temp") == std::string::npos;
+  for (const sql::Relation& relation : statement.written) {
+    if (relation.schema == "pg_temp" || (relation.schema.empty() && temporary_first))
+      std::erase(state_.temp_tables, relation.name);
+  }
+  if (state_.temp_tables.empty() && !temporary_unnamed_) remove_pin(Pin::temporary_table);
+}
+
+void VirtualSession::note_listen(const sql::Statement& statement) {
+  if (statement.kind == Kind::listen) {
+    listen_at_commit_ = true;
+    add_pin(Pin::listen);
+  } else if (statement.all) {
+    listen_at_commit_ = false;
+  }
+}
+
+void VirtualSession::note_hold_cursor(const sql::Statement& statement) {
+  ensure_base();
+  if (statement.kind == Kind::declare_cursor) {
+    if (!statement.with_hold) return;
+    add_pin(hold_cursors_.size() < kMaxHoldCursors ? Pin::with_hold_cursor : Pin::unparsed_state);
+    if (hold_cursors_.size() < kMaxHoldCursors) hold_cursors_.push_back(statement.name);
+    return;
+  }
+  if (statement.all) hold_cursors_.clear();
+  std::erase(hold_cursors_, statement.name);
+  if (hold_cursors_.empty()) remove_pin(Pin::with_hold_cursor);
+}
+
+void VirtualSession::note_discard(sql::DiscardTarget target) {
+  ensure_base();
+  if (target == sql::DiscardTarget::temp) return forget_temporary();
+  if (target != sql::DiscardTarget::all) return;
+  const auto loaded = static_cast<std::uint16_t>(state_.pins & static_cast<std::uint16_t>(Pin::load));
+  clear_pins();
+  state_.pins = loaded;  // a library stays loaded whatever is discarded
+  reset_all(/*identity_too=*/true);
+}
+
+void VirtualSession::forget_temporary() {
+  remove_pin(Pin::temporary_table);
+  state_.temp_tables.clear();
+  temporary_unnamed_ = false;
+}
+
+}  // namespace herdgate::vsession

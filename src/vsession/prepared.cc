@@ -1,0 +1,88 @@
+// Prepared statements of the session, by protocol (Parse) and by SQL (PREPARE).
+#include "vsession/set_sql.h"
+#include "vsession/virtual_session.h"
+
+namespace herdgate::vsession {
+using sql::Kind;
+
+// The same text means the same statement only under the same encoding and the same reading of backslashes.
+Hash128 VirtualSession::statement_id(std::string_view query, ByteView types) const {
+  Bytes bytes;
+  bytes.reserve(query.size() + types.size() + 32);
+  append_cstr(bytes, canonical_name(setting_of("client_encoding")));
+  append_cstr(bytes, conforming_strings_ ? "on" : "off");
+  append_cstr(bytes, query);  // neither of these holds a NUL
+  bytes.append(types);
+  return hash128(key_, bytes);
+}
+
+Result<PreparedPtr> VirtualSession::define(std::string_view name, std::string_view query, ByteView types,
+                                           std::shared_ptr<const sql::Facts> facts) {
+  const bool named = !name.empty();
+  if (named && prepared_.contains(name)) return fail(Errc::duplicate_prepared, std::string(name));
+  if (named && prepared_.size() >= kMaxPrepared) return fail(Errc::too_many_prepared, std::string(name));
+  auto statement = std::make_shared<PreparedStatement>();
+  statement->name = name;
+  statement->query = query;
+  statement->types = types;
+  statement->facts = std::move(facts);
+  statement->generation = ++generation_;
+  if (named) {
+    statement->id = statement_id(query, types);
+    statement->server_name = "hg_" + statement->id.hex();
+  }
+  PreparedPtr made = std::move(statement);
+  put_prepared(made);
+  return made;
+}
+
+PreparedPtr VirtualSession::find_prepared(std::string_view name) const {
+  const auto at = prepared_.find(name);
+  return at == prepared_.end() ? nullptr : at->second;
+}
+
+void VirtualSession::close_prepared(std::string_view name) {
+  const auto at = prepared_.find(name);
+  if (at == prepared_.end()) return;
+  if (at->second->from_sql) --prepared_by_sql_;
+  prepared_.erase(at);
+}
+
+void VirtualSession::put_prepared(PreparedPtr statement) {
+  PreparedPtr& slot = prepared_[statement->name];
+  if (slot && slot->from_sql) --prepared_by_sql_;
+  if (statement->from_sql) ++prepared_by_sql_;
+  slot = std::move(statement);
+}
+
+// DEALLOCATE ALL leaves the unnamed statement.
+void VirtualSession::drop_named() {
+  PreparedPtr unnamed = find_prepared("");
+  prepared_.clear();
+  prepared_by_sql_ = 0;
+  if (unnamed) put_prepared(std::move(unnamed));
+}
+
+// None of this is undone by a rollback. DISCARD PLANS drops no statement.
+void VirtualSession::note_prepared(const Outcome& outcome) {
+  const sql::Statement& s = outcome.statement;
+  if (s.kind == Kind::deallocate) return s.all ? drop_named() : close_prepared(s.name);
+  if (s.kind == Kind::discard && s.discard == sql::DiscardTarget::all) return drop_named();
+  if (s.kind != Kind::prepare) return;
+  if (outcome.text.empty() || prepared_.size() >= kMaxPrepared) return add_pin(Pin::unparsed_state);
+  auto statement = std::make_shared<PreparedStatement>();
+  statement->name = statement->server_name = s.name;
+  statement->query = outcome.text;
+  statement->from_sql = true;
+  statement->id = statement_id(outcome.text, {});
+  statement->generation = ++generation_;
+  statement->facts = outcome.facts;
+  // Facts of a longer text would begin with another statement.
+  if (!statement->facts || statement->facts->multi()) {
+    const sql::ParseOptions options{conforming_strings_, ascii_safe_};
+    statement->facts = std::make_shared<sql::Facts>(sql::parse_facts(outcome.text, options));
+  }
+  put_prepared(std::move(statement));
+}
+
+}  // namespace herdgate::vsession
