@@ -146,7 +146,8 @@ CommandLine parse_command_line(const std::vector<std::string>& words) {
 std::string version_text() { return "pgpool-II version " HERDGATE_VERSION " (Herdgate)"; }
 
 std::string usage_text() {
-  return version_text() + R"(:
+  std::string text = version_text();
+  text += R"(:
   one endpoint in front of PostgreSQL servers: connection pool, load balancer, failover
 
 Usage:
@@ -175,6 +176,7 @@ Stop:
   -v, --version            print the version and exit
   -h, --help               print this and exit
 )";
+  return text;
 }
 
 }  // namespace herdgate::server

@@ -67,7 +67,7 @@ TEST(LogMessage, HasEveryPartOnALineOfItsOwn) {
 
 TEST(LogMessage, NobodyForgesALine) {
   LogContext who;
-  const std::string_view text("select 1\nFATAL:  x\0y", 21);
+  const std::string_view text("select 1\nFATAL:  x\0y", 20);
   EXPECT_EQ(format_message("p ", Verbosity::normal, kFacts, who, {.text = text}), "p LOG:  select 1\n\tFATAL:  x?y\n");
 }
 
