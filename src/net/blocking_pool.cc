@@ -52,13 +52,17 @@ BlockingPool::BlockingPool(int threads) : state_(std::make_unique<State>()) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-BlockingPool::~BlockingPool() {
+BlockingPool::~BlockingPool() { stop(); }
+
+void BlockingPool::stop() {
   {
     const std::lock_guard lock(state_->mutex);
     state_->stopping = true;
   }
   state_->something.notify_all();
   for (auto& thread : state_->threads) thread.join();
+  state_->threads.clear();
+  state_->jobs.clear();
 }
 
 bool BlockingPool::submit(Loop& home, std::function<void()> job, std::function<void()> done) {

@@ -25,7 +25,7 @@ namespace herdgate::net {
 
 struct Io {
   enum State : std::uint8_t { ok, would_block, closed, failed } state = ok;
-  std::size_t bytes = 0;   // moved by this call
+  std::size_t bytes = 0;     // moved by this call
   bool still_ready = false;  // false: wait for the next edge before calling again
   int errno_value = 0;
 };
@@ -38,9 +38,9 @@ class Socket {
   Socket& operator=(Socket&& other) noexcept;
   ~Socket() { close(); }
 
-  Io read(Loop& loop, std::span<char> into);              // one recv
-  Io write(Loop& loop, std::string_view bytes);           // one send, MSG_NOSIGNAL
-  Io writev(Loop& loop, std::span<const iovec> pieces);   // one sendmsg, MSG_NOSIGNAL; at most kMaxPieces pieces
+  Io read(Loop& loop, std::span<char> into);             // one recv
+  Io write(Loop& loop, std::string_view bytes);          // one send, MSG_NOSIGNAL
+  Io writev(Loop& loop, std::span<const iovec> pieces);  // one sendmsg, MSG_NOSIGNAL; at most kMaxPieces pieces
   void shutdown_write();
   void close();
   int fd() const { return fd_; }
@@ -84,8 +84,8 @@ struct ConnectOptions {
   TcpOptions tcp;
 };
 using Connected = std::function<void(Result<Socket>)>;
-std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destination& to, const ConnectOptions& options,
-                                    Connected done);
+std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destination& to,
+                                    const ConnectOptions& options, Connected done);
 
 // Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out it
 // pauses for a moment and says so through `troubled` instead of spinning. The callbacks may pause it, not destroy it.
@@ -93,7 +93,8 @@ class Listener final : public Watcher {
  public:
   using Accepted = std::function<void(Socket, const Address&)>;
   using Troubled = std::function<void(const Error&)>;
-  static Result<std::vector<std::unique_ptr<Listener>>> tcp(Loop& loop, const std::string& address, int port, int backlog);
+  static Result<std::vector<std::unique_ptr<Listener>>> tcp(Loop& loop, const std::string& address, int port,
+                                                            int backlog);
   struct UnixOptions {
     std::string path, group;
     int mode = 0777, backlog = 64;
@@ -112,7 +113,7 @@ class Listener final : public Watcher {
   void accept_after(Duration delay);
   Loop& loop_;
   Socket socket_;
-  std::string path_;  // UNIX socket file to remove at the end
+  std::string path_;         // UNIX socket file to remove at the end
   std::uint64_t inode_ = 0;  // … if it is still this one
   Accepted accepted_;
   Troubled troubled_;
@@ -129,6 +130,8 @@ class BlockingPool {
   // Runs `job` on a pool thread, then posts `done` to `home`, which must outlive this pool. False: the queue is full,
   // neither will run.
   bool submit(Loop& home, std::function<void()> job, std::function<void()> done);
+  // What the destructor does, earlier: afterwards nothing is posted any more, and submit() refuses.
+  void stop();
 
  private:
   struct State;

@@ -10,9 +10,9 @@ namespace herdgate::server {
 namespace {
 
 pool::Limits limits_of(const config::Settings& settings) {
-  return pool::Limits{.total = static_cast<std::size_t>(settings.max_pool) *
-                               static_cast<std::size_t>(settings.num_init_children),
-                      .per_key = static_cast<std::size_t>(settings.pool_size)};
+  return pool::Limits{
+      .total = static_cast<std::size_t>(settings.max_pool) * static_cast<std::size_t>(settings.num_init_children),
+      .per_key = static_cast<std::size_t>(settings.pool_size)};
 }
 
 std::optional<config::IpAddress> ip_of(const sockaddr* address) {
@@ -66,6 +66,8 @@ Proxy::Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool
 Proxy::~Proxy() {
   for (auto& worker : workers_) worker->loop().stop();
   for (std::thread& thread : threads_) thread.join();
+  // Its jobs post their results to loops that end with the workers.
+  blocking_.stop();
   monitor_.reset();
 }
 
@@ -76,14 +78,14 @@ void Proxy::start(bool discard_state) {
     publish();
   };
   hooks.credentials = [this](const config::Settings& settings) { return monitor_credentials(settings); };
-  monitor_ = std::make_unique<monitor::Monitor>(monitor::ProbeMeans{control_, blocking_, scratch_}, log_,
-                                                std::move(hooks));
+  monitor_ =
+      std::make_unique<monitor::Monitor>(monitor::ProbeMeans{control_, blocking_, scratch_}, log_, std::move(hooks));
   monitor_->start(files_.settings, discard_state);
   view_ = monitor_->view();
   const std::size_t count = worker_count(*files_.settings);
   for (std::size_t i = 0; i < count; ++i) {
-    workers_.push_back(std::make_unique<session::Worker>(WorkerId(static_cast<int>(i)), clock_, shared_, *this, blocking_,
-                                                         snapshot()));
+    workers_.push_back(std::make_unique<session::Worker>(WorkerId(static_cast<int>(i)), clock_, shared_, *this,
+                                                         blocking_, snapshot()));
   }
   for (auto& worker : workers_) threads_.emplace_back([&worker = *worker] { worker.loop().run(); });
 }
@@ -125,13 +127,14 @@ void Proxy::reload(Files files) {
 }
 
 void Proxy::stop(bool fast, std::function<void()> stopped) {
-  still_open_ = workers_.size();
+  // A count for each call: a smart stop may be followed by a fast one, and answers to the first may be under way.
+  auto left = std::make_shared<std::size_t>(workers_.size());
   auto done = std::make_shared<std::function<void()>>(std::move(stopped));
   for (auto& worker : workers_) {
-    worker->post([this, &worker = *worker, fast, done] {
-      worker.stop(fast, [this, done] {
-        control_.post([this, done] {
-          if (--still_open_ == 0) (*done)();
+    worker->post([this, &worker = *worker, fast, left, done] {
+      worker.stop(fast, [this, left, done] {
+        control_.post([left, done] {
+          if (--*left == 0) (*done)();
         });
       });
     });

@@ -58,7 +58,6 @@ class Proxy final : public session::Workers {
   cluster::ViewPtr view_;
   std::vector<std::unique_ptr<session::Worker>> workers_;
   std::vector<std::thread> threads_;
-  std::size_t still_open_ = 0;
 };
 
 }  // namespace herdgate::server

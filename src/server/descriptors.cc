@@ -1,0 +1,42 @@
+#include "server/descriptors.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "server/errc.h"
+
+namespace herdgate::server {
+
+DescriptorNeed needed_descriptors(int num_init_children, int max_pool, std::size_t nodes) {
+  DescriptorNeed need{.clients = num_init_children, .nodes = static_cast<std::int64_t>(nodes)};
+  // Each factor is an int and there are at most 128 nodes: 2^31 * 2^31 fits, times 128 may not.
+  const std::int64_t links = need.clients * std::max(max_pool, 1);
+  const std::int64_t limit = std::numeric_limits<std::int64_t>::max() / 1024;
+  need.links = links > limit ? limit : links * need.nodes;
+  return need;
+}
+
+std::int64_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::numeric_limits<std::int64_t>::max();
+  const rlimit before = limit;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) limit = before;
+  if (limit.rlim_cur == RLIM_INFINITY) return std::numeric_limits<std::int64_t>::max();
+  return static_cast<std::int64_t>(limit.rlim_cur);
+}
+
+Result<std::optional<std::string>> judge_descriptors(const DescriptorNeed& need, std::int64_t limit) {
+  if (limit < need.least())
+    return fail(Errc::too_few_descriptors, fmt::format("{} clients and {} nodes need at least {}, the limit is {}",
+                                                       need.clients, need.nodes, need.least(), limit));
+  if (limit >= need.most()) return std::optional<std::string>{};
+  return std::optional<std::string>{
+      fmt::format("{} clients and {} server connections may need {} file descriptors, the limit is {}", need.clients,
+                  need.links, need.most(), limit)};
+}
+
+}  // namespace herdgate::server

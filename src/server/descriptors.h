@@ -1,0 +1,29 @@
+// How many file descriptors the configuration may need, against how many the system grants.
+//
+// Shape    needed_descriptors(...) and judge() are pure; raise_descriptor_limit() sets the soft limit to the hard one.
+// Source   setrlimit(2).
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+
+namespace herdgate::server {
+
+// Logs, listeners, epoll instances, probes of the monitor and the like.
+inline constexpr std::int64_t kOwnDescriptors = 100;
+
+struct DescriptorNeed {
+  std::int64_t clients = 0, links = 0, nodes = 0;
+  std::int64_t least() const { return clients + nodes + kOwnDescriptors; }  // below that it cannot work at all
+  std::int64_t most() const { return clients + links + kOwnDescriptors; }
+};
+DescriptorNeed needed_descriptors(int num_init_children, int max_pool, std::size_t nodes);
+
+std::int64_t raise_descriptor_limit();  // the limit now in force
+
+// An error refuses the start, a text is a warning.
+Result<std::optional<std::string>> judge_descriptors(const DescriptorNeed& need, std::int64_t limit);
+
+}  // namespace herdgate::server

@@ -1,0 +1,177 @@
+#include "server/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include "auth/stored_secret.h"
+#include "config/errc.h"
+
+namespace herdgate::server {
+namespace {
+
+using config::Finding;
+using config::Severity;
+
+std::string absolute(const std::string& path) {
+  std::error_code error;
+  const auto full = std::filesystem::absolute(path, error);
+  return error ? path : full.string();
+}
+
+// The configuration folder: etc beside the bin this program lies in, so that an installation may be moved; else the one
+// known when it was built.
+std::string configuration_folder() {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const auto etc = program.parent_path().parent_path() / "etc";
+  if (!error && std::filesystem::is_directory(etc, error)) return etc.string();
+  return HERDGATE_SYSCONFDIR;
+}
+
+template <class Findings>
+void add(std::vector<Finding>& to, const Findings& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+bool missing(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && errno == ENOENT; }
+
+void read_hba(const FilePaths& paths, FilesRead& out) {
+  if (!out.files.settings->enable_pool_hba) return;
+  const auto text = read_file(paths.hba);
+  if (!text) return out.findings.push_back({Severity::error, {}, 0, text.error().text()});
+  auto loaded = std::make_shared<config::HbaLoaded>(config::parse_hba(*text, paths.hba));
+  add(out.findings, loaded->findings);
+  out.files.hba = std::move(loaded);
+}
+
+// A pool_passwd that does not exist is an empty one: pg_md5 -m makes it when the first user is entered.
+void read_passwords(FilesRead& out) {
+  auto passwords = std::make_shared<config::PasswordFile>();
+  const std::string name = out.files.settings->pool_passwd;
+  const std::string path = out.files.settings->beside_config(name);
+  if (!name.empty() && !missing(path)) {
+    if (const auto text = read_file(path)) {
+      *passwords = config::parse_pool_passwd(*text, path);
+      add(out.findings, passwords->findings);
+    } else {
+      out.findings.push_back({Severity::error, {}, 0, text.error().text()});
+    }
+  }
+  out.files.passwords = std::move(passwords);
+}
+
+void read_pcp(const FilePaths& paths, FilesRead& out) {
+  if (missing(paths.pcp)) return;
+  if (const auto text = read_file(paths.pcp)) {
+    add(out.findings, config::parse_pcp_conf(*text, paths.pcp).findings);
+  } else {
+    out.findings.push_back({Severity::warning, {}, 0, text.error().text()});
+  }
+}
+
+void read_key(const FilePaths& paths, FilesRead& out) {
+  if (paths.key.empty() || (missing(paths.key) && !paths.key_given)) return;
+  auto read = auth::read_key_file(paths.key);
+  if (!read) return out.findings.push_back({Severity::warning, paths.key, 0, read.error().text()});
+  if (!read->warning.empty()) out.findings.push_back({Severity::warning, paths.key, 0, read->warning});
+  out.files.key = std::move(read->key);
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const auto because = [&](int error) {
+    return fmt::format("\"{}\": {}", path, std::generic_category().message(error));
+  };
+  if (fd < 0) return fail(config::Errc::unreadable, because(errno));
+  std::string text;
+  std::array<char, 65536> buffer;
+  ssize_t got;
+  while ((got = ::read(fd, buffer.data(), buffer.size())) > 0 && text.size() <= config::kMaxConfigBytes)
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+  const int error = errno;
+  ::close(fd);
+  if (got < 0) return fail(config::Errc::unreadable, because(error));
+  if (text.size() > config::kMaxConfigBytes)
+    return fail(config::Errc::unreadable, fmt::format("\"{}\" is larger than {} bytes", path, config::kMaxConfigBytes));
+  return text;
+}
+
+FilePaths locate(const CommandLine& line) {
+  const std::string folder = configuration_folder();
+  const auto choose = [&](const std::string& given, const char* name) {
+    return given.empty() ? folder + "/" + name : absolute(given);
+  };
+  FilePaths paths;
+  paths.config = choose(line.config_file, "pgpool.conf");
+  paths.hba = choose(line.hba_file, "pool_hba.conf");
+  paths.pcp = choose(line.pcp_file, "pcp.conf");
+  const char* from_environment = std::getenv("PGPOOLKEYFILE");
+  paths.key = line.key_file.empty() ? auth::key_file_path(from_environment, std::getenv("HOME")) : line.key_file;
+  paths.key_given = !line.key_file.empty() || (from_environment != nullptr && *from_environment != '\0');
+  if (!paths.key.empty()) paths.key = absolute(paths.key);
+  return paths;
+}
+
+bool FilesRead::has_errors() const {
+  return std::ranges::any_of(findings, [](const Finding& f) { return f.severity == Severity::error; });
+}
+
+FilesRead read_files(const FilePaths& paths, const config::LoadOptions& options) {
+  FilesRead out;
+  config::Loaded loaded = config::load(paths.config, read_file, options);
+  out.findings = std::move(loaded.findings);
+  out.files.settings = std::make_shared<const config::Settings>(std::move(loaded.settings));
+  read_hba(paths, out);
+  read_passwords(out);
+  read_pcp(paths, out);
+  read_key(paths, out);
+  return out;
+}
+
+LogSettings log_settings(const config::Settings& settings) {
+  LogSettings log;
+  log.to_stderr = settings.logs_to("stderr");
+  log.to_syslog = settings.logs_to("syslog");
+  log.prefix = settings.log_line_prefix;
+  switch (settings.log_error_verbosity) {
+    case config::ErrorVerbosity::terse:
+      log.verbosity = Verbosity::terse;
+      break;
+    case config::ErrorVerbosity::normal:
+      log.verbosity = Verbosity::normal;
+      break;
+    case config::ErrorVerbosity::verbose:
+      log.verbosity = Verbosity::verbose;
+      break;
+  }
+  constexpr int kLocal0 = 16;
+  log.syslog_facility = kLocal0 + static_cast<int>(settings.syslog_facility);
+  log.syslog_ident = settings.syslog_ident;
+  return log;
+}
+
+Level level_of(Severity severity) {
+  switch (severity) {
+    case Severity::info:
+      return Level::info;
+    case Severity::warning:
+      return Level::warning;
+    case Severity::error:
+      return Level::error;
+  }
+  return Level::error;
+}
+
+std::string finding_text(const Finding& finding) {
+  const std::string where = finding.where();
+  return where.empty() ? finding.text : where + ": " + finding.text;
+}
+
+}  // namespace herdgate::server

@@ -1,0 +1,117 @@
+#include "server/log_format.h"
+
+#include <algorithm>
+
+namespace herdgate::server {
+namespace {
+
+constexpr std::string_view kNoSession = "[No Connection]";
+constexpr std::string_view kCut = "…\n";
+
+void append_padded(std::string& out, std::string_view text, int width) {
+  const auto size = static_cast<int>(std::min<std::size_t>(text.size(), kMaxPadding));
+  const auto blanks = static_cast<std::size_t>(std::max(0, std::abs(width) - size));
+  if (width > 0) out.append(blanks, ' ');
+  out.append(text);
+  if (width < 0) out.append(blanks, ' ');
+}
+
+// "-12" before an escape. Moves `pattern` behind it; a lone minus counts as no padding.
+int take_width(std::string_view& pattern) {
+  const bool left = pattern.starts_with('-');
+  if (left) pattern.remove_prefix(1);
+  int width = 0;
+  while (!pattern.empty() && pattern.front() >= '0' && pattern.front() <= '9') {
+    width = std::min(kMaxPadding, width * 10 + (pattern.front() - '0'));
+    pattern.remove_prefix(1);
+  }
+  return left ? -width : width;
+}
+
+void append_escape(std::string& out, char escape, int width, const LineFacts& facts, const LogContext& who) {
+  switch (escape) {
+    case 'a':
+      return append_padded(out, who.application, width);
+    case 'P':
+      return append_padded(out, who.process, width);
+    case 'u':
+      return append_padded(out, who.user.empty() ? kNoSession : who.user, width);
+    case 'd':
+      return append_padded(out, who.database.empty() ? kNoSession : who.database, width);
+    case 'p':
+      return append_padded(out, std::to_string(facts.pid), width);
+    case 'l':
+      return append_padded(out, std::to_string(who.lines), width);
+    case 't':
+      return append_padded(out, facts.time, width);
+    case 'm':
+      return append_padded(out, facts.time_ms, width);
+    case '%':
+      out.push_back('%');
+      return;
+    default:
+      return;  // unknown escapes vanish
+  }
+}
+
+void append_text(std::string& out, std::string_view text) {
+  for (std::size_t at = 0; at < text.size() && out.size() < Log::kMaxLineBytes;) {
+    const std::size_t end = std::min(text.find_first_of(std::string_view("\n\0", 2), at), text.size());
+    out.append(text.substr(at, std::min(end - at, Log::kMaxLineBytes)));
+    if (end < text.size()) out.append(text[end] == '\n' ? "\n\t" : "?");
+    at = end + 1;
+  }
+}
+
+std::string_view file_name(const char* path) {
+  const std::string_view all = path;
+  return all.substr(all.find_last_of('/') + 1);  // npos + 1 is 0
+}
+
+}  // namespace
+
+std::string format_prefix(std::string_view pattern, const LineFacts& facts, LogContext& who) {
+  ++who.lines;
+  std::string out;
+  while (!pattern.empty()) {
+    const std::size_t escape = pattern.find('%');
+    out.append(pattern.substr(0, escape));
+    if (escape == std::string_view::npos) break;
+    pattern.remove_prefix(escape + 1);
+    const int width = take_width(pattern);
+    if (pattern.empty()) break;
+    append_escape(out, pattern.front(), width, facts, who);
+    pattern.remove_prefix(1);
+  }
+  return out;
+}
+
+std::string format_message(std::string_view pattern, Verbosity verbosity, const LineFacts& facts, LogContext& who,
+                           const LogLine& line) {
+  std::string out;
+  const auto add = [&](std::string_view label, std::string_view text) {
+    if (out.size() >= Log::kMaxLineBytes) return;
+    out.append(format_prefix(pattern, facts, who));
+    out.append(label);
+    out.append(":  ");
+    append_text(out, text);
+    out.push_back('\n');
+  };
+  const bool coded = verbosity == Verbosity::verbose && !line.sqlstate.empty();
+  add(level_name(line.level), coded ? fmt::format("{}: {}", line.sqlstate, line.text) : line.text);
+  if (verbosity != Verbosity::terse) {
+    if (!line.detail.empty()) add("DETAIL", line.detail);
+    if (!line.hint.empty()) add("HINT", line.hint);
+    if (!line.query.empty()) add("QUERY", line.query);
+    if (!line.context.empty()) add("CONTEXT", line.context);
+  }
+  if (verbosity == Verbosity::verbose && line.file != nullptr)
+    add("LOCATION", fmt::format("{}:{}", file_name(line.file), line.line));
+  if (out.size() > Log::kMaxLineBytes) {
+    out.resize(Log::kMaxLineBytes - kCut.size());
+    out.append(kCut);
+  }
+  return out;
+}
+
+}  // namespace herdgate::server

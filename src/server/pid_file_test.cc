@@ -1,0 +1,112 @@
+#include "server/pid_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "server/errc.h"
+
+namespace herdgate::server {
+namespace {
+
+class PidFileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = std::filesystem::temp_directory_path() / "hg_pid_XXXXXX";
+    folder = ::mkdtemp(pattern.data());
+  }
+  void TearDown() override { std::filesystem::remove_all(folder); }
+  std::string path() const { return folder + "/pgpool.pid"; }
+  void put(std::string_view text) { std::ofstream(path(), std::ios::binary) << text; }
+  std::string text() const {
+    std::ostringstream out;
+    out << std::ifstream(path(), std::ios::binary).rdbuf();
+    return out.str();
+  }
+  // A process that has ended; as long as it is not waited for its number stays taken, as a zombie.
+  static pid_t ended_process() {
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(0);
+    siginfo_t about{};
+    EXPECT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &about, WEXITED | WNOWAIT), 0);
+    return pid;
+  }
+  std::string folder;
+};
+
+TEST_F(PidFileTest, HoldsTheNumberAndANulAndGoesAtTheEnd) {
+  {
+    const auto file = PidFile::create(path());
+    ASSERT_TRUE(file) << file.error().text();
+    std::string expected = std::to_string(::getpid());
+    expected.push_back('\0');
+    EXPECT_EQ(text(), expected);
+    struct stat about {};
+    ASSERT_EQ(::stat(path().c_str(), &about), 0);
+    EXPECT_EQ(about.st_mode & 07777, 0600u);
+    EXPECT_EQ(read_pid_file(path()).value(), ::getpid());
+  }
+  EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+TEST_F(PidFileTest, DoesNotRemoveTheFileOfAnother) {
+  {
+    const auto file = PidFile::create(path());
+    put("1");
+  }
+  EXPECT_EQ(text(), "1");
+}
+
+TEST_F(PidFileTest, TellsALiveServerFromADeadOne) {
+  EXPECT_EQ(check_pid_file(path()).value(), PidFileFound::none);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  put(std::to_string(child));
+  const auto taken = check_pid_file(path());
+  EXPECT_FALSE(taken);
+  EXPECT_EQ(taken.error().code, make_error_code(Errc::pid_file_taken));
+  EXPECT_EQ(taken.error().context, std::to_string(child));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(check_pid_file(path()).value(), PidFileFound::stale);
+  put(std::to_string(::getpid()));
+  EXPECT_EQ(check_pid_file(path()).value(), PidFileFound::stale);
+}
+
+TEST_F(PidFileTest, AProcessThatHasEndedDoesNotLive) {
+  const pid_t zombie = ended_process();
+  EXPECT_FALSE(process_lives(zombie));
+  ::waitpid(zombie, nullptr, 0);
+  EXPECT_FALSE(process_lives(zombie));
+  EXPECT_TRUE(process_lives(::getpid()));
+}
+
+TEST_F(PidFileTest, NonsenseIsAnError) {
+  for (const std::string_view text : {"", "x", "-1", "0", "12x", "99999999999999999999999999999999999999"}) {
+    put(text);
+    const auto pid = read_pid_file(path());
+    EXPECT_FALSE(pid) << text;
+  }
+  for (const std::string_view text : {std::string_view("12"), std::string_view("12\n"), std::string_view("12\0", 3)}) {
+    put(text);
+    EXPECT_EQ(read_pid_file(path()).value(), 12);
+  }
+}
+
+TEST_F(PidFileTest, AFolderThatDoesNotExistIsNamed) {
+  const auto file = PidFile::create(folder + "/no/pgpool.pid");
+  ASSERT_FALSE(file);
+  EXPECT_NE(file.error().text().find("no/pgpool.pid"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace herdgate::server

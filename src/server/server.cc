@@ -1,0 +1,170 @@
+#include "server/server.h"
+
+#include <csignal>
+#include <filesystem>
+
+#include "config/reload.h"
+#include "server/detach.h"
+#include "server/errc.h"
+
+namespace herdgate::server {
+namespace {
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
+int backlog_of(const config::Settings& settings) {
+  const auto wanted = static_cast<std::int64_t>(settings.num_init_children) * settings.listen_backlog_multiplier;
+  return static_cast<int>(std::min<std::int64_t>(wanted, kMaxBacklog));
+}
+
+bool is_fast(StopMode mode) { return mode != StopMode::smart; }
+
+}  // namespace
+
+Level log_threshold(const config::Settings& settings, bool debug) {
+  return debug ? std::min(settings.log_min_messages, Level::debug1) : settings.log_min_messages;
+}
+
+Server::Server(const Clock& clock, Log& log, LogWriter& writer, Files files, ServerOptions options)
+    : log_(log),
+      writer_(writer),
+      options_(std::move(options)),
+      files_(std::move(files)),
+      loop_(clock),
+      blocking_(kBlockingThreads),
+      proxy_(clock, log, loop_, blocking_, files_) {}
+
+Server::~Server() = default;
+
+Result<Done> Server::open() {
+  HG_TRY(signals_, SignalWatch::start(loop_, [this](int number) { on_signal(number); }));
+  HG_CHECK(listen());
+  proxy_.start(options_.discard_status);
+  for (const auto& listener : listeners_) {
+    const auto accepted = [this](net::Socket socket, const net::Address& peer) {
+      proxy_.accept(std::move(socket), peer);
+    };
+    const auto troubled = [this](const Error& error) {
+      HG_LOG(log_, who_, Level::warning, "{}; new clients wait", error.text());
+    };
+    HG_CHECK(listener->start(accepted, troubled));
+  }
+  return Done{};
+}
+
+Result<Done> Server::listen() {
+  const config::Settings& settings = *files_.settings;
+  const int backlog = backlog_of(settings);
+  for (const std::string& folder : settings.unix_socket_directories) HG_CHECK(add_unix(folder, backlog));
+  for (const std::string& address : settings.listen_addresses) HG_CHECK(add_tcp(address, backlog));
+  if (listeners_.empty())
+    return fail(Errc::bad_configuration,
+                "neither listen_addresses nor unix_socket_directories names a place to listen");
+  return Done{};
+}
+
+Result<Done> Server::add_tcp(const std::string& address, int backlog) {
+  if (address.empty()) return Done{};
+  HG_TRY(auto added, net::Listener::tcp(loop_, address, files_.settings->port, backlog));
+  HG_LOG(log_, who_, Level::log, "listening on address \"{}\", port {}", address, files_.settings->port);
+  std::move(added.begin(), added.end(), std::back_inserter(listeners_));
+  return Done{};
+}
+
+Result<Done> Server::add_unix(const std::string& folder, int backlog) {
+  if (folder.empty()) return Done{};
+  const config::Settings& settings = *files_.settings;
+  // Absolute, because going into the background changes the working folder and the file is removed at the end.
+  net::Listener::UnixOptions options;
+  options.path = fmt::format("{}/.s.PGSQL.{}", std::filesystem::absolute(folder).string(), settings.port);
+  options.group = settings.unix_socket_group;
+  options.mode = settings.unix_socket_permissions;
+  options.backlog = backlog;
+  HG_TRY(auto added, net::Listener::unix_socket(loop_, options));
+  HG_LOG(log_, who_, Level::log, "listening on UNIX socket \"{}\"", options.path);
+  listeners_.push_back(std::move(added));
+  return Done{};
+}
+
+void Server::announce() {
+  HG_LOG(log_, who_, Level::log, "pgpool-II successfully started. version {} (Herdgate)", HERDGATE_VERSION);
+  notify(fmt::format("READY=1\nMAINPID={}\nSTATUS=serving", ::getpid()));
+}
+
+void Server::run() { loop_.run(); }
+
+void Server::on_signal(int number) {
+  switch (number) {
+    case SIGTERM:
+      return stop(StopMode::smart);
+    case SIGINT:
+      return stop(StopMode::fast);
+    case SIGQUIT:
+      return stop(StopMode::immediate);
+    case SIGHUP:
+      return reload();
+    default:
+      return;  // SIGUSR1 and SIGUSR2: nothing waits for them here
+  }
+}
+
+// Comes again every few seconds from `pgpool stop`; only a faster mode than before means something new.
+void Server::stop(StopMode mode) {
+  if (stopping_ && (is_fast(*stopping_) || !is_fast(mode))) return;
+  stopping_ = mode;
+  static constexpr const char* kNames[] = {"smart", "fast", "immediate"};
+  HG_LOG(log_, who_, Level::log, "received {} shutdown request", kNames[static_cast<int>(mode)]);
+  notify("STOPPING=1");
+  listeners_.clear();
+  proxy_.stop(is_fast(mode), [this] { loop_.stop(); });
+  if (!is_fast(mode)) return;
+  loop_.after(kFastStopLimit, [this] {
+    HG_LOG(log_, who_, Level::warning, "some sessions did not end in time, leaving them");
+    loop_.stop();
+  });
+}
+
+void Server::say_findings(const std::vector<config::Finding>& findings) {
+  for (const config::Finding& finding : findings)
+    HG_LOG(log_, who_, level_of(finding.severity), "{}", finding_text(finding));
+}
+
+void Server::reload() {
+  if (stopping_) return;
+  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(loop_.clock().now().time_since_epoch());
+  notify(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", since.count()));
+  HG_LOG(log_, who_, Level::log, "reloading the configuration files");
+  FilesRead read = read_files(options_.paths);
+  say_findings(read.findings);
+  if (read.has_errors()) {
+    HG_LOG(log_, who_, Level::warning, "configuration files have errors, the settings in force stay as they are");
+    return notify("READY=1\nSTATUS=serving, the last reload failed");
+  }
+  config::Reloaded reloaded = config::reload(*files_.settings, *read.files.settings);
+  files_ = std::move(read.files);
+  files_.settings = std::make_shared<const config::Settings>(std::move(reloaded.merged));
+  apply_log_settings();
+  if (!reloaded.applied.empty()) HG_LOG(log_, who_, Level::log, "changed by reload: {}", joined(reloaded.applied));
+  if (!reloaded.ignored_need_restart.empty())
+    HG_LOG(log_, who_, Level::warning, "not changed, a restart is needed for: {}",
+           joined(reloaded.ignored_need_restart));
+  proxy_.reload(files_);
+  HG_LOG(log_, who_, Level::log, "configuration files reloaded");
+  notify("READY=1\nSTATUS=serving");
+}
+
+void Server::apply_log_settings() {
+  writer_.configure(log_settings(*files_.settings));
+  log_.set_threshold(log_threshold(*files_.settings, options_.debug));
+}
+
+void Server::notify(const std::string& message) {
+  if (const auto sent = notify_service_manager(options_.notify_address, message); !sent)
+    HG_LOG(log_, who_, Level::warning, "could not tell the service manager: {}", sent.error().text());
+}
+
+}  // namespace herdgate::server

@@ -1,0 +1,364 @@
+"""The pgpool process from outside: start, background, stop, reload, pid file, sockets. Needs no PostgreSQL."""
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from support import system
+from support.proxy import UNDER_TEST, herdgate_binary
+from support.system import wait_until
+
+pytestmark = pytest.mark.skipif(UNDER_TEST != "herdgate", reason="Herdgate only")
+
+
+class Program:
+    """One folder with a configuration, and the program to run on it."""
+
+    def __init__(self):
+        self.folder = system.scratch("process")
+        self.binary = f"{self.folder}/bin/pgpool"
+        os.mkdir(f"{self.folder}/bin")
+        os.chmod(f"{self.folder}/bin", 0o755)
+        shutil.copy2(herdgate_binary(), self.binary)
+        self.port, self.pcp_port, self.dead_port = system.free_ports(3)
+        self.settings = {"listen_addresses": "localhost", "port": self.port, "pcp_port": self.pcp_port,
+                         "unix_socket_directories": self.folder, "pcp_socket_dir": self.folder,
+                         "pid_file_name": "pgpool.pid", "logdir": self.folder, "num_init_children": 8,
+                         "backend_hostname0": "127.0.0.1", "backend_port0": self.dead_port, "sr_check_period": 0,
+                         "backend_clustering_mode": "raw"}
+        self.processes = []
+        self.write()
+
+    def write(self, **more):
+        self.settings.update(more)
+        with open(self.conf, "w") as f:
+            for name, value in self.settings.items():
+                f.write(f"{name} = '{value}'\n")
+        system.give(self.conf)
+
+    @property
+    def conf(self):
+        return f"{self.folder}/pgpool.conf"
+
+    @property
+    def pid_path(self):
+        return f"{self.folder}/pgpool.pid"
+
+    @property
+    def socket_path(self):
+        return f"{self.folder}/.s.PGSQL.{self.port}"
+
+    def words(self, *words):
+        files = ["-f", self.conf, "-F", f"{self.folder}/pcp.conf", "-a", f"{self.folder}/pool_hba.conf"]
+        return [self.binary, *files, *words]
+
+    def call(self, *words, **options):
+        """Runs a command to its end; the standard streams are pipes, so whatever holds them open is noticed."""
+        return subprocess.run(self.words(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+                              cwd=self.folder, **system.run_as(), **options)
+
+    def start(self, *words, **options):
+        """In the foreground, with the log in a file; returns when it serves."""
+        process = system.start(self.words("-n", *words), f"{self.folder}/log", **options)
+        self.processes.append(process)
+        wait_until(lambda: process.poll() is not None or "successfully started" in self.log(), "the start")
+        assert process.poll() is None, self.log()
+        return process
+
+    def log(self):
+        with open(f"{self.folder}/log", errors="replace") as f:
+            return f.read()
+
+    def pid(self):
+        with open(self.pid_path, "rb") as f:
+            return int(f.read().rstrip(b"\0"))
+
+    def clean(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        if os.path.exists(self.pid_path):
+            try:
+                os.kill(self.pid(), signal.SIGKILL)
+            except (OSError, ValueError):
+                pass
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def program():
+    p = Program()
+    yield p
+    p.clean()
+
+
+def listens(port, host="127.0.0.1"):
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+        return True
+    except OSError:
+        return False
+
+
+def test_version_and_help_need_no_configuration(program):
+    for word in ("--version", "-v"):
+        result = subprocess.run([program.binary, word], capture_output=True, text=True)
+        assert (result.returncode, result.stdout) == (0, "")
+        assert result.stderr.split()[:2] == ["pgpool-II", "version"] and result.stderr.split()[2].startswith("4.6")
+    result = subprocess.run([program.binary, "--help"], capture_output=True, text=True)
+    assert result.returncode == 0 and "Usage:" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["-c"], ["start"], ["-m", "x", "stop"], ["stop", "stop"], ["--nonsense"]])
+def test_wrong_command_lines_print_the_usage(program, words):
+    result = program.call(*words)
+    assert result.returncode == 1 and "Usage:" in result.stderr
+
+
+def test_foreground(program):
+    process = program.start()
+    with open(program.pid_path, "rb") as f:
+        assert f.read() == str(process.pid).encode() + b"\0"
+    assert stat.S_IMODE(os.stat(program.pid_path).st_mode) == 0o600
+    assert stat.S_ISSOCK(os.stat(program.socket_path).st_mode)
+    assert listens(program.port)
+    line = re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}: main pid (\d+): LOG:  pgpool-II successfully started\. "
+                     r"version 4\.6\S* \(Herdgate\)$", program.log(), re.MULTILINE)
+    assert line and int(line.group(1)) == process.pid, program.log()
+    result = program.call("-m", "f", "stop")
+    assert result.returncode == 0 and re.fullmatch(r"\.+done\.\n", result.stderr), result.stderr
+    assert process.wait(5) == 0
+    assert not os.path.exists(program.pid_path) and not os.path.exists(program.socket_path)
+    assert not listens(program.port)
+
+
+def test_background(program):
+    result = program.call()
+    # The pipes of the streams are closed, or call() would not have come back.
+    assert result.returncode == 0, result.stderr
+    assert "successfully started" in result.stderr
+    pid = program.pid()
+    assert os.getsid(pid) == pid and os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)} == {"/dev/null"}
+    assert listens(program.port)
+    # Relative names in the configuration still mean the same files.
+    assert program.call("reload").returncode == 0
+    stopped = program.call("-D", "-n", "-m", "f", "stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert not system.alive(pid)
+    assert not os.path.exists(program.pid_path) and not os.path.exists(program.socket_path)
+
+
+def test_a_start_follows_a_stop_at_once(program):
+    for _ in range(3):
+        assert program.call().returncode == 0
+        assert listens(program.port)
+        assert program.call("-m", "fast", "stop").returncode == 0
+
+
+def test_start_errors_reach_the_terminal(program):
+    with socket.create_server(("127.0.0.1", program.port)):
+        result = program.call()
+    assert result.returncode == 1
+    assert f"127.0.0.1:{program.port}" in result.stderr and "FATAL" in result.stderr, result.stderr
+    assert not os.path.exists(program.pid_path)
+    assert program.call().returncode == 0  # and it recovers
+
+
+def test_a_second_server_is_refused(program):
+    process = program.start()
+    result = program.call("-n")
+    assert result.returncode == 1
+    assert result.stderr == f"ERROR: pid file found. is another pgpool({process.pid}) is running?\n"
+    assert program.pid() == process.pid and listens(program.port)
+
+
+def test_a_stale_pid_file_is_replaced(program):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with open(program.pid_path, "wb") as f:
+        f.write(str(gone.pid).encode() + b"\0")
+    system.give(program.pid_path)
+    with open(f"{program.folder}/.s.PGSQL.{program.port}", "w"):
+        pass
+    os.unlink(program.socket_path)
+    program.write(log_min_messages="notice")
+    process = program.start()
+    assert program.pid() == process.pid
+    assert "NOTICE:  replacing a stale pid file" in program.log()
+
+
+def test_a_killed_server_leaves_nothing_that_hinders_the_next(program):
+    process = program.start()
+    process.kill()
+    process.wait()
+    assert os.path.exists(program.socket_path) and os.path.exists(program.pid_path)
+    program.start()
+    assert listens(program.port)
+
+
+def test_stop_without_a_server(program):
+    result = program.call("stop")
+    assert result.returncode != 0 and "FATAL:  could not read pid file" in result.stderr
+    with open(program.pid_path, "w") as f:
+        f.write("999999999")
+    system.give(program.pid_path)
+    result = program.call("-m", "f", "stop")
+    assert result.returncode != 0 and not os.path.exists(program.pid_path)
+    assert program.call("reload").returncode == 1
+
+
+def test_smart_waits_for_clients_and_fast_does_not(program):
+    process = program.start()
+    client = socket.create_connection(("127.0.0.1", program.port))
+    client.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest: the answer shows that it is served
+    assert client.recv(1) == b"N"
+    os.kill(process.pid, signal.SIGTERM)
+    wait_until(lambda: "received smart shutdown request" in program.log(), "the request to be logged")
+    wait_until(lambda: not listens(program.port), "the port to close")
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(15) == 0
+    assert "received fast shutdown request" in program.log()
+    client.close()
+
+
+def test_smart_ends_when_the_last_client_leaves(program):
+    process = program.start()
+    client = socket.create_connection(("127.0.0.1", program.port))
+    client.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")
+    assert client.recv(1) == b"N"
+    stop = subprocess.Popen(program.words("stop"), stderr=subprocess.PIPE, text=True, **system.run_as())
+    wait_until(lambda: "received smart shutdown request" in program.log(), "the request to be logged")
+    assert process.poll() is None and stop.poll() is None
+    client.close()
+    assert process.wait(15) == 0
+    assert stop.wait(15) == 0 and stop.stderr.read().endswith("done.\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_every_stop_signal_ends_an_idle_server(program, number):
+    process = program.start()
+    os.kill(process.pid, number)
+    assert process.wait(15) == 0
+    assert not os.path.exists(program.pid_path)
+
+
+def test_harmless_signals_do_not_end_it(program):
+    process = program.start()
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGHUP):
+        os.kill(process.pid, number)
+    wait_until(lambda: "configuration files reloaded" in program.log(), "the reload")
+    assert process.poll() is None and listens(program.port)
+
+
+def test_reload(program):
+    program.start()
+    program.write(log_line_prefix="changed %p ", log_min_messages="debug1", num_init_children=9)
+    assert program.call("reload").returncode == 0
+    wait_until(lambda: "configuration files reloaded" in program.log(), "the reload")
+    log = program.log()
+    assert re.search(r"^changed \d+ LOG:  changed by reload: .*log_line_prefix", log, re.MULTILINE), log
+    assert "a restart is needed for: num_init_children" in log
+
+
+def test_a_reload_with_an_error_changes_nothing(program):
+    program.start()
+    program.write(log_line_prefix="changed %p ", port="many")
+    program.call("reload")
+    wait_until(lambda: "the settings in force stay" in program.log(), "the reload to be refused")
+    assert f"{program.conf}:2:" in program.log() and "changed" not in program.log().split("reloading")[1]
+    program.write(port=program.port)
+    program.call("reload")  # and it recovers
+    wait_until(lambda: re.search(r"^changed \d+ LOG", program.log(), re.MULTILINE), "the next reload")
+
+
+def test_check(program):
+    result = program.call("--check")
+    assert result.returncode == 0, result.stderr
+    program.write(port="many", no_such_thing=1, ssl="on")
+    result = program.call("--check")
+    assert result.returncode == 1
+    for expected in ("port", "no_such_thing", "ssl"):
+        assert re.search(rf"^ERROR: {re.escape(program.conf)}:\d+: .*{expected}", result.stderr, re.MULTILINE), expected
+    assert not os.path.exists(program.pid_path)
+
+
+def test_nonsense_is_refused_with_file_and_line(program):
+    program.write(port="many")
+    result = program.call("-n")
+    assert result.returncode == 1 and f"{program.conf}:2: " in result.stderr
+    assert not os.path.exists(program.pid_path)
+    os.unlink(program.conf)
+    for words in (["-n"], ["stop"], ["--check"]):
+        result = program.call(*words)
+        assert result.returncode != 0 and "pgpool.conf" in result.stderr
+
+
+def test_too_few_descriptors_are_refused_with_numbers(program):
+    program.write(num_init_children=1000)
+    limited = ["prlimit", "--nofile=500:500", *program.words("-n")]
+    result = subprocess.run(limited, capture_output=True, text=True, timeout=30, **system.run_as())
+    assert result.returncode == 1 and "the limit is 500" in result.stderr, result.stderr
+
+
+def test_sockets(program):
+    folders = [f"{program.folder}/a", f"{program.folder}/b"]
+    for folder in folders:
+        os.mkdir(folder)
+        system.give(folder)
+    group = pwd.getpwnam(system.os_user()).pw_gid
+    program.write(unix_socket_directories=",".join(folders), unix_socket_permissions="0770", unix_socket_group=group,
+                  listen_addresses="*")
+    program.start()
+    for folder in folders:
+        about = os.stat(f"{folder}/.s.PGSQL.{program.port}")
+        assert stat.S_IMODE(about.st_mode) == 0o770 and about.st_gid == group
+    assert listens(program.port, "127.0.0.1")
+    if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6") and open("/proc/net/if_inet6").read():
+        assert listens(program.port, "::1")
+
+
+def test_only_unix_sockets(program):
+    program.write(listen_addresses="")
+    program.start()
+    assert not listens(program.port)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(program.socket_path)
+
+
+def test_the_service_manager_is_told(program):
+    path = f"{program.folder}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        system.give(path)
+        manager.settimeout(10)
+        process = program.start(env={**os.environ, "NOTIFY_SOCKET": path})
+        message = manager.recv(4096).decode().split("\n")
+        assert "READY=1" in message and f"MAINPID={process.pid}" in message
+        program.call("reload")
+        assert manager.recv(4096).decode().startswith("RELOADING=1\nMONOTONIC_USEC=")
+        assert manager.recv(4096).decode().startswith("READY=1")
+        os.kill(process.pid, signal.SIGTERM)
+        assert manager.recv(4096).decode() == "STOPPING=1"
+
+
+def test_a_blocked_stderr_holds_nobody(program):
+    """Nobody reads the log; the server must serve and stop all the same."""
+    program.write(log_min_messages="debug5", log_connections="on")
+    process = subprocess.Popen(program.words("-n", "-d"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, cwd=program.folder, **system.run_as())
+    program.processes.append(process)
+    wait_until(lambda: listens(program.port), "the port")
+    for _ in range(2000):
+        assert listens(program.port)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(20) == 0
+    process.stderr.close()
