@@ -49,14 +49,15 @@ void place_both(const Input& in, Plan& plan) {
   to_primary(in, plan, alone.value_or(Rule::class_both));
 }
 
-// The session's node, or a new choice when it has none, lost it, or chooses per statement. A transaction that has read
-// from a standby keeps that one: no third link.
+// The node that the session chose for its reads; a new choice when it has none or lost it.
 NodeId load_balance_node(const Input& in, Plan& plan) {
-  const Node* own = in.view.find(in.state.lb_node);
-  const bool keep = !in.settings.statement_level_load_balance ||
-                    (in.state.tx.status != TxStatus::idle && in.state.standby_link_in_tx);
-  plan.rule = Rule::load_balance;
-  if (keep && own != nullptr && own->live()) return own->id;
+  const NodeId own = in.state.lb_node;
+  if (const Node* node = in.view.find(own); node != nullptr && node->live()) {
+    const bool known = in.lb_choice != nullptr && in.lb_choice->node == own;
+    plan.rule = known ? in.lb_choice->rule : Rule::load_balance;
+    if (known) plan.detail = in.lb_choice->detail;
+    return own;
+  }
   LbChoice choice = choose_lb_node({.view = in.view,
                                     .settings = in.settings,
                                     .user = in.user,
@@ -79,7 +80,7 @@ void place_balanced(const Input& in, Plan& plan) {
   if (ahead == nullptr || !ahead->live() || !too_late(*node, in.settings)) return;
   plan.detail = "node " + std::to_string(plan.node.value);
   if (in.settings.prefer_lower_delay_standby) {
-    const NodeId better = least_delayed_standby(in.view, in.settings, in.draw2);
+    const NodeId better = least_delayed_standby(in.view, in.settings, in.draw);
     if (better != kNoNode) {
       plan.node = better;
       plan.rule = Rule::lower_delay_standby;

@@ -133,6 +133,23 @@ TEST(Decide, ExecuteIsJudgedByThePreparedStatement) {
   EXPECT_EQ(x.plan(&prepare).detail, "temporary_table: relation t");
 }
 
+TEST(Decide, ChoosesForItselfWhenTheSessionsNodeIsGone) {
+  Scene x;
+  x.facts = select_from({});
+  x.view.nodes[1].status = cluster::NodeStatus::down;
+  const auto at = [&](double draw2) {
+    return decide({.facts = x.facts,
+                   .state = x.state,
+                   .answers = x.answers,
+                   .view = x.view,
+                   .settings = x.settings,
+                   .draw2 = draw2})
+        .node;
+  };
+  EXPECT_EQ(at(0.4), NodeId{0});
+  EXPECT_EQ(at(0.6), NodeId{2});
+}
+
 TEST(Decide, PreparedIsIgnoredWhereTheTextNamesNone) {
   Scene x;
   x.facts = select_from({});

@@ -272,8 +272,22 @@ Plan Scenario::decide(std::string_view text) const {
   const sql::Facts body = sql::parse_facts(it != prepared_.end() ? it->second : "", {});
   const sql::Statement* prepared = it != prepared_.end() ? &body.first() : nullptr;
   const sql::Answers answers = answer(questions(facts, state, settings, prepared));
+  // What the session does before it asks: a node for its reads, anew for each statement where the settings say so.
+  vsession::SessionState now = state;
+  const cluster::Node* lb = view.find(state.lb_node);
+  const bool anew = settings.statement_level_load_balance && state.tx.status == vsession::TxStatus::idle;
+  LbChoice choice{state.lb_node, Rule::load_balance, {}};
+  if (anew || lb == nullptr || !lb->live())
+    choice = choose_lb_node({.view = view,
+                             .settings = settings,
+                             .user = user_,
+                             .database = database_,
+                             .application_name = app_,
+                             .draw = draw_,
+                             .draw2 = draw2_});
+  now.lb_node = choice.node;
   return route::decide({.facts = facts,
-                        .state = state,
+                        .state = now,
                         .answers = answers,
                         .view = view,
                         .settings = settings,
@@ -282,10 +296,7 @@ Plan Scenario::decide(std::string_view text) const {
                         .draw = draw_,
                         .text = text,
                         .prepared = prepared,
-                        .draw2 = draw2_,
-                        .user = user_,
-                        .database = database_,
-                        .application_name = app_,
+                        .lb_choice = &choice,
                         .cut_unit = cut_unit_});
 }
 

@@ -92,25 +92,7 @@ struct Plan {
   std::string detail;  // "relation public.accounts", "function nextval": empty on the hot path if not needed
 };
 
-// Everything decide() looks at. `prepared` finds the facts of a prepared statement for EXECUTE (SQL or protocol).
-struct Input {
-  const sql::Facts& facts;
-  const vsession::SessionState& state;
-  const sql::Answers& answers;
-  const cluster::View& view;
-  const config::Settings& settings;
-  bool allow_sql_comments = false, check_unlogged_table = true;  // session overrides of the settings
-  double draw = 0;                                               // for statement-level balancing
-  std::string_view text;                                         // for patterns; of an EXECUTE: the text of its PREPARE
-  const sql::Statement* prepared =
-      nullptr;       // what EXECUTE name refers to (PREPARE or its inner statement); null = unknown
-  double draw2 = 0;  // second draw for statement-level balancing, as in LbInput
-  std::string_view user, database, application_name;  // for redirect lists in statement-level balancing
-  bool cut_unit = false;  // part of an extended-protocol unit that had to be cut before its Sync
-};
-Plan decide(const Input& input);
-
-// The session's load balance node, chosen at its start (and anew when it is no longer live or too late).
+// The session's load balance node, chosen at its start and anew as Input says.
 struct LbInput {
   const cluster::View& view;
   const config::Settings& settings;
@@ -123,6 +105,28 @@ struct LbChoice {
   std::string detail;  // which list entry or weight decided
 };
 LbChoice choose_lb_node(const LbInput& input);
+// Everything decide() looks at. `prepared` finds the facts of a prepared statement for EXECUTE (SQL or protocol).
+struct Input {
+  const sql::Facts& facts;
+  const vsession::SessionState& state;
+  const sql::Answers& answers;
+  const cluster::View& view;
+  const config::Settings& settings;
+  bool allow_sql_comments = false, check_unlogged_table = true;  // session overrides of the settings
+  double draw = 0;                                               // for ties among standbys (prefer_lower_delay_standby)
+  std::string_view text;                                         // for patterns; of an EXECUTE: the text of its PREPARE
+  // What EXECUTE name refers to: PREPARE or the statement inside it; null = unknown.
+  const sql::Statement* prepared = nullptr;
+  // The reads' node is state.lb_node. The session chooses it: at its start, when it is no longer live and, with
+  // statement_level_load_balance, before each statement outside a transaction. lb_choice tells how it was chosen, for
+  // the plan's rule and detail. Only when lb_node is not live does decide() choose by itself, with draw and draw2.
+  const LbChoice* lb_choice = nullptr;
+  double draw2 = 0;  // as in LbInput, as the next three
+  std::string_view user, database, application_name;
+  bool cut_unit = false;  // part of an extended-protocol unit that had to be cut before its Sync
+};
+Plan decide(const Input& input);
+
 // True when the node may not be used for reads now, by delay_threshold or delay_threshold_by_time.
 bool too_late(const cluster::Node& node, const config::Settings& settings);
 // prefer_lower_delay_standby: the live standby with a weight that lags least; kNoNode when all are too late.

@@ -32,9 +32,8 @@ struct Scene {
             .answers = answers,
             .view = view,
             .settings = settings,
-            .draw = 0.5,
-            .text = "SELECT abs(a) FROM pgbench_accounts",
-            .draw2 = 0.5};
+
+            .text = "SELECT abs(a) FROM pgbench_accounts"};
   }
 };
 
@@ -52,12 +51,12 @@ void plain_select_in_transaction(benchmark::State& bench) {
 }
 BENCHMARK(plain_select_in_transaction);
 
-void select_per_statement(benchmark::State& bench) {
-  Scene scene(sql::Kind::select);
-  scene.settings.statement_level_load_balance = true;
-  for (auto _ : bench) benchmark::DoNotOptimize(decide(scene.input()));
+void choice_of_node(benchmark::State& bench) {
+  const Scene scene(sql::Kind::select);
+  for (auto _ : bench)
+    benchmark::DoNotOptimize(choose_lb_node({.view = scene.view, .settings = scene.settings, .draw2 = 0.5}));
 }
-BENCHMARK(select_per_statement);
+BENCHMARK(choice_of_node);
 
 void plain_update(benchmark::State& bench) {
   const Scene scene(sql::Kind::update);
