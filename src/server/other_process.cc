@@ -2,7 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +19,7 @@ namespace {
 // parent does not ask for it.
 class OtherProcess {
  public:
-  explicit OtherProcess(pid_t pid) : pid_(pid), fd_(::pidfd_open(pid, 0)) {}
+  explicit OtherProcess(pid_t pid) : pid_(pid), fd_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))) {}
   ~OtherProcess() {
     if (fd_ >= 0) ::close(fd_);
   }
