@@ -205,8 +205,11 @@ void Session::settings_changed() { snapshot_ = worker_.snapshot(); }
 
 void Session::welcomed(LoginResult result) {
   identity_ = std::move(result);
-  // The login is on the stack.
-  worker_.loop().defer([old = std::shared_ptr<Login>(std::move(login_))] {});
+  // The login is on the stack; it goes at the end of the turn, or with the session.
+  old_login_ = std::move(login_);
+  worker_.loop().defer([&worker = worker_, id = id_] {
+    if (Session* session = worker.find(id)) session->old_login_.reset();
+  });
   connected_ = worker_.loop().clock().wall();
   const LoginMemory::Reported known = worker_.shared().logins.reported(
       identity_.database, identity_.user, vs_.startup_parameters()->fingerprint());
@@ -294,21 +297,12 @@ void Session::retire() {
   pending_.reset();
   if (!identity_.secret.empty()) worker_.shared().cancels.remove(identity_.pid, identity_.secret);
   const bool inside = login_ ? login_->inside_ : connected_ != WallTime{};
-  if (login_) {
-    worker_.loop().defer([old = std::shared_ptr<Login>(std::move(login_))] {});
-  }
   release_links(true);
   log_disconnection(*this, worker_.log(), who_, settings());
   client_.close();
   if (inside) {
     const auto limit = static_cast<std::size_t>(settings().num_init_children);
-    if (auto next = worker_.shared().gate.leave(limit)) {
-      Worker& there = worker_.workers().worker(next->worker);
-      there.post([&there, next = *next, limit] {
-        if (Session* session = there.find(next.session)) return session->let_in();
-        there.shared().gate.leave(limit);  // TODO(cleanup): pass the place on to the one after
-      });
-    }
+    worker_.leave_gate(limit);
   }
   worker_.retire(*this);
 }

@@ -164,7 +164,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   SnapshotPtr snapshot_;
   LogContext who_;
   config::SessionSettings own_;
-  std::unique_ptr<Login> login_;
+  std::unique_ptr<Login> login_, old_login_;
   LoginResult identity_;
   vsession::VirtualSession vs_;
   Phase phase_ = Phase::login;

@@ -73,7 +73,9 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   if (!work_.planned) {
     if (!cut_open_ && answer_locally(*facts, *text)) {
       used += input.size();
-      return phase_ == Phase::idle ? Next::served : Next::waiting;
+      if (phase_ != Phase::idle) return Next::waiting;
+      finish_request();
+      return Next::served;
     }
     if (const Next next = plan_query(*facts, *text); next != Next::served) return next;
   }

@@ -76,6 +76,16 @@ void Worker::retire(Session& session) {
   sessions_.erase(it);
 }
 
+void Worker::leave_gate(std::size_t limit) {
+  const auto next = shared_.gate.leave(limit);
+  if (!next) return;
+  Worker& there = workers_.worker(next->worker);
+  there.post([&there, id = next->session, limit] {
+    if (Session* session = there.find(id)) return session->let_in();
+    there.leave_gate(limit);  // it has gone meanwhile
+  });
+}
+
 void Worker::take_snapshot(SnapshotPtr snapshot) {
   snapshot_ = std::move(snapshot);
   pool_->configure(snapshot_->settings, snapshot_->view);
