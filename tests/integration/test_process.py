@@ -65,13 +65,16 @@ class Program:
 
     def start(self, *words, **options):
         """In the foreground, with the log in a file; returns when it serves."""
+        before = len(self.log())
         process = system.start(self.words("-n", *words), f"{self.folder}/log", **options)
         self.processes.append(process)
-        wait_until(lambda: process.poll() is not None or "successfully started" in self.log(), "the start")
+        wait_until(lambda: process.poll() is not None or "successfully started" in self.log()[before:], "the start")
         assert process.poll() is None, self.log()
         return process
 
     def log(self):
+        if not os.path.exists(f"{self.folder}/log"):
+            return ""
         with open(f"{self.folder}/log", errors="replace") as f:
             return f.read()
 
