@@ -43,8 +43,9 @@ def tail(log, lines=60, skip=r"^\[\d+/\d+\]"):
     print("".join(text[-lines:]), flush=True)
 
 
-def build(preset, targets=()):
-    """Configures and compiles; returns the folder, or None after showing what went wrong."""
+def build(preset, choose=lambda folder: []):
+    """Configures and compiles all targets, or those that choose(folder) names; returns the folder, or None after showing
+    what went wrong."""
     folder = os.path.join(ROOT, {"release": "build"}.get(preset, f"build-{preset}"))
     os.makedirs(folder, exist_ok=True)
     log = f"{folder}/build.log"
@@ -52,10 +53,16 @@ def build(preset, targets=()):
     if not os.path.exists(f"{folder}/build.ninja") and call(["cmake", "--preset", preset], log) != 0:
         tail(log)
         return None
-    if call(["ninja", "-C", folder, f"-j{JOBS}", *targets], log) != 0:
+    if call(["ninja", "-C", folder, f"-j{JOBS}", *choose(folder)], log) != 0:
         tail(log)
         return None
     return folder
+
+
+def fuzzers(folder):
+    """Names of the fuzzers in a configured build folder."""
+    listed = subprocess.run(["ninja", "-C", folder, "-t", "targets", "all"], capture_output=True, text=True).stdout
+    return sorted(re.findall(r"^(\w+_fuzz): CXX_EXECUTABLE", listed, re.M))
 
 
 def lint(tally, _):
@@ -127,11 +134,11 @@ def tsan(tally, _):
 def fuzz(tally, options):
     """Each fuzzer for a moment from its kept corpus, tests/corpus/NAME."""
     begin = time.monotonic()
-    folder = build("fuzz")
+    folder = build("fuzz", fuzzers)
     if folder is None:
         tally.add("fuzz (did not compile)", 0, 1, time.monotonic() - begin)
         return
-    programs = sorted(p for p in glob.glob(f"{folder}/*_fuzz") if os.access(p, os.X_OK))
+    programs = [f"{folder}/{name}" for name in fuzzers(folder)]
     seconds = options.fuzz_seconds or max(1, 20 // max(1, len(programs)))
     failed = 0
     for program in programs:

@@ -1,0 +1,164 @@
+"""The product's own SQL, as monitoring scripts read it."""
+import re
+
+import psycopg
+import pytest
+
+from support.system import wait_until
+from support.wire import SYNC, Client, bind, describe, execute, kinds, parse
+
+pytestmark = pytest.mark.proxy_only
+NODES = ("node_id hostname port status pg_status lb_weight role pg_role select_cnt load_balance_node replication_delay "
+         "replication_state replication_sync_state last_status_change").split()
+
+
+def table(connection, sql):
+    cursor = connection.execute(sql)
+    names = [c.name for c in cursor.description]
+    assert {c.type_code for c in cursor.description} == {0}
+    return [dict(zip(names, r)) for r in cursor.fetchall()]
+
+
+def wait_for_roles(proxy):
+    with proxy.connect() as c:
+        wait_until(lambda: [r["pg_role"] for r in table(c, "show pool_nodes")] == ["primary", "standby", "standby"],
+                   "the roles of the nodes")
+        wait_until(lambda: table(c, "show pool_nodes")[1]["replication_state"] == "streaming", "the replication state")
+
+
+@pytest.mark.parametrize("text", ["show pool_nodes", "SHOW POOL_NODES;", "Show Pool_Nodes ;"])
+def test_pool_nodes(proxy, cluster, text):
+    wait_for_roles(proxy)
+    with proxy.connect(dbname="postgres") as c:
+        rows = table(c, text)
+    assert list(rows[0]) == NODES and len(rows) == 3
+    assert [r["node_id"] for r in rows] == ["0", "1", "2"]
+    assert [int(r["port"]) for r in rows] == cluster.ports
+    assert [r["role"] for r in rows] == ["primary", "standby", "standby"]
+    assert all(r["status"] == "up" and r["lb_weight"] == "0.333333" for r in rows)
+    assert sorted(r["load_balance_node"] for r in rows) == ["false", "false", "true"]
+    assert [r["replication_sync_state"] for r in rows] == ["", "sync", "sync"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", r["last_status_change"]) for r in rows)
+
+
+def test_select_count_counts_selects_of_clients(start_proxy):
+    proxy = start_proxy({"backend_weight0": 0, "backend_weight1": 0}, fresh=True)
+    with proxy.connect() as c:
+        before = [int(r["select_cnt"]) for r in table(c, "show pool_nodes")]
+        for _ in range(10):
+            c.execute("select 1")
+        after = [int(r["select_cnt"]) for r in table(c, "show pool_nodes")]
+    assert after == [before[0], before[1], before[2] + 10]
+
+
+def test_backend_stats(start_proxy):
+    proxy = start_proxy({"load_balance_mode": False}, fresh=True)
+    with proxy.connect() as c:
+        for sql in ("create table if not exists counted (a int)", "insert into counted values (1)",
+                    "update counted set a = 2", "delete from counted", "drop table counted", "select 1"):
+            c.execute(sql)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            c.execute("select 1/0")
+        row = table(c, "show pool_backend_stats")[0]
+    assert [row[n] for n in ("insert_cnt", "update_cnt", "delete_cnt", "ddl_cnt", "error_cnt")] == list("11121")
+
+
+def test_pool_status(proxy, cluster):
+    with proxy.connect() as c:
+        rows = table(c, "show pool_status")
+    assert list(rows[0]) == ["item", "value", "description"]
+    values = {r["item"]: r["value"] for r in rows}
+    assert values["port"] == str(proxy.port) and values["load_balance_mode"] in ("1", "on")
+    assert sum(r["item"].startswith("backend_data_directory") for r in rows) == 3
+    assert values["backend_port2"] == str(cluster.ports[2])
+
+
+def test_pool_version(proxy):
+    with proxy.connect() as c:
+        assert table(c, "show pool_version")[0]["pool_version"].startswith("4.6")
+
+
+def test_processes_and_pools(proxy):
+    with proxy.connect(application_name="seen") as c:
+        mine = [r for r in table(c, "show pool_processes") if r["database"] == "test" and r["username"] == "postgres"]
+        assert mine and mine[0]["status"] in ("Execute command", "Idle", "Wait for connection")
+        rows = table(c, "show pool_pools")
+        used = [r for r in rows if r["database"] == "test"]
+        pid = str(c.execute("select pg_backend_pid()").fetchone()[0])
+        assert used and pid in {r["pool_backendpid"] for r in rows}
+
+
+def test_pgpool_show_set_reset(proxy):
+    with proxy.connect() as c:
+        assert table(c, "pgpool show port") == [{"port": str(proxy.port)}]
+        assert table(c, "PGPOOL SHOW load_balance_mode") == [{"load_balance_mode": "on"}]
+        c.execute("pgpool set log_statement to on")
+        assert table(c, "pgpool show log_statement") == [{"log_statement": "on"}]
+        c.execute("pgpool reset log_statement")
+        assert table(c, "pgpool show log_statement") == [{"log_statement": "off"}]
+        assert len(table(c, "pgpool show all")) > 150
+        with pytest.raises(psycopg.Error, match="no_such_thing"):
+            c.execute("pgpool show no_such_thing")
+        with pytest.raises(psycopg.Error):
+            c.execute("pgpool set port to 7777")
+        assert c.execute("select 1").fetchone() == (1,)
+
+
+@pytest.mark.herdgate_only
+def test_own_commands_keep_the_transaction_state(proxy):
+    with proxy.connect(autocommit=False) as c:
+        c.execute("select 1")
+        c.execute("show pool_nodes")
+        assert c.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+
+
+@pytest.mark.herdgate_only
+def test_own_commands_in_extended_protocol(proxy):
+    with Client(proxy.port) as c:
+        c.login()
+        c.send(parse("show pool_nodes", "n"), describe("S", "n"), SYNC)
+        assert kinds(c.until()) == "1tTZ"
+        for _ in range(2):
+            c.send(bind(statement="n"), describe("P"), execute(), SYNC)
+            assert kinds(c.until()) == "2TDDDCZ"
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("sql,word", [("select 1", "standby"), ("insert into x values (1)", "primary"), ("selekt", "primary")])
+def test_explain_route(proxy, sql, word):
+    with proxy.connect() as c:
+        rows = c.execute(f"PGPOOL EXPLAIN ROUTE {sql}").fetchall()
+    assert rows and all(v is None or isinstance(v, str) for r in rows for v in r)
+
+
+def test_per_node_log_and_notice(start_proxy):
+    proxy = start_proxy({"log_per_node_statement": True, "notice_per_node_statement": True, "log_statement": True,
+                         "log_connections": True, "log_disconnections": True, "backend_weight0": 0,
+                         "backend_weight1": 0}, fresh=True)
+    seen = []
+    with proxy.connect() as c:
+        c.add_notice_handler(lambda d: seen.append(d.message_primary))
+        c.execute("select 4711")
+        c.execute("select %s::int", (4712,))
+    assert "DB node id: 2 statement: select 4711" in seen
+    proxy.stop()
+    log = proxy.log()
+    line = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}: \S* ?pid \d+: LOG:  "
+    assert re.search(line + r"statement: select 4711", log)
+    assert re.search(line + r"DB node id: 2 backend pid: \d+ statement: select 4711", log)
+    assert re.search(r"DB node id: 2 backend pid: \d+ statement: Parse: select \$1::int", log)
+    assert re.search(r"DB node id: 2 backend pid: \d+ statement: Execute: select \$1::int", log)
+    assert re.search(r"LOG:  new connection received\n.*DETAIL:  connecting host=127\.0\.0\.1 port=\d+", log)
+    assert re.search(r"frontend disconnection: session time: 0:00:0\d\.\d{3} user=postgres database=test "
+                     r"host=127\.0\.0\.1 port=\d+", log)
+
+
+def test_aborted_transaction_names_the_statement(proxy):
+    with proxy.connect(autocommit=False) as c:
+        with pytest.raises(psycopg.errors.SyntaxError):
+            c.execute("selekt")
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction) as caught:
+            c.execute("select 'refused'")
+        if proxy.kind == "herdgate":
+            assert caught.value.diag.message_detail == "statement: select 'refused'"
+        c.rollback()
