@@ -39,10 +39,11 @@ bool Accounts::full() const {
   return total_ >= limits_.total;
 }
 
-std::optional<std::uint64_t> Accounts::enqueue(const backend::LinkKey& key, WorkerId worker) {
+std::optional<std::uint64_t> Accounts::enqueue(Waiting who) {
   const std::lock_guard lock(mutex_);
   if (queue_.size() >= kMaxWaiting) return std::nullopt;
-  queue_.push_back(Waiting{key, worker, ++last_ticket_});
+  who.ticket = ++last_ticket_;
+  queue_.push_back(std::move(who));
   waiting_count_.store(queue_.size(), std::memory_order_release);
   return last_ticket_;
 }
@@ -58,12 +59,18 @@ bool Accounts::withdraw(std::uint64_t ticket) {
 
 std::optional<Waiting> Accounts::first_waiting(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
-  const auto it = std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.key == key; });
+  const auto it =
+      std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return !w.fresh && w.key == key; });
   if (it == queue_.end()) return std::nullopt;
   Waiting found = std::move(*it);
   queue_.erase(it);
   waiting_count_.store(queue_.size(), std::memory_order_release);
   return found;
+}
+
+bool Accounts::fresh_wanted(const backend::LinkKey& key) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.fresh && w.key == key; });
 }
 
 std::optional<Waiting> Accounts::first_that_may_open() {
@@ -76,6 +83,17 @@ std::optional<Waiting> Accounts::first_that_may_open() {
   ++total_;
   ++per_key_[found.key];
   return found;
+}
+
+KeyAccountPtr Accounts::key_account(const backend::LinkKey& key) {
+  const std::lock_guard lock(mutex_);
+  if (key_accounts_.size() >= sweep_at_) {
+    std::erase_if(key_accounts_, [](const auto& entry) { return entry.second.use_count() == 1; });
+    sweep_at_ = std::max<std::size_t>(1024, 2 * key_accounts_.size());
+  }
+  KeyAccountPtr& account = key_accounts_[key];
+  if (!account) account = std::make_shared<KeyAccount>();
+  return account;
 }
 
 std::size_t Accounts::links() const {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <list>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 
@@ -23,10 +24,18 @@ struct Limits {
   std::size_t per_key = 0;    // pool_size; 0 = no own limit
 };
 
+// Links of one key that are idle, or will be when they have been cleaned, on all workers together: a hint whether
+// somebody else could give one.
+struct KeyAccount {
+  std::atomic<int> idle{0};
+};
+using KeyAccountPtr = std::shared_ptr<KeyAccount>;
+
 struct Waiting {
   backend::LinkKey key;
   WorkerId worker;
   std::uint64_t ticket = 0;
+  bool fresh = false;  // only a new link will do: its login is the proof of a password
 };
 
 class Accounts {
@@ -39,14 +48,16 @@ class Accounts {
   void closed(const backend::LinkKey& key);                // gives it back
   bool full() const;                                       // the total limit is reached
 
-  std::optional<std::uint64_t> enqueue(const backend::LinkKey& key, WorkerId worker);  // nullopt: queue full
+  std::optional<std::uint64_t> enqueue(Waiting who);  // gives the ticket; nullopt: queue full
   bool withdraw(std::uint64_t ticket);                     // false: somebody has already been told to serve it
   bool anybody_waits() const { return waiting_count_.load(std::memory_order_acquire) != 0; }
-  // Who gets an idle link of this key; taken off the queue.
+  // Who gets an idle link of this key; taken off the queue. Never one who needs a fresh link.
   std::optional<Waiting> first_waiting(const backend::LinkKey& key);
+  bool fresh_wanted(const backend::LinkKey& key) const;
   // Who may open a link now that a slot is free; taken off the queue, and the slot is taken for it.
   std::optional<Waiting> first_that_may_open();
 
+  KeyAccountPtr key_account(const backend::LinkKey& key);
   std::size_t links() const;
   std::size_t waiting() const { return waiting_count_.load(std::memory_order_relaxed); }
 
@@ -56,6 +67,8 @@ class Accounts {
   Limits limits_;
   std::size_t total_ = 0;
   std::map<backend::LinkKey, std::size_t> per_key_;
+  std::map<backend::LinkKey, KeyAccountPtr> key_accounts_;  // those nobody else holds are dropped when it grows
+  std::size_t sweep_at_ = 1024;
   std::list<Waiting> queue_;
   std::atomic<std::size_t> waiting_count_{0};
   std::uint64_t last_ticket_ = 0;

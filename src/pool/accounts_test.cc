@@ -22,9 +22,9 @@ TEST(Accounts, TotalAndOwnLimitsHold) {
 TEST(Accounts, WaitersAreServedInOrderPerKey) {
   Accounts books(Limits{.total = 1, .per_key = 0});
   ASSERT_TRUE(books.try_open(kA));
-  const auto first = books.enqueue(kA, WorkerId(0));
-  const auto second = books.enqueue(kB, WorkerId(1));
-  const auto third = books.enqueue(kA, WorkerId(1));
+  const auto first = books.enqueue({kA, WorkerId(0)});
+  const auto second = books.enqueue({kB, WorkerId(1)});
+  const auto third = books.enqueue({kA, WorkerId(1)});
   ASSERT_TRUE(first && second && third);
   EXPECT_TRUE(books.anybody_waits());
   EXPECT_EQ(books.first_waiting(kA)->ticket, *first);
@@ -39,11 +39,23 @@ TEST(Accounts, WaitersAreServedInOrderPerKey) {
   EXPECT_FALSE(books.anybody_waits());
 }
 
+// A link that is there already proves nothing about a password: who needs the proof only gets a slot.
+TEST(Accounts, WhoNeedsAFreshLinkIsNeverGivenAnIdleOne) {
+  Accounts books(Limits{.total = 1, .per_key = 0});
+  ASSERT_TRUE(books.try_open(kA));
+  const auto ticket = books.enqueue({.key = kA, .worker = WorkerId(0), .fresh = true});
+  EXPECT_FALSE(books.first_waiting(kA));
+  EXPECT_TRUE(books.fresh_wanted(kA));
+  EXPECT_FALSE(books.fresh_wanted(kB));
+  books.closed(kA);
+  EXPECT_EQ(books.first_that_may_open()->ticket, *ticket);
+}
+
 TEST(Accounts, AWaiterWhoseKeyIsAtItsLimitDoesNotBlockOthers) {
   Accounts books(Limits{.total = 3, .per_key = 1});
   ASSERT_TRUE(books.try_open(kA));
-  const auto a = books.enqueue(kA, WorkerId(0));
-  const auto b = books.enqueue(kB, WorkerId(0));
+  const auto a = books.enqueue({kA, WorkerId(0)});
+  const auto b = books.enqueue({kB, WorkerId(0)});
   EXPECT_EQ(books.first_that_may_open()->ticket, *b);
   EXPECT_FALSE(books.first_that_may_open());
   EXPECT_TRUE(books.withdraw(*a));

@@ -39,7 +39,7 @@ void Cleaner::finish(bool fine) {
   // Not from within the link's own event.
   loop_->defer([&pool = pool_, &link = link_, fine, alive = pool_.alive_] {
     if (!*alive) return;
-    pool.cleaning_.erase(&link);
+    if (pool.cleaning_.erase(&link) > 0) pool.count_cleaning(link, -1);
     link.link->set_user(nullptr);
     if (fine && link.link->clean()) {
       pool.make_available(link);

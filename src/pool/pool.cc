@@ -43,7 +43,7 @@ void Pool::configure(std::shared_ptr<const config::Settings> settings, cluster::
 
 KeyPoolPtr Pool::key_pool(const backend::LinkKey& key) {
   KeyPoolPtr& slot = keys_[key];
-  if (!slot) slot = std::make_shared<KeyPool>(KeyPool{key, {}});
+  if (!slot) slot = std::make_shared<KeyPool>(KeyPool{key, wiring_.accounts.key_account(key), {}});
   return slot;
 }
 
@@ -57,6 +57,7 @@ ServerLink* Pool::try_take(KeyPool& pool) {
   while (!pool.idle.empty()) {
     ServerLink* link = pool.idle.back();
     pool.idle.pop_back();
+    pool.account->idle.fetch_sub(1, std::memory_order_relaxed);
     if (usable(*link) && link->link->clean()) {
       ++link->uses;
       return link;
@@ -83,6 +84,7 @@ backend::OpenRequest Pool::open_request(const backend::LinkKey& key) const {
 
 Pool::Pending::~Pending() {
   pool_.wiring_.loop.cancel(timer_);
+  if (awaits_) --ask_.pool->awaited;
   if (ticket_ != 0) {
     pool_.by_ticket_.erase(ticket_);
     pool_.wiring_.accounts.withdraw(ticket_);
@@ -109,19 +111,37 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
     });
     return pending;
   }
-  if (wiring_.accounts.try_open(key) || (evict_one(key) && wiring_.accounts.try_open(key))) {
+  if (!self->ask_.fresh && worth_waiting(*self->ask_.pool)) {
+    enqueue(*self);
+    return pending;
+  }
+  if (wiring_.accounts.try_open(key) || (evict_one(key, self->ask_.fresh) && wiring_.accounts.try_open(key))) {
     self->holds_slot_ = true;
     open(*self);
     return pending;
   }
-  const auto ticket = wiring_.accounts.enqueue(key, wiring_.worker);
+  enqueue(*self);
+  return pending;
+}
+
+// A link that is being cleaned here, or is idle elsewhere, comes sooner and cheaper than a new one.
+bool Pool::worth_waiting(const KeyPool& pool) const {
+  return pool.account->idle.load(std::memory_order_relaxed) > pool.awaited;
+}
+
+void Pool::enqueue(Pending& pending) {
+  Pending* self = &pending;
+  const backend::LinkKey& key = self->ask_.pool->key;
+  const auto ticket = wiring_.accounts.enqueue({.key = key, .worker = wiring_.worker, .fresh = self->ask_.fresh});
   if (!ticket) {
     self->timer_ = wiring_.loop.after(Duration::zero(), [this, self] {
       complete(*self, tl::unexpected(failure(Errc::queue_full, fmt::format("{} wait", Accounts::kMaxWaiting))));
     });
-    return pending;
+    return;
   }
   self->ticket_ = *ticket;
+  self->awaits_ = true;
+  ++self->ask_.pool->awaited;
   by_ticket_[*ticket] = self;
   const TimePoint since = wiring_.loop.now();
   if (self->ask_.deadline.at != TimePoint::max()) {
@@ -130,10 +150,9 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
       complete(*self, tl::unexpected(failure(Errc::wait_timed_out, fmt::format("waited {} s", waited.count()))));
     });
   }
-  // Others may have an idle link of this kind, or one of another kind that can make room. Posting to ourselves is not
-  // needed: evict_one has looked here.
-  wiring_.peers.post_all_others(wiring_.worker, [key](Pool& other) { other.relinquish(key); });
-  return pending;
+  // Others may have an idle link of this kind, or one of another kind that can make room.
+  if (self->ask_.pool->cleaning < self->ask_.pool->awaited)
+    wiring_.peers.post_all_others(wiring_.worker, [key](Pool& other) { other.relinquish(key); });
 }
 
 void Pool::open(Pending& pending) {
@@ -227,6 +246,12 @@ void Pool::give_back(ServerLink& link, const Return& how) {
   clean(link, std::move(queries));
 }
 
+void Pool::count_cleaning(const ServerLink& link, int change) {
+  const KeyPoolPtr pool = key_pool(link.link->key());
+  pool->cleaning += change;
+  pool->account->idle.fetch_add(change, std::memory_order_relaxed);
+}
+
 void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
   bool all = false;
   for (const std::string& query : queries) {
@@ -245,6 +270,7 @@ void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
   link.memory.at_begin = nullptr;
   link.cancelled = false;
   auto& cleaner = cleaning_[&link];
+  if (!cleaner) count_cleaning(link, 1);
   cleaner = std::make_unique<Cleaner>(*this, link);
   cleaner->start(wiring_.loop, queries);
 }
@@ -255,9 +281,11 @@ void Pool::make_available(ServerLink& link) {
   if (wiring_.accounts.anybody_waits()) {
     if (auto waiting = wiring_.accounts.first_waiting(link.link->key())) return hand_over(link, *waiting);
     // Somebody waits for another kind of link, and the total is used up: make room.
-    if (wiring_.accounts.full()) return close(link, Error{backend::Errc::closed_by_us, "room for others"});
+    if (wiring_.accounts.full() || wiring_.accounts.fresh_wanted(link.link->key())) return close(link, Error{backend::Errc::closed_by_us, "room for others"});
   }
-  key_pool(link.link->key())->idle.push_back(&link);
+  const KeyPoolPtr pool = key_pool(link.link->key());
+  pool->idle.push_back(&link);
+  pool->account->idle.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Pool::hand_over(ServerLink& link, const Waiting& to) {
@@ -304,12 +332,13 @@ void Pool::relinquish(const backend::LinkKey& key) {
   const auto it = keys_.find(key);
   while (it != keys_.end() && !it->second->idle.empty()) {
     auto waiting = wiring_.accounts.first_waiting(key);
-    if (!waiting) return;
+    if (!waiting) break;
     ServerLink* link = it->second->idle.back();
     it->second->idle.pop_back();
+    it->second->account->idle.fetch_sub(1, std::memory_order_relaxed);
     if (usable(*link) && link->link->clean()) return hand_over(*link, *waiting);
     // Could not be used after all: let the slot it frees serve whoever waits.
-    if (auto again = wiring_.accounts.enqueue(key, waiting->worker)) {
+    if (auto again = wiring_.accounts.enqueue({.key = key, .worker = waiting->worker})) {
       wiring_.peers.post(waiting->worker, [old = waiting->ticket, now = *again](Pool& other) {
         const auto found = other.by_ticket_.find(old);
         if (found == other.by_ticket_.end()) {
@@ -324,14 +353,19 @@ void Pool::relinquish(const backend::LinkKey& key) {
     }
     close(*link, Error{backend::Errc::closed_by_us, "no longer usable"});
   }
-  if (wiring_.accounts.anybody_waits()) evict_one(key);
+  if (!wiring_.accounts.anybody_waits()) return;
+  if (it != keys_.end() && it->second->cleaning > 0) return;  // it will be handed over when it is clean
+  if (!evict_one(key, wiring_.accounts.fresh_wanted(key))) serve_slots();
 }
 
-bool Pool::evict_one(const backend::LinkKey& wanted) {
-  if (!wiring_.accounts.full()) return false;
+// Closes an idle link to make room: of another kind when the total is used up, of the same kind for one who needs a
+// fresh link.
+bool Pool::evict_one(const backend::LinkKey& wanted, bool fresh) {
+  if (!fresh && !wiring_.accounts.full()) return false;
   ServerLink* oldest = nullptr;
   for (auto& [key, pool] : keys_) {
-    if (key == wanted || pool->idle.empty()) continue;
+    if (pool->idle.empty() || (key == wanted && !fresh)) continue;
+    if (key != wanted && !wiring_.accounts.full()) continue;
     ServerLink* candidate = pool->idle.front();
     if (oldest == nullptr || candidate->idle_since < oldest->idle_since) oldest = candidate;
   }
@@ -344,7 +378,9 @@ bool Pool::evict_one(const backend::LinkKey& wanted) {
 bool Pool::forget_idle(ServerLink& link) {
   const auto it = keys_.find(link.link->key());
   if (it == keys_.end()) return false;
-  return std::erase(it->second->idle, &link) > 0;
+  const bool was_idle = std::erase(it->second->idle, &link) > 0;
+  if (was_idle) it->second->account->idle.fetch_sub(1, std::memory_order_relaxed);
+  return was_idle;
 }
 
 void Pool::granted(std::uint64_t ticket, const backend::LinkKey& key) {
@@ -377,7 +413,7 @@ void Pool::close(ServerLink& link, const Error& why) {
   // Destroyed later: the caller may be inside one of the link's own events.
   auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
   all_.erase(it);
-  cleaning_.erase(&link);
+  if (cleaning_.erase(&link) > 0) count_cleaning(link, -1);
   wiring_.loop.defer([parcel] {});
   serve_slots();
 }
@@ -432,7 +468,7 @@ void Pool::maintain() {
   close_idle([&](const ServerLink& link) {
     return now >= link.retire_at || (life.count() > 0 && now - link.idle_since >= life) || link.link->lost();
   });
-  std::erase_if(keys_, [](const auto& entry) { return entry.second->idle.empty() && entry.second.use_count() == 1; });
+  std::erase_if(keys_, [](const auto& entry) { return entry.second->idle.empty() && entry.second->cleaning == 0 && entry.second.use_count() == 1; });
 }
 
 std::vector<report::LinkRow> Pool::rows() const {

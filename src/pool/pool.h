@@ -39,7 +39,10 @@ class Peers {
 // Idle links of one (node, database, user) on this worker.
 struct KeyPool {
   backend::LinkKey key;
+  KeyAccountPtr account;
   std::vector<ServerLink*> idle;  // the most recently used last
+  int cleaning = 0;               // links that will be idle in a moment
+  int awaited = 0;                // requests that wait for one of those
 };
 using KeyPoolPtr = std::shared_ptr<KeyPool>;
 
@@ -89,7 +92,8 @@ class Pool {
   class Pending {
    public:
     ~Pending();
-    auth::ServerMethod method() const { return method_; }
+    // How the server wanted the login; nullopt: the link was there already, and its login was somebody else's.
+    std::optional<auth::ServerMethod> method() const { return method_; }
     bool proved() const { return proved_; }
 
    private:
@@ -102,8 +106,9 @@ class Pool {
     net::TimerId timer_ = 0;
     std::unique_ptr<backend::Opener> opener_;
     bool holds_slot_ = false;
+    bool awaits_ = false;           // counted in KeyPool::awaited
     ServerLink* handed_ = nullptr;  // given to us, `done` follows in the next turn
-    auth::ServerMethod method_ = auth::ServerMethod::trust;
+    std::optional<auth::ServerMethod> method_;
     bool proved_ = false;
   };
   // `done` comes once, never from within request().
@@ -132,10 +137,13 @@ class Pool {
   void adopt(std::shared_ptr<std::unique_ptr<ServerLink>> link, net::Socket socket, std::uint64_t ticket);
   void granted(std::uint64_t ticket, const backend::LinkKey& key);
   void relinquish(const backend::LinkKey& key);
-  bool evict_one(const backend::LinkKey& wanted);
+  bool evict_one(const backend::LinkKey& wanted, bool fresh);
   void serve_slots();
   void close(ServerLink& link, const Error& why);
   bool forget_idle(ServerLink& link);
+  void enqueue(Pending& pending);
+  void count_cleaning(const ServerLink& link, int change);
+  bool worth_waiting(const KeyPool& pool) const;
   void clean(ServerLink& link, std::vector<std::string> queries);
   std::vector<std::string> reset_queries(const ServerLink& link, const Return& how) const;
 

@@ -351,7 +351,7 @@ void Login::get_link() {
   }
   pool::Pool::Ask ask;
   ask.pool = keys;
-  ask.fresh = fresh_;
+  ask.fresh = fresh_ || !client_is_known;  // a link that is there already proves nothing
   if (client_is_known) ask.credentials = result_.credentials;
   ask.on_method = [this](auth::ServerMethod method, backend::Opener& opener) { on_server_method(method, opener); };
   ask.deadline = Deadline::after(session_.worker_.loop().now(), session_.settings().query_wait_timeout);
@@ -367,9 +367,9 @@ void Login::on_server_method(auth::ServerMethod method, backend::Opener& opener)
 }
 
 void Login::on_link(pool::Pool::Result link) {
-  const auth::ServerMethod method = pending_ ? pending_->method() : auth::ServerMethod::trust;
+  const std::optional<auth::ServerMethod> method = pending_ ? pending_->method() : std::nullopt;
   const bool proved = pending_ && pending_->proved();
-  const bool opened_now = pending_ != nullptr;
+  const bool opened_now = method.has_value();
   auto pending = std::move(pending_);
   waiting_opener_ = nullptr;
   LoginMemory& memory = session_.worker_.shared().logins;
@@ -387,6 +387,7 @@ void Login::on_link(pool::Pool::Result link) {
     memory.remember(result_.database, result_.user, entry);
   }
   if (fresh_ && !proved) return refuse(auth::refuse_unproved(result_.user));
+  if (!client_auth_ && !opened_now) return refuse(auth::refuse_unproved(result_.user));
   if (!client_auth_) {
     // The link was opened to learn the server's method, and the server trusts: the rules say what the client must show.
     policy_.server = method;

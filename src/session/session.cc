@@ -168,7 +168,7 @@ void Session::finish_request() {
   ++requests_;
   work_ = Work{};
   if (!cut_open_) items_.clear();
-  reruns_ = 0;
+  reruns_ = known_heads_ = 0;
   phase_ = Phase::idle;
   if (vs_.state().tx.status == vsession::TxStatus::idle) {
     vs_.state().tx_node = kNoNode;

@@ -49,7 +49,8 @@ struct Work {
   std::vector<std::pair<const sql::Facts*, sql::Answers>> learned;  // what look-ups of this request brought
   NodeId avoid = kNoNode;                      // run again, but not there
   bool rerun = false, on_primary = false;      // decided while the answer came: run again (on the primary)
-  bool forwarded = false;                      // something of the answer has gone to the client
+  bool forwarded = false;                      // a row, a tag or an error has gone to the client
+  int heads = 0;                               // ParseComplete, RowDescription and the like that have
   bool failed = false;
   std::size_t statement = 0;                   // simple query: index of the statement being answered
   std::string tag;                             // of the last CommandComplete
@@ -117,6 +118,8 @@ class Session final : public net::Watcher, public backend::LinkUser {
   Next look_up(const sql::Facts& facts, catalog::Found found);
   Next answers_for(const sql::Facts& facts, sql::Answers& answers);
   void note_statement(std::size_t index, bool ok);
+  void note_done(const sql::Statement& statement, std::string_view text, bool ok,
+                 const std::shared_ptr<const sql::Facts>& facts);
 
   // Extended units (session_extended.cc).
   Next serve_unit(ByteView input, std::size_t& used);
@@ -147,6 +150,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void lookup_done();
   void replay_done();
   void run_again();
+  bool forward_head();
   void drop_request_from_input();
   void say_error(const wire::Report& report);
   void say_ready();
@@ -174,6 +178,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   std::size_t stream_missing_ = 0;     // octets of a streamed Bind still to come
   Work work_;
   int reruns_ = 0;
+  int known_heads_ = 0;                // run again: this many of them the client has already
   std::vector<pool::ServerLink*> links_;
   std::map<NodeId, pool::KeyPoolPtr> key_pools_;
   std::unique_ptr<pool::Pool::Pending> pending_;

@@ -195,7 +195,8 @@ Session::Next Session::run_unit(ByteView unit, std::size_t& used) {
   if (!cut_open_) {
     if (const Next next = bring_up(*link, open); next != Next::served) return next;
   }
-  if (work_.plan.rerunnable && work_.copy.empty()) work_.copy = Bytes(unit);
+  const bool whole = work_.request.synced && !cut_open_;
+  if (whole && !work_.plan.write && work_.copy.empty()) work_.copy = Bytes(unit);
   if (work_.plan.opaque) {
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
@@ -206,6 +207,7 @@ Session::Next Session::run_unit(ByteView unit, std::size_t& used) {
   const UnitWriter::Written written = writer.write(unit);
   used += written.bytes;
   work_.hold = written.hold;
+  if (written.defines) work_.copy.clear();  // its Parse would find the name taken
   work_.request.synced = written.synced;
   if (!written.synced) cut_open_ = true;
   if (written.streamed) {
@@ -236,11 +238,7 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
   if (how == backend::Ended::skipped || !item->facts) return;
   const bool ok = how == backend::Ended::ok;
   for (const sql::Statement& statement : item->facts->statements) {
-    vs_.statement_done({statement, item->query, work_.tag, ok, work_.plan.write, item->facts});
-    if (statement.kind == Kind::ddl && ok) {
-      worker_.shared().epochs.raise(identity_.database);
-      ddl_in_transaction_ = true;
-    }
+    note_done(statement, item->query, ok, item->facts);
   }
 }
 

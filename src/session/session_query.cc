@@ -286,14 +286,36 @@ void Session::note_statement(std::size_t index, bool ok) {
   const auto text = wire::parse_query(ByteView(work_.copy).substr(std::min(work_.copy.size(), wire::kHeaderBytes)));
   const std::string_view whole = text ? *text : std::string_view();
   const std::string_view part = whole.size() >= statement.begin + statement.length ? slice(statement, whole) : "";
-  vs_.statement_done({statement, part, work_.tag, ok, work_.plan.write, work_.facts});
-  if (statement.kind == Kind::ddl && ok) {
-    worker_.shared().epochs.raise(identity_.database);
-    ddl_in_transaction_ = vs_.state().tx.status != TxStatus::idle;
-  }
+  note_done(statement, part, ok, work_.facts);
   if (statement.kind == Kind::execute && ok) {
     if (const sql::Statement* inner = prepared_statement(statement))
-      vs_.statement_done({*inner, part, work_.tag, ok, work_.plan.write});
+      vs_.statement_done({*inner, part, work_.tag, ok, work_.plan.write, work_.facts});
+  }
+}
+
+// One statement has ended, whichever protocol brought it.
+void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
+                        const std::shared_ptr<const sql::Facts>& facts) {
+  vs_.statement_done({statement, text, work_.tag, ok, work_.plan.write, facts});
+  if (!ok) return;
+  if (vs_.state().tx.status != TxStatus::idle && work_.plan.write)
+    vs_.note_written(route::adaptive_written(*facts, settings()));
+  if (statement.kind == Kind::ddl) {
+    worker_.shared().epochs.raise(identity_.database);
+    ddl_in_transaction_ = true;
+  }
+  if (work_.link == nullptr) return;
+  pool::LinkMemory& memory = work_.link->memory;
+  if (statement.kind == Kind::prepare) {
+    if (const vsession::PreparedPtr made = vs_.find_prepared(statement.name)) memory.named[made->name] = made->id;
+    memory.named_owner = id_;
+  } else if (statement.kind == Kind::deallocate && !statement.all) {
+    memory.named.erase(statement.name);
+  } else if ((statement.kind == Kind::deallocate && statement.all) ||
+             (statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all)) {
+    memory.named.clear();
+    memory.interned.clear();
+    memory.unnamed_owner = SessionId();
   }
 }
 

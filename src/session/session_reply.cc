@@ -12,6 +12,12 @@ using backend::Message;
 using backend::Owes;
 using vsession::TxStatus;
 
+bool is_head(char type) {
+  using namespace wire::be;
+  return type == kParseComplete || type == kBindComplete || type == kCloseComplete || type == kParameterDescription ||
+         type == kRowDescription || type == kNoData;
+}
+
 // What a standby says when replay got in the way or a write came to it by mistake: the primary can do better.
 bool primary_can_do_better(std::string_view state, std::string_view message) {
   return state == sqlstate::kReadOnlyTransaction ||
@@ -62,8 +68,20 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
     default: break;
   }
   if (head.fate != backend::Fate::forward) return;
-  work_.forwarded = true;
+  if (is_head(message.type)) {
+    if (!forward_head()) return;
+  } else {
+    work_.forwarded = true;
+  }
   client_.add(message.bytes, message.stable);
+}
+
+// What precedes the rows would come twice when a request is run again: the client gets it once.
+bool Session::forward_head() {
+  ++work_.heads;
+  if (known_heads_ == 0) return true;
+  --known_heads_;
+  return false;
 }
 
 void Session::reply_error(const backend::Link& link, const Debt& head, const Message& message) {
@@ -99,7 +117,12 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   }
   const bool can_rerun = work_.plan.rerunnable && !work_.forwarded && !work_.copy.empty() && reruns_ < kMaxReruns &&
                          vs_.state().tx.status == TxStatus::idle;
-  if (can_rerun && link.key().node != view().write_node() && primary_can_do_better(report->sqlstate, report->message)) {
+  // READ COMMITTED: every statement has a snapshot of its own, so the primary may run this one in its own part of the
+  // transaction; the standby's part is given up.
+  const bool can_move = vs_.state().tx.status == TxStatus::open && !work_.plan.write && !work_.forwarded &&
+                        !work_.copy.empty() && reruns_ < kMaxReruns &&
+                        vs_.state().tx.isolation <= sql::Isolation::read_committed;
+  if ((can_rerun || can_move) && link.key().node != view().write_node() && primary_can_do_better(report->sqlstate, report->message)) {
     work_.rerun = work_.on_primary = true;
     return;
   }
@@ -118,7 +141,14 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
 
 void Session::reply_ready(pool::ServerLink& link, const Message& message) {
   const auto status = static_cast<TxStatus>(link.link->status());
-  if (work_.rerun) return;
+  if (work_.rerun) {
+    if (link.memory.at_begin == nullptr) return;
+    link.link->send_query("ROLLBACK", backend::Fate::swallow, kNoteSecondary);
+    link.link->flush();
+    link.memory.parameters = link.memory.at_begin;
+    link.memory.at_begin = nullptr;
+    return;
+  }
   vs_.ready(status);
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
   if (status == TxStatus::idle) {
@@ -151,7 +181,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     default: break;
   }
   if (debt.what == Owes::local) {
-    if (how == Ended::ok) client_.add(debt.local, false);
+    if (how == Ended::ok && forward_head()) client_.add(debt.local, false);
     return;
   }
   if (debt.what == Owes::execute || debt.what == Owes::parse) {
@@ -263,6 +293,8 @@ void Session::run_again() {
   Bytes again = std::move(work_.copy);
   const bool on_primary = work_.on_primary;
   const NodeId avoid = work_.avoid;
+  known_heads_ = work_.heads;
+  items_.clear();
   work_ = Work{};
   work_.on_primary = on_primary;
   work_.avoid = avoid;

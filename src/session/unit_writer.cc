@@ -100,6 +100,7 @@ bool UnitWriter::parse(const Frame& frame) {
     sent_ = true;
     return true;
   }
+  written_.defines = true;
   if (link_.memory.interned.touch(statement->server_name)) {
     scratch_.clear();
     wire::put_parse_complete(scratch_);

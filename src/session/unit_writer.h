@@ -17,6 +17,7 @@ class UnitWriter {
     bool hold = false;
     bool streamed = false;
     bool answered_locally = false;
+    bool defines = false;          // a named statement was made
   };
   UnitWriter(Session& session, pool::ServerLink& link);
   Written write(ByteView unit);

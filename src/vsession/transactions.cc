@@ -162,17 +162,18 @@ void VirtualSession::rollback_to(const std::string& name) {
   tx.read_write_explicit = level.read_write_explicit;
 }
 
-// Parameters go back; a temporary table dropped since is there again; one created since may be, as far as we follow
-// it; a WITH HOLD cursor declared since is gone.
+// Parameters go back; a temporary table dropped since is there again, one created since is gone, and so is a WITH HOLD
+// cursor declared since.
 void VirtualSession::restore(const Level& level) {
   resets_ = level.resets;
   assign(level.after_commit, level.current);
-  std::vector<std::string>& names = state_.temp_tables;
-  for (const std::string& name : level.temp_tables) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  state_.temp_tables = level.temp_tables;
+  temporary_unnamed_ = level.temporary_unnamed;
+  if (level.temporary_pin) {
+    add_pin(Pin::temporary_table);
+  } else {
+    remove_pin(Pin::temporary_table);
   }
-  if (level.temporary_pin) add_pin(Pin::temporary_table);
-  temporary_unnamed_ = temporary_unnamed_ || level.temporary_unnamed;
   std::erase_if(hold_cursors_, [&](const std::string& name) {
     return std::find(level.hold_cursors.begin(), level.hold_cursors.end(), name) == level.hold_cursors.end();
   });

@@ -137,13 +137,14 @@ def test_client_beyond_the_limit_waits(start_proxy):
 
 @herdgate_only
 def test_few_links_for_many_clients(tight, cluster):
-    clients = [tight.connect(user="test") for _ in range(50)]
+    clients = [tight.connect(user="reader") for _ in range(50)]  # nobody else in this module is reader
     try:
         for _ in range(3):
             for i, c in enumerate(clients):
                 assert c.execute("select %s::int", (i,)).fetchone() == (i,)
         for node in range(3):
-            assert server_links(cluster, "test", node) <= 2
+            # More would stay for long; what an earlier proxy had closes on its own.
+            wait_until(lambda: server_links(cluster, "reader", node) <= 2, f"at most two links to node {node}", 10)
     finally:
         for c in clients:
             c.close()
@@ -258,7 +259,8 @@ def test_pins(start_proxy, take, check):
         for _ in range(10):
             assert other.execute("select pg_backend_pid()").fetchone()[0] != pid
             assert pinned.execute("select pg_backend_pid()").fetchone()[0] == pid
-        assert pinned.execute(check).fetchone()[0] not in (None, False)
+        value = pinned.execute(check).fetchone()[0]
+        assert value is not None and value is not False
         assert other.execute("select to_regclass('pinned')").fetchone() == (None,)
 
 

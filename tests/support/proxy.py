@@ -170,7 +170,8 @@ class Proxy:
     def dsn(self, user="postgres", dbname="test", **more):
         words = {"host": "127.0.0.1", "port": self.port, "user": user, "dbname": dbname, "sslmode": "disable",
                  "connect_timeout": 20, "gssencmode": "disable", **more}
-        return " ".join(f"{k}='{v}'" for k, v in words.items())
+        quoted = {k: str(v).replace("\\", "\\\\").replace("'", "\\'") for k, v in words.items()}
+        return " ".join(f"{k}='{v}'" for k, v in quoted.items())
 
     def connect(self, user="postgres", dbname="test", autocommit=True, **more):
         # Pure libpq towards the server: psycopg would otherwise prepare on its own after five runs.
