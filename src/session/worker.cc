@@ -42,10 +42,10 @@ Worker::~Worker() {
 void Worker::accept(net::Socket socket, const net::Address& peer) {
   const SessionId id(shared_.last_session.fetch_add(1, std::memory_order_relaxed) + 1);
   const config::Settings& settings = *snapshot_->settings;
-  net::apply_tcp_options(socket.fd(), {static_cast<int>(settings.tcp_keepalives_idle.count()),
-                                       static_cast<int>(settings.tcp_keepalives_interval.count()),
-                                       settings.tcp_keepalives_count,
-                                       static_cast<int>(settings.tcp_user_timeout.count())});
+  net::apply_tcp_options(socket.fd(),
+                         {static_cast<int>(settings.tcp_keepalives_idle.count()),
+                          static_cast<int>(settings.tcp_keepalives_interval.count()), settings.tcp_keepalives_count,
+                          static_cast<int>(settings.tcp_user_timeout.count())});
   auto session = std::make_unique<Session>(*this, id, std::move(socket), peer);
   Session* raw = session.get();
   sessions_.emplace(id, std::move(session));
@@ -65,15 +65,14 @@ Session* Worker::find(SessionId id) {
 void Worker::retire(Session& session) {
   const auto it = sessions_.find(session.id());
   if (it == sessions_.end()) return;
-  if (retired_.empty()) {
-    loop_.defer([this] {
-      retired_.clear();
-      check_empty();
-    });
-  }
   load_.fetch_sub(1, std::memory_order_relaxed);
   retired_.push_back(std::move(it->second));
   sessions_.erase(it);
+  // Each at its own place in the queue: what the session deferred before (the end of its login) still refers to it.
+  loop_.defer([this] {
+    retired_.pop_front();
+    check_empty();
+  });
 }
 
 void Worker::leave_gate(std::size_t limit) {
@@ -137,7 +136,8 @@ void Worker::collect(std::function<void(report::Server)> done) {
       const NodeCounters& from = other.counters_.nodes[snapshot_->view->nodes[n].id.value];
       report::NodeCounts& to = gathering->server.counts[n];
       to.select += from.select, to.insert += from.insert, to.update += from.update, to.del += from.del;
-      to.ddl += from.ddl, to.other += from.other, to.panic += from.panic, to.fatal += from.fatal, to.error += from.error;
+      to.ddl += from.ddl, to.other += from.other, to.panic += from.panic, to.fatal += from.fatal,
+          to.error += from.error;
     }
     other.post([this, &other, gathering] {
       auto part = std::make_shared<WorkerReport>(other.report());

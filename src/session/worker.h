@@ -4,6 +4,7 @@
 //          worker destroys them at the end of the turn.
 // Threads  its own; post() is thread-safe.
 #pragma once
+#include <deque>
 #include <functional>
 #include <memory>
 #include <unordered_map>
@@ -89,7 +90,7 @@ class Worker {
   WorkerCounters counters_;
   std::unique_ptr<pool::Pool> pool_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
-  std::vector<std::unique_ptr<Session>> retired_;
+  std::deque<std::unique_ptr<Session>> retired_;  // in the order in which their ends are deferred
   std::function<void()> empty_;
   bool stopping_ = false;
   std::atomic<int> load_{0};
