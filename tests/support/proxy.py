@@ -111,7 +111,7 @@ class Proxy:
             return self
         self.write_files()
         self.process = system.start(self.command("-D", "-n"), self.log_path, as_root=self.kind == "pgpool",
-                                    env={**os.environ, **self.environment})
+                                    env={**os.environ, "HOME": self.inner, **self.environment})
         if wait:
             wait_until(self.ready, f"{self.kind} to listen on port {self.port}\n{self.log()[-3000:]}", 30)
         return self
@@ -170,7 +170,8 @@ class Proxy:
     def dsn(self, user="postgres", dbname="test", **more):
         words = {"host": "127.0.0.1", "port": self.port, "user": user, "dbname": dbname, "sslmode": "disable",
                  "connect_timeout": 20, "gssencmode": "disable", **more}
-        return " ".join(f"{k}='{v}'" for k, v in words.items())
+        quoted = {k: str(v).replace("\\", "\\\\").replace("'", "\\'") for k, v in words.items()}
+        return " ".join(f"{k}='{v}'" for k, v in quoted.items())
 
     def connect(self, user="postgres", dbname="test", autocommit=True, **more):
         # Pure libpq towards the server: psycopg would otherwise prepare on its own after five runs.
