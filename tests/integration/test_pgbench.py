@@ -30,17 +30,19 @@ def pgbench(proxy, *args):
     return done
 
 
+def sums(cluster):
+    """What TPC-B has added up so far: it adds the same delta to an account, a teller, a branch and the history."""
+    text = cluster.primary.psql("select (select sum(abalance) from pgbench_accounts), (select sum(tbalance) from "
+                                "pgbench_tellers), (select sum(bbalance) from pgbench_branches), (select "
+                                "coalesce(sum(delta), 0) from pgbench_history), (select count(*) from pgbench_history)",
+                                "bench")
+    return [int(v) for v in text.split("|")]
+
+
 def check_books(cluster, before, done):
-    """TPC-B adds the same delta to an account, a teller, a branch and the history."""
-    sums = cluster.primary.psql("select (select sum(abalance) from pgbench_accounts), (select sum(tbalance) from "
-                                "pgbench_tellers), (select sum(bbalance) from pgbench_branches), "
-                                "(select coalesce(sum(delta), 0) from pgbench_history)", "bench").split("|")
-    assert len(set(sums)) == 1, sums
-    assert history(cluster) - before == done
-
-
-def history(cluster):
-    return int(cluster.primary.psql("select count(*) from pgbench_history", "bench"))
+    *added, transactions = [b - a for a, b in zip(before, sums(cluster))]
+    assert len(set(added)) == 1, f"accounts, tellers, branches, history grew by {added}"
+    assert transactions == done
 
 
 @pytest.fixture(params=["session", pytest.param("transaction", marks=pytest.mark.herdgate_only)])
@@ -53,7 +55,7 @@ def pooled(request, start_proxy, bench_db):
 
 @pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])
 def test_tpcb(pooled, cluster, protocol):
-    before = history(cluster)
+    before = sums(cluster)
     done = pgbench(pooled, "-M", protocol, "-c", "16", "-j", "2", "-t", "50")
     assert done == 800
     check_books(cluster, before, done)
@@ -66,7 +68,7 @@ def test_select_only(pooled, protocol):
 
 @pytest.mark.parametrize("protocol", ["simple", "prepared"])
 def test_connect_for_each_transaction(pooled, cluster, protocol):
-    before = history(cluster)
+    before = sums(cluster)
     done = pgbench(pooled, "-C", "-M", protocol, "-c", "8", "-j", "2", "-t", "25")
     assert done == 200
     check_books(cluster, before, done)

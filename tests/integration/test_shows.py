@@ -21,7 +21,7 @@ def table(connection, sql):
 
 def wait_for_roles(proxy):
     with proxy.connect() as c:
-        wait_until(lambda: [r["pg_role"] for r in table(c, "show pool_nodes")] == ["primary", "standby", "standby"],
+        wait_until(lambda: [r["role"] for r in table(c, "show pool_nodes")] == ["primary", "standby", "standby"],
                    "the roles of the nodes")
         wait_until(lambda: table(c, "show pool_nodes")[1]["replication_state"] == "streaming", "the replication state")
 

@@ -111,7 +111,7 @@ class Proxy:
             return self
         self.write_files()
         self.process = system.start(self.command("-D", "-n"), self.log_path, as_root=self.kind == "pgpool",
-                                    env={**os.environ, **self.environment})
+                                    env={**os.environ, "HOME": self.inner, **self.environment})
         if wait:
             wait_until(self.ready, f"{self.kind} to listen on port {self.port}\n{self.log()[-3000:]}", 30)
         return self
