@@ -76,7 +76,9 @@ enum class DiscardTarget : std::uint8_t { all, plans, sequences, temp };
 
 struct Statement {
   Kind kind = Kind::other;
-  std::uint32_t begin = 0, length = 0;  // slice of the text, octets, without the trailing semicolon
+  // Slice of the text, octets, without the trailing semicolon; length 0: the whole text (facts that texts share which
+  // differ in their numbers only).
+  std::uint32_t begin = 0, length = 0;
 
   // What it touches. Names may repeat only once each; CTE names are not relations.
   std::vector<Relation> relations;    // every relation in the tree, targets of writes and of DDL included

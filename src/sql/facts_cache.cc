@@ -60,6 +60,51 @@ std::uint8_t option_bits(const ParseOptions& options) {
                                    (options.ascii_safe_encoding ? 2 : 0));
 }
 
+bool identifier_char(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
+bool digit(char c) { return c >= '0' && c <= '9'; }
+
+// The text with every number replaced by 0: applications that put values into their texts send few shapes. False where
+// that could hide something: quoted names, comments, dollar quotes, backslashes, and digits that run into a word.
+bool shape_of(std::string_view text, std::string& shape) {
+  shape.clear();
+  bool numbers = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const char next = i + 1 < text.size() ? text[i + 1] : '\0';
+    if (c == '"' || c == '$' || c == '\\' || (c == '-' && next == '-') || (c == '/' && next == '*')) return false;
+    if (c == '\'') {  // a constant stays as it is: 'now' means something
+      const std::size_t end = text.find('\'', i + 1);
+      if (end == std::string_view::npos || text.substr(i, end - i).find('\\') != std::string_view::npos) return false;
+      shape.append(text.substr(i, end - i + 1));
+      i = end;
+      continue;
+    }
+    if (!digit(c) || (i > 0 && identifier_char(text[i - 1]))) {
+      shape.push_back(c);
+      continue;
+    }
+    while (i + 1 < text.size() && (digit(text[i + 1]) || text[i + 1] == '.')) ++i;
+    if (i + 1 < text.size() && identifier_char(text[i + 1])) return false;
+    shape.push_back('0');
+    numbers = true;
+  }
+  return numbers;
+}
+
+// May texts of one shape share these facts? Not where a number is one of them.
+bool same_for_all_numbers(const Facts& facts) {
+  if (facts.multi()) return false;
+  const Statement& s = facts.first();
+  const bool plain = s.kind == Kind::select || s.kind == Kind::insert || s.kind == Kind::update ||
+                     s.kind == Kind::delete_ || s.kind == Kind::merge;
+  return plain && s.settings.empty() && !s.terminate_pid && !s.too_deep;
+}
+
+constexpr std::uint8_t kShapeBit = 4;  // among the option bits: the key is a shape, not a text
+
 }  // namespace
 
 struct FactsCache::Store {
@@ -87,6 +132,15 @@ struct FactsCache::Store {
   std::unordered_map<Key, Entries::iterator, KeyHash> index{};
   std::size_t bytes = 0;
   std::uint64_t hits = 0, misses = 0;
+  std::string shape{};
+
+  std::shared_ptr<const Facts> find(const Key& key) {
+    const auto found = index.find(key);
+    if (found == index.end()) return nullptr;
+    ++hits;
+    if (found->second != entries.begin()) entries.splice(entries.begin(), entries, found->second);
+    return found->second->facts;
+  }
 };
 
 FactsCache::FactsCache(std::size_t max_entries, std::size_t max_bytes)
@@ -99,15 +153,21 @@ std::shared_ptr<const Facts> FactsCache::facts(std::string_view text, const Pars
     ++store.misses;
     return std::make_shared<const Facts>(parse_facts(text, options));
   }
-  const Key key{text, hash128(store.hash_key, text).lo, option_bits(options)};
-  if (const auto found = store.index.find(key); found != store.index.end()) {
-    ++store.hits;
-    store.entries.splice(store.entries.begin(), store.entries, found->second);
-    return found->second->facts;
+  const bool shaped = options.ascii_safe_encoding && shape_of(text, store.shape);
+  Key shape;
+  if (shaped) {
+    shape = Key{store.shape, hash128(store.hash_key, store.shape).lo,
+                static_cast<std::uint8_t>(option_bits(options) | kShapeBit)};
+    if (auto found = store.find(shape)) return found;
   }
+  const Key key{text, hash128(store.hash_key, text).lo, option_bits(options)};
+  if (auto found = store.find(key)) return found;
   ++store.misses;
-  auto facts = std::make_shared<const Facts>(parse_facts(text, options));
-  store.insert(key, facts);
+  Facts parsed = parse_facts(text, options);
+  const bool shared = shaped && same_for_all_numbers(parsed);
+  if (shared) parsed.statements.front().begin = parsed.statements.front().length = 0;  // other texts, other lengths
+  auto facts = std::make_shared<const Facts>(std::move(parsed));
+  store.insert(shared ? shape : key, facts);
   return facts;
 }
 

@@ -313,20 +313,20 @@ TEST(FactsCache, OptionsArePartOfTheKey) {
 
 TEST(FactsCache, DropsTheLeastRecentlyUsed) {
   FactsCache cache(2);
-  const auto kept = cache.facts("select 1", {});
-  cache.facts("select 2", {});
-  cache.facts("select 1", {});
-  cache.facts("select 3", {});  // drops 2
-  EXPECT_EQ(cache.facts("select 1", {}), kept);
+  const auto kept = cache.facts("select c1", {});
+  cache.facts("select c2", {});
+  cache.facts("select c1", {});
+  cache.facts("select c3", {});  // drops 2
+  EXPECT_EQ(cache.facts("select c1", {}), kept);
   EXPECT_EQ(cache.misses(), 3u);
-  cache.facts("select 2", {});
+  cache.facts("select c2", {});
   EXPECT_EQ(cache.misses(), 4u);
 }
 
 TEST(FactsCache, StaysWithinItsBytes) {
   FactsCache cache(1'000'000, 64 * 1024);
   for (int round = 0; round < 2; ++round) {
-    for (int i = 0; i < 1'000; ++i) cache.facts("select " + std::to_string(i), {});
+    for (int i = 0; i < 1'000; ++i) cache.facts("select c" + std::to_string(i), {});
   }
   // Everything would fit by count, nothing is left of a round by bytes.
   EXPECT_EQ(cache.hits(), 0u);
@@ -340,6 +340,38 @@ TEST(FactsCache, KeepsNoHugeTextsAndWorksWithoutRoom) {
   EXPECT_EQ(none.facts("select 1", {})->first().kind, Kind::select);
   EXPECT_EQ(none.facts("select 1", {})->first().kind, Kind::select);
   EXPECT_EQ(none.hits(), 0u);
+}
+
+}  // namespace
+}  // namespace herdgate::sql
+
+namespace herdgate::sql {
+namespace {
+
+TEST(FactsCache, TextsThatDifferInNumbersOnlyAreParsedOnce) {
+  FactsCache cache(100);
+  const auto first = cache.facts("SELECT abalance FROM pgbench_accounts WHERE aid = 17", {});
+  EXPECT_EQ(cache.facts("SELECT abalance FROM pgbench_accounts WHERE aid = 4711", {}), first);
+  EXPECT_EQ(cache.facts("SELECT abalance FROM pgbench_accounts WHERE aid = 1.5", {}), first);
+  EXPECT_EQ(cache.misses(), 1u);
+}
+
+// Whatever a number could change must not be shared.
+TEST(FactsCache, NumbersThatMatterAreNotShared) {
+  FactsCache cache(1000);
+  const std::pair<const char*, const char*> pairs[] = {
+      {"select * from t1", "select * from t2"},
+      {"select * from \"1\"", "select * from \"2\""},
+      {"select pg_terminate_backend(17)", "select pg_terminate_backend(18)"},
+      {"set statement_timeout = 1", "set statement_timeout = 2"},
+      {"select set_config('work_mem', '64', false), 1", "select set_config('work_mem', '65', false), 1"},
+      {"select 1 t", "select 1from t"},
+      {"select '1' from t", "select '2' from t"},
+      {"select $$1$$", "select $$2$$"},
+      {"select 1 /* 1 */", "select 1 /* 2 */"},
+      {"select 'a\\' , 1, ' from x", "select 'a\\' , 2, ' from x"},
+  };
+  for (const auto& [a, b] : pairs) EXPECT_NE(cache.facts(a, {}), cache.facts(b, {})) << a << " | " << b;
 }
 
 }  // namespace
