@@ -55,7 +55,7 @@ class Client:
     def __init__(self, port, seconds=20):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = b""
+        self.buffer = bytearray()
         self.parameters, self.key = {}, None
 
     def __enter__(self):
@@ -77,9 +77,10 @@ class Client:
             except ConnectionResetError:
                 chunk = b""
             if not chunk:
-                raise Closed(self.buffer)
+                raise Closed(bytes(self.buffer))
             self.buffer += chunk
-        taken, self.buffer = self.buffer[:count], self.buffer[count:]
+        taken = bytes(self.buffer[:count])
+        del self.buffer[:count]
         return taken
 
     def receive(self):
