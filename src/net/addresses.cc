@@ -50,4 +50,15 @@ Resolved resolve(const std::string& host, int port, Resolve how) {
   return result;
 }
 
+std::string verified_host_name(const Address& address) {
+  char name[NI_MAXHOST];
+  const auto* raw = reinterpret_cast<const sockaddr*>(&address.storage);
+  if (address.is_unix() || getnameinfo(raw, address.length, name, sizeof name, nullptr, 0, NI_NAMEREQD) != 0) return {};
+  // Anybody may claim a name for an address of his own; the name's owner has to agree.
+  for (const Address& claimed : resolve(name, 0, Resolve::any).addresses) {
+    if (claimed.host() == address.host()) return name;
+  }
+  return {};
+}
+
 }  // namespace herdgate::net

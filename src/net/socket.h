@@ -61,6 +61,10 @@ struct Address {
   int port() const;          // 0 for UNIX sockets
 };
 
+// The peer's host name, verified by looking it up again; empty when it has none or the two do not agree. Blocks: for
+// the BlockingPool.
+std::string verified_host_name(const Address& address);
+
 struct TcpOptions {
   int keepalives_idle_s = 0, keepalives_interval_s = 0, keepalives_count = 0, user_timeout_ms = 0;  // 0 = system's
 };

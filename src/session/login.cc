@@ -211,17 +211,32 @@ void Login::find_rule() {
   if (memory_) policy_.server = memory_->method;
   if (policy_.enable_pool_hba && snapshot.hba) {
     config::HbaClient who;
+    who.host = host_name_;
     who.is_local = session_.peer().is_unix();
     if (auto ip = config::parse_ip(session_.peer().host())) who.address = config::unmapped(*ip);
     who.database = result_.database;
     who.user = result_.user;
     who.interfaces = *snapshot.interfaces;
-    // Host names in pool_hba.conf: TODO(compat) resolve the client's address; until then such lines do not match.
+    if (!host_name_asked_ && config::needs_host_name(snapshot.hba->rules, who)) return ask_host_name();
     const config::HbaRule* rule = config::match(snapshot.hba->rules, who);
     if (rule != nullptr) policy_.rule = method_from(rule->method);
   }
   if (!policy_.pool_passwd.known() && !snapshot.settings->auth_query.empty()) return run_auth_query();
   decide();
+}
+
+// A line of pool_hba.conf names hosts: the client's name is looked up away from the loop, then the rules are read again.
+void Login::ask_host_name() {
+  host_name_asked_ = true;
+  auto name = std::make_shared<std::string>();
+  const bool queued = session_.worker_.blocking().submit(
+      session_.worker_.loop(), [name, peer = session_.peer()] { *name = net::verified_host_name(peer); },
+      [this, name, alive = alive_] {
+        if (!*alive || state_ == State::done) return;
+        host_name_ = *name;
+        find_rule();
+      });
+  if (!queued) refuse(fatal(sqlstate::kTooManyConnections, "too many logins at once"));
 }
 
 void Login::run_auth_query() {

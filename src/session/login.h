@@ -52,6 +52,7 @@ class Login {
   void on_cancel(const wire::Startup& startup);
   void enter_gate();
   void find_rule();
+  void ask_host_name();
   void decide();
   void run_auth_query();
   void on_auth_query(Result<backend::Rows> rows);
@@ -76,6 +77,8 @@ class Login {
   backend::Opener* waiting_opener_ = nullptr;
   std::optional<LoginMemory::Entry> memory_;
   net::TimerId timer_ = 0;
+  std::string host_name_;     // of the client, verified; only when a rule wants it
+  bool host_name_asked_ = false;
   bool inside_ = false;       // counted by the gate
   bool fresh_ = false;        // the server must prove the password now
   bool ok_sent_ = false;

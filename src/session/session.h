@@ -19,6 +19,7 @@
 #include "session/client_stream.h"
 #include "session/login.h"
 #include "session/request.h"
+#include "session/session_log.h"
 #include "session/worker.h"
 #include "vsession/virtual_session.h"
 
@@ -114,6 +115,8 @@ class Session final : public net::Watcher, public backend::LinkUser {
   bool answer_locally(const sql::Facts& facts, std::string_view text);
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
   Next plan_query(const sql::Facts& facts, std::string_view text);
+  Next plan_terminate(int pid);
+  std::string_view executed_text(const sql::Statement& statement, std::string_view text) const;
   const sql::Statement* prepared_statement(const sql::Statement& statement) const;
   Next look_up(const sql::Facts& facts, catalog::Found found);
   Next answers_for(const sql::Facts& facts, sql::Answers& answers);
@@ -191,6 +194,9 @@ class Session final : public net::Watcher, public backend::LinkUser {
   bool greeting_ = false;              // the replay of the start-up parameters is under way
   std::optional<wire::Report> poison_;         // the error that takes the place of the poisoned one
   std::optional<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
+  std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
+  void log_backend_message(const backend::Link& link, char type);
+  void log_rows(const backend::Link& link, ByteView bytes);
   std::string server_farewell_;                // what a FATAL of a server said before its link was lost
   net::TimerId idle_timer_ = 0;
   TimePoint last_active_;

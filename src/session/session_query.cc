@@ -77,7 +77,11 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
       finish_request();
       return Next::served;
     }
-    if (const Next next = plan_query(*facts, *text); next != Next::served) return next;
+    const sql::Statement& first = facts->first();
+    const Next next = !facts->multi() && first.terminate_pid && settings().backend_clustering_mode != config::ClusteringMode::raw
+                          ? plan_terminate(*first.terminate_pid)
+                          : plan_query(*facts, *text);
+    if (next != Next::served) return next;
   }
   const NodeId node = node_for(work_.plan);
   pool::ServerLink* link = nullptr;
@@ -210,6 +214,30 @@ const sql::Statement* Session::prepared_statement(const sql::Statement& statemen
   return prepared->from_sql && first.inner ? first.inner.get() : &first;
 }
 
+// For patterns over the text: what EXECUTE runs is the text of its PREPARE.
+std::string_view Session::executed_text(const sql::Statement& statement, std::string_view text) const {
+  if (statement.kind != Kind::execute) return text;
+  const vsession::PreparedPtr prepared = vs_.find_prepared(statement.name);
+  return prepared ? std::string_view(prepared->query) : text;
+}
+
+// pg_terminate_backend(constant) goes to the node whose process it names; which one that is the workers' pools know.
+Session::Next Session::plan_terminate(int pid) {
+  phase_ = Phase::running;
+  worker_.collect([&worker = worker_, id = id_, pid](const report::Server& server) {
+    Session* session = worker.find(id);
+    if (session == nullptr || session->phase_ != Phase::running) return;
+    session->phase_ = Phase::idle;
+    session->work_.plan = route::Plan{.node = session->view().write_node(), .write = true};
+    for (const report::LinkRow& link : server.links) {
+      if (link.backend_pid == pid) session->work_.plan.node = link.node;
+    }
+    session->work_.planned = true;
+    session->pump();
+  });
+  return Next::waiting;
+}
+
 Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
   vs_.state().lb_node = lb_node();
   sql::Answers answers;
@@ -222,13 +250,18 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
                            .allow_sql_comments = own_.allow_sql_comments(settings()),
                            .check_unlogged_table = own_.check_unlogged_table(settings()),
                            .draw = worker_.random().fraction(),
-                           .text = text,
-                           .prepared = prepared_statement(facts.first())};
+                           .text = executed_text(facts.first(), text),
+                           .prepared = prepared_statement(facts.first()),
+                           .draw2 = worker_.random().fraction(),
+                           .user = identity_.user,
+                           .database = identity_.database,
+                           .application_name = identity_.application};
   work_.plan = route::decide(input);
   work_.ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
   if (work_.on_primary || (work_.avoid != kNoNode && work_.plan.node == work_.avoid)) work_.plan.node = view().write_node();
   const vsession::Transaction& tx = vs_.state().tx;
-  if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && vs_.state().tx_node == kNoNode)
+  if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && !work_.plan.both &&
+      vs_.state().tx_node == kNoNode)
     vs_.state().tx_node = work_.plan.node;
   work_.planned = true;
   return Next::served;

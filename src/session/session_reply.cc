@@ -36,7 +36,15 @@ Result<std::vector<std::vector<std::string>>> text_rows(ByteView messages) {
 
 }  // namespace
 
-void Session::on_rows(backend::Link&, const Debt& head, ByteView bytes, bool stable) {
+// log_backend_messages.
+void Session::log_backend_message(const backend::Link& link, char type) {
+  const auto mode = own_.log_backend_messages(settings());
+  if (mode == config::LogBackendMessages::none) return;
+  if (!message_log_) message_log_ = std::make_unique<BackendMessageLog>();
+  message_log_->message(worker_.log(), who_, link.key().node.value, type, mode == config::LogBackendMessages::terse);
+}
+
+void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, bool stable) {
   if (head.note == kNoteCatalog) {
     if (lookup_rows_.size() + bytes.size() > backend::Client::kMaxResultBytes) {
       lookup_failed_ = true;
@@ -46,12 +54,27 @@ void Session::on_rows(backend::Link&, const Debt& head, ByteView bytes, bool sta
     return;
   }
   if (head.fate != backend::Fate::forward) return;
+  if (own_.log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
   work_.forwarded = true;
   client_.add(bytes, stable);
 }
 
+// Whole rows of a run, one by one; the rest of a row that was cut is not a message of its own.
+void Session::log_rows(const backend::Link& link, ByteView bytes) {
+  while (bytes.size() >= wire::kHeaderBytes && (bytes[0] == wire::be::kDataRow || bytes[0] == wire::be::kCopyData)) {
+    log_backend_message(link, bytes[0]);
+    const std::size_t total = load_u32(bytes.data() + 1) + 1;
+    if (total >= bytes.size()) return;
+    bytes.remove_prefix(total);
+  }
+}
+
 void Session::on_reply(backend::Link& link, const Debt& head, const Message& message, bool) {
   using namespace wire::be;
+  if (head.fate == backend::Fate::forward) {
+    log_backend_message(link, message.type);
+    if (message.type == kReady && message_log_) message_log_->flush(worker_.log(), who_);
+  }
   if (message.type == kError) return reply_error(link, head, message);
   if (head.note != kNoteClient) return;
   switch (message.type) {
