@@ -167,6 +167,8 @@ void Monitor::ended(NodeId node, const Answer& answer) {
   if (const auto probe = probes_.extract(node)) means_.loop.defer([held = probe.mapped()] {});
   schedule_.ended(node, answer.outcome == cluster::Outcome::healthy, means_.loop.now());
   feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text});
+  // A probe that has logged in is a connection like any other: the node is up, not only waiting for one.
+  if (answer.outcome == cluster::Outcome::healthy && asks()) first_connection(node);
   if (round_.awaited.erase(node) == 0) return;
   round_.answers[node] = answer;
   if (round_.awaited.empty()) finish_round();

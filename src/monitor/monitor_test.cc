@@ -261,9 +261,16 @@ TEST_F(MonitorTest, AReloadAddsANode) {
   EXPECT_EQ(node(2).delay_bytes, 500u);
 }
 
-TEST_F(MonitorTest, FirstConnectionMakesANodeUp) {
+TEST_F(MonitorTest, AProbeThatLogsInMakesANodeUp) {
   start();
   until([&] { return node(1).delay_bytes.has_value(); });
+  EXPECT_EQ(node(1).status, NodeStatus::up);
+}
+
+TEST_F(MonitorTest, FirstConnectionMakesANodeUp) {
+  settings.sr_check_user = "";  // then probes do not log in
+  start();
+  until([&] { return probes[1] == 1; });
   EXPECT_EQ(node(1).status, NodeStatus::waiting);
   monitor->first_connection(NodeId(1));
   EXPECT_EQ(node(1).status, NodeStatus::up);

@@ -5,15 +5,20 @@ namespace herdgate::pool {
 bool InternedStatements::touch(const std::string& name) {
   const auto it = by_name_.find(name);
   if (it == by_name_.end()) return false;
-  if (it->second != order_.begin()) order_.splice(order_.begin(), order_, it->second);
+  if (it->second.at != order_.begin()) order_.splice(order_.begin(), order_, it->second.at);
   return true;
 }
 
-std::vector<std::string> InternedStatements::add(const std::string& name, std::size_t limit) {
+std::uint64_t InternedStatements::epoch(const std::string& name) const {
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? 0 : it->second.epoch;
+}
+
+std::vector<std::string> InternedStatements::add(const std::string& name, std::size_t limit, std::uint64_t epoch) {
   std::vector<std::string> closed;
   if (touch(name)) return closed;
   order_.push_front(name);
-  by_name_.emplace(name, order_.begin());
+  by_name_.emplace(name, Place{order_.begin(), epoch});
   while (by_name_.size() > std::max<std::size_t>(limit, 1)) {
     by_name_.erase(order_.back());
     closed.push_back(std::move(order_.back()));
@@ -25,7 +30,7 @@ std::vector<std::string> InternedStatements::add(const std::string& name, std::s
 void InternedStatements::remove(const std::string& name) {
   const auto it = by_name_.find(name);
   if (it == by_name_.end()) return;
-  order_.erase(it->second);
+  order_.erase(it->second.at);
   by_name_.erase(it);
 }
 

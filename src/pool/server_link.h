@@ -22,21 +22,28 @@ class InternedStatements {
  public:
   // True when `name` is prepared there; marks it as used.
   bool touch(const std::string& name);
+  // The catalog epoch as of which it was prepared: a client's new Parse after DDL wants a new analysis.
+  std::uint64_t epoch(const std::string& name) const;
   // Remembers `name`; returns names to close because the limit was passed.
-  std::vector<std::string> add(const std::string& name, std::size_t limit);
+  std::vector<std::string> add(const std::string& name, std::size_t limit, std::uint64_t epoch);
   void remove(const std::string& name);
   void clear();
   std::size_t size() const { return by_name_.size(); }
 
  private:
+  struct Place {
+    std::list<std::string>::iterator at;
+    std::uint64_t epoch = 0;
+  };
   std::list<std::string> order_;  // most recent first
-  std::unordered_map<std::string, std::list<std::string>::iterator> by_name_;
+  std::unordered_map<std::string, Place> by_name_;
 };
 
 struct LinkMemory {
   vsession::ParameterSetPtr parameters;   // set beyond what its login gave; never null
   vsession::ParameterSetPtr at_begin;     // the same when its open transaction began; null when there is none
   InternedStatements interned;
+  std::vector<std::string> to_close;      // interned statements whose plans became invalid: closed before the next unit
   std::map<std::string, Hash128> named;   // statements under clients' own names (SQL PREPARE), by definition
   SessionId named_owner;                  // whose they are
   SessionId unnamed_owner;                // whose Parse made the unnamed statement, and which of them

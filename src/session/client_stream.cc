@@ -59,6 +59,8 @@ void ClientStream::flush() {
   } else {
     own_.clear();
   }
+  // More pieces than one call takes: nothing would tell us to write the rest, the socket has not refused anything.
+  if (writable_ && pending() > 0 && !broken_) on_writable();
 }
 
 void ClientStream::keep_from(std::size_t sent) {

@@ -153,6 +153,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void lookup_done();
   void replay_done();
   void run_again();
+  void forget_plans(pool::ServerLink& link);
   bool forward_head();
   void drop_request_from_input();
   void say_error(const wire::Report& report);

@@ -152,7 +152,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   if (own_.log_per_node_statement(settings())) log_backend_error(worker_.log(), who_, link, "", report->message);
   if (pool::ServerLink* server = of(link)) {
     if (report->message.find("cached plan must not change result type") != std::string_view::npos)
-      server->memory.interned.clear(), server->memory.opaque = true, server->retire = vs_.state().pins == 0;
+      forget_plans(*server);
   }
   NodeCounters& counters = worker_.counters().nodes[link.key().node.value];
   counters.error.fetch_add(1, std::memory_order_relaxed);
@@ -160,6 +160,16 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   work_.forwarded = true;
   if (head.what == Owes::query) note_statement(work_.statement, false);
   client_.add(message.bytes, message.stable);
+}
+
+// A plan on this link has become invalid: the statements of this unit are closed there, so that the client's new Parse
+// makes new ones.
+void Session::forget_plans(pool::ServerLink& link) {
+  for (const vsession::PreparedPtr& item : items_) {
+    if (!item || item->from_sql || item->name.empty() || !link.memory.interned.touch(item->server_name)) continue;
+    link.memory.interned.remove(item->server_name);
+    link.memory.to_close.push_back(item->server_name);
+  }
 }
 
 void Session::reply_ready(pool::ServerLink& link, const Message& message) {

@@ -23,6 +23,12 @@ UnitWriter::UnitWriter(Session& session, pool::ServerLink& link)
     : session_(session), link_(link), raw_(*link.link), sent_(session.cut_open_) {}
 
 UnitWriter::Written UnitWriter::write(ByteView unit) {
+  for (const std::string& name : std::exchange(link_.memory.to_close, {})) {
+    scratch_.clear();
+    wire::put_close(scratch_, 'S', name);
+    raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
+    sent_ = true;
+  }
   for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
@@ -101,7 +107,14 @@ bool UnitWriter::parse(const Frame& frame) {
     return true;
   }
   written_.defines = true;
-  if (link_.memory.interned.touch(statement->server_name)) {
+  pool::InternedStatements& interned = link_.memory.interned;
+  const bool there = interned.touch(statement->server_name);
+  if (there && interned.epoch(statement->server_name) != epoch()) {
+    interned.remove(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now
+    scratch_.clear();
+    wire::put_close(scratch_, 'S', statement->server_name);
+    raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
+  } else if (there) {
     scratch_.clear();
     wire::put_parse_complete(scratch_);
     raw_.owe_local(scratch_, kNoteClient);
@@ -116,9 +129,13 @@ bool UnitWriter::parse(const Frame& frame) {
   return true;
 }
 
+std::uint64_t UnitWriter::epoch() const {
+  return session_.worker_.shared().epochs.current(session_.identity_.database);
+}
+
 void UnitWriter::intern(const std::string& name) {
   const auto limit = static_cast<std::size_t>(session_.settings().max_prepared_statements);
-  for (const std::string& old : link_.memory.interned.add(name, limit)) {
+  for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) {
     scratch_.clear();
     wire::put_close(scratch_, 'S', old);
     raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
@@ -164,7 +181,7 @@ bool UnitWriter::bind(const Frame& frame) {
     store_u32(scratch_.data() + 1, static_cast<std::uint32_t>(scratch_.size() - 1 + session_.work_.request.missing));
     written_.streamed = true;
   }
-  raw_.send(scratch_, Owes::bind, Fate::forward, kNoteClient);
+  raw_.send(scratch_, Owes::bind, Fate::forward, kNoteClient, item(statement));
   sent_ = true;
   return true;
 }
@@ -183,7 +200,7 @@ bool UnitWriter::describe(const Frame& frame) {
   prepare(statement);
   scratch_.clear();
   wire::put_describe(scratch_, 'S', statement->server_name);
-  raw_.send(scratch_, Owes::describe, Fate::forward, kNoteClient);
+  raw_.send(scratch_, Owes::describe, Fate::forward, kNoteClient, item(statement));
   sent_ = true;
   return true;
 }

@@ -82,9 +82,9 @@ def test_processes_and_pools(proxy):
     with proxy.connect(application_name="seen") as c:
         mine = [r for r in table(c, "show pool_processes") if r["database"] == "test" and r["username"] == "postgres"]
         assert mine and mine[0]["status"] in ("Execute command", "Idle", "Wait for connection")
+        pid = str(c.execute("select pg_backend_pid()").fetchone()[0])
         rows = table(c, "show pool_pools")
         used = [r for r in rows if r["database"] == "test"]
-        pid = str(c.execute("select pg_backend_pid()").fetchone()[0])
         assert used and pid in {r["pool_backendpid"] for r in rows}
 
 
