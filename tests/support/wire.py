@@ -136,3 +136,40 @@ def row(payload):
 def error(payload):
     """Field letter -> text."""
     return {f[:1].decode(): f[1:].decode(errors="replace") for f in payload.split(b"\0") if f}
+
+
+def cancel_request(key, version=80877102):
+    return struct.pack("!II", 8 + len(key), version) + key
+
+
+def copy_data(data):
+    return message("d", data if isinstance(data, bytes) else data.encode())
+
+
+COPY_DONE = message("c")
+
+
+def copy_fail(why):
+    return message("f", cstring(why))
+
+
+# What a server says, for comparing whole replies octet by octet.
+
+def ready(status="I"):
+    return message("Z", status.encode())
+
+
+def complete(tag):
+    return message("C", cstring(tag))
+
+
+def text_column(name="?column?"):
+    """RowDescription of one text column that belongs to no table."""
+    return message("T", struct.pack("!H", 1) + cstring(name) + struct.pack("!IhIhih", 0, 0, 25, -1, -1, 0))
+
+
+def data_row(*values):
+    body = struct.pack("!H", len(values))
+    for value in values:
+        body += struct.pack("!i", len(value.encode())) + value.encode()
+    return message("D", body)
