@@ -60,7 +60,8 @@ void Opener::connected(Result<net::Socket> socket) {
   socket_ = std::move(*socket);
   if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
     return fail(Error{Errc::connect_failed, watched.error().text()});
-  wire::put_startup(out_, /*minor=*/0, {{"user", request_.key.user}, {"database", request_.key.database}});
+  greeting_.minor = kNewestMinor;  // an older server says so by NegotiateProtocolVersion
+  wire::put_startup(out_, kNewestMinor, {{"user", request_.key.user}, {"database", request_.key.database}});
   write_some();
 }
 
@@ -133,6 +134,8 @@ void Opener::on_frame(char type, ByteView payload) {
       return;
     }
     case kNegotiate:
+      if (payload.size() >= 4) greeting_.minor = static_cast<int>(load_u32(payload.data()) & 0xffff);
+      return;
     case kNotice: return;
     case kReady: return succeed();
     default: return fail(Error{Errc::protocol_broken, fmt::format("message '{}' during login", type)});

@@ -46,6 +46,7 @@ struct OpenRequest {
 
 class Opener final : public net::Watcher {
  public:
+  static constexpr int kNewestMinor = 2;  // protocol 3.2
   static constexpr std::size_t kMaxGreetingBytes = 256 * 1024;
   using OnDone = std::function<void(tl::expected<Opened, OpenFailure>)>;
   using OnMethod = std::function<void(auth::ServerMethod)>;
