@@ -43,7 +43,7 @@ struct Verdict {
 
 class Ledger {
  public:
-  static constexpr std::size_t kMaxOwed = 65'536;
+  static constexpr std::size_t kMaxOwed = 120'000;
   bool may_owe(std::size_t more) const { return size() + more <= kMaxOwed; }
   void owe(Debt debt);
   bool empty() const { return head_ == debts_.size(); }

@@ -44,6 +44,7 @@ net::Socket Link::detach() {
 
 void Link::owe(Owes what, Fate fate, std::uint16_t note, std::uint16_t item) {
   unsynced_ = what != Owes::query && what != Owes::sync && what != Owes::function_call;
+  if (what == Owes::query) ++simple_queries_;
   ledger_.owe(Debt{what, fate, note, item, {}});
 }
 
@@ -64,8 +65,8 @@ void Link::send_sync(Fate fate, std::uint16_t note) {
 
 void Link::send_unanswered(ByteView bytes) { out_.append(bytes); }
 
-void Link::owe_local(Bytes reply, std::uint16_t note) {
-  ledger_.owe(Debt{Owes::local, Fate::forward, note, 0, std::move(reply)});
+void Link::owe_local(Bytes reply, std::uint16_t note, std::uint16_t item) {
+  ledger_.owe(Debt{Owes::local, Fate::forward, note, item, std::move(reply)});
 }
 
 void Link::flush() {
@@ -260,7 +261,10 @@ bool Link::deal_whole(const wire::Piece& piece) {
   if (piece.type == kError && ledger_.empty()) {
     // An error nobody is owed: the server says good-bye (57P01 and the like). The link ends; its words say why.
     auto report = wire::parse_report(piece.payload());
-    lose(Error{Errc::closed_by_server, report ? std::string(report->message) : "unreadable error"});
+    const std::string why = report ? std::string(report->message) : "unreadable error";
+    const std::shared_ptr<bool> alive = alive_;
+    if (user_) user_->on_chunk_end(*this);  // what came before it in this chunk is complete
+    if (*alive && !lost_) lose(Error{Errc::closed_by_server, why});
     return true;
   }
   const Verdict verdict = ledger_.on_message(piece.type);

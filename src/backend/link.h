@@ -99,7 +99,9 @@ class Link final : public net::Watcher {
   void send_unanswered(ByteView bytes);  // CopyData, CopyDone, CopyFail, Flush, parts of streamed messages
   // A message whose body streams through: the head now (answered like `what`), its rest by send_unanswered.
   void owe(Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
-  void owe_local(Bytes reply, std::uint16_t note = 0);
+  void owe_local(Bytes reply, std::uint16_t note = 0, std::uint16_t item = 0);
+  // Simple queries so far: each destroys the unnamed statement.
+  std::uint64_t simple_queries() const { return simple_queries_; }
   void flush();  // one write; the rest goes out as the socket allows
 
   const Ledger& ledger() const { return ledger_; }
@@ -142,6 +144,7 @@ class Link final : public net::Watcher {
   Bytes out_;
   std::size_t out_sent_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false once destroyed, seen by calls on the stack
+  std::uint64_t simple_queries_ = 0;
   char status_ = 'I';
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;
   bool continuing_ = false;  // a timer brings the next turn of a long read

@@ -241,7 +241,10 @@ void Pool::give_back(ServerLink& link, const Return& how) {
     return close(link, Error{backend::Errc::closed_by_us, "not kept"});
   std::vector<std::string> queries = reset_queries(link, how);
   if (how.session_ends && link.link->status() != 'I' && queries.empty()) queries.emplace_back("ROLLBACK");
-  if (link.cancels_in_flight > 0) return;  // cancel() goes on with it
+  if (link.cancels_in_flight > 0) {  // cancel() goes on with it
+    link.reset = std::move(queries);
+    return;
+  }
   if (queries.empty() && !link.cancelled) return make_available(link);
   clean(link, std::move(queries));
 }
@@ -425,7 +428,7 @@ void Pool::discard(ServerLink& link, const Error& why) {
 
 void Pool::cancel(ServerLink& link) {
   const backend::LinkKey key = link.link->key();
-  if (view_->find(key.node) == nullptr) return;
+  if (link.cancels_in_flight > 0 || view_->find(key.node) == nullptr) return;  // one on its way is enough
   backend::OpenRequest to = open_request(key);
   const Deadline limit = Deadline::after(wiring_.loop.now(), kCancelTimeout);
   if (limit.at < to.deadline.at) to.deadline = limit;
@@ -436,8 +439,10 @@ void Pool::cancel(ServerLink& link) {
   auto over = [this, id, self] {
     cancels_.erase(id);
     if (!all_.contains(self) || --self->cancels_in_flight > 0) return;
+    if (self->holder != 0) return;
     // Given back while the cancel was on its way: now it can be cleaned and lent again.
-    if (self->holder == 0 && !self->link->lost()) clean(*self, {});
+    if (self->link->lost()) return close(*self, Error{backend::Errc::closed_by_server, {}});
+    clean(*self, std::exchange(self->reset, {}));
   };
   cancels_[id] = std::make_unique<backend::Canceller>(wiring_.loop, wiring_.blocking, to, link.link->greeting(), over);
 }

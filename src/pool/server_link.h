@@ -48,6 +48,7 @@ struct LinkMemory {
   SessionId named_owner;                  // whose they are
   SessionId unnamed_owner;                // whose Parse made the unnamed statement, and which of them
   std::uint64_t unnamed_generation = 0;
+  std::uint64_t unnamed_at = 0;           // Link::simple_queries() then
   bool opaque = false;                    // may hold state that we did not see: reset before another session gets it
   SessionId opaque_owner;
   std::string pins;                       // names of the pins while a session keeps it, for SHOW POOL_POOLS
@@ -63,6 +64,7 @@ struct ServerLink {
   int holder = 0;             // slot number of the session that has it, 0 = none
   int cancels_in_flight = 0;  // not lent while a cancel request may still hit it
   bool cancelled = false;     // … and a Sync must have come back after the last one
+  std::vector<std::string> reset;  // what is to be run when the cancels are over
   bool retire = false;        // close it instead of keeping it
 };
 

@@ -180,6 +180,7 @@ void Login::enter_gate() {
   }
   net::Loop& loop = session_.worker_.loop();
   loop.cancel(std::exchange(timer_, 0));
+  if (settings.client_wait_timeout.count() == 0) return;
   timer_ = loop.after(settings.client_wait_timeout, [this] {
     timer_ = 0;
     refuse(too_many_clients());
@@ -187,6 +188,7 @@ void Login::enter_gate() {
 }
 
 void Login::let_in() {
+  if (state_ == State::done) return;
   inside_ = true;
   net::Loop& loop = session_.worker_.loop();
   loop.cancel(std::exchange(timer_, 0));
@@ -275,6 +277,7 @@ void Login::run_auth_query() {
 }
 
 void Login::on_auth_query(Result<backend::Rows> rows) {
+  if (state_ == State::done) return;
   if (!rows) {
     HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", rows.error().text());
     return refuse(fatal(sqlstate::kInvalidAuthorization, "client authentication failed",
@@ -324,7 +327,7 @@ void Login::on_step(auth::Step step) {
   const bool queued = session_.worker_.blocking().submit(
       session_.worker_.loop(), [keys, job] { *keys = job->run(); },
       [this, keys, alive = alive_] {
-        if (*alive) on_step(client_auth_->on_hashed(std::move(*keys)));
+        if (*alive && state_ != State::done) on_step(client_auth_->on_hashed(std::move(*keys)));
       });
   if (!queued) refuse(fatal(sqlstate::kTooManyConnections, "too many logins at once"));
 }
@@ -348,10 +351,11 @@ void Login::client_proved() {
   welcome(nullptr);
 }
 
-bool Login::link_is_needed() const {
+bool Login::link_is_needed() {
+  result_.reported = session_.worker_.shared().logins.reported(
+      result_.database, result_.user, session_.vs_.startup_parameters()->fingerprint());
   if (fresh_ || session_.settings().pool_mode == config::PoolMode::session) return true;
-  return session_.worker_.shared().logins.reported(result_.database, result_.user,
-                                                   session_.vs_.startup_parameters()->fingerprint()) == nullptr;
+  return result_.reported == nullptr;
 }
 
 void Login::get_link() {
@@ -369,7 +373,7 @@ void Login::get_link() {
   ask.fresh = fresh_ || !client_is_known;  // a link that is there already proves nothing
   if (client_is_known) ask.credentials = result_.credentials;
   ask.on_method = [this](auth::ServerMethod method, backend::Opener& opener) { on_server_method(method, opener); };
-  ask.deadline = Deadline::after(session_.worker_.loop().now(), session_.settings().query_wait_timeout);
+  ask.deadline = session_.wait_deadline();
   pending_ = session_.worker_.pool().request(std::move(ask),
                                              [this](pool::Pool::Result link) { on_link(std::move(link)); });
 }
@@ -382,6 +386,11 @@ void Login::on_server_method(auth::ServerMethod method, backend::Opener& opener)
 }
 
 void Login::on_link(pool::Pool::Result link) {
+  if (state_ == State::done) {
+    const auto pending = std::move(pending_);
+    if (link) session_.worker_.pool().give_back(**link, {});
+    return;
+  }
   const std::optional<auth::ServerMethod> method = pending_ ? pending_->method() : std::nullopt;
   const bool proved = pending_ && pending_->proved();
   const bool opened_now = method.has_value();
@@ -401,6 +410,11 @@ void Login::on_link(pool::Pool::Result link) {
     if (!proved && memory_) entry.proved = memory_->proved;
     memory.remember(result_.database, result_.user, entry);
   }
+  // A remembered method let the client in, and the server has meanwhile changed its mind: nobody has compared the
+  // password. The new method is remembered now, so the next try is asked for it.
+  if (opened_now && !policy_.enable_pool_hba && client_auth_ && policy_.server == auth::ServerMethod::trust &&
+      *method != auth::ServerMethod::trust)
+    return refuse(auth::refuse_unproved(result_.user));
   if (fresh_ && !proved) return refuse(auth::refuse_unproved(result_.user));
   if (!client_auth_ && !opened_now) return refuse(auth::refuse_unproved(result_.user));
   if (!client_auth_) {

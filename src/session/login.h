@@ -30,6 +30,7 @@ struct LoginResult {
   auth::Credentials credentials;       // what logs in to servers for this user
   std::vector<std::pair<std::string, std::string>> startup;  // parameters that a SET can give
   pool::ServerLink* link = nullptr;    // the primary's, when one was needed
+  LoginMemory::Reported reported;      // ParameterStatus values of an earlier login like this one; null: ask the link
   std::int32_t pid = 0;
   Bytes secret;
 };
@@ -43,6 +44,7 @@ class Login {
   // Consumes what it can of the client's bytes; returns how much.
   std::size_t take(ByteView input);
   void let_in();
+  void stop() { state_ = State::done; }  // the client has gone; what still comes finds nobody
   const LoginResult& result() const { return result_; }
 
  private:
@@ -65,7 +67,7 @@ class Login {
   void welcome(pool::ServerLink* link);
   void refuse(const auth::Refusal& refusal);
   void refuse(const wire::Report& report);
-  bool link_is_needed() const;
+  bool link_is_needed();
 
   Session& session_;
   State state_ = State::startup;

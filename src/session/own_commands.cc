@@ -53,9 +53,7 @@ void OwnCommands::collect_then(std::function<void(OwnCommands&, const report::Se
     OwnCommands commands(*session);
     work(commands, server);
     session->finish_request();
-    session->client_.flush();
-    session->pump();
-    if (session->readable_) session->read_client();
+    session->go_on();
   });
 }
 
@@ -199,8 +197,10 @@ OwnCommands::Answer OwnCommands::pgpool_kill(const std::vector<std::string>& wor
   Workers& all = session_.worker_.workers();
   for (std::size_t i = 0; i < all.count(); ++i) {
     Worker& worker = all.worker(WorkerId(static_cast<int>(i)));
-    worker.post([&worker, slot] {
-      if (Session* session = worker.find(SessionId(slot))) session->end(shutting_down());
+    worker.post([&worker, slot, user = session_.identity_.user] {
+      Session* session = worker.find(SessionId(slot));
+      // As pg_terminate_backend() without special rights: one's own sessions only.
+      if (session != nullptr && session->row().user == user) session->end(shutting_down());
     });
   }
   answer.tag = "PGPOOL KILL";

@@ -48,11 +48,7 @@ void Session::read_client() {
   while (readable_ && phase_ != Phase::closed) {
     // A client that does not take its answers, or is far ahead of them, is not listened to for the moment.
     const bool server_is_slow = work_.link != nullptr && work_.link->link->unsent() > kMaxReadAhead;
-    if (client_.pending() > 0 || server_is_slow || (phase_ != Phase::idle && in_.size() > kMaxReadAhead && !in_login() &&
-                                                    phase_ != Phase::running)) {
-      return;
-    }
-    if (phase_ == Phase::running && in_.size() > kMaxReadAhead) return;
+    if (client_.pending() > 0 || server_is_slow || (phase_ != Phase::idle && in_.size() > kMaxReadAhead)) return;
     const net::Io io = client_.socket().read(worker_.loop(), worker_.scratch().bytes);
     if (io.state == net::Io::would_block) {
       readable_ = false;
@@ -112,7 +108,7 @@ Session::Next Session::serve(ByteView input, std::size_t& used) {
   using Kind = Request::Kind;
   if (request.kind == Kind::need_more) return Next::stop;
   if (request.kind == Kind::copy_data) return serve_copy_data(input, used);
-  if (phase_ == Phase::running && work_.link != nullptr && work_.link->link->ledger().in_copy_in() &&
+  if (phase_ == Phase::running && work_.link != nullptr && work_.link->link->ledger().in_copy_in() && !work_.copy_over &&
       (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush)) {
     used += wire::kHeaderBytes;  // in copy-in mode a server ignores these
     return Next::served;
@@ -152,6 +148,7 @@ Session::Next Session::serve_copy_data(ByteView input, std::size_t& used) {
     if (!taken && phase_ == Phase::running) return Next::waiting;
     copy_missing_ = request.missing;
     copy_swallow_ = !taken;
+    if (taken && input[0] != wire::fe::kCopyData) work_.copy_over = true;  // a Sync behind this one is answered
     log_client_copy(*this, worker_.log(), who_, own_.log_client_messages(settings()), input);
   }
   if (!copy_swallow_ && work_.link != nullptr) {
@@ -211,9 +208,7 @@ void Session::welcomed(LoginResult result) {
     if (Session* session = worker.find(id)) session->old_login_.reset();
   });
   connected_ = worker_.loop().clock().wall();
-  const LoginMemory::Reported known = worker_.shared().logins.reported(
-      identity_.database, identity_.user, vs_.startup_parameters()->fingerprint());
-  if (known) return greet(*known);
+  if (const LoginMemory::Reported known = identity_.reported) return greet(*known);
   greeting_ = true;
   replay_error_.reset();
   if (bring_up(*identity_.link, false) == Next::waiting) {
@@ -247,10 +242,20 @@ void Session::greet(const std::map<std::string, std::string, std::less<>>& repor
   worker_.shared().cancels.add(identity_.pid, identity_.secret, {worker_.id(), id_});
   phase_ = Phase::idle;
   release_links(false);
-  client_.flush();
   arm_idle_timer();
+  go_on();
+}
+
+// After whatever ended a wait: the answer goes out, the next request is served, and the client is read again (its end
+// may have been seen while nobody could look).
+void Session::go_on() {
+  client_.flush();
   if (client_.broken()) return client_gone();
   pump();
+  if (phase_ == Phase::idle && (readable_ || (eof_ && in_.empty()))) {
+    readable_ = true;
+    read_client();
+  }
 }
 
 void Session::let_in() {
@@ -262,8 +267,7 @@ void Session::cancel_running() {
     pending_.reset();
     drop_request_from_input();
     fail_request(canceled());
-    client_.flush();
-    return pump();
+    return go_on();
   }
   for (pool::ServerLink* link : links_) {
     if (!link->link->ledger().empty()) worker_.pool().cancel(*link);
@@ -297,6 +301,7 @@ void Session::retire() {
   pending_.reset();
   if (!identity_.secret.empty()) worker_.shared().cancels.remove(identity_.pid, identity_.secret);
   const bool inside = login_ ? login_->inside_ : connected_ != WallTime{};
+  if (login_) login_->stop();
   release_links(true);
   log_disconnection(*this, worker_.log(), who_, settings());
   client_.close();

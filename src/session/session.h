@@ -44,6 +44,7 @@ struct Work {
   route::Plan plan;
   bool planned = false, sent = false;
   bool ends_transaction = false;               // nothing but COMMIT or ROLLBACK: goes where the transaction is
+  bool copy_over = false;                      // COPY FROM: CopyDone or CopyFail has gone to the server
   bool hold = false;                           // extended: may have started COPY; the rest waits for the server's word
   catalog::Found found;                        // what the look-up under way is about
   const sql::Facts* found_for = nullptr;
@@ -63,6 +64,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
  public:
   static constexpr std::size_t kMaxReadAhead = 256 * 1024;
   static constexpr int kMaxReruns = 1;
+  static constexpr std::size_t kMaxItems = 65'000;  // messages between two Syncs that refer to statements
 
   Session(Worker& worker, SessionId id, net::Socket socket, const net::Address& peer);
   ~Session() override;
@@ -103,6 +105,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   Next serve(ByteView input, std::size_t& used);
   Next serve_copy_data(ByteView input, std::size_t& used);
   void finish_request();
+  void go_on();
   void client_gone();
   void retire();
   void arm_idle_timer();
@@ -111,6 +114,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   // Simple queries (session_query.cc).
   Next serve_query(ByteView input, std::size_t& used);
   Next explain_route(std::string_view text);
+  void announce(const backend::Link& link, std::string_view text);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
@@ -129,6 +133,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   Next plan_unit(ByteView unit);
   Next run_unit(ByteView unit, std::size_t& used);
   bool unit_is_local(ByteView unit);
+  void unit_parse_undone(std::size_t item);
   void unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   friend class UnitWriter;
 
@@ -140,6 +145,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void adopt(pool::ServerLink& link);
   Next bring_up(pool::ServerLink& link, bool in_transaction);
   std::string begin_text(const pool::ServerLink& link) const;
+  Deadline wait_deadline() const;
   void release_links(bool session_ends);
   void drop_link(pool::ServerLink& link, const Error& why);
   void end_secondary(bool commit);
@@ -153,6 +159,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void lookup_done();
   void replay_done();
   void run_again();
+  void not_prepared(backend::Link& link, const backend::Debt& debt);
   void forget_plans(pool::ServerLink& link);
   bool forward_head();
   void drop_request_from_input();

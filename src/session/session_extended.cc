@@ -94,16 +94,15 @@ bool Session::unit_is_local(ByteView unit) {
       case wire::fe::kBind: {
         auto bind = wire::parse_bind(frame.payload);
         // A statement of this very unit has been seen by its Parse already.
-        if (!bind || (vs_.find_prepared(bind->statement) && !is_own_command(vs_.find_prepared(bind->statement)))) {
-          if (frame.whole.data() == unit.data()) return false;
-          if (unit[0] != wire::fe::kParse) return false;
-        }
-        if (bind && !vs_.find_prepared(bind->statement) && unit[0] != wire::fe::kParse) return false;
+        if (!bind) return false;
+        const vsession::PreparedPtr known = vs_.find_prepared(bind->statement);
+        if (unit[0] != wire::fe::kParse && !is_own_command(known)) return false;
         continue;
       }
       case wire::fe::kClose: {
         auto close = wire::parse_describe_or_close(frame.payload);
         if (!close || (close->what == 'P' && !links_.empty())) return false;
+        if (const auto known = vs_.find_prepared(close->name); close->what == 'S' && known && known->from_sql) return false;
         continue;
       }
       case wire::fe::kDescribe: {
@@ -115,6 +114,7 @@ bool Session::unit_is_local(ByteView unit) {
         return false;
       }
       case wire::fe::kExecute:
+        if (!wire::parse_execute(frame.payload)) return false;
         if (unit[0] == wire::fe::kParse || unit[0] == wire::fe::kBind) continue;
         return false;
       default: return false;
@@ -191,6 +191,13 @@ Session::Next Session::run_unit(ByteView unit, std::size_t& used) {
     return Next::served;
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
+  if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
+  // Messages that answer themselves could otherwise pile up behind one that takes long.
+  const std::size_t most = 3 * (std::min(unit.size(), kMaxUnitBytes) / wire::kHeaderBytes) + 64;
+  if (!link->link->ledger().may_owe(most) || items_.size() + most > kMaxItems) {
+    end(protocol_violation("too many messages before Sync"));
+    return Next::stop;
+  }
   const bool open = vs_.state().tx.status != vsession::TxStatus::idle;
   if (!cut_open_) {
     if (const Next next = bring_up(*link, open); next != Next::served) return next;
@@ -226,12 +233,18 @@ Session::Next Session::run_unit(ByteView unit, std::size_t& used) {
   return phase_ == Phase::idle ? Next::served : Next::waiting;
 }
 
+// The client's Parse had no effect: the name is free again.
+void Session::unit_parse_undone(std::size_t item) {
+  if (item >= items_.size() || !items_[item]) return;
+  if (vs_.find_prepared(items_[item]->name) == items_[item]) vs_.close_prepared(items_[item]->name);
+}
+
 void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) {
   const vsession::PreparedPtr& item = items_[debt.item];
   if (!item) return;
   if (debt.what == backend::Owes::parse) {
     if (how == backend::Ended::ok) return;
-    if (vs_.find_prepared(item->name) == item) vs_.close_prepared(item->name);
+    unit_parse_undone(debt.item);
     if (pool::ServerLink* server = of(link)) server->memory.interned.remove(item->server_name);
     return;
   }

@@ -66,6 +66,7 @@ NodeId Session::node_for(const route::Plan& plan) const {
 Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   link = held(node);
   if (link != nullptr && !link->link->lost()) return Next::served;
+  if (link != nullptr) drop_link(*link, Error{backend::Errc::closed_by_server, {}});
   pool::KeyPoolPtr& keys = key_pool(node);
   if (pool::ServerLink* taken = worker_.pool().try_take(*keys)) {
     adopt(*taken);
@@ -83,7 +84,7 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   pool::Pool::Ask ask;
   ask.pool = keys;
   ask.credentials = identity_.credentials;
-  ask.deadline = Deadline::after(worker_.loop().now(), settings().query_wait_timeout);
+  ask.deadline = wait_deadline();
   pending_ = worker_.pool().request(std::move(ask), [this](pool::Pool::Result result) { acquired(std::move(result)); });
   return Next::waiting;
 }
@@ -103,15 +104,20 @@ void Session::acquired(pool::Pool::Result result) {
     } else {
       drop_request_from_input();
       fail_request(report_of(result.error(), pending_node_));
-      client_.flush();
     }
-    return pump();
+    return go_on();
   }
   adopt(**result);
   pump();
 }
 
 // What the server must hear before BEGIN is the session's options, not its text: each link has its own beginning.
+// 0 means without limit, as everywhere in the configuration.
+Deadline Session::wait_deadline() const {
+  const auto limit = settings().query_wait_timeout;
+  return limit.count() > 0 ? Deadline::after(worker_.loop().now(), limit) : Deadline::never();
+}
+
 std::string Session::begin_text(const pool::ServerLink& link) const {
   const vsession::Transaction& tx = vs_.state().tx;
   const bool is_primary = link.link->key().node == view().write_node();
@@ -137,7 +143,9 @@ std::string Session::begin_text(const pool::ServerLink& link) const {
 Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   backend::Link& raw = *link.link;
   pool::LinkMemory& memory = link.memory;
-  if (raw.status() == 'E') return Next::served;  // a failed transaction takes nothing but its end
+  // The end of an old transaction that is still under way leaves the link at I.
+  const char status = raw.ledger().empty() ? raw.status() : 'I';
+  if (status == 'E') return Next::served;  // a failed transaction takes nothing but its end
   bool acknowledge = false;
   const bool joined = memory.at_begin != nullptr;  // it takes part in the open transaction already
   const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : vs_.session_parameters();
@@ -168,11 +176,15 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
     raw.flush();
     return Next::waiting;
   }
-  if (in_transaction && memory.at_begin == nullptr && vs_.state().tx.explicit_block && raw.status() == 'I') {
+  if (in_transaction && memory.at_begin == nullptr && vs_.state().tx.explicit_block && status == 'I') {
     raw.send_query(begin_text(link), backend::Fate::swallow, kNoteReplay);
     memory.at_begin = memory.parameters;
     for (const std::string& sql : vs_.local_settings()) raw.send_query(sql, backend::Fate::swallow, kNoteReplay);
     memory.parameters = vs_.parameters();
+    // The session's transaction has failed where no server knows of it. This is sure to fail: the server then refuses
+    // what follows, and COMMIT becomes ROLLBACK.
+    if (vs_.state().tx.status == vsession::TxStatus::failed)
+      raw.send_query("ROLLBACK TO SAVEPOINT hg_failed", backend::Fate::swallow, kNoteSecondary);
     if (link.link->key().node != view().write_node()) vs_.state().standby_link_in_tx = true;
   }
   return Next::served;
@@ -182,7 +194,13 @@ void Session::release_links(bool session_ends) {
   if (links_.empty()) return;
   const bool keeps = settings().pool_mode == config::PoolMode::session || vs_.state().pins != 0 || greeting_;
   if (!session_ends && keeps) {
-    for (pool::ServerLink* link : links_) link->memory.pins = vsession::pin_names(vs_.state().pins);
+    const std::vector<pool::ServerLink*> held = links_;
+    for (pool::ServerLink* link : held) {
+      link->memory.pins = vsession::pin_names(vs_.state().pins);
+      // What is on it is in doubt: it is not used again, unless something of the session hangs on it.
+      if (link->retire && vs_.state().pins == 0 && link->link->ledger().empty() && !greeting_)
+        drop_link(*link, Error{backend::Errc::closed_by_us, "its state is in doubt"});
+    }
     return;
   }
   std::vector<pool::ServerLink*> staying;

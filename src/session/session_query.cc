@@ -63,6 +63,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     work_.plan = route::Plan{.node = links_.front()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
     work_.planned = true;
   }
+  if (pending_error_) work_.planned = false;  // the transaction this was planned for was lost while it waited
   std::string_view explained;
   if (!cut_open_ && OwnCommands::is_explain_route(facts->first(), *text, explained)) {
     if (const Next next = explain_route(explained); next != Next::served) return next;
@@ -91,20 +92,12 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     return Next::served;
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
+  if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
   const bool opens = vs_.state().tx.status == TxStatus::open && !facts->multi() && facts->first().kind != Kind::begin;
   if (const Next next = bring_up(*link, opens || vs_.state().tx.status == TxStatus::open); next != Next::served) return next;
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work_.copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work_.copy = Bytes(input);
-  if (own_.log_per_node_statement(settings())) log_node_statement(worker_.log(), who_, *link->link, "", *text);
-  if (own_.notice_per_node_statement(settings())) {
-    wire::Report notice;
-    notice.severity = "NOTICE";
-    notice.sqlstate = sqlstate::kSuccess;
-    notice.message = fmt::format("DB node id: {} statement: {}", node.value, *text);
-    notice.file = "session";
-    wire::put_notice(client_.own(), notice);
-    client_.added_own();
-  }
+  announce(*link->link, *text);
   count_statement(worker_.counters(), node, facts->first().kind);
   if (work_.plan.opaque) {
     link->memory.opaque = true;
@@ -132,8 +125,27 @@ Session::Next Session::explain_route(std::string_view text) {
   return Next::served;
 }
 
+// log_per_node_statement and notice_per_node_statement.
+void Session::announce(const backend::Link& link, std::string_view text) {
+  if (own_.log_per_node_statement(settings())) log_node_statement(worker_.log(), who_, link, "", text);
+  if (!own_.notice_per_node_statement(settings())) return;
+  wire::Report notice;
+  notice.severity = "NOTICE";
+  notice.sqlstate = sqlstate::kSuccess;
+  notice.message = fmt::format("DB node id: {} statement: {}", link.key().node.value, text);
+  notice.file = "session";
+  wire::put_notice(client_.own(), notice);
+  client_.added_own();
+}
+
 Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
-  log_client_message(worker_.log(), who_, own_.log_client_messages(settings()), input);
+  if (pending_error_) {
+    const wire::Report report = std::move(*pending_error_);
+    pending_error_.reset();
+    used += input.size();
+    fail_request(report);
+    return Next::served;
+  }
   pool::ServerLink* link = nullptr;
   if (const Next next = acquire(view().write_node(), link); next != Next::served) return next;
   if (const Next next = bring_up(*link, true); next != Next::served) return next;
@@ -194,7 +206,7 @@ bool Session::end_unopened_transaction(const sql::Statement& statement, std::str
   const TxStatus status = vs_.state().tx.status;
   if (status == TxStatus::idle || (statement.kind != Kind::commit && statement.kind != Kind::rollback)) return false;
   for (const pool::ServerLink* link : links_) {
-    if (link->memory.at_begin != nullptr || link->link->status() != 'I') return false;
+    if (link->memory.at_begin != nullptr || (link->link->ledger().empty() && link->link->status() != 'I')) return false;
   }
   const bool commits = statement.kind == Kind::commit && status != TxStatus::failed;
   const std::string_view tag = commits ? "COMMIT" : "ROLLBACK";
@@ -233,7 +245,7 @@ Session::Next Session::plan_terminate(int pid) {
       if (link.backend_pid == pid) session->work_.plan.node = link.node;
     }
     session->work_.planned = true;
-    session->pump();
+    session->go_on();
   });
   return Next::waiting;
 }

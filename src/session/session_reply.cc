@@ -88,6 +88,7 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
       break;
     }
     case kEmptyQuery: ++work_.statement; break;
+    case kCopyIn: work_.copy_over = false; break;
     default: break;
   }
   if (head.fate != backend::Fate::forward) return;
@@ -198,23 +199,30 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
 
 void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
   switch (debt.note) {
+    // Each ends only the wait that it belongs to: another link may be at work for something else.
     case kNoteAcknowledged:
-      if (!link.ledger().empty()) return;
-      if (greeting_) {
-        finished_in_chunk_ = true;
-        return;
-      }
-      finished_in_chunk_ = true;
+      if (phase_ == Phase::replaying && link.ledger().empty()) finished_in_chunk_ = true;
       return;
     case kNoteCatalog:
-    case kNoteSecondary: finished_in_chunk_ = finished_in_chunk_ || link.ledger().empty(); return;
-    case kNoteReplay:
+      if (phase_ == Phase::lookup && link.ledger().empty()) finished_in_chunk_ = true;
+      return;
+    case kNoteSecondary:
+      if (phase_ == Phase::idle && link.ledger().empty()) finished_in_chunk_ = true;
+      return;
+    case kNoteReplay:  // what was not done leaves the link in doubt
+      if (how != Ended::ok) {
+        if (pool::ServerLink* server = of(link)) server->retire = true;
+      }
+      return;
     case kNotePrepare:
+      if (how != Ended::ok) not_prepared(link, debt);
+      return;
     case kNotePoison: return;
     default: break;
   }
   if (debt.what == Owes::local) {
     if (how == Ended::ok && forward_head()) client_.add(debt.local, false);
+    if (how != Ended::ok && debt.item != 0) unit_parse_undone(debt.item - 1);
     return;
   }
   if (debt.what == Owes::execute || debt.what == Owes::parse) {
@@ -227,6 +235,14 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     if (debt.what == Owes::sync) cut_open_ = false;
     if (&link == (work_.link != nullptr ? work_.link->link.get() : nullptr)) finished_in_chunk_ = true;
   }
+}
+
+// A Parse that we sent ahead of a Bind has failed or was skipped: the statement is not on this link.
+void Session::not_prepared(backend::Link& link, const Debt& debt) {
+  pool::ServerLink* server = of(link);
+  if (server == nullptr || debt.item >= items_.size() || !items_[debt.item]) return;
+  server->memory.interned.remove(items_[debt.item]->server_name);
+  if (items_[debt.item]->name.empty()) server->memory.unnamed_owner = SessionId();
 }
 
 void Session::on_async(backend::Link& link, const Debt* head, const Message& message) {
@@ -280,13 +296,7 @@ void Session::on_chunk_end(backend::Link& link) {
   client_.flush();
   if (client_.broken()) return client_gone();
   if (client_.pending() > 0 && of(link) != nullptr) link.pause();
-  pump();
-  if (phase_ == Phase::idle && eof_ && in_.empty()) {
-    readable_ = true;
-    read_client();
-  } else if (phase_ == Phase::idle && readable_) {
-    read_client();
-  }
+  go_on();
 }
 
 void Session::lookup_done() {
@@ -317,8 +327,7 @@ void Session::replay_done() {
   }
   drop_request_from_input();
   fail_request(report);
-  client_.flush();
-  pump();
+  go_on();
 }
 
 void Session::run_again() {
@@ -351,6 +360,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   server_farewell_.clear();
   worker_.workers().hint_node_trouble(node, reason);
   const bool was_working = work_.link == server || !link.ledger().empty();
+  const bool carried = work_.link == server;
   const bool in_transaction = server->memory.at_begin != nullptr;
   const bool mid_message = link.mid_forward() && work_.link == server;
   const bool pinned = vs_.state().pins != 0;
@@ -368,14 +378,14 @@ void Session::on_lost(backend::Link& link, const Error& why) {
     lookup_failed_ = true;
     return lookup_done();
   }
-  if (phase_ == Phase::replaying) phase_ = Phase::idle;
-  if (phase_ == Phase::running && work_.link == nullptr) return lost_while_running(node, reason, in_transaction);
+  if (phase_ == Phase::replaying && was_working) phase_ = Phase::idle;
+  if (carried && (phase_ == Phase::running || cut_open_)) return lost_while_running(node, reason, in_transaction);
   if (in_transaction) {
     vs_.transaction_lost(true);
     pending_error_ = lost_in_transaction(node, reason);
     end_secondary(false);
   }
-  pump();
+  go_on();
 }
 
 void Session::lost_while_running(NodeId node, const std::string& why, bool in_transaction) {
@@ -400,8 +410,7 @@ void Session::lost_while_running(NodeId node, const std::string& why, bool in_tr
   }
   cut_open_ = false;
   fail_request(report);
-  client_.flush();
-  pump();
+  go_on();
 }
 
 void Session::say_error(const wire::Report& report) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
+
 namespace herdgate::session {
 
 auth::StoredSecret stored_secret(const config::PasswordEntry& entry) {
@@ -46,6 +48,7 @@ ClientGate::Entry ClientGate::enter(const Waiting& who, std::size_t limit, std::
 
 std::optional<ClientGate::Waiting> ClientGate::leave(std::size_t limit) {
   const std::lock_guard lock(mutex_);
+  HG_ASSERT(inside_.load(std::memory_order_relaxed) > 0);
   const std::size_t now = inside_.load(std::memory_order_relaxed) - 1;
   if (queue_.empty() || now >= limit) {
     inside_.store(now, std::memory_order_relaxed);

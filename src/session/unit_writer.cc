@@ -102,6 +102,7 @@ bool UnitWriter::parse(const Frame& frame) {
   if (message->statement.empty()) {
     link_.memory.unnamed_owner = session_.id_;
     link_.memory.unnamed_generation = statement->generation;
+    link_.memory.unnamed_at = raw_.simple_queries();
     raw_.send(frame.whole, Owes::parse, Fate::forward, kNoteClient, item(statement));
     sent_ = true;
     return true;
@@ -117,7 +118,7 @@ bool UnitWriter::parse(const Frame& frame) {
   } else if (there) {
     scratch_.clear();
     wire::put_parse_complete(scratch_);
-    raw_.owe_local(scratch_, kNoteClient);
+    raw_.owe_local(scratch_, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
     sent_ = true;
     return true;
   }
@@ -145,9 +146,12 @@ void UnitWriter::intern(const std::string& name) {
 void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
   if (statement->from_sql) return;  // bring_up() has seen to it
   if (statement->name.empty()) {
-    if (link_.memory.unnamed_owner == session_.id_ && link_.memory.unnamed_generation == statement->generation) return;
+    if (link_.memory.unnamed_owner == session_.id_ && link_.memory.unnamed_generation == statement->generation &&
+        link_.memory.unnamed_at == raw_.simple_queries())
+      return;
     link_.memory.unnamed_owner = session_.id_;
     link_.memory.unnamed_generation = statement->generation;
+    link_.memory.unnamed_at = raw_.simple_queries();
   } else {
     if (link_.memory.interned.touch(statement->server_name)) return;
     intern(statement->server_name);
