@@ -116,7 +116,7 @@ def unit_in(tally, name, preset):
     if code != 0:
         tail(log, 150)
     passed, failed = count_unit(reports, f"{reports}/ctest.xml")
-    tally.add(name, passed, failed or (code != 0), time.monotonic() - begin)
+    tally.add(name, passed, failed or int(code != 0), time.monotonic() - begin)
 
 
 def unit(tally, _):
@@ -195,7 +195,7 @@ def regress(tally, _):
     for mode in ("raw", "off", "balanced"):
         begin = time.monotonic()
         code = subprocess.run([f"{ROOT}/scripts/regress", mode, "--brief"]).returncode
-        tally.add(f"PostgreSQL regression suite, {mode}", code == 0, code != 0, time.monotonic() - begin)
+        tally.add(f"PostgreSQL regression suite, {mode}", int(code == 0), int(code != 0), time.monotonic() - begin)
 
 
 def long_fuzz(tally, options):
