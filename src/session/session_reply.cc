@@ -209,6 +209,9 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     case kNoteCatalog:
     case kNoteSecondary: finished_in_chunk_ = finished_in_chunk_ || link.ledger().empty(); return;
     case kNoteReplay:
+      // PREPAREs of the session follow what has to be acknowledged: the last reply ends the waiting, whosever it is.
+      if (phase_ == Phase::replaying && link.ledger().empty()) finished_in_chunk_ = true;
+      return;
     case kNotePrepare:
     case kNotePoison: return;
     default: break;
