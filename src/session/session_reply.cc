@@ -209,10 +209,13 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     case kNoteSecondary:
       if (phase_ == Phase::idle && link.ledger().empty()) finished_in_chunk_ = true;
       return;
-    case kNoteReplay:  // what was not done leaves the link in doubt
+    case kNoteReplay:
+      // What was not done leaves the link in doubt.
       if (how != Ended::ok) {
         if (pool::ServerLink* server = of(link)) server->retire = true;
       }
+      // PREPAREs of the session follow what has to be acknowledged: the last reply ends the waiting, whosever it is.
+      if (phase_ == Phase::replaying && link.ledger().empty()) finished_in_chunk_ = true;
       return;
     case kNotePrepare:
       if (how != Ended::ok) not_prepared(link, debt);
