@@ -133,9 +133,18 @@ void Opener::on_frame(char type, ByteView payload) {
       return;
     }
     case kNegotiate:
-    case kNotice: return;
-    case kReady: return succeed();
-    default: return fail(Error{Errc::protocol_broken, fmt::format("message '{}' during login", type)});
+      return;
+    case kNotice:
+      if (greeting_.notices.size() + payload.size() <= kMaxNoticeBytes) {
+        greeting_.notices.push_back(type);
+        append_u32(greeting_.notices, static_cast<std::uint32_t>(payload.size() + 4));
+        greeting_.notices.append(payload);
+      }
+      return;
+    case kReady:
+      return succeed();
+    default:
+      return fail(Error{Errc::protocol_broken, fmt::format("message '{}' during login", type)});
   }
 }
 

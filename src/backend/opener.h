@@ -47,6 +47,7 @@ struct OpenRequest {
 class Opener final : public net::Watcher {
  public:
   static constexpr std::size_t kMaxGreetingBytes = 256 * 1024;
+  static constexpr std::size_t kMaxNoticeBytes = 16 * 1024;  // of a login; what is more is not passed on
   using OnDone = std::function<void(tl::expected<Opened, OpenFailure>)>;
   using OnMethod = std::function<void(auth::ServerMethod)>;
 
