@@ -43,8 +43,8 @@ net::Socket Link::detach() {
 }
 
 void Link::owe(Owes what, Fate fate, std::uint16_t note, std::uint16_t item) {
+  if (what == Owes::query) ++queries_;
   unsynced_ = what != Owes::query && what != Owes::sync && what != Owes::function_call;
-  if (what == Owes::query) ++simple_queries_;
   ledger_.owe(Debt{what, fate, note, item, {}});
 }
 

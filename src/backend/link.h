@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "backend/errc.h"
 #include "backend/ledger.h"
@@ -69,6 +70,7 @@ struct Greeting {
   Bytes secret;
   int minor = 0;  // protocol 3.minor
   std::map<std::string, std::string, std::less<>> parameters;  // ParameterStatus
+  Bytes notices;  // whole NoticeResponse messages, for the client that caused the login
 };
 
 class Link final : public net::Watcher {
@@ -92,6 +94,8 @@ class Link final : public net::Watcher {
   const Greeting& greeting() const { return greeting_; }
   const std::map<std::string, std::string, std::less<>>& reported() const { return greeting_.parameters; }
 
+  Bytes take_notices() { return std::exchange(greeting_.notices, {}); }
+
   // Sending: each appends to the output and, where it will be answered, to the ledger.
   void send(ByteView message, Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void send_query(std::string_view sql, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
@@ -100,10 +104,10 @@ class Link final : public net::Watcher {
   // A message whose body streams through: the head now (answered like `what`), its rest by send_unanswered.
   void owe(Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void owe_local(Bytes reply, std::uint16_t note = 0, std::uint16_t item = 0);
-  // Simple queries so far: each destroys the unnamed statement.
-  std::uint64_t simple_queries() const { return simple_queries_; }
   void flush();  // one write; the rest goes out as the socket allows
 
+  // Simple queries sent so far: each of them drops the server's unnamed prepared statement.
+  std::uint64_t queries() const { return queries_; }
   const Ledger& ledger() const { return ledger_; }
   std::size_t unsent() const { return out_.size() - out_sent_; }
   char status() const { return status_; }    // of the last ReadyForQuery
@@ -143,8 +147,8 @@ class Link final : public net::Watcher {
   LinkUser* user_ = nullptr;
   Bytes out_;
   std::size_t out_sent_ = 0;
+  std::uint64_t queries_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false once destroyed, seen by calls on the stack
-  std::uint64_t simple_queries_ = 0;
   char status_ = 'I';
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;
   bool continuing_ = false;  // a timer brings the next turn of a long read

@@ -136,9 +136,17 @@ void Opener::on_frame(char type, ByteView payload) {
     case kNegotiate:
       if (payload.size() >= 4) greeting_.minor = static_cast<int>(load_u32(payload.data()) & 0xffff);
       return;
-    case kNotice: return;
-    case kReady: return succeed();
-    default: return fail(Error{Errc::protocol_broken, fmt::format("message '{}' during login", type)});
+    case kNotice:
+      if (greeting_.notices.size() + payload.size() <= kMaxNoticeBytes) {
+        greeting_.notices.push_back(type);
+        append_u32(greeting_.notices, static_cast<std::uint32_t>(payload.size() + 4));
+        greeting_.notices.append(payload);
+      }
+      return;
+    case kReady:
+      return succeed();
+    default:
+      return fail(Error{Errc::protocol_broken, fmt::format("message '{}' during login", type)});
   }
 }
 

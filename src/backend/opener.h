@@ -48,6 +48,7 @@ class Opener final : public net::Watcher {
  public:
   static constexpr int kNewestMinor = 2;  // protocol 3.2
   static constexpr std::size_t kMaxGreetingBytes = 256 * 1024;
+  static constexpr std::size_t kMaxNoticeBytes = 16 * 1024;  // of a login; what is more is not passed on
   using OnDone = std::function<void(tl::expected<Opened, OpenFailure>)>;
   using OnMethod = std::function<void(auth::ServerMethod)>;
 

@@ -48,7 +48,7 @@ struct LinkMemory {
   SessionId named_owner;                  // whose they are
   SessionId unnamed_owner;                // whose Parse made the unnamed statement, and which of them
   std::uint64_t unnamed_generation = 0;
-  std::uint64_t unnamed_at = 0;           // Link::simple_queries() then
+  std::uint64_t unnamed_queries = 0;      // Link::queries() then: a later one has dropped it
   bool opaque = false;                    // may hold state that we did not see: reset before another session gets it
   SessionId opaque_owner;
   std::string pins;                       // names of the pins while a session keeps it, for SHOW POOL_POOLS

@@ -232,6 +232,7 @@ void Session::greet(const std::map<std::string, std::string, std::less<>>& repor
   Bytes& out = client_.own();
   wire::put_authentication(out, 0);
   for (const auto& [name, value] : reported) wire::put_parameter_status(out, name, value);
+  if (identity_.link != nullptr) out += identity_.link->link->take_notices();
   identity_.secret.resize(identity_.minor >= 2 ? 32 : 4);
   RAND_bytes(reinterpret_cast<unsigned char*>(identity_.secret.data()), static_cast<int>(identity_.secret.size()));
   const bool own_pid = identity_.link == nullptr || settings().pool_mode != config::PoolMode::session;

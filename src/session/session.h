@@ -27,13 +27,14 @@ namespace herdgate::session {
 
 // Whom an entry of a link's ledger is for.
 enum Note : std::uint16_t {
-  kNoteClient = 0,   // the client's own message
-  kNoteReplay,       // bringing the link up to the session's state: parameters, BEGIN, prepared statements
-  kNoteAcknowledged, // the part of it that has to succeed before anything else is sent
-  kNotePrepare,      // an interned statement prepared ahead of its Bind: an error is the client's
-  kNoteCatalog,      // questions about relations and functions
-  kNoteSecondary,    // the end of a transaction on the link that did not carry COMMIT
-  kNotePoison,       // fails on purpose, in the place of an error that we found ourselves
+  kNoteClient = 0,    // the client's own message
+  kNoteReplay,        // bringing the link up to the session's state: parameters, BEGIN, prepared statements
+  kNoteAcknowledged,  // the part of it that has to succeed before anything else is sent
+  kNoteNamed,         // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
+  kNotePrepare,       // an interned statement prepared ahead of its Bind: an error is the client's
+  kNoteCatalog,       // questions about relations and functions
+  kNoteSecondary,     // the end of a transaction on the link that did not carry COMMIT
+  kNotePoison,        // fails on purpose, in the place of an error that we found ourselves
 };
 
 // The request being served.
@@ -144,6 +145,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void acquired(pool::Pool::Result result);
   void adopt(pool::ServerLink& link);
   Next bring_up(pool::ServerLink& link, bool in_transaction);
+  void bring_up_named(pool::ServerLink& link);
   std::string begin_text(const pool::ServerLink& link) const;
   Deadline wait_deadline() const;
   void release_links(bool session_ends);
@@ -155,6 +157,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   // Answers (session_reply.cc).
   void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void reply_ready(pool::ServerLink& link, const backend::Message& message);
+  bool missing_named(const backend::Link& link, std::string_view state);
   void lost_while_running(NodeId node, const std::string& why, bool in_transaction);
   void lookup_done();
   void replay_done();
@@ -199,7 +202,8 @@ class Session final : public net::Watcher, public backend::LinkUser {
   Bytes lookup_rows_;
   bool lookup_failed_ = false;
   std::optional<wire::Report> replay_error_;
-  bool greeting_ = false;              // the replay of the start-up parameters is under way
+  std::optional<wire::Report> named_error_;    // why a PREPARE could not be repeated on the link of this request
+  bool greeting_ = false;                      // the replay of the start-up parameters is under way
   std::optional<wire::Report> poison_;         // the error that takes the place of the poisoned one
   std::optional<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages

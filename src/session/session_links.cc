@@ -158,18 +158,8 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
     for (const std::string& sql : replay.ahead) raw.send_query(sql, backend::Fate::swallow, note);
     memory.parameters = wanted;
   }
-  if (!memory.named.empty() && memory.named_owner != id_) {
-    for (const auto& [name, id] : memory.named)
-      raw.send_query("DEALLOCATE " + quoted_name(name), backend::Fate::swallow, kNoteReplay);
-    memory.named.clear();
-  }
-  for (const auto& [name, statement] : vs_.prepared()) {
-    if (vs_.prepared_by_sql() == 0) break;
-    if (!statement->from_sql || memory.named.contains(name)) continue;
-    raw.send_query(statement->query, backend::Fate::swallow, kNoteReplay);
-    memory.named.emplace(name, statement->id);
-    memory.named_owner = id_;
-  }
+  named_error_.reset();
+  bring_up_named(link);
   if (acknowledge) {
     replay_error_.reset();
     phase_ = Phase::replaying;
@@ -188,6 +178,27 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
     if (link.link->key().node != view().write_node()) vs_.state().standby_link_in_tx = true;
   }
   return Next::served;
+}
+
+// Makes the link's statements of SQL's PREPARE those of the session. One that fails here (a temporary table in it is
+// gone) counts as there: only its EXECUTE is concerned, and finds out by 26000.
+void Session::bring_up_named(pool::ServerLink& link) {
+  std::map<std::string, Hash128>& named = link.memory.named;
+  for (auto it = named.begin(); it != named.end();) {
+    const vsession::PreparedPtr wanted = link.memory.named_owner == id_ ? vs_.find_prepared(it->first) : nullptr;
+    if (wanted && wanted->from_sql && wanted->id == it->second) {
+      ++it;
+      continue;
+    }
+    link.link->send_query("DEALLOCATE " + quoted_name(it->first), backend::Fate::swallow, kNoteNamed);
+    it = named.erase(it);
+  }
+  if (vs_.prepared_by_sql() == 0) return;
+  link.memory.named_owner = id_;
+  for (const auto& [name, statement] : vs_.prepared()) {
+    if (!statement->from_sql || !named.emplace(name, statement->id).second) continue;
+    link.link->send_query(statement->query, backend::Fate::swallow, kNoteNamed);
+  }
 }
 
 void Session::release_links(bool session_ends) {

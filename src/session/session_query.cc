@@ -330,7 +330,11 @@ void Session::note_statement(std::size_t index, bool ok) {
   const sql::Statement& statement = work_.facts->statements[index];
   const auto text = wire::parse_query(ByteView(work_.copy).substr(std::min(work_.copy.size(), wire::kHeaderBytes)));
   const std::string_view whole = text ? *text : std::string_view();
-  const std::string_view part = whole.size() >= statement.begin + statement.length ? slice(statement, whole) : "";
+  // The server keeps the whole text with a prepared statement, and pg_prepared_statements shows it.
+  const bool keeps_whole = statement.kind == Kind::prepare && !work_.facts->multi();
+  const std::string_view part = keeps_whole                                          ? whole
+                                : whole.size() >= statement.begin + statement.length ? slice(statement, whole)
+                                                                                     : "";
   note_done(statement, part, ok, work_.facts);
   if (statement.kind == Kind::execute && ok) {
     if (const sql::Statement* inner = prepared_statement(statement))

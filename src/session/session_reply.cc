@@ -21,6 +21,7 @@ bool is_head(char type) {
 // What a standby says when replay got in the way or a write came to it by mistake: the primary can do better.
 bool primary_can_do_better(std::string_view state, std::string_view message) {
   return state == sqlstate::kReadOnlyTransaction ||
+         (state == sqlstate::kObjectNotInPrerequisiteState && message == "recovery is in progress") ||
          (state == sqlstate::kSerializationFailure && message.find("conflict with recovery") != std::string_view::npos);
 }
 
@@ -32,6 +33,17 @@ Result<std::vector<std::vector<std::string>>> text_rows(ByteView messages) {
     for (auto& column : row) columns.push_back(column ? std::move(*column) : std::string());
   }
   return text;
+}
+
+// Of the words that a server gave: severity, SQLSTATE and texts.
+wire::Report copy_of(const wire::ServerReport& report) {
+  wire::Report own;
+  own.severity = std::string(report.severity);
+  own.sqlstate = std::string(report.sqlstate);
+  own.message = std::string(report.message);
+  own.detail = std::string(report.detail);
+  own.hint = std::string(report.hint);
+  return own;
 }
 
 }  // namespace
@@ -117,16 +129,15 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
     return;
   }
   switch (head.note) {
-    case kNoteCatalog: lookup_failed_ = true; return;
+    case kNoteCatalog:
+      lookup_failed_ = true;
+      return;
+    case kNoteNamed:
+      named_error_ = copy_of(*report);
+      return;
     case kNoteReplay:
     case kNoteAcknowledged: {
-      wire::Report own;
-      own.severity = std::string(report->severity);
-      own.sqlstate = std::string(report->sqlstate);
-      own.message = std::string(report->message);
-      own.detail = std::string(report->detail);
-      own.hint = std::string(report->hint);
-      replay_error_ = std::move(own);
+      replay_error_ = copy_of(*report);
       if (pool::ServerLink* server = of(link)) server->retire = true;  // a link in doubt is not used again
       return;
     }
@@ -146,7 +157,9 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   const bool can_move = vs_.state().tx.status == TxStatus::open && !work_.plan.write && !work_.forwarded &&
                         !work_.copy.empty() && reruns_ < kMaxReruns &&
                         vs_.state().tx.isolation <= sql::Isolation::read_committed;
-  if ((can_rerun || can_move) && link.key().node != view().write_node() && primary_can_do_better(report->sqlstate, report->message)) {
+  const bool misses = missing_named(link, report->sqlstate);
+  if ((can_rerun || can_move) && link.key().node != view().write_node() &&
+      (misses || primary_can_do_better(report->sqlstate, report->message))) {
     work_.rerun = work_.on_primary = true;
     return;
   }
@@ -160,7 +173,23 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   work_.failed = true;
   work_.forwarded = true;
   if (head.what == Owes::query) note_statement(work_.statement, false);
-  client_.add(message.bytes, message.stable);
+  if (misses && named_error_) {
+    say_error(*named_error_);
+  } else {
+    client_.add(message.bytes, message.stable);
+  }
+}
+
+// The session has a statement of that name and this link has not, because its PREPARE failed when it was repeated here.
+// The next EXECUTE has it repeated once more.
+bool Session::missing_named(const backend::Link& link, std::string_view state) {
+  if (state != sqlstate::kInvalidStatementName || !work_.facts) return false;
+  const sql::Statement* statement = &work_.facts->first();
+  while (statement->inner) statement = statement->inner.get();
+  const vsession::PreparedPtr known = vs_.find_prepared(statement->name);
+  pool::ServerLink* server = of(link);
+  return statement->kind == sql::Kind::execute && known && known->from_sql && server != nullptr &&
+         server->memory.named.erase(statement->name) > 0;
 }
 
 // A plan on this link has become invalid: the statements of this unit are closed there, so that the client's new Parse
@@ -209,9 +238,10 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     case kNoteSecondary:
       if (phase_ == Phase::idle && link.ledger().empty()) finished_in_chunk_ = true;
       return;
+    case kNoteNamed:
     case kNoteReplay:
       // What was not done leaves the link in doubt.
-      if (how != Ended::ok) {
+      if (how != Ended::ok && debt.note == kNoteReplay) {
         if (pool::ServerLink* server = of(link)) server->retire = true;
       }
       // PREPAREs of the session follow what has to be acknowledged: the last reply ends the waiting, whosever it is.

@@ -100,9 +100,7 @@ bool UnitWriter::parse(const Frame& frame) {
   const vsession::PreparedPtr& statement = *defined;
   log("Parse: ", message->query);
   if (message->statement.empty()) {
-    link_.memory.unnamed_owner = session_.id_;
-    link_.memory.unnamed_generation = statement->generation;
-    link_.memory.unnamed_at = raw_.simple_queries();
+    note_unnamed(*statement);
     raw_.send(frame.whole, Owes::parse, Fate::forward, kNoteClient, item(statement));
     sent_ = true;
     return true;
@@ -134,6 +132,12 @@ std::uint64_t UnitWriter::epoch() const {
   return session_.worker_.shared().epochs.current(session_.identity_.database);
 }
 
+void UnitWriter::note_unnamed(const vsession::PreparedStatement& statement) {
+  link_.memory.unnamed_owner = session_.id_;
+  link_.memory.unnamed_generation = statement.generation;
+  link_.memory.unnamed_queries = raw_.queries();
+}
+
 void UnitWriter::intern(const std::string& name) {
   const auto limit = static_cast<std::size_t>(session_.settings().max_prepared_statements);
   for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) {
@@ -146,12 +150,12 @@ void UnitWriter::intern(const std::string& name) {
 void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
   if (statement->from_sql) return;  // bring_up() has seen to it
   if (statement->name.empty()) {
-    if (link_.memory.unnamed_owner == session_.id_ && link_.memory.unnamed_generation == statement->generation &&
-        link_.memory.unnamed_at == raw_.simple_queries())
+    const pool::LinkMemory& memory = link_.memory;
+    if (memory.unnamed_owner == session_.id_ && memory.unnamed_generation == statement->generation &&
+        memory.unnamed_queries == raw_.queries()) {
       return;
-    link_.memory.unnamed_owner = session_.id_;
-    link_.memory.unnamed_generation = statement->generation;
-    link_.memory.unnamed_at = raw_.simple_queries();
+    }
+    note_unnamed(*statement);
   } else {
     if (link_.memory.interned.touch(statement->server_name)) return;
     intern(statement->server_name);

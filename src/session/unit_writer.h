@@ -31,6 +31,7 @@ class UnitWriter {
   bool close(const Frame& frame);
   void prepare(const vsession::PreparedPtr& statement);   // ahead, if the link does not have it
   std::uint64_t epoch() const;  // of the catalog
+  void note_unnamed(const vsession::PreparedStatement& statement);
   void intern(const std::string& name);
   bool fail(const wire::Report& report);
   std::uint16_t item(const vsession::PreparedPtr& statement);
