@@ -55,7 +55,8 @@ void Client::on_rows(Link&, const Debt&, ByteView bytes, bool) {
 void Client::on_reply(Link&, const Debt&, const Message& message, bool) {
   if (message.type != wire::be::kError || failed_) return;
   auto report = wire::parse_report(message.payload());
-  failed_ = Error{Errc::query_failed, report ? fmt::format("{} ({})", report->message, report->sqlstate) : "unreadable"};
+  failed_ =
+      Error{Errc::query_failed, report ? fmt::format("{} ({})", report->message, report->sqlstate) : "unreadable"};
 }
 
 void Client::on_ended(Link&, const Debt&, Ended) { finish(failed_ ? Result<Rows>(fail(*failed_)) : read_rows(rows_)); }

@@ -2,6 +2,6 @@
 
 namespace herdgate::backend {
 HG_DEFINE_ERRC(Errc, "backend", "success", "could not connect", "could not log in", "server refused the login",
-               "server broke the protocol", "server closed the connection", "connection was closed",
-               "timed out", "query failed", "result too large")
+               "server broke the protocol", "server closed the connection", "connection was closed", "timed out",
+               "query failed", "result too large")
 }  // namespace herdgate::backend

@@ -4,8 +4,15 @@
 
 namespace herdgate::backend {
 enum class Errc {
-  connect_failed = 1, login_failed, login_refused, protocol_broken, closed_by_server, closed_by_us, timed_out,
-  query_failed, result_too_large,
+  connect_failed = 1,
+  login_failed,
+  login_refused,
+  protocol_broken,
+  closed_by_server,
+  closed_by_us,
+  timed_out,
+  query_failed,
+  result_too_large,
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::backend

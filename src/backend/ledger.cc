@@ -55,19 +55,24 @@ Verdict Ledger::on_message(char type) {
       error_in_query_ = true;
       return {Verdict::Action::belongs, false, true};  // ReadyForQuery is still to come
     }
-    return {Verdict::Action::belongs, what != Owes::sync, true};  // an error at Sync: COMMIT of the implicit block failed
+    return {Verdict::Action::belongs, what != Owes::sync,
+            true};  // an error at Sync: COMMIT of the implicit block failed
   }
   switch (what) {
-    case Owes::parse: return type == kParseComplete ? belongs(true) : broken();
-    case Owes::bind: return type == kBindComplete ? belongs(true) : broken();
-    case Owes::close: return type == kCloseComplete ? belongs(true) : broken();
+    case Owes::parse:
+      return type == kParseComplete ? belongs(true) : broken();
+    case Owes::bind:
+      return type == kBindComplete ? belongs(true) : broken();
+    case Owes::close:
+      return type == kCloseComplete ? belongs(true) : broken();
     case Owes::describe:
       if (type == kParameterDescription) return belongs(false);
       return type == kRowDescription || type == kNoData ? belongs(true) : broken();
     case Owes::execute:
       if (is_row_or_copy(type)) return belongs(false);
       return type == kCommandComplete || type == kEmptyQuery || type == kPortalSuspended ? belongs(true) : broken();
-    case Owes::sync: return type == kReady ? belongs(true) : broken();
+    case Owes::sync:
+      return type == kReady ? belongs(true) : broken();
     case Owes::query:
       if (type == kReady) return belongs(true);
       return is_row_or_copy(type) || type == kCommandComplete || type == kEmptyQuery || type == kRowDescription
@@ -76,7 +81,8 @@ Verdict Ledger::on_message(char type) {
     case Owes::function_call:
       if (type == kReady) return belongs(true);
       return type == kFunctionResult ? belongs(false) : broken();
-    case Owes::local: break;
+    case Owes::local:
+      break;
   }
   return broken();
 }

@@ -37,8 +37,8 @@ enum class Ended : std::uint8_t { ok, failed, skipped };  // skipped: an error b
 
 struct Verdict {
   enum class Action : std::uint8_t { belongs, broken } action = Action::belongs;
-  bool done = false;    // this message finishes the head entry; call finish() after having dealt with the message
-  bool error = false;   // it is an ErrorResponse of the head entry
+  bool done = false;   // this message finishes the head entry; call finish() after having dealt with the message
+  bool error = false;  // it is an ErrorResponse of the head entry
 };
 
 class Ledger {

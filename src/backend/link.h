@@ -68,7 +68,7 @@ struct LinkKey {
 struct Greeting {
   std::int32_t pid = 0;
   Bytes secret;
-  int minor = 0;  // protocol 3.minor
+  int minor = 0;                                               // protocol 3.minor
   std::map<std::string, std::string, std::less<>> parameters;  // ParameterStatus
   Bytes notices;  // whole NoticeResponse messages, for the client that caused the login
 };
@@ -110,7 +110,7 @@ class Link final : public net::Watcher {
   std::uint64_t queries() const { return queries_; }
   const Ledger& ledger() const { return ledger_; }
   std::size_t unsent() const { return out_.size() - out_sent_; }
-  char status() const { return status_; }    // of the last ReadyForQuery
+  char status() const { return status_; }  // of the last ReadyForQuery
   // Nothing owed, nothing half-sent, last synchronised in state I: may be lent to somebody else.
   bool clean() const;
   bool synced() const { return !unsynced_; }  // nothing was sent after the last Query, Sync or FunctionCall
@@ -121,7 +121,7 @@ class Link final : public net::Watcher {
   void pause();
   void resume();
 
-  void close(const Error& why);   // sends Terminate if that makes sense; no on_lost
+  void close(const Error& why);  // sends Terminate if that makes sense; no on_lost
   void on_ready(unsigned ready) override;
 
  private:

@@ -19,8 +19,7 @@ wire::Report copy_report(const wire::ServerReport& from) {
 }
 
 auth::ServerAuth make_auth(const OpenRequest& request) {
-  if (request.credentials)
-    return auth::ServerAuth(request.key.user, auth::random_scram_nonce(), *request.credentials);
+  if (request.credentials) return auth::ServerAuth(request.key.user, auth::random_scram_nonce(), *request.credentials);
   return auth::ServerAuth(request.key.user, auth::random_scram_nonce());
 }
 
@@ -111,13 +110,16 @@ void Opener::take(ByteView bytes) {
 void Opener::on_frame(char type, ByteView payload) {
   using namespace wire::be;
   switch (type) {
-    case kAuthentication: started_login_ = true; return step(auth_.on_auth_request(payload));
+    case kAuthentication:
+      started_login_ = true;
+      return step(auth_.on_auth_request(payload));
     case kError: {
       auto report = wire::parse_report(payload);
       if (!report) return fail(Error{Errc::protocol_broken, "unreadable error during login"});
-      const auto code = report->sqlstate == sqlstate::kCannotConnectNow || report->sqlstate == sqlstate::kTooManyConnections
-                            ? Errc::login_refused
-                            : Errc::login_failed;
+      const auto code =
+          report->sqlstate == sqlstate::kCannotConnectNow || report->sqlstate == sqlstate::kTooManyConnections
+              ? Errc::login_refused
+              : Errc::login_failed;
       return fail(OpenFailure{Error{code, std::string(report->message)}, copy_report(*report), std::nullopt});
     }
     case kParameterStatus: {
@@ -157,7 +159,8 @@ void Opener::step(auth::Step step) {
   using Kind = auth::Step::Kind;
   switch (step.kind) {
     case Kind::need_more:
-    case Kind::ok: return;
+    case Kind::ok:
+      return;
     case Kind::need_credentials:
       loop_.cancel(std::exchange(timer_, 0));  // the client is being asked; its own time limit rules
       if (on_method_) return on_method_(*auth_.method());

@@ -23,8 +23,8 @@ namespace herdgate::backend {
 
 struct OpenFailure {
   Error error;
-  std::optional<wire::Report> server;     // the server's own words, when it gave any
-  std::optional<auth::Refusal> refusal;   // ours, when we could not log in
+  std::optional<wire::Report> server;    // the server's own words, when it gave any
+  std::optional<auth::Refusal> refusal;  // ours, when we could not log in
   // True when this speaks against the node itself, so that it should be probed.
   bool against_node() const;
 };
@@ -33,7 +33,7 @@ struct Opened {
   net::Socket socket;
   Greeting greeting;
   auth::ServerMethod method = auth::ServerMethod::trust;
-  bool proved = false;   // the server has compared a secret
+  bool proved = false;  // the server has compared a secret
 };
 
 struct OpenRequest {

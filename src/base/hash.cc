@@ -52,7 +52,8 @@ Hash128 hash128(const HashKey& key, std::string_view bytes) {
     s.block(m);
   }
   std::uint64_t last = static_cast<std::uint64_t>(bytes.size()) << 56;
-  for (std::size_t i = 0; i < left; ++i) last |= static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i);
+  for (std::size_t i = 0; i < left; ++i)
+    last |= static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i);
   s.block(last);
   s.v2 ^= 0xee;
   Hash128 h;

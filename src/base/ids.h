@@ -14,10 +14,10 @@ struct StrongId {
   auto operator<=>(const StrongId&) const = default;
 };
 
-using NodeId = StrongId<struct NodeIdTag, int>;               // backend number, 0..127, as in backend_hostnameN
-using WorkerId = StrongId<struct WorkerIdTag, int>;           // index of a worker thread
+using NodeId = StrongId<struct NodeIdTag, int>;                  // backend number, 0..127, as in backend_hostnameN
+using WorkerId = StrongId<struct WorkerIdTag, int>;              // index of a worker thread
 using SessionId = StrongId<struct SessionIdTag, std::uint64_t>;  // one client connection, never used again
-using LinkId = StrongId<struct LinkIdTag, std::uint64_t>;     // one server link, never used again
+using LinkId = StrongId<struct LinkIdTag, std::uint64_t>;        // one server link, never used again
 
 inline constexpr NodeId kNoNode{-1};
 inline constexpr int kMaxNodes = 128;

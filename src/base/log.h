@@ -17,8 +17,18 @@ namespace herdgate {
 
 // Numbers as SHOW POOL_STATUS prints them.
 enum class Level : std::uint8_t {
-  debug5 = 10, debug4 = 11, debug3 = 12, debug2 = 13, debug1 = 14,
-  log = 15, info = 17, notice = 18, warning = 19, error = 20, fatal = 21, panic = 22,
+  debug5 = 10,
+  debug4 = 11,
+  debug3 = 12,
+  debug2 = 13,
+  debug1 = 14,
+  log = 15,
+  info = 17,
+  notice = 18,
+  warning = 19,
+  error = 20,
+  fatal = 21,
+  panic = 22,
 };
 std::string_view level_name(Level level);  // "DEBUG1", "LOG", …
 
@@ -70,12 +80,13 @@ class Log {
 };
 
 // HG_LOG(log, who, Level::log, "node {} is down", 2)
-#define HG_LOG(log_ref, who, level_, ...)                                                        \
-  do {                                                                                           \
-    if ((log_ref).enabled(level_)) {                                                             \
-      const std::string hg_text = fmt::format(__VA_ARGS__);                                      \
-      (log_ref).write((who), ::herdgate::LogLine{.level = (level_), .text = hg_text, .file = __FILE__, .line = __LINE__}); \
-    }                                                                                            \
+#define HG_LOG(log_ref, who, level_, ...)                                                                           \
+  do {                                                                                                              \
+    if ((log_ref).enabled(level_)) {                                                                                \
+      const std::string hg_text = fmt::format(__VA_ARGS__);                                                         \
+      (log_ref).write((who),                                                                                        \
+                      ::herdgate::LogLine{.level = (level_), .text = hg_text, .file = __FILE__, .line = __LINE__}); \
+    }                                                                                                               \
   } while (0)
 
 }  // namespace herdgate

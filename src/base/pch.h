@@ -1,5 +1,6 @@
 // Precompiled once for all modules; nothing here may be a header of our own.
 #pragma once
+#include <fmt/format.h>
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -7,7 +8,6 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
-#include <fmt/format.h>
 #include <functional>
 #include <map>
 #include <memory>

@@ -58,19 +58,19 @@ class TableCategory final : public std::error_category {
   const std::error_category& errc_category(E*); \
   inline std::error_code make_error_code(E e) { return {static_cast<int>(e), errc_category(static_cast<E*>(nullptr))}; }
 
-#define HG_DEFINE_ERRC(E, NAME, ...)                                             \
-  const std::error_category& errc_category(E*) {                                 \
-    static constexpr const char* kMessages[] = {__VA_ARGS__};                    \
-    static const ::herdgate::TableCategory<E> category(NAME, kMessages);         \
-    return category;                                                             \
+#define HG_DEFINE_ERRC(E, NAME, ...)                                     \
+  const std::error_category& errc_category(E*) {                         \
+    static constexpr const char* kMessages[] = {__VA_ARGS__};            \
+    static const ::herdgate::TableCategory<E> category(NAME, kMessages); \
+    return category;                                                     \
   }
 
 #define HG_CONCAT_(a, b) a##b
 #define HG_CONCAT(a, b) HG_CONCAT_(a, b)
 // HG_TRY(auto x, f()): declares x from the value of f(), or returns its error. Not for expressions with co_await.
 #define HG_TRY(declaration, expression) HG_TRY_(HG_CONCAT(hg_try_, __LINE__), declaration, expression)
-#define HG_TRY_(temporary, declaration, expression)              \
-  auto temporary = (expression);                                 \
+#define HG_TRY_(temporary, declaration, expression)                      \
+  auto temporary = (expression);                                         \
   if (!temporary) return ::herdgate::fail(std::move(temporary.error())); \
   declaration = std::move(*temporary)
 // HG_CHECK(f()): for Result<Done>.

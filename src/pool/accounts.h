@@ -20,8 +20,8 @@
 namespace herdgate::pool {
 
 struct Limits {
-  std::size_t total = 128;    // max_pool x num_init_children
-  std::size_t per_key = 0;    // pool_size; 0 = no own limit
+  std::size_t total = 128;  // max_pool x num_init_children
+  std::size_t per_key = 0;  // pool_size; 0 = no own limit
 };
 
 // Links of one key that are idle, or will be when they have been cleaned, on all workers together: a hint whether
@@ -44,12 +44,12 @@ class Accounts {
   explicit Accounts(Limits limits) : limits_(limits) {}
   void set_limits(Limits limits);
 
-  bool try_open(const backend::LinkKey& key);              // takes a slot
-  void closed(const backend::LinkKey& key);                // gives it back
-  bool full() const;                                       // the total limit is reached
+  bool try_open(const backend::LinkKey& key);  // takes a slot
+  void closed(const backend::LinkKey& key);    // gives it back
+  bool full() const;                           // the total limit is reached
 
   std::optional<std::uint64_t> enqueue(Waiting who);  // gives the ticket; nullopt: queue full
-  bool withdraw(std::uint64_t ticket);                     // false: somebody has already been told to serve it
+  bool withdraw(std::uint64_t ticket);                // false: somebody has already been told to serve it
   bool anybody_waits() const { return waiting_count_.load(std::memory_order_acquire) != 0; }
   // Who gets an idle link of this key; taken off the queue. Never one who needs a fresh link.
   std::optional<Waiting> first_waiting(const backend::LinkKey& key);

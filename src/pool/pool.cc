@@ -12,8 +12,9 @@ backend::OpenFailure failure(Errc code, std::string context) {
 
 // DISCARD ALL without DEALLOCATE and DISCARD PLANS: interned statements stay.
 constexpr const char* kResetOpaque[] = {
-    "CLOSE ALL", "SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "UNLISTEN *",
-    "SELECT pg_catalog.pg_advisory_unlock_all()", "DISCARD TEMP", "DISCARD SEQUENCES",
+    "CLOSE ALL",         "SET SESSION AUTHORIZATION DEFAULT",          "RESET ALL",
+    "UNLISTEN *",        "SELECT pg_catalog.pg_advisory_unlock_all()", "DISCARD TEMP",
+    "DISCARD SEQUENCES",
 };
 
 }  // namespace
@@ -77,8 +78,7 @@ backend::OpenRequest Pool::open_request(const backend::LinkKey& key) const {
   request.deadline = limit.count() > 0 ? Deadline::after(wiring_.loop.now(), limit) : Deadline::never();
   request.tcp = net::TcpOptions{static_cast<int>(settings_->tcp_keepalives_idle.count()),
                                 static_cast<int>(settings_->tcp_keepalives_interval.count()),
-                                settings_->tcp_keepalives_count,
-                                static_cast<int>(settings_->tcp_user_timeout.count())};
+                                settings_->tcp_keepalives_count, static_cast<int>(settings_->tcp_user_timeout.count())};
   return request;
 }
 
@@ -284,7 +284,8 @@ void Pool::make_available(ServerLink& link) {
   if (wiring_.accounts.anybody_waits()) {
     if (auto waiting = wiring_.accounts.first_waiting(link.link->key())) return hand_over(link, *waiting);
     // Somebody waits for another kind of link, and the total is used up: make room.
-    if (wiring_.accounts.full() || wiring_.accounts.fresh_wanted(link.link->key())) return close(link, Error{backend::Errc::closed_by_us, "room for others"});
+    if (wiring_.accounts.full() || wiring_.accounts.fresh_wanted(link.link->key()))
+      return close(link, Error{backend::Errc::closed_by_us, "room for others"});
   }
   const KeyPoolPtr pool = key_pool(link.link->key());
   pool->idle.push_back(&link);
@@ -473,7 +474,9 @@ void Pool::maintain() {
   close_idle([&](const ServerLink& link) {
     return now >= link.retire_at || (life.count() > 0 && now - link.idle_since >= life) || link.link->lost();
   });
-  std::erase_if(keys_, [](const auto& entry) { return entry.second->idle.empty() && entry.second->cleaning == 0 && entry.second.use_count() == 1; });
+  std::erase_if(keys_, [](const auto& entry) {
+    return entry.second->idle.empty() && entry.second->cleaning == 0 && entry.second.use_count() == 1;
+  });
 }
 
 std::vector<report::LinkRow> Pool::rows() const {

@@ -85,7 +85,7 @@ class Pool {
     KeyPoolPtr pool;
     std::optional<auth::Credentials> credentials;  // without: on_method is called when the server has asked
     std::function<void(auth::ServerMethod, backend::Opener&)> on_method;
-    bool fresh = false;   // an idle link will not do: the login itself must be proved
+    bool fresh = false;  // an idle link will not do: the login itself must be proved
     Deadline deadline;
   };
   // A request that waits or opens; destroying it gives up.
@@ -102,7 +102,7 @@ class Pool {
     Pool& pool_;
     Ask ask_;
     OnResult done_;
-    std::uint64_t ticket_ = 0;   // in the queue, 0 = not
+    std::uint64_t ticket_ = 0;  // in the queue, 0 = not
     net::TimerId timer_ = 0;
     std::unique_ptr<backend::Opener> opener_;
     bool holds_slot_ = false;

@@ -1,9 +1,9 @@
 // A server link together with what is known of the session state it holds, so that the difference to what the next
 // session wants can be sent ahead.
 //
-// Shape    ServerLink owns a backend::Link. LinkMemory says which parameters, prepared statements and open ends are on it.
-// Limits   interned statements: max_prepared_statements, least recently used closed first.
-// Threads  with the link: one worker at a time.
+// Shape    ServerLink owns a backend::Link. LinkMemory says which parameters, prepared statements and open ends are on
+// it. Limits   interned statements: max_prepared_statements, least recently used closed first. Threads  with the link:
+// one worker at a time.
 #pragma once
 #include <list>
 #include <map>
@@ -40,18 +40,18 @@ class InternedStatements {
 };
 
 struct LinkMemory {
-  vsession::ParameterSetPtr parameters;   // set beyond what its login gave; never null
-  vsession::ParameterSetPtr at_begin;     // the same when its open transaction began; null when there is none
+  vsession::ParameterSetPtr parameters;  // set beyond what its login gave; never null
+  vsession::ParameterSetPtr at_begin;    // the same when its open transaction began; null when there is none
   InternedStatements interned;
-  std::vector<std::string> to_close;      // interned statements whose plans became invalid: closed before the next unit
-  std::map<std::string, Hash128> named;   // statements under clients' own names (SQL PREPARE), by definition
-  SessionId named_owner;                  // whose they are
-  SessionId unnamed_owner;                // whose Parse made the unnamed statement, and which of them
+  std::vector<std::string> to_close;     // interned statements whose plans became invalid: closed before the next unit
+  std::map<std::string, Hash128> named;  // statements under clients' own names (SQL PREPARE), by definition
+  SessionId named_owner;                 // whose they are
+  SessionId unnamed_owner;               // whose Parse made the unnamed statement, and which of them
   std::uint64_t unnamed_generation = 0;
-  std::uint64_t unnamed_queries = 0;      // Link::queries() then: a later one has dropped it
-  bool opaque = false;                    // may hold state that we did not see: reset before another session gets it
+  std::uint64_t unnamed_queries = 0;  // Link::queries() then: a later one has dropped it
+  bool opaque = false;                // may hold state that we did not see: reset before another session gets it
   SessionId opaque_owner;
-  std::string pins;                       // names of the pins while a session keeps it, for SHOW POOL_POOLS
+  std::string pins;  // names of the pins while a session keeps it, for SHOW POOL_POOLS
 };
 
 struct ServerLink {
@@ -61,11 +61,11 @@ struct ServerLink {
   TimePoint created, retire_at = TimePoint::max(), idle_since;
   WallTime created_wall;
   std::uint64_t uses = 0;
-  int holder = 0;             // slot number of the session that has it, 0 = none
-  int cancels_in_flight = 0;  // not lent while a cancel request may still hit it
-  bool cancelled = false;     // … and a Sync must have come back after the last one
+  int holder = 0;                  // slot number of the session that has it, 0 = none
+  int cancels_in_flight = 0;       // not lent while a cancel request may still hit it
+  bool cancelled = false;          // … and a Sync must have come back after the last one
   std::vector<std::string> reset;  // what is to be run when the cancels are over
-  bool retire = false;        // close it instead of keeping it
+  bool retire = false;             // close it instead of keeping it
 };
 
 }  // namespace herdgate::pool

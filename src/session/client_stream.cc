@@ -44,8 +44,9 @@ void ClientStream::flush() {
       const char* data = part.data != nullptr ? part.data : own_.data() + part.offset;
       vectors[i] = iovec{const_cast<char*>(data), part.size};
     }
-    const net::Io io = count == 1 ? socket_.write(loop_, ByteView(static_cast<char*>(vectors[0].iov_base), vectors[0].iov_len))
-                                  : socket_.writev(loop_, std::span(vectors, count));
+    const net::Io io = count == 1
+                           ? socket_.write(loop_, ByteView(static_cast<char*>(vectors[0].iov_base), vectors[0].iov_len))
+                           : socket_.writev(loop_, std::span(vectors, count));
     if (io.state == net::Io::failed || io.state == net::Io::closed) broken_ = true;
     writable_ = io.still_ready;
     sent = io.bytes;

@@ -11,14 +11,22 @@ namespace {
 
 auth::HbaMethod method_from(config::HbaMethod method) {
   switch (method) {
-    case config::HbaMethod::trust: return auth::HbaMethod::trust;
-    case config::HbaMethod::reject: return auth::HbaMethod::reject;
-    case config::HbaMethod::md5: return auth::HbaMethod::md5;
-    case config::HbaMethod::scram_sha_256: return auth::HbaMethod::scram_sha_256;
-    case config::HbaMethod::password: return auth::HbaMethod::password;
-    case config::HbaMethod::cert: return auth::HbaMethod::cert;
-    case config::HbaMethod::pam: return auth::HbaMethod::pam;
-    case config::HbaMethod::ldap: return auth::HbaMethod::ldap;
+    case config::HbaMethod::trust:
+      return auth::HbaMethod::trust;
+    case config::HbaMethod::reject:
+      return auth::HbaMethod::reject;
+    case config::HbaMethod::md5:
+      return auth::HbaMethod::md5;
+    case config::HbaMethod::scram_sha_256:
+      return auth::HbaMethod::scram_sha_256;
+    case config::HbaMethod::password:
+      return auth::HbaMethod::password;
+    case config::HbaMethod::cert:
+      return auth::HbaMethod::cert;
+    case config::HbaMethod::pam:
+      return auth::HbaMethod::pam;
+    case config::HbaMethod::ldap:
+      return auth::HbaMethod::ldap;
   }
   return auth::HbaMethod::reject;
 }
@@ -174,9 +182,12 @@ void Login::enter_gate() {
   const std::size_t refuse_from = reserved == 0 ? 0 : (reserved >= limit ? 1 : limit - reserved);
   ClientGate& gate = session_.worker_.shared().gate;
   switch (gate.enter({session_.worker_.id(), session_.id()}, limit, refuse_from)) {
-    case ClientGate::Entry::in: return let_in();
-    case ClientGate::Entry::refused: return refuse(too_many_clients());
-    case ClientGate::Entry::wait: break;
+    case ClientGate::Entry::in:
+      return let_in();
+    case ClientGate::Entry::refused:
+      return refuse(too_many_clients());
+    case ClientGate::Entry::wait:
+      break;
   }
   net::Loop& loop = session_.worker_.loop();
   loop.cancel(std::exchange(timer_, 0));
@@ -227,7 +238,8 @@ void Login::find_rule() {
   decide();
 }
 
-// A line of pool_hba.conf names hosts: the client's name is looked up away from the loop, then the rules are read again.
+// A line of pool_hba.conf names hosts: the client's name is looked up away from the loop, then the rules are read
+// again.
 void Login::ask_host_name() {
   host_name_asked_ = true;
   auto name = std::make_shared<std::string>();
@@ -280,8 +292,7 @@ void Login::on_auth_query(Result<backend::Rows> rows) {
   if (state_ == State::done) return;
   if (!rows) {
     HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", rows.error().text());
-    return refuse(fatal(sqlstate::kInvalidAuthorization, "client authentication failed",
-                        "See the log for details."));
+    return refuse(fatal(sqlstate::kInvalidAuthorization, "client authentication failed", "See the log for details."));
   }
   policy_.auth_query_used = true;
   if (!rows->empty() && !rows->front().empty()) {
@@ -316,11 +327,16 @@ void Login::on_step(auth::Step step) {
   }
   using Kind = auth::Step::Kind;
   switch (step.kind) {
-    case Kind::need_more: return;
-    case Kind::ok: return client_proved();
-    case Kind::failed: return refuse(*step.refusal);
-    case Kind::need_credentials: return refuse(fatal(sqlstate::kInternalError, "login went astray"));
-    case Kind::need_hash: break;
+    case Kind::need_more:
+      return;
+    case Kind::ok:
+      return client_proved();
+    case Kind::failed:
+      return refuse(*step.refusal);
+    case Kind::need_credentials:
+      return refuse(fatal(sqlstate::kInternalError, "login went astray"));
+    case Kind::need_hash:
+      break;
   }
   auto keys = std::make_shared<Result<auth::ScramKeys>>();
   auto job = std::make_shared<auth::HashJob>(std::move(*step.job));
@@ -352,16 +368,17 @@ void Login::client_proved() {
 }
 
 bool Login::link_is_needed() {
-  result_.reported = session_.worker_.shared().logins.reported(
-      result_.database, result_.user, session_.vs_.startup_parameters()->fingerprint());
+  result_.reported = session_.worker_.shared().logins.reported(result_.database, result_.user,
+                                                               session_.vs_.startup_parameters()->fingerprint());
   if (fresh_ || session_.settings().pool_mode == config::PoolMode::session) return true;
   return result_.reported == nullptr;
 }
 
 void Login::get_link() {
   const NodeId node = session_.view().write_node();
-  if (node == kNoNode) return refuse(fatal(sqlstate::kConnectionFailure, "could not connect to any node",
-                                           "All nodes are down. They are probed and used again when they answer."));
+  if (node == kNoNode)
+    return refuse(fatal(sqlstate::kConnectionFailure, "could not connect to any node",
+                        "All nodes are down. They are probed and used again when they answer."));
   pool::KeyPoolPtr& keys = session_.key_pool(node);
   session_.pending_node_ = node;
   const bool client_is_known = client_auth_ != nullptr;
@@ -374,8 +391,8 @@ void Login::get_link() {
   if (client_is_known) ask.credentials = result_.credentials;
   ask.on_method = [this](auth::ServerMethod method, backend::Opener& opener) { on_server_method(method, opener); };
   ask.deadline = session_.wait_deadline();
-  pending_ = session_.worker_.pool().request(std::move(ask),
-                                             [this](pool::Pool::Result link) { on_link(std::move(link)); });
+  pending_ =
+      session_.worker_.pool().request(std::move(ask), [this](pool::Pool::Result link) { on_link(std::move(link)); });
 }
 
 void Login::on_server_method(auth::ServerMethod method, backend::Opener& opener) {

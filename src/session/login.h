@@ -26,11 +26,11 @@ class Session;
 // Who the client is, once it is in.
 struct LoginResult {
   std::string user, database, application;
-  int minor = 0;                       // protocol 3.minor
-  auth::Credentials credentials;       // what logs in to servers for this user
+  int minor = 0;                                             // protocol 3.minor
+  auth::Credentials credentials;                             // what logs in to servers for this user
   std::vector<std::pair<std::string, std::string>> startup;  // parameters that a SET can give
-  pool::ServerLink* link = nullptr;    // the primary's, when one was needed
-  LoginMemory::Reported reported;      // ParameterStatus values of an earlier login like this one; null: ask the link
+  pool::ServerLink* link = nullptr;                          // the primary's, when one was needed
+  LoginMemory::Reported reported;  // ParameterStatus values of an earlier login like this one; null: ask the link
   std::int32_t pid = 0;
   Bytes secret;
 };
@@ -79,10 +79,10 @@ class Login {
   backend::Opener* waiting_opener_ = nullptr;
   std::optional<LoginMemory::Entry> memory_;
   net::TimerId timer_ = 0;
-  std::string host_name_;     // of the client, verified; only when a rule wants it
+  std::string host_name_;  // of the client, verified; only when a rule wants it
   bool host_name_asked_ = false;
-  bool inside_ = false;       // counted by the gate
-  bool fresh_ = false;        // the server must prove the password now
+  bool inside_ = false;  // counted by the gate
+  bool fresh_ = false;   // the server must prove the password now
   bool ok_sent_ = false;
   friend class Session;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

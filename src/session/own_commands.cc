@@ -209,7 +209,8 @@ OwnCommands::Answer OwnCommands::pgpool_kill(const std::vector<std::string>& wor
 
 bool OwnCommands::is_explain_route(const sql::Statement& command, std::string_view text, std::string_view& inner) {
   const auto& words = command.pool_words;
-  if (words.size() < 3 || !same(words[0], "pgpool") || !same(words[1], "explain") || !same(words[2], "route")) return false;
+  if (words.size() < 3 || !same(words[0], "pgpool") || !same(words[1], "explain") || !same(words[2], "route"))
+    return false;
   // The words stand in the text in this order; what follows ROUTE is the statement.
   std::size_t at = 0;
   for (const std::string_view word : {"pgpool", "explain", "route"}) {
@@ -257,7 +258,8 @@ void OwnCommands::answer_unit(ByteView unit) {
     write_unit(unit, nullptr);
     return session_.finish_request();
   }
-  collect_then([kept = Bytes(unit)](OwnCommands& self, const report::Server& server) { self.write_unit(kept, &server); });
+  collect_then(
+      [kept = Bytes(unit)](OwnCommands& self, const report::Server& server) { self.write_unit(kept, &server); });
 }
 
 void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
@@ -287,7 +289,7 @@ void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
                                                     : Result<wire::DescribeOrClose>(wire::DescribeOrClose{'P', {}});
       if (frame.type == wire::fe::kExecute) what->name = wire::parse_execute(frame.payload)->portal;
       const auto portal = portals.find(what->name);
-      const vsession::PreparedPtr statement = what->what == 'S' ? session_.vs_.find_prepared(what->name)
+      const vsession::PreparedPtr statement = what->what == 'S'         ? session_.vs_.find_prepared(what->name)
                                               : portal != portals.end() ? portal->second
                                                                         : nullptr;
       if (!statement) {
@@ -296,10 +298,10 @@ void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
         continue;
       }
       // Describing SET would carry it out: what has no rows is told apart by its first word.
-      const bool rows = !statement->facts->first().pool_words.empty() &&
-                        (same(statement->facts->first().pool_words[0], "show") ||
-                         (statement->facts->first().pool_words.size() > 1 &&
-                          same(statement->facts->first().pool_words[1], "show")));
+      const bool rows =
+          !statement->facts->first().pool_words.empty() &&
+          (same(statement->facts->first().pool_words[0], "show") ||
+           (statement->facts->first().pool_words.size() > 1 && same(statement->facts->first().pool_words[1], "show")));
       if (frame.type == wire::fe::kDescribe) {
         if (what->what == 'S') wire::put_parameter_description(out, {});
         if (!rows) {

@@ -14,8 +14,8 @@ namespace herdgate::session {
 class OwnCommands {
  public:
   explicit OwnCommands(Session& session) : session_(session) {}
-  void run(const sql::Statement& command);   // simple query
-  void answer_unit(ByteView unit);           // extended: a unit of own commands, Close and Sync only
+  void run(const sql::Statement& command);  // simple query
+  void answer_unit(ByteView unit);          // extended: a unit of own commands, Close and Sync only
   // PGPOOL EXPLAIN ROUTE <sql>: true when `text` is that; `inner` is the SQL.
   static bool is_explain_route(const sql::Statement& command, std::string_view text, std::string_view& inner);
   void explain_route(const sql::Facts& facts, const sql::Answers& answers, const route::Plan& plan);
@@ -23,7 +23,7 @@ class OwnCommands {
  private:
   struct Answer {
     report::Table table;
-    std::string tag;                 // SET, RESET; empty: SELECT n
+    std::string tag;  // SET, RESET; empty: SELECT n
     std::optional<wire::Report> error, notice;
   };
   static bool needs_report(const sql::Statement& command);

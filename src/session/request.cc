@@ -74,13 +74,18 @@ Request next_request(ByteView input) {
   if (length < 4 || length > kMaxMessage) return broken("invalid message length");
   const std::size_t total = length + 1;
   switch (type) {
-    case fe::kQuery: return whole(Request::Kind::query, input, total);
-    case fe::kFunctionCall: return whole(Request::Kind::function_call, input, total);
-    case fe::kTerminate: return whole(Request::Kind::terminate, input, total);
+    case fe::kQuery:
+      return whole(Request::Kind::query, input, total);
+    case fe::kFunctionCall:
+      return whole(Request::Kind::function_call, input, total);
+    case fe::kTerminate:
+      return whole(Request::Kind::terminate, input, total);
     case fe::kCopyData:
     case fe::kCopyDone:
-    case fe::kCopyFail: return copy_piece(input, total);
-    default: return extended_unit(input);
+    case fe::kCopyFail:
+      return copy_piece(input, total);
+    default:
+      return extended_unit(input);
   }
 }
 

@@ -17,13 +17,19 @@ inline constexpr std::size_t kMaxUnitBytes = 64 * 1024;
 
 struct Request {
   enum class Kind : std::uint8_t {
-    need_more, broken, query, function_call, extended, copy_data /* d, c or f */, terminate,
+    need_more,
+    broken,
+    query,
+    function_call,
+    extended,
+    copy_data /* d, c or f */,
+    terminate,
   } kind = Kind::need_more;
-  std::size_t bytes = 0;      // how much of the input it covers (whole messages)
-  bool synced = false;        // extended: ends with Sync
-  bool streamed = false;      // extended: the last message is a Bind of which `bytes` counts only what is there
-  std::size_t missing = 0;    // streamed, copy_data: octets of its last message still to come
-  const char* problem = "";   // broken
+  std::size_t bytes = 0;     // how much of the input it covers (whole messages)
+  bool synced = false;       // extended: ends with Sync
+  bool streamed = false;     // extended: the last message is a Bind of which `bytes` counts only what is there
+  std::size_t missing = 0;   // streamed, copy_data: octets of its last message still to come
+  const char* problem = "";  // broken
 };
 Request next_request(ByteView input);
 

@@ -108,8 +108,8 @@ Session::Next Session::serve(ByteView input, std::size_t& used) {
   using Kind = Request::Kind;
   if (request.kind == Kind::need_more) return Next::stop;
   if (request.kind == Kind::copy_data) return serve_copy_data(input, used);
-  if (phase_ == Phase::running && work_.link != nullptr && work_.link->link->ledger().in_copy_in() && !work_.copy_over &&
-      (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush)) {
+  if (phase_ == Phase::running && work_.link != nullptr && work_.link->link->ledger().in_copy_in() &&
+      !work_.copy_over && (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush)) {
     used += wire::kHeaderBytes;  // in copy-in mode a server ignores these
     return Next::served;
   }
@@ -124,9 +124,12 @@ Session::Next Session::serve(ByteView input, std::size_t& used) {
       used += request.bytes;
       retire();
       return Next::stop;
-    case Kind::query: return serve_query(input.substr(0, request.bytes), used);
-    case Kind::function_call: return serve_function_call(input.substr(0, request.bytes), used);
-    default: return serve_unit(input.substr(0, request.bytes), used);
+    case Kind::query:
+      return serve_query(input.substr(0, request.bytes), used);
+    case Kind::function_call:
+      return serve_function_call(input.substr(0, request.bytes), used);
+    default:
+      return serve_unit(input.substr(0, request.bytes), used);
   }
 }
 
@@ -326,8 +329,7 @@ report::SlotRow Session::row() const {
   row.connected = connected_;
   row.pins = vsession::pin_names(vs_.state().pins);
   row.lb_node = vs_.state().lb_node;
-  row.idle_seconds =
-      std::chrono::duration_cast<std::chrono::seconds>(worker_.loop().now() - last_active_).count();
+  row.idle_seconds = std::chrono::duration_cast<std::chrono::seconds>(worker_.loop().now() - last_active_).count();
   if (phase_ == Phase::login) {
     row.status = "Connecting";
   } else if (phase_ != Phase::idle) {

@@ -40,24 +40,24 @@ enum Note : std::uint16_t {
 // The request being served.
 struct Work {
   Request request;
-  std::shared_ptr<const sql::Facts> facts;     // simple query
-  std::shared_ptr<const sql::Facts> explained; // PGPOOL EXPLAIN ROUTE: of the statement in it
+  std::shared_ptr<const sql::Facts> facts;      // simple query
+  std::shared_ptr<const sql::Facts> explained;  // PGPOOL EXPLAIN ROUTE: of the statement in it
   route::Plan plan;
   bool planned = false, sent = false;
-  bool ends_transaction = false;               // nothing but COMMIT or ROLLBACK: goes where the transaction is
-  bool copy_over = false;                      // COPY FROM: CopyDone or CopyFail has gone to the server
-  bool hold = false;                           // extended: may have started COPY; the rest waits for the server's word
-  catalog::Found found;                        // what the look-up under way is about
+  bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
+  bool copy_over = false;         // COPY FROM: CopyDone or CopyFail has gone to the server
+  bool hold = false;              // extended: may have started COPY; the rest waits for the server's word
+  catalog::Found found;           // what the look-up under way is about
   const sql::Facts* found_for = nullptr;
   std::vector<std::pair<const sql::Facts*, sql::Answers>> learned;  // what look-ups of this request brought
-  NodeId avoid = kNoNode;                      // run again, but not there
-  bool rerun = false, on_primary = false;      // decided while the answer came: run again (on the primary)
-  bool forwarded = false;                      // a row, a tag or an error has gone to the client
-  int heads = 0;                               // ParseComplete, RowDescription and the like that have
+  NodeId avoid = kNoNode;                                           // run again, but not there
+  bool rerun = false, on_primary = false;  // decided while the answer came: run again (on the primary)
+  bool forwarded = false;                  // a row, a tag or an error has gone to the client
+  int heads = 0;                           // ParseComplete, RowDescription and the like that have
   bool failed = false;
-  std::size_t statement = 0;                   // simple query: index of the statement being answered
-  std::string tag;                             // of the last CommandComplete
-  Bytes copy;                                  // the request's bytes, when it may be run again
+  std::size_t statement = 0;  // simple query: index of the statement being answered
+  std::string tag;            // of the last CommandComplete
+  Bytes copy;                 // the request's bytes, when it may be run again
   pool::ServerLink* link = nullptr;
 };
 
@@ -77,12 +77,12 @@ class Session final : public net::Watcher, public backend::LinkUser {
   bool idle() const { return phase_ == Phase::idle && vs_.state().tx.status == vsession::TxStatus::idle; }
   report::SlotRow row() const;
 
-  void let_in();                 // the gate has opened
-  void cancel_running();         // a cancel request came for this session
+  void let_in();          // the gate has opened
+  void cancel_running();  // a cancel request came for this session
   void settings_changed();
-  void end(const wire::Report& why);   // FATAL to the client, then closed
+  void end(const wire::Report& why);  // FATAL to the client, then closed
 
-  void welcomed(LoginResult result);   // the login is over: the client is in
+  void welcomed(LoginResult result);  // the login is over: the client is in
 
   void on_ready(unsigned ready) override;
   void on_rows(backend::Link& link, const backend::Debt& head, ByteView bytes, bool stable) override;
@@ -187,18 +187,18 @@ class Session final : public net::Watcher, public backend::LinkUser {
   vsession::VirtualSession vs_;
   Phase phase_ = Phase::login;
   Bytes in_;
-  std::size_t copy_missing_ = 0;       // octets of a CopyData (or a swallowed message) still to come from the client
+  std::size_t copy_missing_ = 0;  // octets of a CopyData (or a swallowed message) still to come from the client
   bool copy_swallow_ = false;
-  std::size_t stream_missing_ = 0;     // octets of a streamed Bind still to come
+  std::size_t stream_missing_ = 0;  // octets of a streamed Bind still to come
   Work work_;
   int reruns_ = 0;
-  int known_heads_ = 0;                // run again: this many of them the client has already
+  int known_heads_ = 0;  // run again: this many of them the client has already
   std::vector<pool::ServerLink*> links_;
   std::map<NodeId, pool::KeyPoolPtr> key_pools_;
   std::unique_ptr<pool::Pool::Pending> pending_;
   NodeId pending_node_;
   std::map<std::string, vsession::PreparedPtr, std::less<>> portals_;
-  std::vector<vsession::PreparedPtr> items_;   // extended: what the messages since the last Sync refer to
+  std::vector<vsession::PreparedPtr> items_;  // extended: what the messages since the last Sync refer to
   Bytes lookup_rows_;
   bool lookup_failed_ = false;
   std::optional<wire::Report> replay_error_;
@@ -209,15 +209,15 @@ class Session final : public net::Watcher, public backend::LinkUser {
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
   void log_backend_message(const backend::Link& link, char type);
   void log_rows(const backend::Link& link, ByteView bytes);
-  std::string server_farewell_;                // what a FATAL of a server said before its link was lost
+  std::string server_farewell_;  // what a FATAL of a server said before its link was lost
   net::TimerId idle_timer_ = 0;
   TimePoint last_active_;
   WallTime started_, connected_;
   std::uint64_t requests_ = 0;
   bool readable_ = false, eof_ = false, finished_in_chunk_ = false, cut_open_ = false;
-  bool serving_ = false;               // serve_input() is on the stack
-  bool skip_to_sync_ = false;          // an error of ours: the rest of the unit is dropped
-  bool ddl_in_transaction_ = false;    // its commit makes cached catalog answers old once more
+  bool serving_ = false;             // serve_input() is on the stack
+  bool skip_to_sync_ = false;        // an error of ours: the rest of the unit is dropped
+  bool ddl_in_transaction_ = false;  // its commit makes cached catalog answers old once more
 };
 
 }  // namespace herdgate::session

@@ -83,7 +83,8 @@ bool Session::unit_is_local(ByteView unit) {
     vsession::PreparedPtr statement;
     switch (frame.type) {
       case wire::fe::kSync:
-      case wire::fe::kFlush: continue;
+      case wire::fe::kFlush:
+        continue;
       case wire::fe::kParse: {
         auto parse = wire::parse_parse(frame.payload);
         if (!parse) return false;
@@ -102,7 +103,8 @@ bool Session::unit_is_local(ByteView unit) {
       case wire::fe::kClose: {
         auto close = wire::parse_describe_or_close(frame.payload);
         if (!close || (close->what == 'P' && !links_.empty())) return false;
-        if (const auto known = vs_.find_prepared(close->name); close->what == 'S' && known && known->from_sql) return false;
+        if (const auto known = vs_.find_prepared(close->name); close->what == 'S' && known && known->from_sql)
+          return false;
         continue;
       }
       case wire::fe::kDescribe: {
@@ -117,7 +119,8 @@ bool Session::unit_is_local(ByteView unit) {
         if (!wire::parse_execute(frame.payload)) return false;
         if (unit[0] == wire::fe::kParse || unit[0] == wire::fe::kBind) continue;
         return false;
-      default: return false;
+      default:
+        return false;
     }
   }
   return true;

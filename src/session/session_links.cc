@@ -124,10 +124,18 @@ std::string Session::begin_text(const pool::ServerLink& link) const {
   std::string text = "BEGIN";
   if (tx.isolation_explicit) {
     switch (tx.isolation) {
-      case sql::Isolation::read_uncommitted: text += " ISOLATION LEVEL READ UNCOMMITTED"; break;
-      case sql::Isolation::read_committed: text += " ISOLATION LEVEL READ COMMITTED"; break;
-      case sql::Isolation::repeatable_read: text += " ISOLATION LEVEL REPEATABLE READ"; break;
-      case sql::Isolation::serializable: text += is_primary ? " ISOLATION LEVEL SERIALIZABLE" : ""; break;
+      case sql::Isolation::read_uncommitted:
+        text += " ISOLATION LEVEL READ UNCOMMITTED";
+        break;
+      case sql::Isolation::read_committed:
+        text += " ISOLATION LEVEL READ COMMITTED";
+        break;
+      case sql::Isolation::repeatable_read:
+        text += " ISOLATION LEVEL REPEATABLE READ";
+        break;
+      case sql::Isolation::serializable:
+        text += is_primary ? " ISOLATION LEVEL SERIALIZABLE" : "";
+        break;
     }
   }
   if (tx.read_only) {

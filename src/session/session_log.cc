@@ -21,7 +21,8 @@ std::string client_detail(ByteView message) {
       if (auto p = parse_parse(payload)) return fmt::format("statement: \"{}\", query: \"{}\"", p->statement, p->query);
       break;
     case fe::kBind:
-      if (auto b = parse_bind(payload)) return fmt::format("portal: \"{}\", statement: \"{}\"", b->portal, b->statement);
+      if (auto b = parse_bind(payload))
+        return fmt::format("portal: \"{}\", statement: \"{}\"", b->portal, b->statement);
       break;
     case fe::kDescribe:
     case fe::kClose:
@@ -34,7 +35,8 @@ std::string client_detail(ByteView message) {
     case fe::kFunctionCall:
       if (auto oid = parse_function_call_oid(payload)) return fmt::format("oid: \"{}\"", *oid);
       break;
-    default: break;
+    default:
+      break;
   }
   return {};
 }
@@ -63,8 +65,12 @@ void log_disconnection(const Session& session, Log& log, LogContext& who, const 
 
 void log_session_end(const Session&, Log& log, LogContext& who, const wire::Report& why) {
   const Level level = why.severity == "FATAL" ? Level::fatal : Level::error;
-  log.write(who, LogLine{.level = level, .text = why.message, .detail = why.detail, .hint = why.hint,
-                         .sqlstate = why.sqlstate, .file = "session"});
+  log.write(who, LogLine{.level = level,
+                         .text = why.message,
+                         .detail = why.detail,
+                         .hint = why.hint,
+                         .sqlstate = why.sqlstate,
+                         .file = "session"});
 }
 
 void log_statement(Log& log, LogContext& who, std::string_view sql) {
@@ -74,7 +80,8 @@ void log_statement(Log& log, LogContext& who, std::string_view sql) {
 void log_node_statement(Log& log, LogContext& who, const backend::Link& link, std::string_view what,
                         std::string_view sql) {
   say(log, who, Level::log,
-      fmt::format("DB node id: {} backend pid: {} statement: {}{}", link.key().node.value, link.greeting().pid, what, sql));
+      fmt::format("DB node id: {} backend pid: {} statement: {}{}", link.key().node.value, link.greeting().pid, what,
+                  sql));
 }
 
 void log_client_message(Log& log, LogContext& who, bool on, ByteView message) {
@@ -119,8 +126,8 @@ void BackendMessageLog::message(Log& log, LogContext& who, int node, char type, 
 
 void BackendMessageLog::flush(Log& log, LogContext& who) {
   if (repeats_ > 0)
-    say(log, who, Level::log, fmt::format("last {} message from backend {} repeated {} times", wire::backend_name(last_),
-                                          node_, repeats_));
+    say(log, who, Level::log,
+        fmt::format("last {} message from backend {} repeated {} times", wire::backend_name(last_), node_, repeats_));
   repeats_ = 0;
   last_ = 0;
 }

@@ -29,12 +29,18 @@ std::string_view slice(const sql::Statement& statement, std::string_view text) {
 void count(NodeCounters& counters, Kind kind) {
   auto add = [](std::atomic<std::uint64_t>& counter) { counter.fetch_add(1, std::memory_order_relaxed); };
   switch (kind) {
-    case Kind::select: return add(counters.select);
-    case Kind::insert: return add(counters.insert);
-    case Kind::update: return add(counters.update);
-    case Kind::delete_: return add(counters.del);
-    case Kind::ddl: return add(counters.ddl);
-    default: return add(counters.other);
+    case Kind::select:
+      return add(counters.select);
+    case Kind::insert:
+      return add(counters.insert);
+    case Kind::update:
+      return add(counters.update);
+    case Kind::delete_:
+      return add(counters.del);
+    case Kind::ddl:
+      return add(counters.ddl);
+    default:
+      return add(counters.other);
   }
 }
 
@@ -79,9 +85,10 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
       return Next::served;
     }
     const sql::Statement& first = facts->first();
-    const Next next = !facts->multi() && first.terminate_pid && settings().backend_clustering_mode != config::ClusteringMode::raw
-                          ? plan_terminate(*first.terminate_pid)
-                          : plan_query(*facts, *text);
+    const Next next =
+        !facts->multi() && first.terminate_pid && settings().backend_clustering_mode != config::ClusteringMode::raw
+            ? plan_terminate(*first.terminate_pid)
+            : plan_query(*facts, *text);
     if (next != Next::served) return next;
   }
   const NodeId node = node_for(work_.plan);
@@ -94,7 +101,8 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
   const bool opens = vs_.state().tx.status == TxStatus::open && !facts->multi() && facts->first().kind != Kind::begin;
-  if (const Next next = bring_up(*link, opens || vs_.state().tx.status == TxStatus::open); next != Next::served) return next;
+  if (const Next next = bring_up(*link, opens || vs_.state().tx.status == TxStatus::open); next != Next::served)
+    return next;
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work_.copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work_.copy = Bytes(input);
   announce(*link->link, *text);
@@ -184,7 +192,8 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
     return true;
   }
   const TxStatus status = vs_.state().tx.status;
-  if (status == TxStatus::failed && !facts.multi() && !ends_transaction(first.kind) && first.kind != Kind::rollback_to) {
+  if (status == TxStatus::failed && !facts.multi() && !ends_transaction(first.kind) &&
+      first.kind != Kind::rollback_to) {
     say_error(in_failed_transaction(text));
     say_ready();
     return true;
@@ -270,7 +279,8 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
                            .application_name = identity_.application};
   work_.plan = route::decide(input);
   work_.ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
-  if (work_.on_primary || (work_.avoid != kNoNode && work_.plan.node == work_.avoid)) work_.plan.node = view().write_node();
+  if (work_.on_primary || (work_.avoid != kNoNode && work_.plan.node == work_.avoid))
+    work_.plan.node = view().write_node();
   const vsession::Transaction& tx = vs_.state().tx;
   if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && !work_.plan.both &&
       vs_.state().tx_node == kNoNode)
@@ -282,8 +292,7 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
 // What the catalog says of the names in a statement: from the cache, or from a server, which takes a wait. Where the
 // server would not answer, the answers stay empty, and what is not known counts as the worst case.
 Session::Next Session::answers_for(const sql::Facts& facts, sql::Answers& answers) {
-  const sql::Questions questions =
-      route::questions(facts, vs_.state(), settings(), prepared_statement(facts.first()));
+  const sql::Questions questions = route::questions(facts, vs_.state(), settings(), prepared_statement(facts.first()));
   if (questions.empty()) return Next::served;
   for (const auto& [known, learned] : work_.learned) {
     if (known == &facts) {

@@ -99,9 +99,14 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
       if (head.what == Owes::query) note_statement(work_.statement++, true);
       break;
     }
-    case kEmptyQuery: ++work_.statement; break;
-    case kCopyIn: work_.copy_over = false; break;
-    default: break;
+    case kEmptyQuery:
+      ++work_.statement;
+      break;
+    case kCopyIn:
+      work_.copy_over = false;
+      break;
+    default:
+      break;
   }
   if (head.fate != backend::Fate::forward) return;
   if (is_head(message.type)) {
@@ -141,14 +146,16 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
       if (pool::ServerLink* server = of(link)) server->retire = true;  // a link in doubt is not used again
       return;
     }
-    case kNoteSecondary: return;
+    case kNoteSecondary:
+      return;
     case kNotePoison:
       if (poison_) wire::put_error(client_.own(), *poison_);
       client_.added_own();
       poison_.reset();
       work_.failed = true;
       return;
-    default: break;
+    default:
+      break;
   }
   const bool can_rerun = work_.plan.rerunnable && !work_.forwarded && !work_.copy.empty() && reruns_ < kMaxReruns &&
                          vs_.state().tx.status == TxStatus::idle;
@@ -250,8 +257,10 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     case kNotePrepare:
       if (how != Ended::ok) not_prepared(link, debt);
       return;
-    case kNotePoison: return;
-    default: break;
+    case kNotePoison:
+      return;
+    default:
+      break;
   }
   if (debt.what == Owes::local) {
     if (how == Ended::ok && forward_head()) client_.add(debt.local, false);
@@ -312,9 +321,12 @@ void Session::on_chunk_end(backend::Link& link) {
     return;
   }
   switch (phase_) {
-    case Phase::lookup: return lookup_done();
-    case Phase::replaying: return replay_done();
-    case Phase::running: break;
+    case Phase::lookup:
+      return lookup_done();
+    case Phase::replaying:
+      return replay_done();
+    case Phase::running:
+      break;
     default:
       client_.flush();
       if (phase_ == Phase::idle) release_links(false);
@@ -428,9 +440,9 @@ void Session::lost_while_running(NodeId node, const std::string& why, bool in_tr
     work_.avoid = node;
     return run_again();
   }
-  const bool commits = work_.facts && !work_.facts->multi() &&
-                       (work_.facts->first().kind == sql::Kind::commit ||
-                        work_.facts->first().kind == sql::Kind::commit_prepared);
+  const bool commits =
+      work_.facts && !work_.facts->multi() &&
+      (work_.facts->first().kind == sql::Kind::commit || work_.facts->first().kind == sql::Kind::commit_prepared);
   wire::Report report;
   if (in_transaction && !commits) {
     vs_.transaction_lost(true);

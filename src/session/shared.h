@@ -31,10 +31,10 @@ namespace herdgate::session {
 // Settings, files and cluster as one worker sees them; replaced as a whole, taken once per request.
 struct Snapshot {
   config::SettingsPtr settings;
-  std::shared_ptr<const config::HbaLoaded> hba;                // null when enable_pool_hba is off
-  std::shared_ptr<const config::PasswordFile> passwords;       // never null
+  std::shared_ptr<const config::HbaLoaded> hba;           // null when enable_pool_hba is off
+  std::shared_ptr<const config::PasswordFile> passwords;  // never null
   std::shared_ptr<const std::vector<config::Interface>> interfaces;
-  std::optional<auth::Secret> key;                             // for AES entries
+  std::optional<auth::Secret> key;  // for AES entries
   cluster::ViewPtr view;
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;

@@ -48,12 +48,19 @@ UnitWriter::Written UnitWriter::write(ByteView unit) {
 
 bool UnitWriter::message(const Frame& frame) {
   switch (frame.type) {
-    case wire::fe::kParse: return parse(frame);
-    case wire::fe::kBind: return bind(frame);
-    case wire::fe::kDescribe: return describe(frame);
-    case wire::fe::kExecute: return execute(frame);
-    case wire::fe::kClose: return close(frame);
-    default: raw_.send_unanswered(frame.whole); return true;  // Flush
+    case wire::fe::kParse:
+      return parse(frame);
+    case wire::fe::kBind:
+      return bind(frame);
+    case wire::fe::kDescribe:
+      return describe(frame);
+    case wire::fe::kExecute:
+      return execute(frame);
+    case wire::fe::kClose:
+      return close(frame);
+    default:
+      raw_.send_unanswered(frame.whole);
+      return true;  // Flush
   }
 }
 
@@ -222,8 +229,7 @@ bool UnitWriter::execute(const Frame& frame) {
     log("Execute: ", statement->query);
     if (session_.own_.log_statement(session_.settings()))
       log_statement(session_.worker_.log(), session_.who_, statement->query);
-    if (statement->facts)
-      count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
+    if (statement->facts) count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
   }
   raw_.send(frame.whole, Owes::execute, Fate::forward, kNoteClient, item(statement));
   sent_ = true;

@@ -12,12 +12,12 @@ namespace herdgate::session {
 class UnitWriter {
  public:
   struct Written {
-    std::size_t bytes = 0;         // of the unit, consumed
-    bool synced = false;           // a Sync was written (or swallowed by a local error)
+    std::size_t bytes = 0;  // of the unit, consumed
+    bool synced = false;    // a Sync was written (or swallowed by a local error)
     bool hold = false;
     bool streamed = false;
     bool answered_locally = false;
-    bool defines = false;          // a named statement was made
+    bool defines = false;  // a named statement was made
   };
   UnitWriter(Session& session, pool::ServerLink& link);
   Written write(ByteView unit);
@@ -29,8 +29,8 @@ class UnitWriter {
   bool describe(const Frame& frame);
   bool execute(const Frame& frame);
   bool close(const Frame& frame);
-  void prepare(const vsession::PreparedPtr& statement);   // ahead, if the link does not have it
-  std::uint64_t epoch() const;  // of the catalog
+  void prepare(const vsession::PreparedPtr& statement);  // ahead, if the link does not have it
+  std::uint64_t epoch() const;                           // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
   void intern(const std::string& name);
   bool fail(const wire::Report& report);
@@ -42,8 +42,8 @@ class UnitWriter {
   backend::Link& raw_;
   Written written_;
   Bytes scratch_;
-  bool sent_ = false;     // something of this unit is on its way
-  bool failed_ = false;   // the rest up to Sync is dropped
+  bool sent_ = false;    // something of this unit is on its way
+  bool failed_ = false;  // the rest up to Sync is dropped
 };
 
 }  // namespace herdgate::session

@@ -58,9 +58,7 @@ wire::Report in_failed_transaction(std::string_view statement) {
               fmt::format("statement: {}", statement));
 }
 
-wire::Report canceled() {
-  return make("ERROR", sqlstate::kQueryCanceled, "canceling statement due to user request");
-}
+wire::Report canceled() { return make("ERROR", sqlstate::kQueryCanceled, "canceling statement due to user request"); }
 
 wire::Report lost_in_transaction(NodeId node, const std::string& why) {
   return make("ERROR", sqlstate::kSerializationFailure,

@@ -15,17 +15,17 @@ struct RelationAnswer {
   bool system_catalog = false;
   bool temporary = false;
   bool unlogged = false;
-  bool view = false;               // view or materialized view: `below` holds what it is made of
+  bool view = false;  // view or materialized view: `below` holds what it is made of
   bool row_security = false;
-  std::vector<Relation> below;     // base relations of a view, qualified, transitively
+  std::vector<Relation> below;  // base relations of a view, qualified, transitively
   bool below_temporary = false, below_unlogged = false, below_system = false;
   bool below_writing_function = false;  // the view calls a volatile function
 };
 struct FunctionAnswer {
   bool exists = false;
-  bool is_volatile = false;        // any overload of that name (in that schema, if written)
-  bool stable = false;             // none volatile, at least one not immutable
-  bool user_defined = false;       // not in pg_catalog: may leave session state behind when volatile
+  bool is_volatile = false;             // any overload of that name (in that schema, if written)
+  bool stable = false;                  // none volatile, at least one not immutable
+  bool user_defined = false;            // not in pg_catalog: may leave session state behind when volatile
   bool returns_time_zone_type = false;  // timestamptz, timetz
 };
 struct Answers {

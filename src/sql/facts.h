@@ -17,18 +17,47 @@
 namespace herdgate::sql {
 
 enum class Kind : std::uint8_t {
-  empty,       // nothing but blanks, comments, semicolons
-  unparsable,  // the grammar refuses it (or a client encoding we cannot lex): route as a write
+  empty,         // nothing but blanks, comments, semicolons
+  unparsable,    // the grammar refuses it (or a client encoding we cannot lex): route as a write
   pool_command,  // SHOW POOL_*, PGPOOL …: answered by the proxy itself
-  select,      // SELECT, VALUES, TABLE, WITH … SELECT, also with INTO or locking: see the flags
-  insert, update, delete_, merge, truncate,
-  copy_from, copy_to,
-  begin, commit, rollback, savepoint, release, rollback_to, prepare_transaction, commit_prepared, rollback_prepared,
-  set, reset, show, discard, set_constraints,
-  explain, prepare, execute, deallocate,
-  declare_cursor, fetch, close_cursor,
-  listen, unlisten, notify, lock, call, do_block, load, checkpoint,
-  ddl,         // CREATE, ALTER, DROP, GRANT, REVOKE, COMMENT, REFRESH, REINDEX, CLUSTER, VACUUM, ANALYZE …
+  select,        // SELECT, VALUES, TABLE, WITH … SELECT, also with INTO or locking: see the flags
+  insert,
+  update,
+  delete_,
+  merge,
+  truncate,
+  copy_from,
+  copy_to,
+  begin,
+  commit,
+  rollback,
+  savepoint,
+  release,
+  rollback_to,
+  prepare_transaction,
+  commit_prepared,
+  rollback_prepared,
+  set,
+  reset,
+  show,
+  discard,
+  set_constraints,
+  explain,
+  prepare,
+  execute,
+  deallocate,
+  declare_cursor,
+  fetch,
+  close_cursor,
+  listen,
+  unlisten,
+  notify,
+  lock,
+  call,
+  do_block,
+  load,
+  checkpoint,
+  ddl,  // CREATE, ALTER, DROP, GRANT, REVOKE, COMMENT, REFRESH, REINDEX, CLUSTER, VACUUM, ANALYZE …
   other,
 };
 std::string_view kind_name(Kind kind);
@@ -55,10 +84,10 @@ struct TransactionOptions {
 };
 
 enum class SetForm : std::uint8_t {
-  value,                    // SET [LOCAL] name = v, …; also TIME ZONE, NAMES, ROLE, SESSION AUTHORIZATION, SEED by name
-  to_default,               // SET name TO DEFAULT, RESET name
-  from_current,             // SET name FROM CURRENT (only in functions; kept for completeness)
-  transaction,              // SET TRANSACTION …: options in Statement::transaction
+  value,         // SET [LOCAL] name = v, …; also TIME ZONE, NAMES, ROLE, SESSION AUTHORIZATION, SEED by name
+  to_default,    // SET name TO DEFAULT, RESET name
+  from_current,  // SET name FROM CURRENT (only in functions; kept for completeness)
+  transaction,   // SET TRANSACTION …: options in Statement::transaction
   session_characteristics,  // SET SESSION CHARACTERISTICS AS TRANSACTION …
   reset_all,                // RESET ALL
 };
@@ -66,9 +95,9 @@ enum class SetForm : std::uint8_t {
 // SET and RESET; also each set_config(constant, constant, constant) at the top level of a SELECT list.
 struct Setting {
   SetForm form = SetForm::value;
-  bool local = false;                 // SET LOCAL, or is_local of set_config
-  std::string name;                   // lower case: "search_path", "timezone", "role", "session_authorization"
-  std::vector<std::string> values;    // constants as text, in order
+  bool local = false;               // SET LOCAL, or is_local of set_config
+  std::string name;                 // lower case: "search_path", "timezone", "role", "session_authorization"
+  std::vector<std::string> values;  // constants as text, in order
   bool from_set_config = false;
 };
 
@@ -81,41 +110,41 @@ struct Statement {
   std::uint32_t begin = 0, length = 0;
 
   // What it touches. Names may repeat only once each; CTE names are not relations.
-  std::vector<Relation> relations;    // every relation in the tree, targets of writes and of DDL included
-  std::vector<Relation> written;      // targets: INSERT/UPDATE/DELETE/MERGE/TRUNCATE/COPY FROM/INTO/writing CTEs/DDL
-  std::vector<Function> functions;    // every function call in the tree; operators, casts, defaults not seen
+  std::vector<Relation> relations;      // every relation in the tree, targets of writes and of DDL included
+  std::vector<Relation> written;        // targets: INSERT/UPDATE/DELETE/MERGE/TRUNCATE/COPY FROM/INTO/writing CTEs/DDL
+  std::vector<Function> functions;      // every function call in the tree; operators, casts, defaults not seen
   std::vector<std::string> pool_words;  // Kind::pool_command: its words, literals unquoted
 
   // Shape of a SELECT (or of the statement inside PREPARE, EXPLAIN, COPY (…), DECLARE: see `inner`).
-  bool into = false;                  // SELECT … INTO, CREATE TABLE AS
-  bool locking = false;               // FOR UPDATE/SHARE/… anywhere in the tree
-  bool writing_with_top = false;      // a top-level WITH member that is not a SELECT
-  bool writing_with_any = false;      // INSERT/UPDATE/DELETE/MERGE anywhere in the tree
+  bool into = false;              // SELECT … INTO, CREATE TABLE AS
+  bool locking = false;           // FOR UPDATE/SHARE/… anywhere in the tree
+  bool writing_with_top = false;  // a top-level WITH member that is not a SELECT
+  bool writing_with_any = false;  // INSERT/UPDATE/DELETE/MERGE anywhere in the tree
   bool tablesample = false;
-  bool current_time = false;          // CURRENT_TIMESTAMP, LOCALTIME, … (not functions in the grammar)
-  bool current_user_like = false;     // CURRENT_USER, SESSION_USER, CURRENT_ROLE, CURRENT_SCHEMA, CURRENT_CATALOG …
-  bool time_zone_cast = false;        // a cast to timestamptz or timetz
-  bool creates_temp = false;          // CREATE TEMP …, SELECT INTO TEMP; the name is in `written`
-  bool drops_table = false;           // DROP TABLE; the names are in `written`
-  bool has_parameters = false;        // $1 …
-  bool too_deep = false;              // deeper than kMaxDepth, or kMaxParsedText: everything above is incomplete
+  bool current_time = false;       // CURRENT_TIMESTAMP, LOCALTIME, … (not functions in the grammar)
+  bool current_user_like = false;  // CURRENT_USER, SESSION_USER, CURRENT_ROLE, CURRENT_SCHEMA, CURRENT_CATALOG …
+  bool time_zone_cast = false;     // a cast to timestamptz or timetz
+  bool creates_temp = false;       // CREATE TEMP …, SELECT INTO TEMP; the name is in `written`
+  bool drops_table = false;        // DROP TABLE; the names are in `written`
+  bool has_parameters = false;     // $1 …
+  bool too_deep = false;           // deeper than kMaxDepth, or kMaxParsedText: everything above is incomplete
 
   // What it does to the session.
   TransactionOptions transaction;
   std::vector<Setting> settings;
-  std::string name;                   // savepoint, prepared statement, cursor, channel, gid, SHOW variable
-  bool all = false;                   // DEALLOCATE ALL, CLOSE ALL, UNLISTEN *
-  bool with_hold = false;             // DECLARE … WITH HOLD
+  std::string name;        // savepoint, prepared statement, cursor, channel, gid, SHOW variable
+  bool all = false;        // DEALLOCATE ALL, CLOSE ALL, UNLISTEN *
+  bool with_hold = false;  // DECLARE … WITH HOLD
   bool binary_cursor = false;
   DiscardTarget discard = DiscardTarget::all;
   int lock_mode = 0;                  // LOCK TABLE: 1 ACCESS SHARE … 8 ACCESS EXCLUSIVE (PostgreSQL's lockdefs)
   bool copy_file_or_program = false;  // COPY … to/from a file or PROGRAM, not the client
   bool explain_analyze = false;
-  std::optional<int> terminate_pid;   // SELECT pg_terminate_backend(constant [, constant]) and nothing else
-  std::string ddl_tag;                // "CREATE TABLE", "REVOKE", "ALTER ROLE", "DROP DATABASE": what the cache must know
-  bool role_login_only = false;       // ALTER ROLE that changes nothing but the password or the connection limit
+  std::optional<int> terminate_pid;  // SELECT pg_terminate_backend(constant [, constant]) and nothing else
+  std::string ddl_tag;           // "CREATE TABLE", "REVOKE", "ALTER ROLE", "DROP DATABASE": what the cache must know
+  bool role_login_only = false;  // ALTER ROLE that changes nothing but the password or the connection limit
 
-  std::unique_ptr<Statement> inner;   // of PREPARE, EXPLAIN, COPY (query) TO, DECLARE CURSOR, CREATE TABLE AS
+  std::unique_ptr<Statement> inner;  // of PREPARE, EXPLAIN, COPY (query) TO, DECLARE CURSOR, CREATE TABLE AS
 };
 
 // Words before the statement proper.
@@ -124,10 +153,10 @@ enum class LeadingComment : std::uint8_t { none, other, force_query_cache, no_qu
 struct Facts {
   std::vector<Statement> statements;  // at least one
   LeadingComment leading_comment = LeadingComment::none;
-  char first_char = '\0';             // first octet of the text as it came; '\0' when empty
-  char first_nonblank = '\0';         // first octet after blanks: for ignore_leading_white_space
-  std::string parse_error;            // Kind::unparsable: what the grammar said
-  std::string traceparent;            // from a sqlcommenter comment, if there is one
+  char first_char = '\0';      // first octet of the text as it came; '\0' when empty
+  char first_nonblank = '\0';  // first octet after blanks: for ignore_leading_white_space
+  std::string parse_error;     // Kind::unparsable: what the grammar said
+  std::string traceparent;     // from a sqlcommenter comment, if there is one
   bool multi() const { return statements.size() > 1; }
   const Statement& first() const { return statements.front(); }
 };
