@@ -290,11 +290,11 @@ void Session::end(const wire::Report& why) {
 }
 
 void Session::client_gone() {
-  // Half-closed clients get the answer to what they sent before.
-  if (!client_.broken() && (phase_ == Phase::running || phase_ == Phase::acquiring || phase_ == Phase::lookup ||
-                            phase_ == Phase::replaying)) {
-    if (!greeting_) return;
-  }
+  // Half-closed clients get the answer to what they sent before; but data for COPY will never end.
+  const bool waits =
+      phase_ == Phase::running || phase_ == Phase::acquiring || phase_ == Phase::lookup || phase_ == Phase::replaying;
+  const bool feeding = work_.link != nullptr && work_.link->link->ledger().in_copy_in() && !work_.copy_over;
+  if (!client_.broken() && waits && !feeding && !greeting_) return;
   retire();
 }
 
