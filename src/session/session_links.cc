@@ -108,7 +108,7 @@ void Session::acquired(pool::Pool::Result result) {
     return go_on();
   }
   adopt(**result);
-  pump();
+  go_on();
 }
 
 // What the server must hear before BEGIN is the session's options, not its text: each link has its own beginning.

@@ -356,13 +356,13 @@ void Session::lookup_done() {
   }
   work_.learned.emplace_back(work_.found_for, std::move(answers));
   Bytes().swap(lookup_rows_);
-  pump();
+  go_on();
 }
 
 void Session::replay_done() {
   phase_ = Phase::idle;
   if (greeting_) return greet(identity_.link->link->reported());
-  if (!replay_error_) return pump();
+  if (!replay_error_) return go_on();
   // What had to succeed did not: the link is closed, the statement was not sent.
   const wire::Report report = std::move(*replay_error_);
   replay_error_.reset();
@@ -388,7 +388,7 @@ void Session::run_again() {
   phase_ = Phase::idle;
   in_.insert(0, again);
   snapshot_ = worker_.snapshot();
-  pump();
+  go_on();
 }
 
 void Session::on_drained(backend::Link&) {
