@@ -15,6 +15,7 @@ inline constexpr std::string_view kInvalidStatementName = "26000";
 inline constexpr std::string_view kInvalidAuthorization = "28000";
 inline constexpr std::string_view kInvalidPassword = "28P01";
 inline constexpr std::string_view kInvalidCursorName = "34000";
+inline constexpr std::string_view kInvalidSavepoint = "3B001";
 inline constexpr std::string_view kInvalidDatabase = "3D000";
 inline constexpr std::string_view kSerializationFailure = "40001";
 inline constexpr std::string_view kSyntaxError = "42601";

@@ -156,7 +156,7 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   if (status == 'E') return Next::served;  // a failed transaction takes nothing but its end
   bool acknowledge = false;
   const bool joined = memory.at_begin != nullptr;  // it takes part in the open transaction already
-  const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : vs_.session_parameters();
+  const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : vs_.base_parameters();
   if (memory.parameters->fingerprint() != wanted->fingerprint()) {
     if (joined) link.retire = true;  // what is set within a transaction here would outlive it in ways not followed
     const vsession::Replay replay = vsession::replay(*memory.parameters, *wanted);
@@ -177,7 +177,8 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   if (in_transaction && memory.at_begin == nullptr && vs_.state().tx.explicit_block && status == 'I') {
     raw.send_query(begin_text(link), backend::Fate::swallow, kNoteReplay);
     memory.at_begin = memory.parameters;
-    for (const std::string& sql : vs_.local_settings()) raw.send_query(sql, backend::Fate::swallow, kNoteReplay);
+    for (const std::string& sql : vs_.transaction_settings()) raw.send_query(sql, backend::Fate::swallow, kNoteReplay);
+    memory.at_commit = vs_.session_parameters();
     memory.parameters = vs_.parameters();
     // The session's transaction has failed where no server knows of it. This is sure to fail: the server then refuses
     // what follows, and COMMIT becomes ROLLBACK.
@@ -252,7 +253,8 @@ void Session::end_secondary(bool commit) {
     if (link->memory.at_begin == nullptr || link == work_.link) continue;
     link->link->send_query(commit ? "COMMIT" : "ROLLBACK", backend::Fate::swallow, kNoteSecondary);
     link->link->flush();
-    link->memory.parameters = link->memory.at_begin;
+    const bool keeps = commit && link->memory.at_commit && link->link->status() != 'E';
+    link->memory.parameters = keeps ? link->memory.at_commit : link->memory.at_begin;
     link->memory.at_begin = nullptr;
   }
 }

@@ -192,9 +192,10 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
     return true;
   }
   const TxStatus status = vs_.state().tx.status;
-  if (status == TxStatus::failed && !facts.multi() && !ends_transaction(first.kind) &&
-      first.kind != Kind::rollback_to) {
-    say_error(in_failed_transaction(text));
+  const bool knows = first.kind == Kind::rollback_to && vs_.has_savepoint(first.name);
+  if (status == TxStatus::failed && !ends_transaction(first.kind) && !knows) {
+    // Of a text with several statements the first one fails, and the rest is not looked at.
+    say_error(first.kind == Kind::rollback_to ? no_such_savepoint(first.name) : in_failed_transaction(text));
     say_ready();
     return true;
   }
@@ -364,6 +365,11 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   }
   if (work_.link == nullptr) return;
   pool::LinkMemory& memory = work_.link->memory;
+  if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {
+    // One transaction has ended and another has begun: only here, the other links join it when they are needed.
+    end_secondary(work_.tag == "COMMIT");
+    memory.at_begin = vs_.base_parameters();
+  }
   if (statement.kind == Kind::prepare) {
     if (const vsession::PreparedPtr made = vs_.find_prepared(statement.name)) memory.named[made->name] = made->id;
     memory.named_owner = id_;

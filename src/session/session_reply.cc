@@ -230,6 +230,11 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
     link.memory.at_begin = link.memory.parameters;
   }
   link.memory.parameters = vs_.link_parameters();
+  if (status != TxStatus::idle) {
+    link.memory.at_commit = vs_.session_parameters();
+    // A RESET within the transaction: what a commit will leave on this link is not what the session has.
+    if (link.memory.parameters != vs_.parameters()) link.retire = true;
+  }
   client_.add(message.bytes, message.stable);
 }
 

@@ -89,6 +89,10 @@ wire::Report no_such_statement(std::string_view name) {
                            : fmt::format("prepared statement \"{}\" does not exist", name));
 }
 
+wire::Report no_such_savepoint(std::string_view name) {
+  return make("ERROR", sqlstate::kInvalidSavepoint, fmt::format("savepoint \"{}\" does not exist", name));
+}
+
 wire::Report shutting_down() {
   return make("FATAL", sqlstate::kAdminShutdown, "terminating connection due to administrator command");
 }

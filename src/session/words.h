@@ -17,6 +17,7 @@ wire::Report lost_while_reading(NodeId node, const std::string& why);
 wire::Report outcome_unknown(NodeId node, const std::string& why);
 wire::Report lost_while_pinned(NodeId node, const std::string& pins);
 wire::Report no_such_statement(std::string_view name);
+wire::Report no_such_savepoint(std::string_view name);
 wire::Report shutting_down();
 
 }  // namespace herdgate::session

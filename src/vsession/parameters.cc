@@ -203,6 +203,20 @@ std::vector<std::string> VirtualSession::local_settings() const {
   return out;
 }
 
+const ParameterSetPtr& VirtualSession::base_parameters() const {
+  return state_.tx.explicit_block && !levels_.empty() ? levels_.front().after_commit : current_;
+}
+
+std::vector<std::string> VirtualSession::transaction_settings() const {
+  // What a failed transaction has set is lost already, or comes back on the link that has the savepoint.
+  if (state_.tx.status != TxStatus::open) return {};
+  Replay told = replay(*base_parameters(), *after_commit_);
+  std::vector<std::string> out = std::move(told.acknowledged);
+  out.insert(out.end(), std::make_move_iterator(told.ahead.begin()), std::make_move_iterator(told.ahead.end()));
+  for (std::string& sql : local_settings()) out.push_back(std::move(sql));
+  return out;
+}
+
 void VirtualSession::parameter_reported(std::string_view name, std::string_view value) {
   if (equal_nocase(name, "client_encoding")) reported_encoding_ = value;
   if (equal_nocase(name, "standard_conforming_strings")) reported_conforming_ = value;

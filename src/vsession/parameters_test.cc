@@ -203,17 +203,34 @@ TEST(Parameters, TheSqlThatSetsThemAgain) {
   }
 }
 
-TEST(Parameters, LocalSettingsAreWhatATransactionHasOfItsOwn) {
+TEST(Parameters, ALinkThatJoinsATransactionIsToldWhatWasSetInIt) {
   VirtualSession session(kKey);
   Script script(session);
+  EXPECT_TRUE(session.transaction_settings().empty());
   for (const char* step : {"set a.b = 1", "set c.d = 1", "begin", "set local role r", "set local c.d to default",
-                           "set local a.b = 2", "set e.f = 3"})
+                           "set local a.b = 2", "set e.f = 3", "set jit = off"})
     script.step(step);
-  EXPECT_EQ(session.local_settings(), (std::vector<std::string>{"SET LOCAL ROLE 'r'", "SET LOCAL \"a\".\"b\" TO '2'",
-                                                                "SET LOCAL \"c\".\"d\" TO DEFAULT"}));
-  EXPECT_EQ(describe(*session.session_parameters()), "a.b=1 c.d=1 e.f=3");
+  EXPECT_EQ(session.transaction_settings(),
+            (std::vector<std::string>{"SET \"e\".\"f\" TO '3'", "SET \"jit\" TO 'off'", "SET LOCAL ROLE 'r'",
+                                      "SET LOCAL \"a\".\"b\" TO '2'", "SET LOCAL \"c\".\"d\" TO DEFAULT"}));
+  EXPECT_EQ(describe(*session.base_parameters()), "a.b=1 c.d=1");
+  EXPECT_EQ(describe(*session.session_parameters()), "a.b=1 c.d=1 e.f=3 jit=off");
+  script.step("!select 1/0");
+  EXPECT_TRUE(session.transaction_settings().empty());
+  EXPECT_EQ(describe(*session.base_parameters()), "a.b=1 c.d=1");
+  script.step("rollback");
+  EXPECT_EQ(session.base_parameters(), session.parameters());
+}
+
+TEST(Parameters, SavepointsAreKnownByName) {
+  VirtualSession session(kKey);
+  Script script(session);
+  for (const char* step : {"begin", "savepoint s"}) script.step(step);
+  EXPECT_TRUE(session.has_savepoint("s"));
+  EXPECT_FALSE(session.has_savepoint("t"));
+  EXPECT_FALSE(session.has_savepoint(""));
   script.step("commit");
-  EXPECT_TRUE(session.local_settings().empty());
+  EXPECT_FALSE(session.has_savepoint("s"));
 }
 
 ParameterSet set_of(const std::vector<const char*>& statements) {

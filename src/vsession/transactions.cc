@@ -127,6 +127,11 @@ VirtualSession::Level VirtualSession::here(std::string name) const {
                .temporary_unnamed = temporary_unnamed_};
 }
 
+bool VirtualSession::has_savepoint(std::string_view name) const {
+  return std::any_of(levels_.begin(), levels_.end(),
+                     [&](const Level& level) { return !level.name.empty() && level.name == name; });
+}
+
 void VirtualSession::savepoint(const std::string& name) {
   ensure_base();
   if (levels_.size() > kMaxSavepoints) {

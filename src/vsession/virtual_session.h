@@ -118,10 +118,14 @@ class VirtualSession {
 
   // Session-level parameters as they are now (SET LOCAL included while the transaction lasts).
   const ParameterSetPtr& parameters() const { return current_; }
-  // The same without SET LOCAL: what a link must have before its BEGIN is sent, and what it has after COMMIT.
+  // The same without SET LOCAL: what every link of the transaction has after COMMIT.
   const ParameterSetPtr& session_parameters() const { return after_commit_; }
-  // SET LOCAL as it stands now, to be sent behind BEGIN to a link that joins the open transaction.
-  std::vector<std::string> local_settings() const;
+  // As they were when the open transaction began, else as they are now: what a link must have before BEGIN is sent to
+  // it, so that a rollback takes it back to what the session has then.
+  const ParameterSetPtr& base_parameters() const;
+  // What has been set in the open transaction, SET LOCAL included: to be sent behind BEGIN to a link that joins it.
+  std::vector<std::string> transaction_settings() const;
+  bool has_savepoint(std::string_view name) const;
   // What the link holds that ran the statements since the last ready(): parameters() but for names that a RESET took
   // back to the login's value there, while the session has one of its own from its start.
   ParameterSetPtr link_parameters() const;
@@ -152,6 +156,7 @@ class VirtualSession {
   };
 
   // Parameters (parameters.cc).
+  std::vector<std::string> local_settings() const;
   void apply_settings(const Outcome& outcome);
   void apply_setting(const sql::Setting& setting, const Outcome& outcome);
   void apply_value(const sql::Setting& setting, const Outcome& outcome);
