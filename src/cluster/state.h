@@ -1,34 +1,53 @@
 // The cluster machine: what happened in, the next state and what is to be done out. Pure: no sockets, no clock.
 //
 // Shape    step(state, event, now) → {state, actions}. The control thread feeds it, carries out the actions and
-//          publishes view_of(state) when told to. One alternative of Event per thing that can happen.
+//          publishes view_of(state) when told to. One alternative of Event per thing that can happen. Changes of nodes
+//          (down, attach, promote …) are demands in a queue, worked off one at a time; see operation.h.
 // Units    replication delay in octets of WAL or in microseconds, as the Rules says.
-// Limits   kMaxNodes nodes; at most a handful of log lines an event, each change is said once.
-// Errors   none: an event about an unknown node changes nothing.
+// Limits   kMaxNodes nodes, kMaxDemands demands; at most a handful of log lines an event, each change is said once.
+// Errors   none: an event about an unknown node changes nothing. Actions::refusal answers a Requested.
 // Threads  values.
 // Source   Pgpool-II 4.6 manual, "Failover and Failback", "Streaming Replication Check"; log texts as its users know
 // them.
 #pragma once
+#include <deque>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cluster/operation.h"
+#include "cluster/request.h"
 #include "cluster/rules.h"
 #include "cluster/state_file.h"
 #include "cluster/view.h"
 
 namespace herdgate::cluster {
 
+// Where a standby receives from, as pg_stat_wal_receiver says.
+struct Upstream {
+  std::string host;
+  int port = 0;
+  bool operator==(const Upstream&) const = default;
+};
+
 // A node as the control thread knows it: the published part and what only this machine needs.
 struct Member {
   Node node;
-  bool kept_down = false;  // the state file said down: only an attach brings it back
-  bool answered = false;   // a probe has come to an end since start
-  bool invalid = false;    // says it is a primary while another node is; said in the log
-  std::string complaint;   // trouble that does not take the node down; said in the log once per text
+  bool returns = false;     // down, and used again without being asked as soon as it answers
+  bool held = false;        // down or unused by request or by the status file: only an attach brings it back
+  bool superseded = false;  // was the primary until another one took over: must not come back as one
+  bool suspected = false;   // a session could not work with it; the next probe decides
+  bool ending = false;      // a session was told that it shuts down; the next probe decides
+  bool answered = false;    // a probe has come to an end since start
+  bool invalid = false;     // says it is a primary while another node is; said in the log
+  bool streams = false;     // the primary's last report shows it receiving
+  std::optional<Upstream> upstream;
+  std::optional<WallTime> last_auto_failback;
+  std::string complaint;  // trouble that does not take the node down; said in the log once per text
   bool operator==(const Member&) const = default;
 };
 
@@ -36,7 +55,13 @@ struct State {
   Rules rules;
   std::vector<Member> members;  // ascending ids
   NodeId primary = kNoNode;
-  bool searching = false;  // "no primary" was said in the log
+  NodeId appointed = kNoNode;  // taken for the primary by request, whatever it says of itself
+  bool searching = false;      // "no primary" was said in the log
+  std::deque<Demand> demands;
+  std::optional<Operation> operation;
+  std::uint64_t operations = 0;  // begun so far; names the one under way
+  std::optional<LostPrimary> lost;
+  std::optional<Following> following;
   std::uint64_t epoch = 0;
   std::string file_text;  // what the state file holds now
   bool operator==(const State&) const = default;
@@ -60,8 +85,22 @@ struct SettingsChanged {
 struct ProbeResult {
   NodeId node;
   Outcome outcome = Outcome::healthy;
-  std::optional<bool> in_recovery;  // when it was asked and answered
-  std::string text;                 // what went wrong
+  std::optional<bool> in_recovery;   // when it was asked and answered
+  std::string text;                  // what went wrong
+  std::optional<Upstream> upstream;  // a standby that receives
+};
+// The end of a health check, retries included.
+struct HealthChecked {
+  NodeId node;
+  Outcome outcome = Outcome::healthy;
+  std::string text;
+};
+// What a node that was to be asked at once (Actions::ask) says.
+struct Answered {
+  NodeId node;
+  Outcome outcome = Outcome::healthy;
+  std::optional<bool> in_recovery;
+  std::string text;
 };
 struct NodeReplication {
   NodeId node;
@@ -74,11 +113,29 @@ struct ReplicationReport {
 };
 struct ConnectionFailed {  // a hint from a session or a pool, no proof
   NodeId node;
+  bool shutdown = false;  // the server said that it shuts down
 };
 struct FirstConnection {
   NodeId node;
 };
-using Event = std::variant<Started, SettingsChanged, ProbeResult, ReplicationReport, ConnectionFailed, FirstConnection>;
+struct Requested {
+  Request request;
+};
+struct CommandEnded {
+  RunCommand::Kind kind = RunCommand::failover;
+  NodeId node;
+};
+struct PromotionEnded {
+  NodeId promoted = kNoNode;  // kNoNode: not done, `text` says why
+  std::string text;
+  std::vector<std::pair<NodeId, std::string>> left_behind;  // standbys that could not follow, and why
+};
+struct AlarmRang {
+  Alarm::Kind kind = Alarm::successors;
+  std::uint64_t operation = 0;
+};
+using Event = std::variant<Started, SettingsChanged, ProbeResult, HealthChecked, Answered, ReplicationReport,
+                           ConnectionFailed, FirstConnection, Requested, CommandEnded, PromotionEnded, AlarmRang>;
 
 struct Said {
   Level level = Level::log;
@@ -86,10 +143,15 @@ struct Said {
 };
 
 struct Actions {
-  std::vector<NodeId> probe;              // at once
+  std::vector<NodeId> probe;              // soon, by the schedule
+  std::vector<NodeId> ask;                // at once, each ends with an Answered
   std::optional<std::string> state_file;  // new content to be written
   std::vector<Said> log;
-  bool publish = false;  // the view has changed
+  std::vector<RunCommand> run;  // each ends with a CommandEnded
+  std::optional<Promotion> promote;
+  std::vector<Alarm> alarms;
+  std::optional<Refusal> refusal;
+  bool publish = false;  // the view has changed; before anything else is carried out
 };
 
 struct Stepped {
@@ -99,8 +161,10 @@ struct Stepped {
 
 Stepped step(const State& state, const Event& event, WallTime now);
 
-// False for nodes that a probe could not change: unused ones and those that the state file holds down.
+// False for nodes that a probe could not change: unused ones and those that only an attach brings back.
 bool worth_probing(const Member& member);
+// What Control::busy_with() says.
+std::string_view busy_with(const State& state);
 
 ViewPtr view_of(const State& state);
 

@@ -53,6 +53,7 @@ class Player {
     for (std::string flag; in >> flag;) {
       if (flag == "always_primary") n.always_primary = true;
       if (flag == "disallow") n.allow_to_failover = false;
+      if (flag == "checked") n.health_checked = true;
     }
     std::erase_if(rules_.nodes, [&](const NodeSetup& other) { return other.id == n.id; });
     rules_.nodes.push_back(n);
@@ -66,6 +67,19 @@ class Player {
     std::string name, value;
     in >> name >> value;
     if (name == "mode") rules_.streaming = value == "streaming";
+    if (name == "asks") rules_.asks = value == "on";
+    FailoverRules& failover = rules_.failover;
+    if (name == "failover_on_backend_error") failover.on_backend_error = value == "on";
+    if (name == "failover_on_backend_shutdown") failover.on_backend_shutdown = value == "on";
+    if (name == "detach_false_primary") failover.detach_false_primary = value == "on";
+    if (name == "auto_failback") failover.auto_failback = value == "on";
+    if (name == "auto_failback_interval") failover.auto_failback_interval = std::chrono::seconds(std::stoi(value));
+    if (name == "search_primary_node_timeout")
+      failover.search_primary_node_timeout = std::chrono::seconds(std::stoi(value));
+    if (name == "failover_method") failover.builtin = value == "builtin";
+    if (name == "failover_command") failover.failover_command = value + rest(in, " ");
+    if (name == "failback_command") failover.failback_command = value + rest(in, " ");
+    if (name == "follow_primary_command") failover.follow_primary_command = value + rest(in, " ");
     if (name == "delay_threshold") rules_.delay_threshold_bytes = std::stoull(value);
     if (name == "delay_threshold_by_time") rules_.delay_threshold_time = std::chrono::milliseconds(std::stoi(value));
     if (name == "log_standby_delay")
@@ -78,10 +92,10 @@ class Player {
     in >> id;
     return NodeId(id);
   }
-  static std::string rest(std::istringstream& in) {
+  static std::string rest(std::istringstream& in, const std::string& before = "") {
     std::string text;
     std::getline(in >> std::ws, text);
-    return text;
+    return text.empty() ? text : before + text;
   }
 
   std::optional<Event> event(const std::string& word, std::istringstream& in) {
@@ -89,7 +103,17 @@ class Player {
     if (word == "reload") return SettingsChanged{rules_};
     if (word == "probe") return probe(in);
     if (word == "lag") return lag(in);
-    if (word == "failed") return ConnectionFailed{read_id(in)};
+    if (word == "failed") return ConnectionFailed{read_id(in), rest(in) == "shutdown"};
+    if (word == "check") return check(in);
+    if (word == "answer") return answer(in);
+    if (word == "attach") return Requested{{Request::attach, read_id(in)}};
+    if (word == "detach") return Requested{{Request::detach, read_id(in)}};
+    if (word == "promote") return Requested{{Request::promote, read_id(in)}};
+    if (word == "switchover") return Requested{{Request::switchover, read_id(in)}};
+    if (word == "quarantine") return Requested{{Request::quarantine, read_id(in)}};
+    if (word == "ended") return ended(in);
+    if (word == "promoted") return promoted(in);
+    if (word == "alarm") return alarm(in);
     if (word == "first") return FirstConnection{read_id(in)};
     return std::nullopt;
   }
@@ -112,7 +136,59 @@ class Player {
     if (outcome == "not_ready") r.outcome = Outcome::not_ready;
     if (outcome == "unreachable") r.outcome = Outcome::unreachable;
     r.text = rest(in);
+    read_upstream(r);
     return r;
+  }
+  // probe 1 standby from a 5432
+  static void read_upstream(ProbeResult& r) {
+    std::istringstream in(r.text);
+    std::string word;
+    Upstream upstream;
+    if (!(in >> word >> upstream.host >> upstream.port) || word != "from") return;
+    if (upstream.host == "local") upstream.host.clear();
+    r.upstream = upstream;
+    r.text.clear();
+  }
+  static Event check(std::istringstream& in) {
+    HealthChecked h{read_id(in), Outcome::healthy, {}};
+    std::string outcome;
+    in >> outcome;
+    if (outcome == "refused") h.outcome = Outcome::refused;
+    if (outcome == "unreachable") h.outcome = Outcome::unreachable;
+    h.text = rest(in);
+    return h;
+  }
+  static Event answer(std::istringstream& in) {
+    const ProbeResult r = std::get<ProbeResult>(probe(in));
+    return Answered{r.node, r.outcome, r.in_recovery, r.text};
+  }
+  static Event ended(std::istringstream& in) {
+    std::string kind;
+    in >> kind;
+    return CommandEnded{kind == "failover"   ? RunCommand::failover
+                        : kind == "failback" ? RunCommand::failback
+                                             : RunCommand::follow_primary,
+                        read_id(in)};
+  }
+  // promoted 1 | promoted -1 why | promoted 1 behind 2 why
+  static Event promoted(std::istringstream& in) {
+    PromotionEnded p;
+    p.promoted = read_id(in);
+    std::string word;
+    const auto at = in.tellg();
+    if (in >> word && word == "behind") {
+      const NodeId id = read_id(in);
+      p.left_behind.push_back({id, rest(in)});
+    } else if (p.promoted == kNoNode) {
+      in.seekg(at);
+      p.text = rest(in);
+    }
+    return p;
+  }
+  Event alarm(std::istringstream& in) {
+    std::string kind;
+    in >> kind;
+    return AlarmRang{kind == "search" ? Alarm::search : Alarm::successors, state_.operations};
   }
   // lag 1 4096 streaming async, 2 3000us streaming sync
   static Event lag(std::istringstream& in) {
@@ -140,8 +216,22 @@ class Player {
       if (!said.detail.empty()) out_ << "  DETAIL: " << said.detail << "\n";
     }
     for (NodeId id : actions.probe) out_ << "probe " << id.value << "\n";
+    for (NodeId id : actions.ask) out_ << "ask " << id.value << "\n";
+    for (const RunCommand& c : actions.run) out_ << "run " << c.line << "\n";
+    if (actions.promote) promotion(*actions.promote);
+    if (actions.refusal)
+      out_ << "refused " << level_name(actions.refusal->level) << ": " << actions.refusal->text << " | "
+           << actions.refusal->detail << "\n";
+    for (const Alarm& a : actions.alarms)
+      out_ << "alarm " << (a.kind == Alarm::search ? "search" : "successors") << " after "
+           << std::chrono::duration_cast<std::chrono::milliseconds>(a.after).count() << " ms\n";
     if (actions.state_file) out_ << "file " << one_line(*actions.state_file) << "\n";
     if (actions.publish) view();
+  }
+  void promotion(const Promotion& p) {
+    out_ << "promote one of";
+    for (NodeId id : p.standbys) out_ << " " << id.value;
+    out_ << " in place of " << p.old_primary.value << ", wanted " << p.wanted.value << "\n";
   }
   static std::string one_line(std::string text) {
     for (char& c : text)

@@ -6,12 +6,29 @@
 
 namespace herdgate::monitor {
 
-Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks) : means_(means), log_(log), hooks_(std::move(hooks)) {
-  if (!hooks_.probe)
-    hooks_.probe = [this](const ProbeTarget& target, ProbeDone done) {
-      return start_probe(means_, target, std::move(done));
+namespace {
+
+Hooks complete(Hooks hooks, const ProbeMeans& means) {
+  if (!hooks.probe)
+    hooks.probe = [means](const ProbeTarget& target, ProbeDone done) {
+      return start_probe(means, target, std::move(done));
     };
+  return hooks;
 }
+
+}  // namespace
+
+Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
+    : means_(means),
+      log_(log),
+      hooks_(complete(std::move(hooks), means)),
+      errands_(means.loop, log, {[this](const cluster::Event& event) { feed(event); }, hooks_.probe}),
+      health_(means.loop, log,
+              {hooks_.probe, hooks_.credentials, [this](NodeId node) { return wants_health_check(node); },
+               [this](const cluster::HealthChecked& event) { feed(event); },
+               [this](const report::HealthByNode& figures) {
+                 if (hooks_.health) hooks_.health(figures);
+               }}) {}
 
 Monitor::~Monitor() {
   *alive_ = false;
@@ -25,14 +42,16 @@ void Monitor::start(config::SettingsPtr settings, bool discard_state) {
   settings_ = std::move(settings);
   state_path_ = settings_->logdir + "/pgpool_status";
   feed(cluster::Started{cluster::rules_of(*settings_), read_state(discard_state)});
+  health_.configure(settings_);
 }
 
 void Monitor::reload(config::SettingsPtr settings) {
   settings_ = std::move(settings);
   feed(cluster::SettingsChanged{cluster::rules_of(*settings_)});
+  health_.configure(settings_);
 }
 
-void Monitor::connection_failed(NodeId node) { feed(cluster::ConnectionFailed{node}); }
+void Monitor::connection_failed(NodeId node, bool shutdown) { feed(cluster::ConnectionFailed{node, shutdown}); }
 
 void Monitor::first_connection(NodeId node) { feed(cluster::FirstConnection{node}); }
 
@@ -50,23 +69,60 @@ std::optional<cluster::StateFile> Monitor::read_state(bool discard) {
   return cluster::parse_state_file(**text);
 }
 
+// ---- requests
+
+void Monitor::answer(Answered answered, std::optional<cluster::Refusal> refusal) {
+  means_.loop.defer([answered = std::move(answered), refusal = std::move(refusal)] { answered(refusal); });
+}
+
+void Monitor::request(const cluster::Request& request, Answered answered) {
+  answer(std::move(answered), feed(cluster::Requested{request}));
+}
+
+void Monitor::detach_gracefully(NodeId, Answered answered) {
+  answer(std::move(answered), cluster::Refusal{Level::error, "could not detach gracefully", "This is not built yet."});
+}
+
+void Monitor::recover(NodeId, Answered answered) {
+  answer(std::move(answered), cluster::Refusal{Level::error, "node recovery failed", "This is not built yet."});
+}
+
 // ---- the machine
 
-void Monitor::feed(const cluster::Event& event) {
+std::optional<cluster::Refusal> Monitor::feed(const cluster::Event& event) {
   auto [state, actions] = cluster::step(state_, event, means_.loop.clock().wall());
   state_ = std::move(state);
   carry_out(actions);
   watch_nodes();
   rearm();
+  return actions.refusal;
 }
 
+// Nobody uses a node that is down before a script is told so.
 void Monitor::carry_out(const cluster::Actions& actions) {
   for (const cluster::Said& said : actions.log) say(said);
+  if (actions.publish) {
+    view_ = cluster::view_of(state_);
+    hooks_.publish(view_);
+  }
   if (actions.state_file) save(*actions.state_file);
   for (NodeId node : actions.probe) schedule_.hint(node, means_.loop.now());
-  if (!actions.publish) return;
-  view_ = cluster::view_of(state_);
-  hooks_.publish(view_);
+  for (NodeId node : actions.ask)
+    if (const config::Backend* backend = settings_->backend(node)) errands_.ask(target(*backend));
+  for (const cluster::RunCommand& command : actions.run) errands_.run(command, command_limit(command.kind));
+  for (const cluster::Alarm& alarm : actions.alarms) errands_.alarm(alarm);
+}
+
+Duration Monitor::command_limit(cluster::RunCommand::Kind kind) const {
+  return kind == cluster::RunCommand::follow_primary ? settings_->follow_primary_command_timeout
+                                                     : settings_->failover_command_timeout;
+}
+
+// A node that is down is checked for two reasons only: to end its quarantine, or to attach it again.
+bool Monitor::wants_health_check(NodeId node) const {
+  const cluster::Node* known = view_->find(node);
+  if (!known || known->status == cluster::NodeStatus::unused) return false;
+  return known->status != cluster::NodeStatus::down || state_.rules.failover.auto_failback;
 }
 
 void Monitor::say(const cluster::Said& said) {
@@ -150,7 +206,7 @@ ProbeTarget Monitor::target(const config::Backend& backend) const {
   if (!asks()) return t;
   t.user = settings_->sr_check_user;
   t.database = settings_->sr_check_database.empty() ? "postgres" : settings_->sr_check_database;
-  if (hooks_.credentials) t.credentials = hooks_.credentials(*settings_);
+  if (hooks_.credentials) t.credentials = hooks_.credentials(t.user, settings_->sr_check_password);
   return t;
 }
 
@@ -166,7 +222,7 @@ void Monitor::ended(NodeId node, const Answer& answer) {
   // The probe is calling us: it goes when its call has returned.
   if (const auto probe = probes_.extract(node)) means_.loop.defer([held = probe.mapped()] {});
   schedule_.ended(node, answer.outcome == cluster::Outcome::healthy, means_.loop.now());
-  feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text});
+  feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text, answer.upstream});
   // A probe that has logged in is a connection like any other: the node is up, not only waiting for one.
   if (answer.outcome == cluster::Outcome::healthy && asks()) first_connection(node);
   if (round_.awaited.erase(node) == 0) return;

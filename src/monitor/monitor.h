@@ -1,5 +1,5 @@
-// Watches the servers: probes them, feeds the cluster machine, publishes views, keeps the status file, says what
-// changed.
+// Watches the servers: probes and health checks feed the cluster machine; what it decides is published, kept in the
+// status file, said in the log, and carried out by scripts. Requests of people come in as cluster::Control.
 //
 // Shape    start() with the settings; then it runs by the loop's timers. Sessions and pools report by
 //          connection_failed() and first_connection(), posted to this loop. Every change of the view goes to `publish`.
@@ -19,6 +19,8 @@
 #include "base/log.h"
 #include "cluster/state.h"
 #include "config/settings.h"
+#include "monitor/errands.h"
+#include "monitor/health_check.h"
 #include "monitor/probe.h"
 #include "monitor/schedule.h"
 
@@ -31,25 +33,32 @@ inline constexpr Duration kLivenessPeriod = std::chrono::seconds(10);  // where 
 
 struct Hooks {
   std::function<void(cluster::ViewPtr)> publish;
-  // What sr_check_user logs in with, from sr_check_password or pool_passwd.
-  std::function<std::optional<auth::Credentials>(const config::Settings&)> credentials;
+  // What a user of our own (sr_check_user, health_check_user) logs in with: from the parameter or from pool_passwd.
+  std::function<std::optional<auth::Credentials>(const std::string& user, const std::string& password)> credentials;
+  std::function<void(const report::HealthByNode&)> health;  // the figures have changed
   // For tests; empty: start_probe().
   std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
 };
 
-class Monitor {
+class Monitor final : public cluster::Control {
  public:
   Monitor(const ProbeMeans& means, Log& log, Hooks hooks);
-  ~Monitor();
+  ~Monitor() override;
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
 
   // discard_state: -D, the status file is removed instead of read.
   void start(config::SettingsPtr settings, bool discard_state);
   void reload(config::SettingsPtr settings);
-  void connection_failed(NodeId node);
+  // shutdown: the server said that it shuts down.
+  void connection_failed(NodeId node, bool shutdown = false);
   void first_connection(NodeId node);
   cluster::ViewPtr view() const { return view_; }
+
+  void request(const cluster::Request& request, Answered answered) override;
+  void detach_gracefully(NodeId node, Answered answered) override;
+  void recover(NodeId node, Answered answered) override;
+  std::string busy_with() const override { return std::string(cluster::busy_with(state_)); }
 
  private:
   struct Round {
@@ -58,7 +67,10 @@ class Monitor {
     net::TimerId timer = 0;
   };
   std::optional<cluster::StateFile> read_state(bool discard);
-  void feed(const cluster::Event& event);
+  std::optional<cluster::Refusal> feed(const cluster::Event& event);
+  void answer(Answered answered, std::optional<cluster::Refusal> refusal);
+  bool wants_health_check(NodeId node) const;
+  Duration command_limit(cluster::RunCommand::Kind kind) const;
   void carry_out(const cluster::Actions& actions);
   void say(const cluster::Said& said);
   void save(const std::string& text);
@@ -81,6 +93,8 @@ class Monitor {
   cluster::State state_;
   cluster::ViewPtr view_ = std::make_shared<cluster::View>();
   Schedule schedule_;
+  Errands errands_;
+  HealthChecks health_;
   std::map<NodeId, std::shared_ptr<Probing>> probes_;
   Round round_;
   net::TimerId timer_ = 0;

@@ -1,6 +1,7 @@
 #include "monitor/probe.h"
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -15,10 +16,14 @@ using cluster::Outcome;
 constexpr const char* kRoleQuery =
     "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() "
     "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END";
+// The columns are there from PostgreSQL 11 on; as JSON a missing one is null. Without pg_monitor they are null, too.
+constexpr const char* kReceiverQuery =
+    "SELECT r->>'sender_host', r->>'sender_port' FROM (SELECT pg_catalog.to_jsonb(w) AS r "
+    "FROM pg_catalog.pg_stat_wal_receiver w WHERE status = 'streaming') AS receiver";
 constexpr const char* kSendersQuery =
     "SELECT application_name, state, sync_state, pg_catalog.date_part('epoch', replay_lag) "
     "FROM pg_catalog.pg_stat_replication";
-constexpr std::size_t kRoleColumns = 2, kSenderColumns = 4;
+constexpr std::size_t kRoleColumns = 2, kSenderColumns = 4, kReceiverColumns = 2;
 
 constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
 
@@ -57,8 +62,21 @@ class LoginProbe final : public Probing {
       return fail(Error{backend::Errc::query_failed, "an unexpected answer about its role"});
     answer_.in_recovery = *rows->front()[0] == "t";
     answer_.position = parse_position(text_or_empty(rows->front()[1]));
-    if (*answer_.in_recovery) return finish();
+    if (*answer_.in_recovery) {
+      return client_.query(kReceiverQuery, deadline_,
+                           [this](Result<backend::Rows> receiver) { on_receiver(std::move(receiver)); });
+    }
     client_.query(kSendersQuery, deadline_, [this](Result<backend::Rows> senders) { on_senders(std::move(senders)); });
+  }
+  void on_receiver(Result<backend::Rows> rows) {
+    if (!rows) return fail(rows.error());
+    if (rows->size() == 1 && rows->front().size() == kReceiverColumns && rows->front()[1]) {
+      const std::string port = *rows->front()[1];
+      cluster::Upstream upstream{text_or_empty(rows->front()[0]), 0};
+      const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), upstream.port);
+      if (error == std::errc() && end == port.data() + port.size()) answer_.upstream = std::move(upstream);
+    }
+    finish();
   }
   void on_senders(Result<backend::Rows> rows) {
     if (!rows) return fail(rows.error());

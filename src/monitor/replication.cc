@@ -68,6 +68,11 @@ cluster::ReplicationReport replication_report(const std::map<NodeId, Answer>& ro
     const Sender* sender = name == options.application_names.end() ? nullptr : sender_of(primary->second, name->second);
     report.nodes.push_back(compare(id, answer, primary->second, sender));
   }
+  // A node that is down has no answer of its own, but the primary may be sending to it.
+  for (const auto& [id, name] : options.application_names) {
+    const Sender* sender = round.count(id) ? nullptr : sender_of(primary->second, name);
+    if (sender) report.nodes.push_back({id, std::nullopt, std::nullopt, sender->state, sender->sync_state});
+  }
   return report;
 }
 

@@ -75,6 +75,20 @@ Row pools_row(const SlotRow* slot, const LinkRow& link, const Settings& settings
           link.load_balance_node ? "1" : "0"};
 }
 
+Row health_figures(const HealthFigures& f) {
+  const auto done = static_cast<double>(f.total - f.skip);
+  const auto each = [&](double sum) { return fmt::format("{:.6f}", done > 0 ? sum / done : 0); };
+  const auto ms = [](std::chrono::milliseconds d) { return std::to_string(d.count()); };
+  const auto date = [](const std::optional<WallTime>& t) { return t ? format_wall(*t) : std::string(); };
+  return {number(f.total),       number(f.success),
+          number(f.fail),        number(f.skip),
+          number(f.retries),     each(static_cast<double>(f.retries)),
+          number(f.max_retries), ms(f.max_duration),
+          ms(f.min_duration),    each(static_cast<double>(f.all_durations.count())),
+          date(f.last),          date(f.last_success),
+          date(f.last_skip),     date(f.last_fail)};
+}
+
 }  // namespace
 
 std::string_view status_word(const Node& node) {
@@ -217,7 +231,9 @@ Table pool_health_check_stats(const Server& server, const Settings& settings) {
   for (const Node& node : view.nodes) {
     Row row = head_of(view, node, settings);
     row.push_back(format_wall(node.status_changed));
-    const Row figures{"0", "0", "0", "0", "0", "0.000000", "0", "0", "0", "0.000000", "", "", "", ""};
+    const auto found = server.health ? server.health->find(node.id) : HealthByNode::const_iterator{};
+    const bool known = server.health && found != server.health->end();
+    const Row figures = health_figures(known ? found->second : HealthFigures{});
     row.insert(row.end(), figures.begin(), figures.end());
     table.rows.push_back(std::move(row));
   }

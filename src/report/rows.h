@@ -25,7 +25,6 @@ Table pool_processes(const Server& server);
 Table pool_pools(const Server& server, const config::Settings& settings);
 Table pool_version();
 Table pool_backend_stats(const Server& server, const config::Settings& settings);
-// Figures come with the health checks; until then they are zero.
 Table pool_health_check_stats(const Server& server, const config::Settings& settings);
 Table pool_cache();  // figures come with the query cache; until then they are zero
 Table pool_status(const Server& server, const config::Settings& settings);

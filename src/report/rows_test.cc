@@ -133,6 +133,18 @@ TEST_F(Rows, HealthCheckStats) {
                                "0", "0.000000", "0",    "0",  "0",       "0.000000", "",  "",  "",  ""}));
 }
 
+TEST_F(Rows, HealthCheckStatsAverageOverWhatWasNotSkipped) {
+  HealthFigures f;
+  f.total = 19, f.success = 12, f.fail = 1, f.skip = 6, f.retries = 3, f.max_retries = 3;
+  f.max_duration = std::chrono::milliseconds(260), f.min_duration = std::chrono::milliseconds(2);
+  f.all_durations = std::chrono::milliseconds(390);
+  f.last = f.last_fail = kThen;
+  server.health = std::make_shared<HealthByNode>(HealthByNode{{NodeId(1), f}});
+  const Row row = pool_health_check_stats(server, settings).rows.at(1);
+  EXPECT_EQ(Row(row.begin() + 6, row.end()),
+            (Row{"19", "12", "1", "6", "3", "0.230769", "3", "260", "2", "30.000000", then, "", "", then}));
+}
+
 SlotRow busy_slot() {
   SlotRow s;
   s.pid = 7;

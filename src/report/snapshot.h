@@ -3,7 +3,10 @@
 // Shape    each struct is one row's facts; rows.h turns them into text columns.
 // Threads  values.
 #pragma once
+#include <chrono>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,9 +49,20 @@ struct LinkRow {
   std::string pins;
   bool load_balance_node = false;
 };
+// The health checks of one node since start. A check counts once, however often it was tried; skipped ones count in
+// the total, not in the averages.
+struct HealthFigures {
+  std::uint64_t total = 0, success = 0, fail = 0, skip = 0;
+  std::uint64_t retries = 0, max_retries = 0;
+  std::chrono::milliseconds max_duration{0}, min_duration{0}, all_durations{0};
+  std::optional<WallTime> last, last_success, last_skip, last_fail;
+};
+using HealthByNode = std::map<NodeId, HealthFigures>;
+
 struct Server {
   cluster::ViewPtr view;
-  std::vector<NodeCounts> counts;  // by position in view->nodes
+  std::shared_ptr<const HealthByNode> health;  // null: nothing is checked
+  std::vector<NodeCounts> counts;              // by position in view->nodes
   std::vector<SlotRow> slots;
   std::vector<LinkRow> links;
   WallTime started{};

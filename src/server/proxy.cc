@@ -42,6 +42,11 @@ std::vector<config::Interface> local_interfaces() {
   return found;
 }
 
+// 57P01 and 57P02: the server takes its sessions down.
+bool says_shutdown(std::string_view why) {
+  return why.find("57P01") != std::string_view::npos || why.find("57P02") != std::string_view::npos;
+}
+
 std::size_t worker_count(const config::Settings& settings) {
   if (settings.num_workers > 0) return static_cast<std::size_t>(settings.num_workers);
   return std::max(1u, std::thread::hardware_concurrency());
@@ -77,7 +82,12 @@ void Proxy::start(bool discard_state) {
     view_ = std::move(view);
     publish();
   };
-  hooks.credentials = [this](const config::Settings& settings) { return monitor_credentials(settings); };
+  hooks.credentials = [this](const std::string& user, const std::string& password) {
+    return monitor_credentials(user, password);
+  };
+  hooks.health = [this](const report::HealthByNode& figures) {
+    shared_.health.store(std::make_shared<const report::HealthByNode>(figures));
+  };
   monitor_ =
       std::make_unique<monitor::Monitor>(monitor::ProbeMeans{control_, blocking_, scratch_}, log_, std::move(hooks));
   monitor_->start(files_.settings, discard_state);
@@ -156,7 +166,7 @@ void Proxy::hint_node_trouble(NodeId node, const std::string& why) {
   control_.post([this, node, why] {
     LogContext who;
     HG_LOG(log_, who, Level::debug1, "connection to node {} failed in a session: {}", node.value, why);
-    monitor_->connection_failed(node);
+    monitor_->connection_failed(node, says_shutdown(why));
   });
 }
 
@@ -168,16 +178,17 @@ void Proxy::hint_node_reached(NodeId node) {
   });
 }
 
-std::optional<auth::Credentials> Proxy::monitor_credentials(const config::Settings& settings) const {
+std::optional<auth::Credentials> Proxy::monitor_credentials(const std::string& user,
+                                                            const std::string& password) const {
   auth::StoredSecret stored;
-  if (!settings.sr_check_password.empty()) {
-    auto parsed = auth::parse_stored(settings.sr_check_password);
+  if (!password.empty()) {
+    auto parsed = auth::parse_stored(password);
     if (parsed) stored = *parsed;
-  } else if (const config::PasswordEntry* entry = files_.passwords->find_user(settings.sr_check_user)) {
+  } else if (const config::PasswordEntry* entry = files_.passwords->find_user(user)) {
     stored = session::stored_secret(*entry);
   }
   if (auto opened = auth::unlock(stored, files_.key)) stored = *opened;
-  auto credentials = auth::credentials_from(stored, settings.sr_check_user);
+  auto credentials = auth::credentials_from(stored, user);
   if (!credentials) return std::nullopt;
   return *credentials;
 }

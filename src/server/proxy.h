@@ -33,6 +33,8 @@ class Proxy final : public session::Workers {
   void reload(Files files);
   // `stopped` is posted to the control loop when the last client has left.
   void stop(bool fast, std::function<void()> stopped);
+  // Requests of people to the cluster; after start(), on the control thread.
+  cluster::Control& cluster_control() { return *monitor_; }
 
   session::Worker& worker(WorkerId id) override { return *workers_[static_cast<std::size_t>(id.value)]; }
   std::size_t count() const override { return workers_.size(); }
@@ -44,7 +46,7 @@ class Proxy final : public session::Workers {
  private:
   void publish();
   session::SnapshotPtr snapshot() const;
-  std::optional<auth::Credentials> monitor_credentials(const config::Settings& settings) const;
+  std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;
 
   const Clock& clock_;
   Log& log_;

@@ -111,6 +111,24 @@ struct WorkerCounters {
   NodeCounters nodes[kMaxNodes];
 };
 
+// The figures of the health checks: the control thread writes them, whoever makes a report reads them.
+class HealthBoard {
+ public:
+  using Figures = std::shared_ptr<const report::HealthByNode>;
+  void store(Figures figures) {
+    const std::lock_guard lock(mutex_);
+    figures_ = std::move(figures);
+  }
+  Figures load() const {
+    const std::lock_guard lock(mutex_);
+    return figures_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Figures figures_;
+};
+
 struct Shared {
   explicit Shared(Log& l, pool::Limits limits) : log(l), accounts(limits), hash_key(HashKey::random()) {}
   Log& log;
@@ -119,6 +137,7 @@ struct Shared {
   CancelRegister cancels;
   ClientGate gate;
   LoginMemory logins;
+  HealthBoard health;
   HashKey hash_key;
   auth::Secret mock_secret;
   std::atomic<std::uint64_t> last_session{0};

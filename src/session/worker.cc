@@ -126,6 +126,7 @@ void Worker::collect(std::function<void(report::Server)> done) {
   };
   auto gathering = std::make_shared<Gathering>();
   gathering->server.view = snapshot_->view;
+  gathering->server.health = shared_.health.load();
   gathering->server.started = shared_.started;
   gathering->open = workers_.count();
   gathering->done = std::move(done);

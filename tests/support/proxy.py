@@ -44,6 +44,7 @@ class Proxy:
                       "pool_passwd": "", "pcp.conf": ""}
         self.settings = self.defaults()
         self.environment = {}
+        self.discard = True  # start with -D
 
     def make_folder(self):
         """The original lives in a chroot: what it must see lies in there, and it knows it by a shorter name."""
@@ -110,7 +111,7 @@ class Proxy:
             self.port = self.cluster.primary.port
             return self
         self.write_files()
-        self.process = system.start(self.command("-D", "-n"), self.log_path, as_root=self.kind == "pgpool",
+        self.process = system.start(self.command(*(["-D"] if self.discard else []), "-n"), self.log_path, as_root=self.kind == "pgpool",
                                     env={**os.environ, "HOME": self.inner, **self.environment})
         if wait:
             wait_until(self.ready, f"{self.kind} to listen on port {self.port}\n{self.log()[-3000:]}", 30)

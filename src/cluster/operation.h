@@ -1,0 +1,100 @@
+// The work of a failover as values: what is demanded, what is being done, what waits. Parts of cluster::State.
+//
+// Shape    Demands wait in a queue and are worked off one at a time, in order. Following runs beside them: scripts that
+//          rebuild standbys take long and attach nodes themselves.
+// Threads  values.
+// Source   Pgpool-II 4.6 manual, "Failover and Failback".
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+
+namespace herdgate::cluster {
+
+// How long the standbys may take to answer when a successor is chosen; one that is later is not chosen.
+inline constexpr std::chrono::milliseconds kSuccessorWait{1000};
+inline constexpr std::chrono::milliseconds kSearchPause{200};  // between two looks for the new primary
+inline constexpr std::chrono::milliseconds kBuiltinRetryPause{1000};
+
+// Reasons that the machine itself looks at.
+inline constexpr const char* kByRequest = "by request";
+inline constexpr const char* kAnswersAgain = "answers again";
+
+struct Demand {
+  enum Kind : std::uint8_t {
+    down,
+    attach,
+    promote,
+    switchover,
+    quarantine,
+    search,  // goes on with a search for the primary that gave way to something else
+  };
+  Kind kind = down;
+  NodeId node;
+  std::string reason;
+  bool operator==(const Demand&) const = default;
+};
+
+// What there was before the primary was lost; kept until another one is found.
+struct LostPrimary {
+  NodeId primary = kNoNode;  // kNoNode: none was known
+  NodeId old_main = kNoNode;
+  NodeId heir = kNoNode;  // chosen as successor; when it dies, the next one is promoted in its place
+  std::chrono::milliseconds searched{0};
+  bool said = false;  // that it is looked for
+  bool operator==(const LostPrimary&) const = default;
+};
+
+struct Operation {
+  enum Stage : std::uint8_t {
+    asking,      // which of the others live
+    commanding,  // failover_command or failback_command
+    promoting,   // built-in
+    searching,   // for the new primary
+  };
+  Demand demand;
+  Stage stage = commanding;
+  NodeId old_main = kNoNode, old_primary = kNoNode, new_main = kNoNode;
+  std::vector<NodeId> awaited;   // asking: who has not answered
+  std::vector<NodeId> commands;  // nodes for which the command has still to run; the first is under way
+  std::vector<NodeId> downed;
+  bool operator==(const Operation&) const = default;
+};
+
+// follow_primary_command, one node after another.
+struct Following {
+  NodeId primary = kNoNode, old_primary = kNoNode, old_main = kNoNode;
+  std::vector<NodeId> left;  // the first is under way
+  bool operator==(const Following&) const = default;
+};
+
+// ---- what is to be carried out
+
+struct RunCommand {
+  enum Kind : std::uint8_t { failover, failback, follow_primary };
+  Kind kind = failover;
+  NodeId node;
+  std::string line;  // for /bin/sh
+};
+
+// Built-in: make one of the standbys the primary.
+struct Promotion {
+  NodeId old_primary;
+  std::vector<NodeId> standbys;  // live ones
+  NodeId wanted = kNoNode;       // asked for by a person
+};
+
+// Rings once; a later alarm of the same number replaces it. Those of operations that are over are ignored.
+struct Alarm {
+  enum Kind : std::uint8_t { successors, search };
+  Kind kind = successors;
+  std::uint64_t operation = 0;
+  Duration after{};
+};
+
+}  // namespace herdgate::cluster

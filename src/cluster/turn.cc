@@ -1,0 +1,243 @@
+#include "cluster/turn.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace herdgate::cluster {
+namespace {
+
+constexpr double kMicrosecondsPerSecond = 1e6;
+
+Member new_member(NodeId id, WallTime now) {
+  Member member;
+  member.node.id = id;
+  member.node.status_changed = now;
+  return member;
+}
+
+}  // namespace
+
+NodeId main_of(const std::vector<Member>& members) {
+  for (const Member& m : members)
+    if (m.node.live()) return m.node.id;
+  return kNoNode;
+}
+
+Member* Turn::find(NodeId id) {
+  for (Member& m : state_.members)
+    if (m.node.id == id) return &m;
+  return nullptr;
+}
+
+void Turn::say(Level level, std::string text, std::string detail) {
+  actions_.log.push_back({level, std::move(text), std::move(detail)});
+}
+
+// ---- settings and start
+
+void Turn::take_rules(const Rules& rules) {
+  double total = 0;
+  for (const NodeSetup& n : rules.nodes) total += n.weight;
+  std::vector<Member> members;
+  for (const NodeSetup& n : rules.nodes) {
+    const Member* known = find(n.id);
+    Member member = known ? *known : new_member(n.id, now_);
+    member.node.host = n.host;
+    member.node.port = n.port;
+    member.node.weight = total > 0 ? n.weight / total : 0;
+    member.node.allow_to_failover = n.allow_to_failover;
+    member.node.always_primary = n.always_primary;
+    members.push_back(std::move(member));
+  }
+  state_.members = std::move(members);
+  state_.rules = rules;
+}
+
+void Turn::apply_file(const StateFile& file) {
+  for (const std::string& complaint : file.complaints)
+    say(Level::warning, "a line of the status file was not understood", complaint + ".");
+  const auto saved = [&](const Member& m) {
+    const auto index = static_cast<std::size_t>(m.node.id.value);
+    return index < file.nodes.size() ? file.nodes[index] : SavedStatus::up;
+  };
+  const auto& members = state_.members;
+  if (!std::any_of(members.begin(), members.end(), [&](const Member& m) { return saved(m) == SavedStatus::up; })) {
+    say(Level::log, "the status file is ignored", "It leaves no node to work with.");
+    return;
+  }
+  for (Member& m : state_.members) {
+    if (saved(m) == SavedStatus::up) continue;
+    const bool down = saved(m) == SavedStatus::down;
+    m.node.status = down ? NodeStatus::down : NodeStatus::unused;
+    m.node.status_reason = down ? "down in the status file" : "unused in the status file";
+    m.held = true;
+    say(Level::log, fmt::format("node {} is {}", m.node.id.value, m.node.status_reason));
+  }
+}
+
+void Turn::operator()(const Started& event) {
+  take_rules(event.rules);
+  for (Member& m : state_.members) m.node.status_reason = "start";
+  if (event.file) apply_file(*event.file);
+  for (const Member& m : state_.members)
+    if (worth_probing(m)) actions_.probe.push_back(m.node.id);
+}
+
+void Turn::operator()(const SettingsChanged& event) {
+  std::vector<NodeId> before;
+  for (const Member& m : state_.members) before.push_back(m.node.id);
+  take_rules(event.rules);
+  for (Member& m : state_.members) {
+    if (std::find(before.begin(), before.end(), m.node.id) != before.end()) continue;
+    m.node.status = NodeStatus::down;
+    m.node.status_reason = "added by reload";
+    m.returns = true;
+    say(Level::log, fmt::format("node {} was added: {}({})", m.node.id.value, m.node.host, m.node.port));
+    actions_.probe.push_back(m.node.id);
+  }
+  for (NodeId id : before)
+    if (!find(id)) say(Level::log, fmt::format("node {} was removed from the configuration", id.value));
+}
+
+// ---- probes
+
+void Turn::complain(Member& member, std::string text, const std::string& detail) {
+  if (member.complaint == detail) return;
+  member.complaint = detail;
+  say(Level::warning, std::move(text), fmt::format("Node {}: {}.", member.node.id.value, detail));
+}
+
+void Turn::take_role(Member& member, bool in_recovery) {
+  const Role role = in_recovery ? Role::standby : Role::primary;
+  if (role == Role::standby && member.node.real_role != role && state_.rules.streaming)
+    say(Level::log, fmt::format("find_primary_node: standby node is {}", member.node.id.value));
+  member.node.real_role = role;
+  if (in_recovery) member.superseded = false;
+}
+
+// Where health checks are on, they decide; where they are off, the probes of the replication check stand in for them.
+void Turn::lost_by_probe(Member& member, const ProbeResult& event) {
+  const int id = event.node.value;
+  const auto& setups = state_.rules.nodes;
+  const auto setup = std::find_if(setups.begin(), setups.end(), [&](const NodeSetup& n) { return n.id == event.node; });
+  const bool checked = setup != setups.end() && setup->health_checked;
+  const bool counts = member.ending || (state_.rules.failover.on_backend_error && (member.suspected || !checked));
+  if (!member.node.allow_to_failover)
+    return complain(member, fmt::format("node {} does not answer; failover is disallowed on the node", id), event.text);
+  if (!counts) return complain(member, fmt::format("node {} does not answer", id), event.text);
+  demand(Demand::down, event.node, event.text);
+}
+
+// A node that is down and returns by itself. One that was a primary until another took over does not: it lacks what
+// was written since.
+void Turn::answered_again(Member& member, std::optional<bool> in_recovery) {
+  if (member.superseded && in_recovery != true) {
+    member.returns = false;
+    say(Level::warning, fmt::format("node {} answers again and is not used", member.node.id.value),
+        "It was the primary until another node took over. Make it a standby and attach it.");
+    return;
+  }
+  demand(Demand::attach, member.node.id, kAnswersAgain);
+}
+
+void Turn::operator()(const ProbeResult& event) {
+  Member* member = find(event.node);
+  if (!member || !worth_probing(*member)) return;
+  member->answered = true;
+  const int id = event.node.value;
+  const bool gone = event.outcome == Outcome::unreachable;
+  if (gone || (event.outcome == Outcome::not_ready && member->ending)) {
+    if (member->node.live()) lost_by_probe(*member, event);
+    return;
+  }
+  if (event.outcome == Outcome::not_ready)
+    return complain(*member, fmt::format("node {} is not ready", id), event.text);
+  member->suspected = member->ending = false;
+  if (member->node.status == NodeStatus::down) {
+    answered_again(*member, event.in_recovery);
+    if (!member->returns) return;
+  }
+  if (event.outcome == Outcome::refused)
+    return complain(*member, fmt::format("could not check node {}", id), event.text);
+  if (!std::exchange(member->complaint, {}).empty()) say(Level::log, fmt::format("node {} is checked again", id));
+  member->upstream = event.upstream;
+  if (event.in_recovery) take_role(*member, *event.in_recovery);
+}
+
+void Turn::operator()(const HealthChecked& event) {
+  Member* member = find(event.node);
+  if (!member || member->node.status == NodeStatus::unused) return;
+  const int id = event.node.value;
+  if (event.outcome != Outcome::unreachable) {
+    if (member->node.quarantined)
+      demand(Demand::attach, event.node, "the quarantined node answers again");
+    else if (event.outcome == Outcome::healthy && member->node.status == NodeStatus::down)
+      auto_failback(*member);
+    else if (event.outcome != Outcome::healthy)
+      complain(*member, fmt::format("could not check node {}", id), event.text);
+    return;
+  }
+  if (!member->node.live()) return;
+  if (member->node.allow_to_failover) {
+    demand(Demand::down, event.node, "health check: " + event.text);
+    return;
+  }
+  complain(*member, fmt::format("health check failed on node {}; failover is disallowed on the node", id), event.text);
+}
+
+void Turn::operator()(const ConnectionFailed& event) {
+  Member* member = find(event.node);
+  if (!member || !member->node.live()) return;
+  const FailoverRules& rules = state_.rules.failover;
+  member->suspected |= rules.on_backend_error;
+  member->ending |= event.shutdown && rules.on_backend_shutdown;
+  actions_.probe.push_back(event.node);
+}
+
+void Turn::operator()(const FirstConnection& event) {
+  Member* member = find(event.node);
+  if (!member || member->node.status != NodeStatus::waiting) return;
+  member->node.status = NodeStatus::up;
+  member->node.status_changed = now_;
+}
+
+// ---- replication
+
+void Turn::say_delay(const Node& node) {
+  const Rules& rules = state_.rules;
+  if (rules.delay_log == DelayLog::none || node.id == state_.primary) return;
+  const bool always = rules.delay_log == DelayLog::always;
+  const int primary = state_.primary.value;
+  if (node.delay_time && (*node.delay_time > rules.delay_threshold_time || (always && node.delay_time->count() > 0)))
+    say(Level::log,
+        fmt::format("Replication of node: {} is behind {:.6f} second(s) from the primary server (node: {})",
+                    node.id.value, static_cast<double>(node.delay_time->count()) / kMicrosecondsPerSecond, primary));
+  const std::uint64_t bytes = node.delay_bytes.value_or(0);
+  const bool over = rules.delay_threshold_bytes > 0 && bytes > rules.delay_threshold_bytes;
+  if (over || (always && bytes > 0))
+    say(Level::log, fmt::format("Replication of node: {} is behind {} bytes from the primary server (node: {})",
+                                node.id.value, bytes, primary));
+}
+
+void Turn::take_replication(Member& member, const NodeReplication* report) {
+  Node& node = member.node;
+  const bool by_time = state_.rules.delay_by_time();
+  node.delay_bytes = report && !by_time ? report->delay_bytes : std::nullopt;
+  node.delay_time = report && by_time ? report->delay_time : std::nullopt;
+  node.replication_state = report ? report->state : "";
+  node.replication_sync_state = report ? report->sync_state : "";
+  say_delay(node);
+}
+
+void Turn::operator()(const ReplicationReport& event) {
+  for (Member& member : state_.members) {
+    const auto same = [&](const NodeReplication& r) { return r.node == member.node.id; };
+    const auto found = std::find_if(event.nodes.begin(), event.nodes.end(), same);
+    member.streams = found != event.nodes.end() && found->state == "streaming";
+    if (!member.node.live()) continue;
+    take_replication(member, found == event.nodes.end() ? nullptr : &*found);
+  }
+}
+
+}  // namespace herdgate::cluster

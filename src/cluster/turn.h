@@ -1,0 +1,97 @@
+// One event being worked in: the state as it becomes, and what has been decided so far. Private to module cluster.
+//
+// Shape    operator() takes the event; finish() settles what follows from it (the primary, the next operation, the
+// status
+//          file) and gives the result. turn.cc has probes and replication, turn_operations.cc the work of a failover,
+//          turn_primary.cc who is the primary.
+// Threads  a value of one call of step().
+#pragma once
+#include <string>
+#include <utility>
+
+#include "cluster/command.h"
+#include "cluster/state.h"
+
+namespace herdgate::cluster {
+
+NodeId main_of(const std::vector<Member>& members);
+
+class Turn {
+ public:
+  Turn(const State& before, WallTime now) : state_(before), now_(now) {}
+
+  void operator()(const Started& event);
+  void operator()(const SettingsChanged& event);
+  void operator()(const ProbeResult& event);
+  void operator()(const HealthChecked& event);
+  void operator()(const Answered& event);
+  void operator()(const ReplicationReport& event);
+  void operator()(const ConnectionFailed& event);
+  void operator()(const FirstConnection& event);
+  void operator()(const Requested& event);
+  void operator()(const CommandEnded& event);
+  void operator()(const PromotionEnded& event);
+  void operator()(const AlarmRang& event);
+  Stepped finish(const State& before);
+
+ private:
+  Member* find(NodeId id);
+  void say(Level level, std::string text, std::string detail = {});
+
+  // turn.cc
+  void take_rules(const Rules& rules);
+  void apply_file(const StateFile& file);
+  void lost_by_probe(Member& member, const ProbeResult& event);
+  void answered_again(Member& member, std::optional<bool> in_recovery);
+  void complain(Member& member, std::string text, const std::string& detail);
+  void take_role(Member& member, bool in_recovery);
+  void take_replication(Member& member, const NodeReplication* report);
+  void say_delay(const Node& node);
+
+  // turn_operations.cc
+  bool demand(Demand::Kind kind, NodeId node, std::string reason);
+  void work_off();
+  void begin(const Demand& demand);
+  void begin_down(Member& member);
+  void begin_quarantine(Member& member);
+  void begin_attach(Member& member);
+  void begin_promote(Member& member);
+  void mark_down(Member& member, const std::string& reason);
+  void clear_figures(Member& member);
+  void all_are_down();
+  bool primary_is_lost() const;
+  void ask_the_others();
+  void choose_successor();
+  void begin_commands(RunCommand::Kind kind, std::vector<NodeId> nodes);
+  void run_next_command(RunCommand::Kind kind);
+  void commands_done();
+  void promote_builtin();
+  bool can_search();
+  void search();
+  void resume_search();
+  void end_operation();
+  void follow(NodeId primary);
+  void follow_next();
+  void refuse(Level level, std::string text, std::string detail = {});
+  bool refuses_attach(const Request& request, const Member* member);
+  bool refuses_detach(const Request& request, const Member* member);
+  bool refuses_promotion(const Request& request, const Member* member);
+  CommandNode facts_of(NodeId id) const;
+  void auto_failback(Member& member);
+  std::vector<NodeId> live_nodes() const;
+
+  // turn_primary.cc
+  bool all_answered() const;
+  NodeId owner_of_standbys() const;
+  NodeId choose_primary() const;
+  bool primary_found() const;
+  void settle_primary();
+  void settle_lost();
+  void settle_invalid();
+
+  State state_;
+  Actions actions_;
+  WallTime now_;
+};
+
+}  // namespace herdgate::cluster

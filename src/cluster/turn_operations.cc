@@ -1,0 +1,501 @@
+// The work of a failover: demands and requests, one operation at a time, commands, the search for the new primary.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cluster/turn.h"
+
+namespace herdgate::cluster {
+namespace {
+
+const char* status_word(const Node& node) {
+  static constexpr const char* kWords[] = {"unused", "waiting", "up", "down"};
+  return node.quarantined ? "quarantine" : kWords[static_cast<int>(node.status)];
+}
+
+std::chrono::milliseconds search_pause(const Rules& rules) {
+  return rules.failover.builtin ? kBuiltinRetryPause : kSearchPause;
+}
+
+std::string place(const Node& node) { return fmt::format("{}({})", node.host, node.port); }
+
+}  // namespace
+
+// ---- demands
+
+bool Turn::demand(Demand::Kind kind, NodeId node, std::string reason) {
+  const auto same = [&](const Demand& d) { return d.kind == kind && d.node == node; };
+  if (state_.operation && same(state_.operation->demand)) return true;
+  auto& waiting = state_.demands;
+  if (std::any_of(waiting.begin(), waiting.end(), same)) return true;
+  if (waiting.size() >= kMaxDemands) return false;
+  waiting.push_back({kind, node, std::move(reason)});
+  return true;
+}
+
+// A search for a primary gives way to what is demanded meanwhile; it is taken up again while none is found.
+void Turn::work_off() {
+  for (;;) {
+    settle_primary();
+    settle_lost();
+    if (state_.operation && state_.operation->stage == Operation::searching) {
+      std::erase_if(state_.demands, [](const Demand& d) { return d.kind == Demand::search; });
+      if (state_.demands.empty()) return;
+      end_operation();
+      state_.demands.push_back({Demand::search, state_.lost->primary, {}});  // may be one over kMaxDemands: it is ours
+    }
+    if (state_.operation || state_.demands.empty()) return;
+    const Demand next = state_.demands.front();
+    state_.demands.pop_front();
+    begin(next);
+  }
+}
+
+void Turn::begin(const Demand& demand) {
+  if (demand.kind == Demand::search) return resume_search();
+  Member* member = find(demand.node);
+  if (!member) return;
+  const bool live = member->node.live();
+  if (demand.kind == Demand::attach ? live : !live) return;        // done already by what came before
+  if (demand.reason == kAnswersAgain && !member->returns) return;  // another took over meanwhile
+  Operation operation;
+  operation.demand = demand;
+  operation.old_main = main_of(state_.members);
+  // A successor that dies before it was promoted counts as the primary: the next one is promoted in its place.
+  const bool heir = state_.lost && state_.lost->heir == demand.node;
+  operation.old_primary = heir ? demand.node : state_.primary;
+  state_.operation = std::move(operation);
+  ++state_.operations;
+  switch (demand.kind) {
+    case Demand::down:
+      return begin_down(*member);
+    case Demand::quarantine:
+      return begin_quarantine(*member);
+    case Demand::attach:
+      return begin_attach(*member);
+    case Demand::promote:
+      return begin_promote(*member);
+    case Demand::switchover:
+      if (Member* old = find(state_.primary); old && old->node.live()) return begin_down(*old);
+      return choose_successor();
+    case Demand::search:
+      return;
+  }
+}
+
+bool Turn::primary_is_lost() const {
+  const auto& downed = state_.operation->downed;
+  return state_.rules.streaming &&
+         std::find(downed.begin(), downed.end(), state_.operation->old_primary) != downed.end();
+}
+
+std::vector<NodeId> Turn::live_nodes() const {
+  std::vector<NodeId> live;
+  for (const Member& m : state_.members)
+    if (m.node.live()) live.push_back(m.node.id);
+  return live;
+}
+
+// ---- down
+
+void Turn::clear_figures(Member& member) {
+  Node& node = member.node;
+  node.real_role = Role::unknown;
+  node.delay_bytes.reset();
+  node.delay_time.reset();
+  node.replication_state.clear();
+  node.replication_sync_state.clear();
+  member.invalid = member.streams = member.suspected = member.ending = false;
+  member.upstream.reset();
+  member.complaint.clear();
+}
+
+void Turn::mark_down(Member& member, const std::string& reason) {
+  Node& node = member.node;
+  say(Level::log, fmt::format("=== Starting degeneration. shutdown host {} ===", place(node)),
+      fmt::format("Node {}: {}.", node.id.value, reason));
+  node.status = NodeStatus::down;
+  node.quarantined = false;
+  node.status_changed = now_;
+  node.status_reason = reason;
+  clear_figures(member);
+  std::erase_if(state_.demands, [&](const Demand& d) { return d.kind == Demand::down && d.node == node.id; });
+  if (state_.operation) state_.operation->downed.push_back(node.id);
+  if (state_.appointed == node.id) state_.appointed = kNoNode;
+}
+
+void Turn::begin_down(Member& member) {
+  Operation& operation = *state_.operation;
+  if (operation.demand.kind == Demand::switchover) operation.old_primary = member.node.id;
+  mark_down(member, operation.demand.reason);
+  member.held = operation.demand.reason == kByRequest;
+  if (primary_is_lost()) {
+    // Until somebody is promoted nothing is lost when it comes back; a script may be promoting somebody, though.
+    member.returns = state_.rules.failover.builtin && !member.held;
+    if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, kNoNode, {}, false};
+    if (operation.demand.kind == Demand::down) return ask_the_others();
+  }
+  choose_successor();
+}
+
+// The lowest live node is the successor, so it should be known to live: more than one may have died.
+void Turn::ask_the_others() {
+  Operation& operation = *state_.operation;
+  operation.awaited = live_nodes();
+  if (operation.awaited.empty()) return choose_successor();
+  operation.stage = Operation::asking;
+  actions_.ask = operation.awaited;
+  actions_.alarms.push_back({Alarm::successors, state_.operations, kSuccessorWait});
+}
+
+void Turn::operator()(const Answered& event) {
+  Member* member = find(event.node);
+  if (!member || !member->node.live()) return;
+  const bool gone = event.outcome == Outcome::unreachable;
+  if (!gone && event.in_recovery) take_role(*member, *event.in_recovery);
+  if (!state_.operation || state_.operation->stage != Operation::asking) return;
+  auto& awaited = state_.operation->awaited;
+  if (std::erase(awaited, event.node) == 0) return;
+  if (gone && member->node.allow_to_failover) mark_down(*member, event.text);
+  if (awaited.empty()) choose_successor();
+}
+
+void Turn::all_are_down() {
+  say(Level::log, "failover: no valid backend node found");
+  for (Member& m : state_.members)
+    if (m.node.status == NodeStatus::down && !m.held) m.returns = true;
+}
+
+void Turn::choose_successor() {
+  Operation& operation = *state_.operation;
+  const std::vector<NodeId> live = live_nodes();
+  const auto answered = [&](NodeId id) {
+    return std::find(operation.awaited.begin(), operation.awaited.end(), id) == operation.awaited.end();
+  };
+  const auto first = std::find_if(live.begin(), live.end(), answered);
+  operation.new_main = first != live.end() ? *first : main_of(state_.members);
+  if (operation.demand.kind == Demand::switchover) operation.new_main = operation.demand.node;
+  operation.awaited.clear();
+  if (operation.new_main == kNoNode)
+    all_are_down();
+  else if (operation.new_main != operation.old_main)
+    say(Level::log, fmt::format("failover: set new main node: {}", operation.new_main.value));
+  if (primary_is_lost()) {
+    state_.lost->heir = operation.new_main;
+    if (state_.rules.failover.builtin) return promote_builtin();
+  }
+  begin_commands(RunCommand::failover, operation.downed);
+}
+
+void Turn::begin_quarantine(Member& member) {
+  Node& node = member.node;
+  say(Level::log, fmt::format("=== Starting quarantine. shutdown host {} ===", place(node)),
+      fmt::format("Node {}: {}.", node.id.value, state_.operation->demand.reason));
+  node.quarantined = true;
+  node.status_changed = now_;
+  node.status_reason = state_.operation->demand.reason;
+  if (const NodeId main = main_of(state_.members); main == kNoNode)
+    say(Level::log, "failover: no valid backend node found");
+  else if (main != state_.operation->old_main)
+    say(Level::log, fmt::format("failover: set new main node: {}", main.value));
+  end_operation();
+}
+
+// ---- attach, promote
+
+void Turn::begin_attach(Member& member) {
+  Node& node = member.node;
+  Operation& operation = *state_.operation;
+  const bool was_quarantined = std::exchange(node.quarantined, false);
+  say(Level::log, fmt::format("=== Starting fail back. reconnect host {} ===", place(node)),
+      fmt::format("Node {}: {}.", node.id.value, operation.demand.reason));
+  if (!was_quarantined) node.status = NodeStatus::waiting;
+  node.status_changed = now_;
+  node.status_reason = operation.demand.reason;
+  member.returns = member.held = member.superseded = false;
+  if (state_.rules.streaming && !state_.lost && !primary_found())
+    state_.lost = LostPrimary{kNoNode, operation.old_main, kNoNode, {}, false};
+  if (state_.lost) state_.lost->searched = {};
+  actions_.probe.push_back(node.id);
+  operation.new_main = main_of(state_.members);
+  if (operation.new_main != operation.old_main)
+    say(Level::log, fmt::format("failover: set new main node: {}", operation.new_main.value));
+  begin_commands(RunCommand::failback, was_quarantined ? std::vector<NodeId>{} : std::vector<NodeId>{node.id});
+}
+
+void Turn::begin_promote(Member& member) {
+  Operation& operation = *state_.operation;
+  const NodeId node = member.node.id;
+  say(Level::log, fmt::format("promotion of node {} was requested", node.value),
+      "It is taken for the primary; all other nodes are set down.");
+  if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, node, {}, false};
+  for (Member& m : state_.members) {
+    if (m.node.id == node || !m.node.live()) continue;
+    mark_down(m, fmt::format("node {} was promoted", node.value));
+    m.held = true;
+  }
+  state_.appointed = node;
+  settle_primary();
+  end_operation();
+}
+
+void Turn::promote_builtin() {
+  Operation& operation = *state_.operation;
+  operation.stage = Operation::promoting;
+  const NodeId wanted = operation.demand.kind == Demand::switchover ? operation.demand.node : kNoNode;
+  actions_.promote = Promotion{operation.old_primary, live_nodes(), wanted};
+}
+
+void Turn::operator()(const PromotionEnded& event) {
+  if (!state_.operation || state_.operation->stage != Operation::promoting) return;
+  for (const auto& [id, reason] : event.left_behind) {
+    Member* member = find(id);
+    if (member && member->node.live()) mark_down(*member, reason);
+  }
+  if (event.promoted == kNoNode) {
+    say(Level::warning, "built-in failover did not promote a standby", event.text + ".");
+    return search();
+  }
+  if (Member* member = find(event.promoted)) take_role(*member, false);
+  for (Member& m : state_.members)
+    if (m.node.id == state_.operation->old_primary) m.returns = false;
+  say(Level::log, fmt::format("built-in failover: node {} was promoted", event.promoted.value), event.text);
+  commands_done();
+}
+
+// ---- commands
+
+CommandNode Turn::facts_of(NodeId id) const {
+  for (const NodeSetup& n : state_.rules.nodes)
+    if (n.id == id) return {n.id, n.host, n.port, n.data_directory};
+  return {};
+}
+
+void Turn::begin_commands(RunCommand::Kind kind, std::vector<NodeId> nodes) {
+  Operation& operation = *state_.operation;
+  operation.stage = Operation::commanding;
+  operation.commands = std::move(nodes);
+  run_next_command(kind);
+}
+
+void Turn::run_next_command(RunCommand::Kind kind) {
+  Operation& operation = *state_.operation;
+  const FailoverRules& rules = state_.rules.failover;
+  const std::string& command = kind == RunCommand::failback ? rules.failback_command : rules.failover_command;
+  if (command.empty() || operation.commands.empty()) return commands_done();
+  const NodeId node = operation.commands.front();
+  const CommandFacts facts{facts_of(node), facts_of(operation.new_main), facts_of(operation.old_primary),
+                           operation.old_main};
+  actions_.run.push_back({kind, node, expand(command, facts)});
+}
+
+void Turn::operator()(const CommandEnded& event) {
+  if (event.kind == RunCommand::follow_primary) {
+    if (!state_.following || state_.following->left.empty()) return;
+    say(Level::log, fmt::format("=== Follow primary command for node {} ended ===", event.node.value));
+    state_.following->left.erase(state_.following->left.begin());
+    return follow_next();
+  }
+  if (!state_.operation || state_.operation->stage != Operation::commanding) return;
+  auto& commands = state_.operation->commands;
+  if (commands.empty() || commands.front() != event.node) return;
+  commands.erase(commands.begin());
+  run_next_command(event.kind);
+}
+
+// What is left is the primary: it is looked for until it is found, the time is over, or something else is demanded.
+void Turn::commands_done() {
+  settle_primary();
+  if (!can_search()) return end_operation();
+  search();
+}
+
+bool Turn::can_search() {
+  return state_.lost && !primary_found() && state_.rules.streaming && state_.rules.asks &&
+         main_of(state_.members) != kNoNode;
+}
+
+void Turn::resume_search() {
+  if (!can_search()) return;
+  Operation operation;
+  operation.demand = {Demand::search, state_.lost->primary, {}};
+  operation.old_primary = state_.lost->primary;
+  operation.old_main = operation.new_main = main_of(state_.members);
+  state_.operation = std::move(operation);
+  ++state_.operations;
+  search();
+}
+
+void Turn::search() {
+  Operation& operation = *state_.operation;
+  if (!std::exchange(state_.lost->said, true))
+    say(Level::log, "find_primary_node_repeatedly: waiting for finding a primary node");
+  operation.stage = Operation::searching;
+  actions_.ask = live_nodes();
+  actions_.alarms.push_back({Alarm::search, state_.operations, search_pause(state_.rules)});
+}
+
+void Turn::operator()(const AlarmRang& event) {
+  if (!state_.operation || event.operation != state_.operations) return;
+  Operation& operation = *state_.operation;
+  if (event.kind == Alarm::successors) {
+    if (operation.stage == Operation::asking) choose_successor();
+    return;
+  }
+  if (operation.stage != Operation::searching) return;
+  state_.lost->searched += search_pause(state_.rules);
+  const auto limit = state_.rules.failover.search_primary_node_timeout;
+  if (limit.count() > 0 && state_.lost->searched >= limit) {
+    say(Level::warning, "no primary was found within search_primary_node_timeout");
+    return end_operation();
+  }
+  const Member* old = find(state_.lost->primary);
+  if (state_.rules.failover.builtin && old && !old->node.live()) return promote_builtin();
+  search();
+}
+
+void Turn::end_operation() {
+  const Operation operation = *std::exchange(state_.operation, std::nullopt);
+  const Member* member = find(operation.demand.node);
+  if (!member || operation.demand.kind == Demand::search) return;
+  switch (operation.demand.kind) {
+    case Demand::attach:
+      return say(Level::log, fmt::format("=== Failback done. reconnect host {} ===", place(member->node)));
+    case Demand::promote:
+      return say(Level::log, fmt::format("=== Promotion done. promoted host {} ===", place(member->node)));
+    case Demand::quarantine:
+      return say(Level::log, fmt::format("=== Quarantine done. shutdown host {} ===", place(member->node)));
+    case Demand::down:
+    case Demand::switchover:
+    case Demand::search:
+      break;
+  }
+  for (NodeId id : operation.downed)
+    if (const Member* down = find(id))
+      say(Level::log, fmt::format("=== Failover done. shutdown host {} ===", place(down->node)));
+}
+
+// ---- follow_primary_command
+
+void Turn::follow(NodeId primary) {
+  for (Member& m : state_.members) {
+    if (m.node.id == primary || m.node.status == NodeStatus::unused) continue;
+    if (m.node.live()) mark_down(m, fmt::format("has to follow the new primary {}", primary.value));
+    state_.following->left.push_back(m.node.id);
+  }
+  follow_next();
+}
+
+void Turn::follow_next() {
+  Following& following = *state_.following;
+  const auto down = [&](NodeId id) {
+    const Member* m = find(id);
+    return m && m->node.status == NodeStatus::down;
+  };
+  while (!following.left.empty() && !down(following.left.front())) following.left.erase(following.left.begin());
+  if (following.left.empty()) {
+    state_.following.reset();
+    return;
+  }
+  const NodeId node = following.left.front();
+  const CommandFacts facts{facts_of(node), facts_of(following.primary), facts_of(following.old_primary),
+                           following.old_main};
+  say(Level::log, fmt::format("=== Starting follow primary command for node {} ===", node.value));
+  actions_.run.push_back(
+      {RunCommand::follow_primary, node, expand(state_.rules.failover.follow_primary_command, facts)});
+}
+
+// ---- requests
+
+void Turn::refuse(Level level, std::string text, std::string detail) {
+  actions_.refusal = Refusal{level, std::move(text), std::move(detail)};
+}
+
+bool Turn::refuses_attach(const Request& request, const Member* member) {
+  const int id = request.node.value;
+  if (!member) {
+    refuse(Level::error,
+           fmt::format("invalid failback request, node id: {} is out of range. node id must be between [0 and {}]", id,
+                       kMaxNodes));
+    return true;
+  }
+  if (!member->node.live() || state_.rules.streaming) return false;
+  refuse(Level::error, fmt::format("invalid failback request, node id : {} status: [{}] not valid for failback", id,
+                                   status_word(member->node)));
+  return true;
+}
+
+bool Turn::refuses_detach(const Request& request, const Member* member) {
+  const int id = request.node.value;
+  if (!member) {
+    refuse(Level::error, fmt::format("invalid degenerate backend request, node id: {} is out of range. node id must be "
+                                     "between [0 and {}]",
+                                     id, kMaxNodes));
+    return true;
+  }
+  if (!member->node.live()) {
+    refuse(Level::error, fmt::format("invalid degenerate backend request, node id : {} status: [{}] is not valid for "
+                                     "failover",
+                                     id, status_word(member->node)));
+    return true;
+  }
+  if (member->node.allow_to_failover) return false;
+  refuse(Level::error, fmt::format("degenerate backend request for node_id: {} is canceled because failover is "
+                                   "disallowed on the node",
+                                   id));
+  return true;
+}
+
+bool Turn::refuses_promotion(const Request& request, const Member* member) {
+  const std::string text = fmt::format("could not promote node {}", request.node.value);
+  if (!state_.rules.streaming)
+    refuse(Level::fatal, text, "The clustering mode is not streaming_replication.");
+  else if (!member)
+    refuse(Level::fatal, text, "There is no such node.");
+  else if (request.node == state_.primary && member->node.live())
+    refuse(Level::fatal, text, "It is the primary already.");
+  else if (!member->node.live())
+    refuse(Level::fatal, text, fmt::format("It is {}.", status_word(member->node)));
+  else if (request.kind == Request::switchover && state_.rules.failover.builtin)
+    refuse(Level::fatal, text, "failover_method = builtin cannot switch over without its server-side extension.");
+  else
+    return false;
+  return true;
+}
+
+void Turn::operator()(const Requested& event) {
+  const Request& request = event.request;
+  const Member* member = find(request.node);
+  Demand::Kind kind = Demand::attach;
+  bool refused = false;
+  switch (request.kind) {
+    case Request::attach:
+      refused = refuses_attach(request, member);
+      break;
+    case Request::detach:
+    case Request::quarantine:
+      kind = request.kind == Request::detach ? Demand::down : Demand::quarantine;
+      refused = refuses_detach(request, member);
+      break;
+    case Request::promote:
+    case Request::switchover:
+      kind = request.kind == Request::promote ? Demand::promote : Demand::switchover;
+      refused = refuses_promotion(request, member);
+      break;
+  }
+  if (!refused && !demand(kind, request.node, kByRequest))
+    refuse(Level::error, "failed to process PCP request at the moment", "Too many requests are waiting.");
+}
+
+// Only with everything quiet: in the middle of a change the primary's report may be about another herd.
+void Turn::auto_failback(Member& member) {
+  const FailoverRules& rules = state_.rules.failover;
+  const bool quiet = !state_.operation && state_.demands.empty() && !state_.following && primary_found();
+  if (!rules.auto_failback || !state_.rules.streaming || !quiet || !member.streams) return;
+  if (member.last_auto_failback && now_ - *member.last_auto_failback < rules.auto_failback_interval) return;
+  if (!demand(Demand::attach, member.node.id, "auto_failback: it streams from the primary again")) return;
+  member.last_auto_failback = now_;
+  say(Level::log, fmt::format("request auto failback, node id:{}", member.node.id.value));
+}
+
+}  // namespace herdgate::cluster

@@ -1,0 +1,118 @@
+// Who is the primary.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cluster/turn.h"
+
+namespace herdgate::cluster {
+namespace {
+
+bool is_local(const std::string& host) { return host.empty() || host == "localhost" || host.starts_with('/'); }
+
+bool points_at(const Upstream& upstream, const Node& node) {
+  return upstream.port == node.port && (upstream.host == node.host || (is_local(upstream.host) && is_local(node.host)));
+}
+
+bool says_primary(const Member& m) { return m.node.live() && !m.superseded && m.node.real_role == Role::primary; }
+
+}  // namespace
+
+bool Turn::all_answered() const {
+  return std::all_of(state_.members.begin(), state_.members.end(),
+                     [](const Member& m) { return m.answered || !worth_probing(m); });
+}
+
+// With several primaries: the one that all standbys receive from. kNoNode: they do not agree, or there is none.
+NodeId Turn::owner_of_standbys() const {
+  NodeId owner = kNoNode;
+  for (const Member& standby : state_.members) {
+    if (!standby.node.live() || standby.node.real_role != Role::standby) continue;
+    if (!standby.upstream) return kNoNode;
+    const auto owns = [&](const Member& m) { return says_primary(m) && points_at(*standby.upstream, m.node); };
+    const auto found = std::find_if(state_.members.begin(), state_.members.end(), owns);
+    if (found == state_.members.end() || (owner != kNoNode && owner != found->node.id)) return kNoNode;
+    owner = found->node.id;
+  }
+  return owner;
+}
+
+// A primary that stands stays, also while it is down, until another node is found to be one; before every node was
+// heard the lowest id counts, so that the order of answers at start does not matter.
+NodeId Turn::choose_primary() const {
+  if (!state_.rules.streaming) return kNoNode;
+  NodeId lowest = kNoNode, standing = kNoNode;
+  bool standing_says_so = false;
+  for (const Member& m : state_.members) {
+    if (m.node.always_primary) return m.node.id;
+    if (m.node.id == state_.appointed && m.node.live()) return m.node.id;
+  }
+  if (state_.rules.failover.detach_false_primary && all_answered()) {
+    if (const NodeId owner = owner_of_standbys(); owner != kNoNode) return owner;
+  }
+  for (const Member& m : state_.members) {
+    const bool says_so = says_primary(m);
+    if (says_so && lowest == kNoNode) lowest = m.node.id;
+    if (m.node.id != state_.primary) continue;
+    if (m.node.real_role != Role::standby) standing = m.node.id;
+    standing_says_so = says_so;
+  }
+  if (standing_says_so && all_answered()) return standing;
+  return lowest != kNoNode ? lowest : standing;
+}
+
+// Not only known from earlier: a node that lives and is the primary now.
+bool Turn::primary_found() const {
+  for (const Member& m : state_.members) {
+    if (m.node.id != state_.primary || !m.node.live()) continue;
+    return m.node.real_role == Role::primary || m.node.always_primary || m.node.id == state_.appointed;
+  }
+  return false;
+}
+
+void Turn::settle_primary() {
+  if (const Member* m = find(state_.appointed); m && m->node.real_role == Role::primary) state_.appointed = kNoNode;
+  const NodeId before = std::exchange(state_.primary, choose_primary());
+  if (state_.primary != kNoNode) {
+    state_.searching = false;
+    if (state_.primary == before) return;
+    if (Member* old = find(before)) old->superseded = !old->node.live();
+    if (Member* fresh = find(state_.primary)) fresh->superseded = false;
+    say(Level::log, fmt::format("find_primary_node: primary node is {}", state_.primary.value));
+    if (before != kNoNode) say(Level::log, fmt::format("failover: set new primary node: {}", state_.primary.value));
+    return;
+  }
+  if (!state_.rules.streaming || !all_answered() || std::exchange(state_.searching, true)) return;
+  say(Level::log, "find_primary_node_repeatedly: waiting for finding a primary node",
+      "No node says that it is out of recovery; the main node stands in.");
+}
+
+// A primary was lost and there is one again: the others are told to follow it.
+void Turn::settle_lost() {
+  if (!state_.lost || !primary_found()) return;
+  if (state_.operation && state_.operation->stage != Operation::searching) return;
+  const LostPrimary lost = *std::exchange(state_.lost, std::nullopt);
+  if (state_.operation) end_operation();
+  if (lost.primary == state_.primary || state_.rules.failover.builtin) return;
+  if (state_.rules.failover.follow_primary_command.empty() || state_.following) return;
+  state_.following = Following{state_.primary, lost.primary, lost.old_main, {}};
+  follow(state_.primary);
+}
+
+void Turn::settle_invalid() {
+  if (!all_answered()) return;
+  const bool may_detach =
+      state_.rules.failover.detach_false_primary && !state_.operation && !state_.following && primary_found();
+  for (Member& m : state_.members) {
+    const bool invalid =
+        state_.primary != kNoNode && m.node.id != state_.primary && m.node.live() && m.node.real_role == Role::primary;
+    if (invalid && !m.invalid)
+      say(Level::warning, fmt::format("find_primary_node: invalid node {}", m.node.id.value),
+          fmt::format("It is out of recovery too, while node {} is the primary.", state_.primary.value));
+    m.invalid = invalid;
+    if (invalid && may_detach && m.node.allow_to_failover)
+      demand(Demand::down, m.node.id, fmt::format("a false primary: node {} is the primary", state_.primary.value));
+  }
+}
+
+}  // namespace herdgate::cluster

@@ -1,0 +1,252 @@
+"""Servers die, hang and come back: health checks, failover by commands, the status file. Each case ends with "and it
+recovers". Every case has a cluster and a proxy of its own, because it breaks them.
+"""
+import os
+import signal
+import time
+
+import psycopg
+import pytest
+from support import system
+from support.cluster import Cluster
+from support.proxy import Proxy
+from support.system import wait_until
+
+pytestmark = pytest.mark.herdgate_only
+
+# Promotes the new main node when it was the primary that died, and says what it was given.
+FAILOVER = """#!/bin/sh
+echo "failover d=$1 h=$2 p=$3 D=$4 m=$5 H=$6 M=$7 P=$8 r=$9 R=${10} N=${11} S=${12} percent=${13}"
+[ "$1" = "$8" ] || exit 0
+[ "$5" != -1 ] || exit 3
+exec PSQL -X -q -At -h "$6" -p "$9" -U postgres -d postgres -c "select pg_promote(true, 30)"
+"""
+FAILOVER_CALL = "%d %h %p %D %m %H %M %P %r %R %N %S %%"
+
+
+class Herd:
+    """Three servers and a proxy with a failover_command that promotes."""
+
+    def __init__(self, **parameters):
+        self.cluster = Cluster(nodes=3).create().start()
+        self.proxy = Proxy(self.cluster)
+        self.folder = system.scratch("scripts")
+        self.script("failover.sh", FAILOVER.replace("PSQL", f"{self.cluster.bin}/psql"))
+        self.proxy.settings.update({
+            "failover_command": f"{self.folder}/failover.sh {FAILOVER_CALL}",
+            "health_check_period": 1, "health_check_timeout": 2, "health_check_max_retries": 0,
+            "sr_check_period": 1, "connect_timeout": 2000, "load_balance_mode": True, **parameters})
+
+    def script(self, name, text):
+        path = f"{self.folder}/{name}"
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, 0o755)
+        system.give(path)
+        return path
+
+    def start(self):
+        self.proxy.start()
+        self.wait_for(primary=0, down=())
+        return self
+
+    def end(self):
+        try:
+            self.proxy.stop()
+        finally:
+            self.proxy.remove()
+            self.cluster.destroy()
+
+    def show(self, what="pool_nodes"):
+        with self.proxy.connect(dbname="postgres") as c:
+            cursor = c.execute(f"show {what}")
+            names = [d.name for d in cursor.description]
+            return [dict(zip(names, row)) for row in cursor]
+
+    def state(self):
+        nodes = self.show()
+        return (next((int(n["node_id"]) for n in nodes if n["role"] == "primary"), None),
+                tuple(int(n["node_id"]) for n in nodes if n["status"] == "down"),
+                tuple(int(n["node_id"]) for n in nodes if n["pg_role"] == "primary"))
+
+    def wait_for(self, primary, down, seconds=30):
+        def reached():
+            try:
+                return self.state() == (primary, tuple(down), (primary,))
+            except psycopg.Error:
+                return False
+        wait_until(reached, f"primary {primary}, down {down}", seconds)
+
+    def write(self):
+        with self.proxy.connect() as c:
+            c.execute("create table if not exists t (a int)")
+            c.execute("insert into t values (1)")
+            return c.execute("select count(*) from t /*NO LOAD BALANCE*/").fetchone()[0]
+
+    def request_file(self):
+        return open(f"{self.proxy.folder}/pgpool_status").read()
+
+
+@pytest.fixture
+def herd():
+    made = []
+
+    def make(**parameters):
+        made.append(Herd(**parameters))
+        return made[-1]
+    yield make
+    for h in made:
+        h.end()
+
+
+def test_kill_of_the_primary(herd):
+    h = herd().start()
+    h.write()
+    began = time.monotonic()
+    h.cluster.nodes[0].kill()
+    h.wait_for(primary=1, down=(0,))
+    took = time.monotonic() - began
+    n = h.cluster.nodes
+    log = h.proxy.log()
+    host = "127.0.0.1"
+    assert (f"failover_command: failover d=0 h={host} p={n[0].port} D={n[0].data} m=1 H={host} M=0 P=0 r={n[1].port} "
+            f"R={n[1].data} N={host} S={n[0].port} percent=%") in log
+    assert "failover_command for node 0 ended with exit code 0" in log
+    assert log.count("=== Starting degeneration.") == 1
+    assert "failover: set new primary node: 1" in log
+    assert h.request_file() == "down\nup\nup\n"
+    assert took < 10, f"{took} s"
+    # And it recovers: writes go to the new primary; the old one comes back as its standby and is attached.
+    assert h.write() >= 1
+    h.cluster.nodes[0].rebuild(h.cluster.nodes[1])
+    time_down = h.state()
+    assert time_down[1] == (0,), "nobody attaches it by itself"
+    assert h.write() >= 2
+
+
+def test_kill_of_a_standby(herd):
+    h = herd(auto_failback=True, auto_failback_interval=1).start()
+    with h.proxy.connect() as c:
+        h.cluster.nodes[2].kill()
+        h.wait_for(primary=0, down=(2,))
+        assert c.execute("select 1").fetchone() == (1,)
+    assert "failover d=2" in h.proxy.log()
+    assert h.request_file() == "up\nup\ndown\n"
+    # And it recovers: it streams again, so auto_failback attaches it.
+    h.cluster.nodes[2].start()
+    h.wait_for(primary=0, down=())
+    assert "request auto failback, node id:2" in h.proxy.log()
+    assert h.request_file() == "up\nup\nup\n"
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_frozen_primary_is_noticed_in_time(herd, retries):
+    h = herd(health_check_max_retries=retries, health_check_retry_delay=1, failover_on_backend_error=False).start()
+    bound = 1 + 2 * (retries + 1) + 1 * retries + 1
+    h.write()
+    h.cluster.nodes[0].freeze()
+    began = time.monotonic()
+    wait_until(lambda: "=== Starting degeneration." in h.proxy.log(), "the frozen server to be noticed", bound + 10)
+    took = time.monotonic() - began
+    assert took <= bound + 0.5, f"noticed after {took:.1f} s, the bound is {bound} s"
+    h.wait_for(primary=1, down=(0,))
+    assert h.write() >= 1
+    # And it recovers: awake again it is not used.
+    h.cluster.nodes[0].thaw()
+    assert h.write() >= 2
+    assert h.state() == (1, (0,), (1,))
+    stats = {s["node_id"]: s for s in h.show("pool_health_check_stats")}
+    assert int(stats["0"]["fail_count"]) == 1 and int(stats["0"]["max_retry_count"]) == retries
+    assert int(stats["1"]["success_count"]) >= 2 and int(stats["1"]["fail_count"]) == 0
+
+
+def test_frozen_standby_delays_no_other_check(herd):
+    h = herd(health_check_timeout=8, connect_timeout=0).start()
+    h.cluster.nodes[2].freeze()
+    count = int(h.show("pool_health_check_stats")[1]["success_count"])
+    wait_until(lambda: int(h.show("pool_health_check_stats")[1]["success_count"]) >= count + 3, "other checks", 6)
+    h.cluster.nodes[2].thaw()
+    h.wait_for(primary=0, down=())
+
+
+def test_flapping_standby_stays_down(herd):
+    h = herd().start()
+    h.cluster.nodes[1].kill()
+    h.wait_for(primary=0, down=(1,))
+    for _ in range(2):
+        h.cluster.nodes[1].start()
+        h.cluster.nodes[1].kill()
+    h.cluster.nodes[1].start()
+    log = h.proxy.log()
+    assert log.count("=== Starting degeneration.") == 1 and log.count("failover d=1") == 1
+    assert h.state()[1] == (1,)
+    # And it recovers: with -D the next start knows nothing of it.
+    h.proxy.stop()
+    h.proxy.start()
+    h.wait_for(primary=0, down=())
+
+
+def test_status_file_and_discard(herd):
+    h = herd().start()
+    h.cluster.nodes[2].kill()
+    h.wait_for(primary=0, down=(2,))
+    h.proxy.stop()
+    h.cluster.nodes[2].start()
+    h.proxy.discard = False
+    h.proxy.start()
+    h.wait_for(primary=0, down=(2,))
+    assert "node 2 is down in the status file" in h.proxy.log()
+    h.proxy.stop()
+    h.proxy.discard = True
+    h.proxy.start()
+    h.wait_for(primary=0, down=())
+
+
+def test_all_nodes_down_and_back(herd):
+    h = herd(failover_command="").start()
+    h.write()
+    for node in reversed(h.cluster.nodes):
+        node.kill()
+    wait_until(lambda: "failover: no valid backend node found" in h.proxy.log(), "all nodes to be down", 20)
+    for node in h.cluster.nodes:
+        node.start()
+    h.wait_for(primary=0, down=(), seconds=40)
+    assert h.write() >= 2
+
+
+def test_failover_command_that_fails_and_one_that_hangs(herd):
+    h = herd(failover_command_timeout=1, search_primary_node_timeout=1)
+    h.proxy.settings["failover_command"] = f"{h.folder}/hangs.sh %d"
+    h.script("hangs.sh", "#!/bin/sh\necho begun\n[ $1 = 2 ] && exit 9\nexec sleep 600\n")
+    h.start()
+    h.cluster.nodes[2].kill()
+    wait_until(lambda: "failover_command for node 2 failed" in h.proxy.log(), "its exit code")
+    assert "exit code 9." in h.proxy.log()
+    h.cluster.nodes[1].kill()
+    wait_until(lambda: "took longer than its limit and was ended." in h.proxy.log(), "the limit", 20)
+    h.wait_for(primary=0, down=(1, 2))
+    assert h.write() >= 1
+
+
+def test_primary_and_standby_die_together(herd):
+    h = herd().start()
+    h.write()
+    for number in (0, 1):
+        os.kill(h.cluster.nodes[number].pid(), signal.SIGKILL)
+    h.wait_for(primary=2, down=(0, 1))
+    assert h.write() >= 1
+
+
+def test_follow_primary_command(herd):
+    h = herd(failback_command="echo back d=%d m=%m P=%P")
+    h.proxy.settings["follow_primary_command"] = f"{h.folder}/follow.sh %d %h %p %m %H %r %M %P"
+    h.script("follow.sh", "#!/bin/sh\necho \"follow $*\"\n")
+    h.start()
+    h.cluster.nodes[0].kill()
+    h.wait_for(primary=1, down=(0, 2))
+    n = h.cluster.nodes
+    wait_until(lambda: "=== Follow primary command for node 2 ended ===" in h.proxy.log(), "both to follow")
+    log = h.proxy.log()
+    assert f"follow_primary_command: follow 0 127.0.0.1 {n[0].port} 1 127.0.0.1 {n[1].port} 0 0" in log
+    assert f"follow_primary_command: follow 2 127.0.0.1 {n[2].port} 1 127.0.0.1 {n[1].port} 0 0" in log
+    assert h.write() >= 1
