@@ -28,6 +28,7 @@ FailoverRules failover_rules_of(const config::Settings& settings) {
   rules.failover_command = settings.failover_command;
   rules.failback_command = settings.failback_command;
   rules.follow_primary_command = settings.follow_primary_command;
+  rules.builtin = settings.failover_method == config::FailoverMethod::builtin;
   return rules;
 }
 

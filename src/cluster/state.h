@@ -130,12 +130,18 @@ struct PromotionEnded {
   std::string text;
   std::vector<std::pair<NodeId, std::string>> left_behind;  // standbys that could not follow, and why
 };
+// A standby that was pointed at the new primary does not receive from it.
+struct LeftBehind {
+  NodeId node;
+  std::string reason;
+};
 struct AlarmRang {
   Alarm::Kind kind = Alarm::successors;
   std::uint64_t operation = 0;
 };
-using Event = std::variant<Started, SettingsChanged, ProbeResult, HealthChecked, Answered, ReplicationReport,
-                           ConnectionFailed, FirstConnection, Requested, CommandEnded, PromotionEnded, AlarmRang>;
+using Event =
+    std::variant<Started, SettingsChanged, ProbeResult, HealthChecked, Answered, ReplicationReport, ConnectionFailed,
+                 FirstConnection, Requested, CommandEnded, PromotionEnded, LeftBehind, AlarmRang>;
 
 struct Said {
   Level level = Level::log;

@@ -114,6 +114,10 @@ class Player {
     if (word == "ended") return ended(in);
     if (word == "promoted") return promoted(in);
     if (word == "alarm") return alarm(in);
+    if (word == "behind") {
+      const NodeId id = read_id(in);
+      return LeftBehind{id, rest(in)};
+    }
     if (word == "first") return FirstConnection{read_id(in)};
     return std::nullopt;
   }

@@ -31,6 +31,7 @@ class Turn {
   void operator()(const Requested& event);
   void operator()(const CommandEnded& event);
   void operator()(const PromotionEnded& event);
+  void operator()(const LeftBehind& event);
   void operator()(const AlarmRang& event);
   Stepped finish(const State& before);
 

@@ -263,6 +263,11 @@ void Turn::operator()(const PromotionEnded& event) {
   commands_done();
 }
 
+void Turn::operator()(const LeftBehind& event) {
+  const Member* member = find(event.node);
+  if (member && member->node.live() && event.node != state_.primary) demand(Demand::down, event.node, event.reason);
+}
+
 // ---- commands
 
 CommandNode Turn::facts_of(NodeId id) const {

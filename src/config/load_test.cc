@@ -173,8 +173,7 @@ TEST(Load, HealthChecksPerNode) {
   EXPECT_EQ(s.health_check(NodeId{1}).health_check_period, std::chrono::seconds(20));
   EXPECT_EQ(s.health_check(NodeId{0}).connect_timeout, std::chrono::seconds(3));
   EXPECT_EQ(s.health_check(NodeId{1}).connect_timeout, std::chrono::seconds(10));
-  EXPECT_THAT(told(loaded), ElementsAre("warning pgpool.conf these parameters have no effect in this release: "
-                                        "health_check_period, health_check_period1"));
+  EXPECT_TRUE(told(loaded).empty());
 }
 
 TEST(Load, WatchdogNodes) {
@@ -204,8 +203,8 @@ INSTANTIATE_TEST_SUITE_P(
               "error pgpool.conf:8 backend_clustering_mode = snapshot_isolation is not supported by this release"},
         Check{"backend_clustering_mode = slony\n",
               "error pgpool.conf:8 backend_clustering_mode = slony is not supported by this release"},
-        Check{"failover_command = 'x'\npcp_port = 9898\nssl_key = 'k'\n",
-              "warning pgpool.conf these parameters have no effect in this release: ssl_key, failover_command"},
+        Check{"lobj_lock_table = 'x'\npcp_port = 9898\nssl_key = 'k'\n",
+              "warning pgpool.conf these parameters have no effect in this release: ssl_key, lobj_lock_table"},
         Check{"process_management_mode = dynamic\nmin_spare_children = 10\n",
               "error pgpool.conf max_spare_children must be greater than min_spare_children"},
         Check{"process_management_mode = dynamic\nmax_spare_children = 33\n",

@@ -1,5 +1,7 @@
 #include "monitor/monitor.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "monitor/state_store.h"
@@ -28,7 +30,12 @@ Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
                [this](const cluster::HealthChecked& event) { feed(event); },
                [this](const report::HealthByNode& figures) {
                  if (hooks_.health) hooks_.health(figures);
-               }}) {}
+               }}),
+      promoter_(means, log,
+                {[this](const cluster::PromotionEnded& event) { feed(event); },
+                 [this](NodeId node, const std::string& reason) {
+                   feed(cluster::LeftBehind{node, reason});
+                 }}) {}
 
 Monitor::~Monitor() {
   *alive_ = false;
@@ -111,6 +118,60 @@ void Monitor::carry_out(const cluster::Actions& actions) {
     if (const config::Backend* backend = settings_->backend(node)) errands_.ask(target(*backend));
   for (const cluster::RunCommand& command : actions.run) errands_.run(command, command_limit(command.kind));
   for (const cluster::Alarm& alarm : actions.alarms) errands_.alarm(alarm);
+  if (actions.promote) promote(*actions.promote);
+}
+
+// Not before every worker has let go of the old primary.
+void Monitor::promote(const cluster::Promotion& promotion) {
+  const auto begin = [this, alive = alive_, promotion] {
+    if (*alive) promoter_.start(promotion_job(promotion));
+  };
+  if (hooks_.settled)
+    hooks_.settled(begin);
+  else
+    means_.loop.defer(begin);
+}
+
+Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const {
+  const bool recovery = !settings_->recovery_user.empty();
+  Promoter::Job job;
+  for (const config::Backend& b : settings_->backends) {
+    if (b.id == promotion.old_primary) continue;
+    ProbeTarget t = target(b);
+    if (recovery) t.user = settings_->recovery_user;
+    if (recovery && hooks_.credentials) t.credentials = hooks_.credentials(t.user, settings_->recovery_password);
+    t.database = "postgres";
+    job.standbys.push_back({t, b.application_name});
+  }
+  if (const auto known = primaries_.find(promotion.old_primary); known != primaries_.end()) {
+    job.rule = known->second.rule;
+    job.old_primary_position = known->second.position;
+  }
+  job.wanted = promotion.wanted;
+  return job;
+}
+
+// What the built-in failover will want to know when the node cannot be asked any more, and what it needs to be sure.
+void Monitor::learn(NodeId node, const Answer& answer) {
+  if (answer.sync_names) primaries_[node] = {cluster::parse_sync_names(*answer.sync_names), answer.position};
+  if (!state_.rules.failover.builtin || !answer.wal_receiver_timeout) return;
+  const Duration limit = settings_->health_check(node).health_check_timeout;
+  const Duration timeout = *answer.wal_receiver_timeout;
+  std::string& said = complaints_[node];
+  std::string trouble;
+  if (limit > Duration::zero() && (timeout == Duration::zero() || timeout > limit))
+    trouble = fmt::format(
+        "A primary that hangs is replaced only when no standby takes its connection for alive. On node {}: ALTER "
+        "SYSTEM "
+        "SET wal_receiver_timeout = '{}s'; SELECT pg_reload_conf();",
+        node.value, std::chrono::duration_cast<std::chrono::seconds>(limit).count());
+  if (!trouble.empty() && said.empty())
+    say({Level::warning,
+         fmt::format("wal_receiver_timeout of node {} is longer than health_check_timeout, which delays the built-in "
+                     "failover",
+                     node.value),
+         trouble});
+  said = trouble;
 }
 
 Duration Monitor::command_limit(cluster::RunCommand::Kind kind) const {
@@ -222,6 +283,7 @@ void Monitor::ended(NodeId node, const Answer& answer) {
   // The probe is calling us: it goes when its call has returned.
   if (const auto probe = probes_.extract(node)) means_.loop.defer([held = probe.mapped()] {});
   schedule_.ended(node, answer.outcome == cluster::Outcome::healthy, means_.loop.now());
+  learn(node, answer);
   feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text, answer.upstream});
   // A probe that has logged in is a connection like any other: the node is up, not only waiting for one.
   if (answer.outcome == cluster::Outcome::healthy && asks()) first_connection(node);

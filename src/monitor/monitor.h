@@ -22,6 +22,7 @@
 #include "monitor/errands.h"
 #include "monitor/health_check.h"
 #include "monitor/probe.h"
+#include "monitor/promoter.h"
 #include "monitor/schedule.h"
 
 namespace herdgate::monitor {
@@ -36,6 +37,8 @@ struct Hooks {
   // What a user of our own (sr_check_user, health_check_user) logs in with: from the parameter or from pool_passwd.
   std::function<std::optional<auth::Credentials>(const std::string& user, const std::string& password)> credentials;
   std::function<void(const report::HealthByNode&)> health;  // the figures have changed
+  // Calls back when no worker uses the last published view's predecessors any more. Empty: at once.
+  std::function<void(std::function<void()>)> settled;
   // For tests; empty: start_probe().
   std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
 };
@@ -61,6 +64,10 @@ class Monitor final : public cluster::Control {
   std::string busy_with() const override { return std::string(cluster::busy_with(state_)); }
 
  private:
+  struct PrimaryFacts {
+    std::optional<cluster::SyncRule> rule;
+    std::optional<std::uint64_t> position;
+  };
   struct Round {
     std::set<NodeId> awaited;
     std::map<NodeId, Answer> answers;
@@ -69,6 +76,9 @@ class Monitor final : public cluster::Control {
   std::optional<cluster::StateFile> read_state(bool discard);
   std::optional<cluster::Refusal> feed(const cluster::Event& event);
   void answer(Answered answered, std::optional<cluster::Refusal> refusal);
+  void promote(const cluster::Promotion& promotion);
+  Promoter::Job promotion_job(const cluster::Promotion& promotion) const;
+  void learn(NodeId node, const Answer& answer);
   bool wants_health_check(NodeId node) const;
   Duration command_limit(cluster::RunCommand::Kind kind) const;
   void carry_out(const cluster::Actions& actions);
@@ -95,6 +105,9 @@ class Monitor final : public cluster::Control {
   Schedule schedule_;
   Errands errands_;
   HealthChecks health_;
+  Promoter promoter_;
+  std::map<NodeId, PrimaryFacts> primaries_;  // what nodes said while they were the primary
+  std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;
   Round round_;
   net::TimerId timer_ = 0;

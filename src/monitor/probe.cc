@@ -16,14 +16,18 @@ using cluster::Outcome;
 constexpr const char* kRoleQuery =
     "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() "
     "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END";
+// One row at least: the settings come with it.
+constexpr const char* kSendersQuery =
+    "SELECT application_name, state, sync_state, pg_catalog.date_part('epoch', replay_lag), "
+    "pg_catalog.current_setting('synchronous_standby_names') "
+    "FROM (SELECT) AS one LEFT JOIN pg_catalog.pg_stat_replication ON true";
 // The columns are there from PostgreSQL 11 on; as JSON a missing one is null. Without pg_monitor they are null, too.
 constexpr const char* kReceiverQuery =
-    "SELECT r->>'sender_host', r->>'sender_port' FROM (SELECT pg_catalog.to_jsonb(w) AS r "
-    "FROM pg_catalog.pg_stat_wal_receiver w WHERE status = 'streaming') AS receiver";
-constexpr const char* kSendersQuery =
-    "SELECT application_name, state, sync_state, pg_catalog.date_part('epoch', replay_lag) "
-    "FROM pg_catalog.pg_stat_replication";
-constexpr std::size_t kRoleColumns = 2, kSenderColumns = 4, kReceiverColumns = 2;
+    "SELECT r->>'sender_host', r->>'sender_port', pg_catalog.date_part('epoch', "
+    "pg_catalog.current_setting('wal_receiver_timeout')::pg_catalog.interval) "
+    "FROM (SELECT) AS one LEFT JOIN (SELECT pg_catalog.to_jsonb(w) AS r "
+    "FROM pg_catalog.pg_stat_wal_receiver w WHERE status = 'streaming') AS receiver ON true";
+constexpr std::size_t kRoleColumns = 2, kSenderColumns = 5, kReceiverColumns = 3;
 
 constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
 
@@ -70,9 +74,12 @@ class LoginProbe final : public Probing {
   }
   void on_receiver(Result<backend::Rows> rows) {
     if (!rows) return fail(rows.error());
-    if (rows->size() == 1 && rows->front().size() == kReceiverColumns && rows->front()[1]) {
-      const std::string port = *rows->front()[1];
-      cluster::Upstream upstream{text_or_empty(rows->front()[0]), 0};
+    if (rows->size() != 1 || rows->front().size() != kReceiverColumns) return finish();
+    const auto& row = rows->front();
+    answer_.wal_receiver_timeout = parse_seconds(text_or_empty(row[2]));
+    if (row[1]) {
+      const std::string port = *row[1];
+      cluster::Upstream upstream{text_or_empty(row[0]), 0};
       const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), upstream.port);
       if (error == std::errc() && end == port.data() + port.size()) answer_.upstream = std::move(upstream);
     }
@@ -82,6 +89,8 @@ class LoginProbe final : public Probing {
     if (!rows) return fail(rows.error());
     for (const auto& row : *rows) {
       if (row.size() != kSenderColumns) continue;
+      answer_.sync_names = row[4];
+      if (!row[1]) continue;
       answer_.senders.push_back(
           {text_or_empty(row[0]), text_or_empty(row[1]), text_or_empty(row[2]), parse_seconds(text_or_empty(row[3]))});
     }

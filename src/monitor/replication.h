@@ -28,9 +28,11 @@ struct Answer {
   cluster::Outcome outcome = cluster::Outcome::healthy;
   std::string text;  // what went wrong
   std::optional<bool> in_recovery;
-  std::optional<std::uint64_t> position;      // written so far (primary), replayed so far (standby)
-  std::vector<Sender> senders;                // primary only
-  std::optional<cluster::Upstream> upstream;  // standby only, while it receives
+  std::optional<std::uint64_t> position;                          // written so far (primary), replayed so far (standby)
+  std::vector<Sender> senders;                                    // primary only
+  std::optional<std::string> sync_names;                          // primary only: synchronous_standby_names
+  std::optional<cluster::Upstream> upstream;                      // standby only, while it receives
+  std::optional<std::chrono::microseconds> wal_receiver_timeout;  // standby only
 };
 
 std::optional<std::uint64_t> parse_position(std::string_view text);             // "16/B374D848"

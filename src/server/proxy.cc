@@ -85,6 +85,7 @@ void Proxy::start(bool discard_state) {
   hooks.credentials = [this](const std::string& user, const std::string& password) {
     return monitor_credentials(user, password);
   };
+  hooks.settled = [this](std::function<void()> done) { when_settled(std::move(done)); };
   hooks.health = [this](const report::HealthByNode& figures) {
     shared_.health.store(std::make_shared<const report::HealthByNode>(figures));
   };
@@ -114,6 +115,19 @@ session::SnapshotPtr Proxy::snapshot() const {
 void Proxy::publish() {
   const session::SnapshotPtr now = snapshot();
   for (auto& worker : workers_) worker->post([&worker = *worker, now] { worker.take_snapshot(now); });
+}
+
+// What was posted to the workers before, the last snapshot for one, has been done when this calls back.
+void Proxy::when_settled(std::function<void()> done) {
+  auto left = std::make_shared<std::size_t>(workers_.size());
+  auto then = std::make_shared<std::function<void()>>(std::move(done));
+  for (auto& worker : workers_) {
+    worker->post([this, left, then] {
+      control_.post([left, then] {
+        if (--*left == 0) (*then)();
+      });
+    });
+  }
 }
 
 void Proxy::accept(net::Socket socket, const net::Address& peer) {

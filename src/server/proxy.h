@@ -45,6 +45,7 @@ class Proxy final : public session::Workers {
 
  private:
   void publish();
+  void when_settled(std::function<void()> done);
   session::SnapshotPtr snapshot() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;
 

@@ -1,0 +1,201 @@
+#include "cluster/promotion.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace herdgate::cluster {
+namespace {
+
+bool blank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+// Words, numbers, quoted names and single marks.
+class Tokens {
+ public:
+  explicit Tokens(std::string_view text) : rest_(text) { advance(); }
+  bool end() const { return end_; }
+  bool bad() const { return bad_; }
+  bool is(char mark) const { return !end_ && !quoted_ && token_.size() == 1 && token_[0] == mark; }
+  bool is_word(std::string_view word) const { return !end_ && !quoted_ && lower(token_) == word; }
+  std::optional<std::size_t> number() const {
+    const bool digits = !quoted_ && !token_.empty() && token_.size() < 10 &&
+                        std::all_of(token_.begin(), token_.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (end_ || !digits) return std::nullopt;
+    return std::stoul(token_);
+  }
+  std::string take() {
+    std::string out = token_;
+    advance();
+    return out;
+  }
+  bool take(char mark) {
+    if (!is(mark)) return false;
+    advance();
+    return true;
+  }
+
+ private:
+  void advance() {
+    while (!rest_.empty() && blank(rest_.front())) rest_.remove_prefix(1);
+    quoted_ = false;
+    token_.clear();
+    end_ = rest_.empty();
+    if (end_) return;
+    if (rest_.front() == '"') return advance_quoted();
+    std::size_t n = 1;
+    if (std::string_view("(),*").find(rest_.front()) == std::string_view::npos)
+      while (n < rest_.size() && !blank(rest_[n]) && std::string_view("(),*\"").find(rest_[n]) == std::string_view::npos)
+        ++n;
+    token_ = rest_.substr(0, n);
+    rest_.remove_prefix(n);
+  }
+  void advance_quoted() {
+    quoted_ = true;
+    rest_.remove_prefix(1);
+    while (!rest_.empty()) {
+      const char c = rest_.front();
+      rest_.remove_prefix(1);
+      if (c != '"') {
+        token_ += c;
+      } else if (!rest_.empty() && rest_.front() == '"') {
+        token_ += '"';
+        rest_.remove_prefix(1);
+      } else {
+        return;
+      }
+    }
+    bad_ = true;  // the quote is not closed
+  }
+
+  std::string_view rest_;
+  std::string token_;
+  bool quoted_ = false, end_ = false, bad_ = false;
+};
+
+bool parse_list(Tokens& in, SyncRule& rule) {
+  do {
+    if (in.end() || in.is('(') || in.is(')') || in.is(',')) return false;
+    if (in.is('*')) rule.everyone = true;
+    rule.names.push_back(in.take());
+  } while (in.take(','));
+  return true;
+}
+
+std::string count_words(std::size_t have, std::size_t need, std::size_t all) {
+  return fmt::format("{} of {} synchronous standbys answer, {} are needed", have, all, need);
+}
+
+// How many of the standbys named by the rule there are, and how many of them answered.
+struct Quorum {
+  std::size_t all = 0, answered = 0;
+};
+Quorum quorum_of(const SyncRule& rule, const std::vector<Candidate>& standbys) {
+  const auto named = [&](const Candidate& c) {
+    return rule.everyone || std::any_of(rule.names.begin(), rule.names.end(),
+                                        [&](const std::string& n) { return lower(n) == lower(c.application_name); });
+  };
+  Quorum q;
+  for (const Candidate& c : standbys) q.answered += c.answered && named(c) ? 1 : 0;
+  q.all = rule.everyone ? standbys.size() : rule.names.size();
+  return q;
+}
+
+const Candidate* furthest(const Situation& s) {
+  const Candidate* best = nullptr;
+  const auto further = [&](const Candidate& a, const Candidate& b) {
+    if (a.timeline != b.timeline) return a.timeline > b.timeline;
+    if (a.position != b.position) return a.position > b.position;
+    return a.id == s.wanted && b.id != s.wanted;
+  };
+  for (const Candidate& c : s.standbys)
+    if (c.answered && (!best || further(c, *best))) best = &c;
+  return best;
+}
+
+std::string loss(const Situation& s, const Candidate& best) {
+  if (!s.old_primary_position) return "with asynchronous replication commits may be lost";
+  if (best.position >= *s.old_primary_position)
+    return "asynchronous replication: what was committed after the last check of the old primary may be lost";
+  return fmt::format("asynchronous replication: at least {} bytes of WAL of the old primary are lost",
+                     *s.old_primary_position - best.position);
+}
+
+}  // namespace
+
+std::optional<SyncRule> parse_sync_names(std::string_view text) {
+  Tokens in(text);
+  SyncRule rule;
+  if (in.end()) return rule;
+  rule.count = 1;
+  bool in_brackets = false;
+  if (in.is_word("any") || in.is_word("first")) {
+    in.take();
+    if (!in.number()) return std::nullopt;
+  }
+  if (const auto number = in.number()) {
+    in.take();
+    rule.count = *number;
+    in_brackets = in.take('(');
+    if (!in_brackets) return std::nullopt;
+  }
+  if (!parse_list(in, rule) || (in_brackets && !in.take(')')) || !in.end() || in.bad()) return std::nullopt;
+  return rule;
+}
+
+Verdict judge(const Situation& s) {
+  for (const Candidate& c : s.standbys)
+    if (c.answered && c.receiving)
+      return {kNoNode, fmt::format("node {} still receives from the old primary", c.id.value)};
+  const Candidate* best = furthest(s);
+  if (!best) return {kNoNode, "no standby answers"};
+  if (!s.rule) {
+    const auto silent = [](const Candidate& c) { return !c.answered; };
+    if (std::any_of(s.standbys.begin(), s.standbys.end(), silent))
+      return {kNoNode, "the old primary was never asked for synchronous_standby_names, so all standbys are needed"};
+    return {best->id, "all standbys answer"};
+  }
+  if (s.rule->count == 0) return {best->id, loss(s, *best)};
+  const Quorum q = quorum_of(*s.rule, s.standbys);
+  const std::size_t needed = q.all >= s.rule->count ? q.all - s.rule->count + 1 : q.all;
+  if (q.answered < needed) return {kNoNode, count_words(q.answered, needed, q.all)};
+  return {best->id, "no acknowledged commit is missing: " + count_words(q.answered, needed, q.all)};
+}
+
+std::string repoint(std::string_view conninfo, const std::string& host, int port) {
+  std::string out;
+  std::string_view rest = conninfo;
+  const auto skip = [&] {
+    while (!rest.empty() && blank(rest.front())) rest.remove_prefix(1);
+  };
+  for (skip(); !rest.empty(); skip()) {
+    // key = value, or key = 'value' with \ before quotes
+    std::size_t n = std::min(rest.find('='), rest.size());
+    std::string_view key = rest.substr(0, n);
+    while (!key.empty() && blank(key.back())) key.remove_suffix(1);
+    n = std::min(n + 1, rest.size());
+    while (n < rest.size() && blank(rest[n])) ++n;
+    const std::size_t value = n;
+    const bool quoted = n < rest.size() && rest[n] == '\'';
+    for (n += quoted ? 1 : 0; n < rest.size() && (quoted ? rest[n] != '\'' : !blank(rest[n])); ++n)
+      if (rest[n] == '\\' && n + 1 < rest.size()) ++n;
+    if (quoted && n < rest.size()) ++n;
+    if (key != "host" && key != "hostaddr" && key != "port")
+      out += fmt::format("{}={} ", key, rest.substr(value, n - value));
+    rest.remove_prefix(n);
+  }
+  std::string safe;
+  for (char c : host) {
+    if (c == '\'' || c == '\\') safe += '\\';
+    safe += c;
+  }
+  return out + fmt::format("host='{}' port={}", safe, port);
+}
+
+}  // namespace herdgate::cluster

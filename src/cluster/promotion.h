@@ -1,0 +1,58 @@
+// The built-in failover's decisions: which standby is promoted, and whether an acknowledged commit could be missing.
+// Pure.
+//
+// Shape    parse_sync_names() reads synchronous_standby_names; judge() takes what the standbys said and names the one to
+//          promote, or why none may be; repoint() makes the primary_conninfo of the others.
+// Units    positions in octets of WAL.
+// Errors   words for the log, without a full stop.
+// Threads  values.
+// Source   PostgreSQL manual, "synchronous_standby_names", "Connection Strings".
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace herdgate::cluster {
+
+// A commit was acknowledged after `count` of `names` had it. FIRST and ANY are not told apart: which standbys were
+// connected when a commit was acknowledged is not known, so any `count` of them may hold it alone.
+struct SyncRule {
+  std::size_t count = 0;  // 0: asynchronous
+  std::vector<std::string> names;
+  bool everyone = false;  // '*'
+  bool operator==(const SyncRule&) const = default;
+};
+// nullopt: not understood.
+std::optional<SyncRule> parse_sync_names(std::string_view text);
+
+struct Candidate {
+  NodeId id;
+  std::string application_name;
+  bool answered = false;
+  bool receiving = false;       // still connected to the old primary
+  std::uint64_t position = 0;   // received or replayed, whichever is further
+  std::int64_t timeline = 0;
+  std::string trouble;          // why it did not answer
+};
+
+struct Situation {
+  std::vector<Candidate> standbys;   // all that are configured, also those that are down
+  std::optional<SyncRule> rule;      // of the old primary when it was last asked
+  std::optional<std::uint64_t> old_primary_position;  // when it was last asked
+  NodeId wanted = kNoNode;
+};
+
+struct Verdict {
+  NodeId promote = kNoNode;  // kNoNode: none, `text` says why
+  std::string text;          // what may be lost, or that nothing is
+};
+Verdict judge(const Situation& situation);
+
+// The connection string with another host and port; hostaddr goes.
+std::string repoint(std::string_view conninfo, const std::string& host, int port);
+
+}  // namespace herdgate::cluster

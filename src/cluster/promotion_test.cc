@@ -1,0 +1,103 @@
+#include "cluster/promotion.h"
+
+#include <gtest/gtest.h>
+
+namespace herdgate::cluster {
+namespace {
+
+using Names = std::vector<std::string>;
+
+TEST(SyncNames, EveryFormIsUnderstood) {
+  EXPECT_EQ(parse_sync_names(""), (SyncRule{}));
+  EXPECT_EQ(parse_sync_names("a, b"), (SyncRule{1, {"a", "b"}, false}));
+  EXPECT_EQ(parse_sync_names("2 (a, \"B c\", d)"), (SyncRule{2, {"a", "B c", "d"}, false}));
+  EXPECT_EQ(parse_sync_names("FIRST 2 (a,b)"), (SyncRule{2, {"a", "b"}, false}));
+  EXPECT_EQ(parse_sync_names("any 1 (a, b, c)"), (SyncRule{1, {"a", "b", "c"}, false}));
+  EXPECT_EQ(parse_sync_names("*"), (SyncRule{1, {"*"}, true}));
+  EXPECT_EQ(parse_sync_names("ANY 2 (*)"), (SyncRule{2, {"*"}, true}));
+  EXPECT_EQ(parse_sync_names("\"a\"\"b\""), (SyncRule{1, {"a\"b"}, false}));
+  EXPECT_EQ(parse_sync_names("any"), std::nullopt);
+  EXPECT_EQ(parse_sync_names("first, b"), std::nullopt) << "a word of the grammar, not a name";
+}
+
+TEST(SyncNames, NonsenseIsNotUnderstood) {
+  for (const char* text : {"2 (a", "2 a", "2 ()", "a,", ",", "\"a", "ANY (a)", "a b"})
+    EXPECT_EQ(parse_sync_names(text), std::nullopt) << text;
+}
+
+Candidate at(int id, std::uint64_t position) {
+  Candidate c;
+  c.id = NodeId(id);
+  c.application_name = "n" + std::to_string(id);
+  c.answered = true;
+  c.position = position;
+  c.timeline = 1;
+  return c;
+}
+Candidate silent(int id) {
+  Candidate c = at(id, 0);
+  c.answered = false;
+  return c;
+}
+
+TEST(Judge, TheFurthestIsPromoted) {
+  EXPECT_EQ(judge({{at(1, 100), at(2, 200)}, SyncRule{}, 150, kNoNode}).promote, NodeId(2));
+  EXPECT_EQ(judge({{at(1, 200), at(2, 200)}, SyncRule{}, {}, kNoNode}).promote, NodeId(1));
+  EXPECT_EQ(judge({{at(1, 200), at(2, 200)}, SyncRule{}, {}, NodeId(2)}).promote, NodeId(2));
+  Candidate newer = at(2, 50);
+  newer.timeline = 2;
+  EXPECT_EQ(judge({{at(1, 200), newer}, SyncRule{}, {}, kNoNode}).promote, NodeId(2));
+}
+
+TEST(Judge, AStandbyThatStillReceivesForbidsIt) {
+  Candidate receiving = at(2, 200);
+  receiving.receiving = true;
+  const Verdict v = judge({{at(1, 100), receiving}, SyncRule{}, {}, kNoNode});
+  EXPECT_EQ(v.promote, kNoNode);
+  EXPECT_EQ(v.text, "node 2 still receives from the old primary");
+}
+
+TEST(Judge, EnoughSynchronousStandbysMustAnswer) {
+  const SyncRule any1{1, {"n1", "n2"}, false}, all2{2, {"n1", "n2"}, false}, any2of3{2, {"n1", "n2", "n3"}, false};
+  EXPECT_EQ(judge({{at(1, 100), silent(2)}, any1, {}, kNoNode}).promote, kNoNode);
+  EXPECT_EQ(judge({{at(1, 100), silent(2)}, any1, {}, kNoNode}).text,
+            "1 of 2 synchronous standbys answer, 2 are needed");
+  EXPECT_EQ(judge({{at(1, 100), silent(2)}, all2, {}, kNoNode}).promote, NodeId(1));
+  EXPECT_EQ(judge({{at(1, 100), silent(2), at(3, 90)}, any2of3, {}, kNoNode}).promote, NodeId(1));
+  EXPECT_EQ(judge({{at(1, 100), silent(2), silent(3)}, any2of3, {}, kNoNode}).promote, kNoNode);
+}
+
+TEST(Judge, AStandbyThatIsNotSynchronousDoesNotCountButMayWin) {
+  const SyncRule one{1, {"n1"}, false};
+  EXPECT_EQ(judge({{silent(1), at(2, 100)}, one, {}, kNoNode}).promote, kNoNode);
+  EXPECT_EQ(judge({{at(1, 90), at(2, 100)}, one, {}, kNoNode}).promote, NodeId(2));
+}
+
+TEST(Judge, AStarMeansAllThatAreConfigured) {
+  const SyncRule star{1, {"*"}, true};
+  EXPECT_EQ(judge({{at(1, 1), silent(2)}, star, {}, kNoNode}).promote, kNoNode);
+  EXPECT_EQ(judge({{at(1, 1), at(2, 1)}, star, {}, kNoNode}).promote, NodeId(1));
+}
+
+TEST(Judge, AnUnknownRuleNeedsAll) {
+  EXPECT_EQ(judge({{at(1, 1), silent(2)}, std::nullopt, {}, kNoNode}).promote, kNoNode);
+  EXPECT_EQ(judge({{at(1, 1), at(2, 1)}, std::nullopt, {}, kNoNode}).promote, NodeId(1));
+}
+
+TEST(Judge, WithAsynchronousReplicationTheLossIsNamed) {
+  EXPECT_EQ(judge({{at(1, 100)}, SyncRule{}, 160, kNoNode}).text,
+            "asynchronous replication: at least 60 bytes of WAL of the old primary are lost");
+  EXPECT_NE(judge({{at(1, 100)}, SyncRule{}, 100, kNoNode}).text.find("may be lost"), std::string::npos);
+  EXPECT_EQ(judge({{silent(1)}, SyncRule{}, {}, kNoNode}).text, "no standby answers");
+}
+
+TEST(Repoint, HostAndPortChangeTheRestStays) {
+  EXPECT_EQ(repoint("host=a port=5432 user=repl application_name=n1", "b", 5433),
+            "user=repl application_name=n1 host='b' port=5433");
+  EXPECT_EQ(repoint("user = 'it\\'s' hostaddr=1.2.3.4 password='a b' host='x y'", "/tmp", 1),
+            "user='it\\'s' password='a b' host='/tmp' port=1");
+  EXPECT_EQ(repoint("", "b'c", 2), "host='b\\'c' port=2");
+}
+
+}  // namespace
+}  // namespace herdgate::cluster

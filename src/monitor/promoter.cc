@@ -1,0 +1,268 @@
+#include "monitor/promoter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace herdgate::monitor {
+namespace {
+
+constexpr const char* kExamine =
+    "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver "
+    "WHERE status IS NULL OR status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
+    "pg_catalog.current_setting('primary_slot_name')";
+constexpr std::size_t kExamineColumns = 4;
+constexpr const char* kPosition =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), "
+    "GREATEST(COALESCE(pg_catalog.pg_last_wal_receive_lsn(), '0/0'), "
+    "COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')), "
+    "(SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())";
+constexpr std::size_t kPositionColumns = 3;
+constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
+constexpr const char* kFollows =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming')";
+
+std::string literal(std::string_view text) {
+  std::string out = " E'";
+  for (char c : text) {
+    if (c == '\'' || c == '\\') out += c;
+    out += c;
+  }
+  return out + "'";
+}
+
+std::string text_of(const backend::Rows& rows, std::size_t column) {
+  if (rows.size() != 1 || column >= rows.front().size()) return {};
+  return rows.front()[column].value_or(std::string());
+}
+
+}  // namespace
+
+Promoter::Promoter(const ProbeMeans& means, Log& log, Hooks hooks) : means_(means), log_(log), hooks_(std::move(hooks)) {}
+
+Promoter::~Promoter() { means_.loop.cancel(timer_); }
+
+void Promoter::say(Level level, const std::string& text) {
+  const std::string line = "built-in failover: " + text;
+  log_.write(who_, LogLine{.level = level, .text = line});
+}
+
+void Promoter::start(Job job) {
+  ++run_;
+  means_.loop.cancel(std::exchange(timer_, 0));
+  job_ = std::move(job);
+  servers_.clear();
+  chosen_ = kNoNode;
+  for (const Standby& standby : job_.standbys) {
+    auto server = std::make_unique<Server>();
+    server->standby = standby;
+    server->candidate.id = standby.target.node;
+    server->candidate.application_name = standby.application_name;
+    backend::OpenRequest request{{standby.target.node, standby.target.database, standby.target.user},
+                                 standby.target.to,
+                                 Deadline::after(means_.loop.now(), kStepLimit),
+                                 standby.target.tcp,
+                                 standby.target.credentials};
+    server->client =
+        std::make_unique<backend::Client>(means_.loop, means_.blocking, means_.scratch, std::move(request));
+    servers_.push_back(std::move(server));
+  }
+  began_ = means_.loop.now();
+  examine();
+}
+
+// ---- steps: one question to several servers, then the next step
+
+void Promoter::each(Chosen chosen, const Sql& sql, Take take, std::function<void()> then) {
+  std::vector<Server*> asked;
+  for (const auto& server : servers_)
+    if (chosen(*server)) asked.push_back(server.get());
+  open_ = asked.size() + 1;
+  then_ = std::move(then);
+  const Deadline deadline = Deadline::after(means_.loop.now(), kStepLimit);
+  for (Server* server : asked) {
+    server->client->query(sql(*server), deadline, [this, server, take, run = run_](Result<backend::Rows> rows) {
+      if (run != run_) return;
+      if (rows && take) take(*server, *rows);
+      if (!rows) server->trouble = rows.error().text();
+      if (!rows) server->candidate.answered = false;
+      step_ended();
+    });
+  }
+  step_ended();
+}
+
+// By the loop: the answer's own client may go with the next step.
+void Promoter::step_ended() {
+  if (--open_ == 0) later(Duration::zero(), std::exchange(then_, nullptr));
+}
+
+void Promoter::later(Duration pause, std::function<void()> work) {
+  timer_ = means_.loop.after(pause, [this, work = std::move(work)] {
+    timer_ = 0;
+    work();
+  });
+}
+
+// ---- is the old primary really gone, and what do the standbys have?
+
+void Promoter::examine() {
+  const auto take = [this](Server& server, const backend::Rows& rows) {
+    if (rows.size() != 1 || rows.front().size() != kExamineColumns) return;
+    server.candidate.answered = text_of(rows, 0) == "t";
+    server.candidate.receiving = text_of(rows, 1) == "t";
+    server.conninfo = text_of(rows, 2);
+    server.slot = text_of(rows, 3);
+    std::string& known = conninfos_[server.candidate.id];
+    if (server.conninfo.empty())
+      server.conninfo = known;
+    else
+      known = server.conninfo;
+  };
+  each([](const Server& s) { return !s.client->broken(); }, [](const Server&) { return kExamine; }, take,
+       [this] { examined(); });
+}
+
+void Promoter::examined() {
+  const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
+  const auto found = std::find_if(servers_.begin(), servers_.end(), receiving);
+  if (found == servers_.end()) return stop_receivers();
+  // A receiver notices the end of its connection a moment after the proxy did.
+  if (means_.loop.now() - began_ < kCalmLimit) return later(kCalmPause, [this] { examine(); });
+  hooks_.done({kNoNode, fmt::format("node {} still receives from the old primary", (*found)->candidate.id.value), {}});
+}
+
+void Promoter::reload_then(Chosen chosen, std::function<void()> then) {
+  each(chosen, [](const Server&) { return "SELECT pg_catalog.pg_reload_conf()"; }, nullptr, std::move(then));
+}
+
+// From here on the old primary cannot get a commit acknowledged by a standby, even if it comes back at this moment.
+void Promoter::stop_receivers() {
+  began_ = means_.loop.now();
+  each([](const Server& s) { return s.candidate.answered; },
+       [](const Server&) { return "ALTER SYSTEM SET primary_conninfo = ''"; },
+       [](Server& server, const backend::Rows&) { server.stopped = true; },
+       [this] { reload_then([](const Server& s) { return s.stopped; }, [this] { read_positions(); }); });
+}
+
+void Promoter::read_positions() {
+  const auto take = [](Server& server, const backend::Rows& rows) {
+    if (rows.size() != 1 || rows.front().size() != kPositionColumns) return;
+    server.candidate.receiving = text_of(rows, 0) == "t";
+    server.candidate.position = parse_position(text_of(rows, 1)).value_or(0);
+    const std::string timeline = text_of(rows, 2);
+    std::from_chars(timeline.data(), timeline.data() + timeline.size(), server.candidate.timeline);
+  };
+  each([](const Server& s) { return s.candidate.answered; }, [](const Server&) { return kPosition; }, take,
+       [this] { positions_read(); });
+}
+
+void Promoter::positions_read() {
+  const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
+  if (std::any_of(servers_.begin(), servers_.end(), receiving) && means_.loop.now() - began_ < kCalmLimit)
+    return later(kCalmPause, [this] { read_positions(); });
+  cluster::Situation situation;
+  for (const auto& server : servers_) situation.standbys.push_back(server->candidate);
+  situation.rule = job_.rule;
+  situation.old_primary_position = job_.old_primary_position;
+  situation.wanted = job_.wanted;
+  const cluster::Verdict verdict = judge(situation);
+  verdict_ = verdict.text;
+  if (verdict.promote == kNoNode) return restore();
+  promote(verdict.promote);
+}
+
+// ---- promote, point the others at it
+
+Promoter::Server* Promoter::successor() {
+  for (const auto& server : servers_)
+    if (server->candidate.id == chosen_) return server.get();
+  return nullptr;
+}
+
+void Promoter::promote(NodeId node) {
+  chosen_ = node;
+  say(Level::log, fmt::format("promoting node {}", node.value));
+  Server* server = successor();
+  server->client->query(kPromote, Deadline::after(means_.loop.now(), kPromoteLimit),
+                        [this, server, run = run_](Result<backend::Rows> rows) {
+                          if (run != run_) return;
+                          const bool well = rows && text_of(*rows, 0) == "t" && text_of(*rows, 1) == "f";
+                          if (!rows) server->trouble = rows.error().text();
+                          if (well) return later(Duration::zero(), [this] { make_slots(); });
+                          verdict_ = fmt::format("node {} could not be promoted: {}", server->candidate.id.value,
+                                                 server->trouble.empty() ? "it is still in recovery" : server->trouble);
+                          chosen_ = kNoNode;
+                          later(Duration::zero(), [this] { restore(); });
+                        });
+}
+
+void Promoter::make_slots() {
+  std::string names;
+  for (const auto& server : servers_)
+    if (server->candidate.id != chosen_ && !server->slot.empty()) names += (names.empty() ? "" : ",") + literal(server->slot);
+  if (names.empty()) return point_the_others();
+  const std::string sql =
+      "SELECT pg_catalog.pg_create_physical_replication_slot(name) FROM pg_catalog.unnest(ARRAY[" + names +
+      "]::pg_catalog.name[]) AS name WHERE name NOT IN (SELECT slot_name FROM pg_catalog.pg_replication_slots)";
+  successor()->client->query(sql, Deadline::after(means_.loop.now(), kStepLimit),
+                             [this, run = run_](Result<backend::Rows> rows) {
+                               if (run != run_) return;
+                               if (!rows) say(Level::warning, "could not make replication slots: " + rows.error().text());
+                               later(Duration::zero(), [this] { point_the_others(); });
+                             });
+}
+
+void Promoter::point_the_others() {
+  const net::Destination to = successor()->standby.target.to;
+  const auto sql = [to](const Server& server) {
+    std::string old = server.conninfo;
+    if (old.empty())
+      old = fmt::format("user={} application_name={}", server.standby.target.user, server.standby.application_name);
+    return "ALTER SYSTEM SET primary_conninfo =" + literal(cluster::repoint(old, to.host, to.port));
+  };
+  successor()->stopped = false;  // it has nobody to follow
+  each([](const Server& s) { return s.stopped; }, sql,
+       [](Server& server, const backend::Rows&) { server.pointed = true; },
+       [this] { reload_then([](const Server& s) { return s.pointed; }, [this] { pointed(); }); });
+}
+
+void Promoter::pointed() {
+  cluster::PromotionEnded end{chosen_, verdict_, {}};
+  for (const auto& server : servers_)
+    if (server->stopped && !server->pointed)
+      end.left_behind.push_back({server->candidate.id, "could not be pointed at the new primary: " + server->trouble});
+  began_ = means_.loop.now();
+  later(kFollowPause, [this] { watch_followers(); });
+  hooks_.done(end);
+}
+
+void Promoter::watch_followers() {
+  each([](const Server& s) { return s.pointed && !s.follows; }, [](const Server&) { return kFollows; },
+       [](Server& server, const backend::Rows& rows) { server.follows = text_of(rows, 0) == "t"; },
+       [this] { followers_seen(); });
+}
+
+void Promoter::followers_seen() {
+  const auto waits = [](const auto& s) { return s->pointed && !s->follows; };
+  const bool all = std::none_of(servers_.begin(), servers_.end(), waits);
+  if (!all && means_.loop.now() - began_ < kFollowLimit) return later(kFollowPause, [this] { watch_followers(); });
+  std::vector<std::unique_ptr<Server>> servers = std::exchange(servers_, {});
+  for (const auto& server : servers) {
+    if (!waits(server)) continue;
+    const std::string why = server->trouble.empty() ? "its receiver does not stream; its log says why" : server->trouble;
+    hooks_.left_behind(server->candidate.id, "could not follow the new primary: " + why);
+  }
+}
+
+// ---- not this time
+
+void Promoter::restore() {
+  const auto stopped = [](const Server& s) { return s.stopped; };
+  each(stopped, [](const Server& s) { return "ALTER SYSTEM SET primary_conninfo =" + literal(s.conninfo); }, nullptr,
+       [this, stopped] { reload_then(stopped, [this] { hooks_.done({kNoNode, verdict_, {}}); }); });
+}
+
+}  // namespace herdgate::monitor

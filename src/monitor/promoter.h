@@ -1,0 +1,103 @@
+// The built-in failover: stops the standbys' receivers, reads what each has, promotes one, points the others at it.
+//
+// Shape    start() with one Job; `done` comes once. A standby that does not follow afterwards is told to `left_behind`,
+//          within kFollowLimit. What is decided, cluster::judge decides.
+// Limits   kStepLimit for each question to a standby, kCalmLimit until none receives from the old primary, kPromoteLimit
+//          for the promotion.
+// Errors   in PromotionEnded::text; then every standby has its old primary_conninfo again.
+// Threads  one loop.
+// Source   PostgreSQL manual, "pg_promote", "ALTER SYSTEM", "pg_stat_wal_receiver"; PostgreSQL 12 and later.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/client.h"
+#include "base/log.h"
+#include "cluster/promotion.h"
+#include "cluster/state.h"
+#include "monitor/probe.h"
+
+namespace herdgate::monitor {
+
+inline constexpr Duration kStepLimit = std::chrono::seconds(3);
+inline constexpr Duration kCalmLimit = std::chrono::seconds(1);
+inline constexpr Duration kCalmPause = std::chrono::milliseconds(50);
+inline constexpr Duration kPromoteLimit = std::chrono::seconds(30);
+inline constexpr Duration kFollowLimit = std::chrono::seconds(15);
+inline constexpr Duration kFollowPause = std::chrono::milliseconds(250);
+
+class Promoter {
+ public:
+  struct Standby {
+    ProbeTarget target;  // with a user that may ALTER SYSTEM and pg_promote
+    std::string application_name;
+  };
+  struct Job {
+    std::vector<Standby> standbys;  // all but the old primary, also those that are down
+    std::optional<cluster::SyncRule> rule;
+    std::optional<std::uint64_t> old_primary_position;
+    NodeId wanted = kNoNode;
+  };
+  struct Hooks {
+    std::function<void(const cluster::PromotionEnded&)> done;
+    std::function<void(NodeId, const std::string&)> left_behind;
+  };
+  Promoter(const ProbeMeans& means, Log& log, Hooks hooks);
+  ~Promoter();
+  Promoter(const Promoter&) = delete;
+  Promoter& operator=(const Promoter&) = delete;
+
+  void start(Job job);  // whatever an earlier job still watches is given up
+
+ private:
+  struct Server {
+    Standby standby;
+    cluster::Candidate candidate;
+    std::unique_ptr<backend::Client> client;
+    std::string conninfo, slot;
+    bool stopped = false, pointed = false, follows = false;
+    std::string trouble;
+  };
+  using Chosen = bool (*)(const Server&);
+  using Sql = std::function<std::string(const Server&)>;
+  using Take = std::function<void(Server&, const backend::Rows&)>;
+  void each(Chosen chosen, const Sql& sql, Take take, std::function<void()> then);
+  void step_ended();
+  void later(Duration pause, std::function<void()> work);
+  void say(Level level, const std::string& text);
+
+  void examine();
+  void examined();
+  void stop_receivers();
+  void reload_then(Chosen chosen, std::function<void()> then);
+  void read_positions();
+  void positions_read();
+  void promote(NodeId node);
+  void make_slots();
+  void point_the_others();
+  void pointed();
+  void restore();
+  void watch_followers();
+  void followers_seen();
+  Server* successor();
+
+  ProbeMeans means_;
+  Log& log_;
+  LogContext who_;
+  Hooks hooks_;
+  Job job_;
+  std::vector<std::unique_ptr<Server>> servers_;
+  std::map<NodeId, std::string> conninfos_;  // the last ones that were not empty: an attempt may be interrupted
+  std::size_t open_ = 0;
+  std::function<void()> then_;
+  std::uint64_t run_ = 0;  // answers of earlier jobs are dropped
+  TimePoint began_{};
+  NodeId chosen_ = kNoNode;
+  std::string verdict_;
+  net::TimerId timer_ = 0;
+};
+
+}  // namespace herdgate::monitor

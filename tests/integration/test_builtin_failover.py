@@ -1,0 +1,171 @@
+"""failover_method = builtin: no script, no ssh. Each case ends with "and it recovers"."""
+import threading
+import time
+
+import psycopg
+import pytest
+from support.system import wait_until
+from test_failover import Herd
+
+pytestmark = pytest.mark.herdgate_only
+
+
+class BuiltinHerd(Herd):
+    conf = "wal_receiver_timeout = 2s\nsynchronous_commit = on"
+
+    def __init__(self, sync="", **parameters):
+        super().__init__(failover_method="builtin", failover_command="exit 1", **parameters)
+        if sync:
+            self.cluster.primary.psql(f"alter system set synchronous_standby_names = '{sync}'", "postgres")
+            self.cluster.primary.psql("select pg_reload_conf()", "postgres")
+
+
+@pytest.fixture
+def herd():
+    made = []
+
+    def make(**parameters):
+        made.append(BuiltinHerd(**parameters))
+        return made[-1]
+    yield make
+    for h in made:
+        h.end()
+
+
+class Writer(threading.Thread):
+    """Inserts numbers one after another, each in a session of its own, and remembers which were acknowledged."""
+
+    def __init__(self, proxy):
+        super().__init__(daemon=True)
+        self.proxy, self.acknowledged, self.unknown, self.stopping = proxy, [], [], False
+        self.longest_gap = 0.0
+
+    def run(self):
+        number, last = 0, time.monotonic()
+        while not self.stopping:
+            number += 1
+            try:
+                with self.proxy.connect(connect_timeout=3) as c:
+                    c.execute("set statement_timeout = '5s'")
+                    c.execute("insert into numbers values (%s)", (number,))
+                self.acknowledged.append(number)
+                now = time.monotonic()
+                self.longest_gap, last = max(self.longest_gap, now - last), now
+            except psycopg.Error:
+                self.unknown.append(number)
+
+    def end(self):
+        self.stopping = True
+        self.join(30)
+
+
+def run_writers(h):
+    with h.proxy.connect() as c:
+        c.execute("create table numbers (n int)")
+    writer = Writer(h.proxy)
+    writer.start()
+    wait_until(lambda: len(writer.acknowledged) > 50, "some writes")
+    return writer
+
+
+def check(h, writer):
+    """No acknowledged write is missing, none is there twice."""
+    count = len(writer.acknowledged)
+    wait_until(lambda: len(writer.acknowledged) > count + 20, "writes to go on", 30)
+    writer.end()
+    with h.proxy.connect() as c:
+        there = [row[0] for row in c.execute("select n from numbers /*NO LOAD BALANCE*/")]
+    assert len(there) == len(set(there))
+    missing = set(writer.acknowledged) - set(there)
+    assert not missing, f"{len(missing)} acknowledged writes are missing: {sorted(missing)[:10]}"
+
+
+def test_kill_of_the_primary(herd):
+    h = herd(sync="ANY 1 (node1, node2)").start()
+    writer = run_writers(h)
+    h.cluster.nodes[0].kill()
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+    check(h, writer)
+    promoted = h.state()[0]
+    assert promoted in (1, 2)
+    h.wait_for(primary=promoted, down=(0,))
+    log = h.proxy.log()
+    assert "no acknowledged commit is missing: 2 of 2 synchronous standbys answer, 2 are needed" in log
+    assert "failover_command" not in log
+    new = h.cluster.nodes[promoted]
+    wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming'") == "1",
+               "the other standby to follow")
+    print(f"longest gap between acknowledged writes: {writer.longest_gap:.2f} s")
+    assert writer.longest_gap < 10
+    # And it recovers: the old one comes back as a standby and reads are spread again.
+    h.cluster.nodes[0].rebuild(new)
+    assert h.state()[1] == (0,)
+
+
+def test_too_few_synchronous_standbys(herd):
+    h = herd(sync="ANY 1 (node1, node2)").start()
+    h.write()
+    h.cluster.nodes[2].kill()
+    h.wait_for(primary=0, down=(2,))
+    # The monitor must have asked the primary; then it dies too.
+    conninfo = h.cluster.nodes[1].psql("show primary_conninfo")
+    h.cluster.nodes[0].kill()
+    wait_until(lambda: "1 of 2 synchronous standbys answer, 2 are needed." in h.proxy.log(), "the refusal", 30)
+    assert h.cluster.nodes[1].psql("select pg_is_in_recovery()") == "t"
+    wait_until(lambda: h.cluster.nodes[1].psql("show primary_conninfo") == conninfo, "the old primary_conninfo")
+    # And it recovers: the primary comes back and goes on, nobody has to do anything.
+    h.cluster.nodes[0].start()
+    h.wait_for(primary=0, down=(2,))
+    h.cluster.nodes[2].start()
+    assert h.write() >= 2
+
+
+def test_frozen_primary(herd):
+    h = herd(sync="2 (node1, node2)", failover_on_backend_error=False).start()
+    writer = run_writers(h)
+    h.cluster.nodes[0].freeze()
+    began = time.monotonic()
+    wait_until(lambda: "=== Starting degeneration." in h.proxy.log(), "the frozen server to be noticed", 15)
+    assert time.monotonic() - began <= 1 + 2 + 1 + 0.5
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 20)
+    check(h, writer)
+    # And it recovers: awake again, the old primary is not used.
+    h.cluster.nodes[0].thaw()
+    promoted = h.state()[0]
+    assert promoted in (1, 2)
+    assert h.write() >= 1
+    assert h.state() == (promoted, (0,), (promoted,))
+
+
+def test_asynchronous_replication_says_what_may_be_lost(herd):
+    h = herd().start()
+    h.write()
+    h.cluster.nodes[0].kill()
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+    assert "asynchronous replication: " in h.proxy.log()
+    assert h.write() >= 1
+
+
+def test_a_standby_that_cannot_follow_is_left_down(herd):
+    h = herd().start()
+    h.write()
+    h.cluster.nodes[0].kill()
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+    promoted = h.state()[0]
+    other = 3 - promoted
+    new = h.cluster.nodes[promoted]
+    wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming'") == "1", "to follow")
+    # The herd is down to two; now the last standby refuses to be promoted because it cannot be altered: it is gone.
+    h.cluster.nodes[other].kill()
+    h.wait_for(primary=promoted, down=tuple(sorted((0, other))))
+    assert h.write() >= 1
+
+
+def test_a_long_wal_receiver_timeout_is_named(herd):
+    h = herd()
+    h.cluster.nodes[1].psql("alter system set wal_receiver_timeout = '60s'", "postgres")
+    h.cluster.nodes[1].psql("select pg_reload_conf()", "postgres")
+    h.start()
+    wait_until(lambda: "wal_receiver_timeout of node 1 is longer" in h.proxy.log(), "the warning")
+    assert "ALTER SYSTEM SET wal_receiver_timeout = '2s'" in h.proxy.log()
+    assert "wal_receiver_timeout of node 2" not in h.proxy.log()
