@@ -14,6 +14,9 @@ from support.proxy import Proxy  # noqa: E402
 
 DEMO = os.path.join(system.ROOT, ".demo")
 FIRST_PORT, FIRST_SERVER_PORT = 9999, 11002
+# A primary that dies is replaced by one of the standbys, which needs no script.
+HEALTH = {"health_check_period": 2, "health_check_timeout": 5, "failover_method": "builtin"}
+CONF = "wal_receiver_timeout = 5s"
 
 
 def home():
@@ -42,7 +45,8 @@ def load():
 
 
 def cluster_of(about):
-    return Cluster(folder=os.path.realpath(DEMO), ports=about["servers"], nodes=len(about["servers"]))
+    return Cluster(folder=os.path.realpath(DEMO), ports=about["servers"], nodes=len(about["servers"]),
+                   conf=CONF)
 
 
 def pgpool_pid(about):
@@ -71,15 +75,36 @@ def start_servers(folder):
             json.dump(about, f)
     cluster = cluster_of(about)
     running = [bool(n.pid()) for n in cluster.nodes]
-    if all(running):
+    primaries = [n for n in cluster.nodes if not n.is_standby()]
+    if all(running) and len(primaries) == 1:
+        cluster.primary_number = primaries[0].number
         return about, cluster
     for node, up in zip(cluster.nodes, running):
         if not up and not system.port_is_free(node.port):
             sys.exit(f"port {node.port} is taken by another program; ./dev down, remove .demo/ and try again")
     for node in cluster.nodes:
         node.stop()
+    after_failover(cluster)
     cluster.start()
     return about, cluster
+
+
+def after_failover(cluster):
+    """When another node has become the primary, those that were one before it are made standbys anew."""
+    primaries = [n for n in cluster.nodes if not n.is_standby()]
+    if not os.path.exists(f"{cluster.folder}/created"):
+        return
+    primary = max(primaries, key=lambda n: n.timeline())
+    cluster.primary_number = primary.number
+    if len(primaries) == 1:
+        return
+    primary.start()
+    for node in primaries:
+        if node is not primary:
+            print(f"node {node.number} was the primary before; it is made a standby of node {primary.number}")
+            node.rebuild(primary)
+            node.stop()
+    primary.stop()
 
 
 def start_pgpool(about, cluster):
@@ -91,13 +116,13 @@ def start_pgpool(about, cluster):
     system.give(folder)
     proxy = Proxy(cluster, kind="herdgate", port=FIRST_PORT, folder=folder)
     # Statement by statement, so that one psql session shows the reads going round.
-    proxy.settings.update({"statement_level_load_balance": True, "listen_addresses": "localhost"})
+    proxy.settings.update({"statement_level_load_balance": True, "listen_addresses": "localhost", **HEALTH})
     proxy.start()
     return proxy
 
 
 def show(proxy, cluster):
-    names = {n.port: f"node {n.number} ({'primary' if n.number == 0 else 'standby'}, port {n.port})"
+    names = {n.port: f"node {n.number} ({'primary' if n is cluster.primary else 'standby'}, port {n.port})"
              for n in cluster.nodes}
     with proxy.connect() as c:
         c.execute("create table if not exists herd (id int generated always as identity, seen timestamptz)")
@@ -120,7 +145,7 @@ def up():
     show(proxy, cluster)
     print(f"""
 It runs:  psql -h 127.0.0.1 -p {proxy.port} -U postgres test
-Try:      show pool_nodes;
+Try:      show pool_nodes;   kill -9 the primary: its pid is the first line of {cluster.primary.data}/postmaster.pid
 Files:    {about['folder']}/pgpool (pgpool.conf, log), {about['folder']}/data0, data1, data2
 Stop:     ./dev down""")
 

@@ -122,6 +122,8 @@ class Link final : public net::Watcher {
   void resume();
 
   void close(const Error& why);  // sends Terminate if that makes sense; no on_lost
+  // The server is given up from outside: as if the connection had broken. Not from within the link's own event.
+  void abandon(const Error& why) { lose(why); }
   void on_ready(unsigned ready) override;
 
  private:

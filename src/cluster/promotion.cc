@@ -51,7 +51,8 @@ class Tokens {
     if (rest_.front() == '"') return advance_quoted();
     std::size_t n = 1;
     if (std::string_view("(),*").find(rest_.front()) == std::string_view::npos)
-      while (n < rest_.size() && !blank(rest_[n]) && std::string_view("(),*\"").find(rest_[n]) == std::string_view::npos)
+      while (n < rest_.size() && !blank(rest_[n]) &&
+             std::string_view("(),*\"").find(rest_[n]) == std::string_view::npos)
         ++n;
     token_ = rest_.substr(0, n);
     rest_.remove_prefix(n);

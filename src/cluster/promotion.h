@@ -1,7 +1,8 @@
 // The built-in failover's decisions: which standby is promoted, and whether an acknowledged commit could be missing.
 // Pure.
 //
-// Shape    parse_sync_names() reads synchronous_standby_names; judge() takes what the standbys said and names the one to
+// Shape    parse_sync_names() reads synchronous_standby_names; judge() takes what the standbys said and names the one
+// to
 //          promote, or why none may be; repoint() makes the primary_conninfo of the others.
 // Units    positions in octets of WAL.
 // Errors   words for the log, without a full stop.
@@ -33,15 +34,15 @@ struct Candidate {
   NodeId id;
   std::string application_name;
   bool answered = false;
-  bool receiving = false;       // still connected to the old primary
-  std::uint64_t position = 0;   // received or replayed, whichever is further
+  bool receiving = false;      // still connected to the old primary
+  std::uint64_t position = 0;  // received or replayed, whichever is further
   std::int64_t timeline = 0;
-  std::string trouble;          // why it did not answer
+  std::string trouble;  // why it did not answer
 };
 
 struct Situation {
-  std::vector<Candidate> standbys;   // all that are configured, also those that are down
-  std::optional<SyncRule> rule;      // of the old primary when it was last asked
+  std::vector<Candidate> standbys;                    // all that are configured, also those that are down
+  std::optional<SyncRule> rule;                       // of the old primary when it was last asked
   std::optional<std::uint64_t> old_primary_position;  // when it was last asked
   NodeId wanted = kNoNode;
 };

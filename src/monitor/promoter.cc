@@ -40,7 +40,8 @@ std::string text_of(const backend::Rows& rows, std::size_t column) {
 
 }  // namespace
 
-Promoter::Promoter(const ProbeMeans& means, Log& log, Hooks hooks) : means_(means), log_(log), hooks_(std::move(hooks)) {}
+Promoter::Promoter(const ProbeMeans& means, Log& log, Hooks hooks)
+    : means_(means), log_(log), hooks_(std::move(hooks)) {}
 
 Promoter::~Promoter() { means_.loop.cancel(timer_); }
 
@@ -135,7 +136,8 @@ void Promoter::examined() {
 }
 
 void Promoter::reload_then(Chosen chosen, std::function<void()> then) {
-  each(chosen, [](const Server&) { return "SELECT pg_catalog.pg_reload_conf()"; }, nullptr, std::move(then));
+  each(
+      chosen, [](const Server&) { return "SELECT pg_catalog.pg_reload_conf()"; }, nullptr, std::move(then));
 }
 
 // From here on the old primary cannot get a commit acknowledged by a standby, even if it comes back at this moment.
@@ -202,7 +204,8 @@ void Promoter::promote(NodeId node) {
 void Promoter::make_slots() {
   std::string names;
   for (const auto& server : servers_)
-    if (server->candidate.id != chosen_ && !server->slot.empty()) names += (names.empty() ? "" : ",") + literal(server->slot);
+    if (server->candidate.id != chosen_ && !server->slot.empty())
+      names += (names.empty() ? "" : ",") + literal(server->slot);
   if (names.empty()) return point_the_others();
   const std::string sql =
       "SELECT pg_catalog.pg_create_physical_replication_slot(name) FROM pg_catalog.unnest(ARRAY[" + names +
@@ -210,7 +213,8 @@ void Promoter::make_slots() {
   successor()->client->query(sql, Deadline::after(means_.loop.now(), kStepLimit),
                              [this, run = run_](Result<backend::Rows> rows) {
                                if (run != run_) return;
-                               if (!rows) say(Level::warning, "could not make replication slots: " + rows.error().text());
+                               if (!rows)
+                                 say(Level::warning, "could not make replication slots: " + rows.error().text());
                                later(Duration::zero(), [this] { point_the_others(); });
                              });
 }
@@ -252,7 +256,8 @@ void Promoter::followers_seen() {
   std::vector<std::unique_ptr<Server>> servers = std::exchange(servers_, {});
   for (const auto& server : servers) {
     if (!waits(server)) continue;
-    const std::string why = server->trouble.empty() ? "its receiver does not stream; its log says why" : server->trouble;
+    const std::string why =
+        server->trouble.empty() ? "its receiver does not stream; its log says why" : server->trouble;
     hooks_.left_behind(server->candidate.id, "could not follow the new primary: " + why);
   }
 }
@@ -261,8 +266,11 @@ void Promoter::followers_seen() {
 
 void Promoter::restore() {
   const auto stopped = [](const Server& s) { return s.stopped; };
-  each(stopped, [](const Server& s) { return "ALTER SYSTEM SET primary_conninfo =" + literal(s.conninfo); }, nullptr,
-       [this, stopped] { reload_then(stopped, [this] { hooks_.done({kNoNode, verdict_, {}}); }); });
+  each(
+      stopped, [](const Server& s) { return "ALTER SYSTEM SET primary_conninfo =" + literal(s.conninfo); }, nullptr,
+      [this, stopped] { reload_then(stopped, [this] {
+                          hooks_.done({kNoNode, verdict_, {}});
+                        }); });
 }
 
 }  // namespace herdgate::monitor

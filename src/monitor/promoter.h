@@ -2,7 +2,8 @@
 //
 // Shape    start() with one Job; `done` comes once. A standby that does not follow afterwards is told to `left_behind`,
 //          within kFollowLimit. What is decided, cluster::judge decides.
-// Limits   kStepLimit for each question to a standby, kCalmLimit until none receives from the old primary, kPromoteLimit
+// Limits   kStepLimit for each question to a standby, kCalmLimit until none receives from the old primary,
+// kPromoteLimit
 //          for the promotion.
 // Errors   in PromotionEnded::text; then every standby has its old primary_conninfo again.
 // Threads  one loop.

@@ -40,6 +40,21 @@ void Pool::configure(std::shared_ptr<const config::Settings> settings, cluster::
   settings_ = std::move(settings);
   view_ = std::move(view);
   close_idle([this](const ServerLink& link) { return !usable(link); });
+  abandon_dead_nodes();
+}
+
+// A server that hangs keeps its connections open; nobody may wait on them once its node is down.
+void Pool::abandon_dead_nodes() {
+  std::vector<ServerLink*> dead;
+  for (const auto& [link, owner] : all_) {
+    const cluster::Node* node = view_->find(link->link->key().node);
+    if (node != nullptr && !node->live()) dead.push_back(link);
+  }
+  for (ServerLink* link : dead) {
+    if (all_.count(link) == 0) continue;  // gone with one of the others
+    const int node = link->link->key().node.value;
+    link->link->abandon(Error{backend::Errc::closed_by_server, fmt::format("node {} was taken down", node)});
+  }
 }
 
 KeyPoolPtr Pool::key_pool(const backend::LinkKey& key) {

@@ -119,6 +119,7 @@ class Pool {
   // Cancels what runs on the link; it is not lent to anybody before that is over.
   void cancel(ServerLink& link);
 
+  void abandon_dead_nodes();
   void close_idle(const std::function<bool(const ServerLink&)>& which);
   void stop();  // closes what is idle; what comes back later is closed too
   std::vector<report::LinkRow> rows() const;

@@ -8,6 +8,7 @@ name). Databases: postgres, test. Every statement is in the server's log, so a t
 """
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -165,6 +166,15 @@ class Node:
         self.follow(primary)
         self.start()
 
+    def is_standby(self):
+        """By its data directory; it need not run."""
+        return os.path.exists(f"{self.data}/standby.signal")
+
+    def timeline(self):
+        """Of a stopped server."""
+        control = self.cluster.run("pg_controldata", "-D", self.inner_data)
+        return int(re.search(r"Latest checkpoint's TimeLineID: *(\d+)", control).group(1))
+
     def promote(self):
         self.psql("select pg_promote(true, 60)", "postgres")
 
@@ -182,6 +192,7 @@ class Cluster:
         self.nodes = [Node(self, i, p) for i, p in enumerate(self.ports)]
         self.conf = conf or ""
         self.remote_apply = remote_apply
+        self.primary_number = 0
 
     def program(self, name, *args):
         """The command line of one of PostgreSQL's programs."""
@@ -192,11 +203,11 @@ class Cluster:
 
     @property
     def primary(self):
-        return self.nodes[0]
+        return self.nodes[self.primary_number]
 
     @property
     def standbys(self):
-        return self.nodes[1:]
+        return [n for n in self.nodes if n.number != self.primary_number]
 
     def create(self):
         template = make_template(self.trixie)
