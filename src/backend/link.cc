@@ -256,8 +256,14 @@ bool Link::deal_async(const wire::Piece& piece) {
   return true;
 }
 
+void Link::hear_error(const wire::Piece& piece) {
+  const auto report = wire::parse_report(piece.payload());
+  if (report && (report->severity == "FATAL" || report->severity == "PANIC")) farewell_ = report->sqlstate;
+}
+
 bool Link::deal_whole(const wire::Piece& piece) {
   if (is_async(piece.type)) return deal_async(piece);
+  if (piece.type == kError) hear_error(piece);
   if (piece.type == kError && ledger_.empty()) {
     // An error nobody is owed: the server says good-bye (57P01 and the like). The link ends; its words say why.
     auto report = wire::parse_report(piece.payload());

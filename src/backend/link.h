@@ -115,6 +115,8 @@ class Link final : public net::Watcher {
   bool clean() const;
   bool synced() const { return !unsynced_; }  // nothing was sent after the last Query, Sync or FunctionCall
   bool lost() const { return lost_; }
+  // SQLSTATE of the last FATAL or PANIC: why the server ended the connection; empty: it said nothing.
+  const std::string& farewell() const { return farewell_; }
   bool mid_forward() const { return scanner_.mid_forwarded(); }
 
   // Back-pressure from the client: no reads while paused.
@@ -133,6 +135,7 @@ class Link final : public net::Watcher {
   bool deal(const wire::Piece& piece);
   bool deal_whole(const wire::Piece& piece);
   bool deal_async(const wire::Piece& piece);
+  void hear_error(const wire::Piece& piece);
   void finish_head(bool failed);
   void emit_local();
   void lose(Error why);
@@ -153,6 +156,7 @@ class Link final : public net::Watcher {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false once destroyed, seen by calls on the stack
   char status_ = 'I';
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;
+  std::string farewell_;
   bool continuing_ = false;  // a timer brings the next turn of a long read
   net::TimerId turn_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "pool/pool.h"
 
 #include "base/assert.h"
+#include "base/sqlstate.h"
 #include "pool/cleaner.h"
 
 namespace herdgate::pool {
@@ -427,6 +428,7 @@ void Pool::close(ServerLink& link, const Error& why) {
   const auto it = all_.find(&link);
   if (it == all_.end()) return;
   link.link->set_user(nullptr);
+  if (link.link->lost()) report_loss(link);
   link.link->close(why);
   wiring_.accounts.closed(link.link->key());
   // Destroyed later: the caller may be inside one of the link's own events.
@@ -435,6 +437,14 @@ void Pool::close(ServerLink& link, const Error& why) {
   if (cleaning_.erase(&link) > 0) count_cleaning(link, -1);
   wiring_.loop.defer([parcel] {});
   serve_slots();
+}
+
+// Sessions tell of the links they work with; what a server said as its last word, and links that nobody used, are told
+// here.
+void Pool::report_loss(const ServerLink& link) {
+  const std::string& farewell = link.link->farewell();
+  const bool shutdown = farewell == sqlstate::kAdminShutdown || farewell == sqlstate::kCrashShutdown;
+  if (shutdown || link.holder == 0) wiring_.node_trouble(link.link->key().node, "connection closed " + farewell);
 }
 
 void Pool::discard(ServerLink& link, const Error& why) {

@@ -120,6 +120,7 @@ class Pool {
   void cancel(ServerLink& link);
 
   void abandon_dead_nodes();
+  void report_loss(const ServerLink& link);
   void close_idle(const std::function<bool(const ServerLink&)>& which);
   void stop();  // closes what is idle; what comes back later is closed too
   std::vector<report::LinkRow> rows() const;

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <openssl/rand.h>
 
+#include "base/sqlstate.h"
 #include "session/session.h"
 
 namespace herdgate::server {
@@ -44,7 +45,7 @@ std::vector<config::Interface> local_interfaces() {
 
 // 57P01 and 57P02: the server takes its sessions down.
 bool says_shutdown(std::string_view why) {
-  return why.find("57P01") != std::string_view::npos || why.find("57P02") != std::string_view::npos;
+  return why.ends_with(sqlstate::kAdminShutdown) || why.ends_with(sqlstate::kCrashShutdown);
 }
 
 std::size_t worker_count(const config::Settings& settings) {

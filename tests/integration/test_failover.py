@@ -251,3 +251,28 @@ def test_follow_primary_command(herd):
     assert f"follow_primary_command: follow 0 127.0.0.1 {n[0].port} 1 127.0.0.1 {n[1].port} 0 0" in log
     assert f"follow_primary_command: follow 2 127.0.0.1 {n[2].port} 1 127.0.0.1 {n[1].port} 0 0" in log
     assert h.write() >= 1
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_backend_shutdown(herd, enabled):
+    """pg_terminate_backend is no shutdown, whatever the parameter says; a real one is noticed by what the server says."""
+    h = herd(failover_on_backend_error=False, failover_on_backend_shutdown=enabled, health_check_period=0).start()
+    with h.proxy.connect() as c:
+        assert c.execute("select 1").fetchone() == (1,)
+        for node in h.cluster.nodes:
+            node.psql("select pg_terminate_backend(pid) from pg_stat_activity "
+                      "where backend_type = 'client backend' and pid <> pg_backend_pid()")
+    h.wait_for(primary=0, down=())
+    with h.proxy.connect() as held:
+        held.execute("select 1")
+        h.cluster.nodes[1].stop()
+        h.cluster.nodes[2].stop()
+        if enabled:
+            wait_until(lambda: "=== Failover done. shutdown host" in h.proxy.log(), "the shutdown to be noticed")
+    if not enabled:
+        wait_until(lambda: "does not answer" in h.proxy.log(), "the complaint")
+        assert "=== Starting degeneration." not in h.proxy.log()
+    for node in h.cluster.standbys:
+        node.start()
+    # And it recovers: the primary served all the time.
+    assert h.write() >= 1
