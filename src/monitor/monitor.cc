@@ -40,6 +40,7 @@ Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
 Monitor::~Monitor() {
   *alive_ = false;
   means_.loop.cancel(timer_);
+  means_.loop.cancel(leaving_);
   means_.loop.cancel(round_.timer);
 }
 
@@ -86,8 +87,35 @@ void Monitor::request(const cluster::Request& request, Answered answered) {
   answer(std::move(answered), feed(cluster::Requested{request}));
 }
 
-void Monitor::detach_gracefully(NodeId, Answered answered) {
-  answer(std::move(answered), cluster::Refusal{Level::error, "could not detach gracefully", "This is not built yet."});
+std::string Monitor::busy_with() const {
+  return leaving_ != 0 ? "graceful detach" : std::string(cluster::busy_with(state_));
+}
+
+// As Pgpool-II does it: no new sessions, and the node goes when all sessions have ended.
+void Monitor::detach_gracefully(NodeId node, Answered answered) {
+  const cluster::Event detach = cluster::Requested{{cluster::Request::detach, node}};
+  if (auto refusal = cluster::step(state_, detach, {}).actions.refusal) return answer(std::move(answered), refusal);
+  if (leaving_ != 0)
+    return answer(std::move(answered), cluster::Refusal{Level::error, "failed to process PCP request at the moment",
+                                                        "graceful detach is in progress"});
+  say({Level::log, fmt::format("node {} is to be detached when all sessions have ended", node.value),
+       "New sessions wait until then, for recovery_timeout at most."});
+  leaving_ =
+      means_.loop.after(settings_->recovery_timeout, [this, node, answered] { sessions_left(node, false, answered); });
+  hooks_.shut_gate([this, alive = alive_, node, answered, mine = leaving_] {
+    if (*alive && leaving_ == mine) sessions_left(node, true, answered);
+  });
+}
+
+void Monitor::sessions_left(NodeId node, bool all, const Answered& answered) {
+  means_.loop.cancel(std::exchange(leaving_, 0));
+  if (all)
+    feed(cluster::Requested{{cluster::Request::detach, node}});
+  else
+    say({Level::warning, fmt::format("node {} is not detached", node.value),
+         "The sessions did not end within recovery_timeout."});
+  hooks_.open_gate();
+  answer(answered, std::nullopt);
 }
 
 void Monitor::recover(NodeId, Answered answered) {

@@ -39,6 +39,9 @@ struct Hooks {
   std::function<void(const report::HealthByNode&)> health;  // the figures have changed
   // Calls back when no worker uses the last published view's predecessors any more. Empty: at once.
   std::function<void(std::function<void()>)> settled;
+  // No new sessions from now on; `empty` comes, by the loop, when the last of the others has ended.
+  std::function<void(std::function<void()> empty)> shut_gate;
+  std::function<void()> open_gate;
   // For tests; empty: start_probe().
   std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
 };
@@ -61,7 +64,7 @@ class Monitor final : public cluster::Control {
   void request(const cluster::Request& request, Answered answered) override;
   void detach_gracefully(NodeId node, Answered answered) override;
   void recover(NodeId node, Answered answered) override;
-  std::string busy_with() const override { return std::string(cluster::busy_with(state_)); }
+  std::string busy_with() const override;
 
  private:
   struct PrimaryFacts {
@@ -75,6 +78,7 @@ class Monitor final : public cluster::Control {
   };
   std::optional<cluster::StateFile> read_state(bool discard);
   std::optional<cluster::Refusal> feed(const cluster::Event& event);
+  void sessions_left(NodeId node, bool all, const Answered& answered);
   void answer(Answered answered, std::optional<cluster::Refusal> refusal);
   void promote(const cluster::Promotion& promotion);
   Promoter::Job promotion_job(const cluster::Promotion& promotion) const;
@@ -110,7 +114,7 @@ class Monitor final : public cluster::Control {
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;
   Round round_;
-  net::TimerId timer_ = 0;
+  net::TimerId timer_ = 0, leaving_ = 0;  // leaving_: a graceful detach waits for the sessions
   std::optional<TimePoint> search_began_;
   std::string state_path_;
   std::optional<std::string> unsaved_;  // waits until the write under way has ended

@@ -76,7 +76,8 @@ struct MonitorTest : ::testing::Test {
   std::set<int> hanging;
   std::map<int, int> probes;
   std::vector<ProbeTarget> targets;
-  std::function<void()> changed = [] {};
+  std::function<void()> changed = [] {}, gate_empty;
+  int gate_opened = 0;
   std::unique_ptr<Monitor> monitor;
 
   void SetUp() override {
@@ -91,6 +92,8 @@ struct MonitorTest : ::testing::Test {
     world = {{0, primary(5000)}, {1, standby(4000)}};
     Hooks hooks;
     hooks.publish = [this](cluster::ViewPtr) { loop.defer([this] { changed(); }); };
+    hooks.shut_gate = [this](std::function<void()> empty) { gate_empty = std::move(empty); };
+    hooks.open_gate = [this] { ++gate_opened; };
     hooks.probe = [this](const ProbeTarget& target, ProbeDone done) -> std::unique_ptr<Probing> {
       const int id = target.node.value;
       ++probes[id];
@@ -290,6 +293,60 @@ TEST_F(MonitorTest, FirstConnectionMakesANodeUp) {
   EXPECT_EQ(node(1).status, NodeStatus::waiting);
   monitor->first_connection(NodeId(1));
   EXPECT_EQ(node(1).status, NodeStatus::up);
+}
+
+using Refused = std::optional<cluster::Refusal>;
+
+TEST_F(MonitorTest, AGracefulDetachWaitsForTheSessions) {
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  bool answered = false;
+  monitor->detach_gracefully(NodeId(1), [&](const Refused& refusal) { answered = !refusal; });
+  EXPECT_TRUE(node(1).live());
+  EXPECT_EQ(monitor->busy_with(), "graceful detach");
+  Refused second;
+  monitor->detach_gracefully(NodeId(0), [&](const Refused& refusal) { second = refusal; });
+  gate_empty();
+  EXPECT_EQ(node(1).status, NodeStatus::down);
+  EXPECT_EQ(gate_opened, 1);
+  until_polled([&] { return answered && second; });
+  EXPECT_EQ(second->detail, "graceful detach is in progress");
+  EXPECT_EQ(monitor->busy_with(), "");
+}
+
+TEST_F(MonitorTest, AGracefulDetachGivesUpWhenSessionsStay) {
+  settings.recovery_timeout = std::chrono::seconds(0);
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  bool answered = false;
+  monitor->detach_gracefully(NodeId(1), [&](const Refused& refusal) { answered = !refusal; });
+  until_polled([&] { return answered; });
+  EXPECT_TRUE(node(1).live());
+  EXPECT_EQ(gate_opened, 1);
+  gate_empty();  // too late
+  EXPECT_TRUE(node(1).live());
+}
+
+TEST_F(MonitorTest, AGracefulDetachOfANodeThatIsDownIsRefusedAtOnce) {
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  Refused refusal;
+  monitor->detach_gracefully(NodeId(7), [&](const Refused& r) { refusal = r; });
+  until_polled([&] { return refusal.has_value(); });
+  EXPECT_EQ(refusal->level, Level::error);
+  EXPECT_FALSE(gate_empty);
+}
+
+TEST_F(MonitorTest, CommandsRunAndTheirFailureIsNamed) {
+  settings.failover_command = "echo d=%d m=%m; exit 4";
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  monitor->request({cluster::Request::detach, NodeId(1)}, [](const Refused& refusal) { EXPECT_FALSE(refusal); });
+  until_polled([&] { return lines.count("=== Failover done.") == 1; });
+  EXPECT_EQ(lines.count("execute command: echo d=1 m=0; exit 4"), 1u);
+  EXPECT_EQ(lines.count("failover_command: d=1 m=0"), 1u);
+  EXPECT_EQ(lines.count("failover_command for node 1 failed"), 1u);
+  EXPECT_EQ(lines.count("DETAIL: exit code 4."), 1u);
 }
 
 TEST_F(MonitorTest, DestroyedWhileProbesRunItIsSilent) {

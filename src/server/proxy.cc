@@ -87,6 +87,8 @@ void Proxy::start(bool discard_state) {
     return monitor_credentials(user, password);
   };
   hooks.settled = [this](std::function<void()> done) { when_settled(std::move(done)); };
+  hooks.shut_gate = [this](std::function<void()> empty) { shut_gate(std::move(empty)); };
+  hooks.open_gate = [this] { open_gate(); };
   hooks.health = [this](const report::HealthByNode& figures) {
     shared_.health.store(std::make_shared<const report::HealthByNode>(figures));
   };
@@ -129,6 +131,15 @@ void Proxy::when_settled(std::function<void()> done) {
       });
     });
   }
+}
+
+void Proxy::shut_gate(std::function<void()> empty) {
+  shared_.gate.shut([this, empty = std::move(empty)] { control_.post(empty); });
+}
+
+void Proxy::open_gate() {
+  const auto limit = static_cast<std::size_t>(files_.settings->num_init_children);
+  for (const session::ClientGate::Waiting& who : shared_.gate.open(limit)) worker(who.worker).let_in(who, limit);
 }
 
 void Proxy::accept(net::Socket socket, const net::Address& peer) {

@@ -46,6 +46,8 @@ class Proxy final : public session::Workers {
  private:
   void publish();
   void when_settled(std::function<void()> done);
+  void shut_gate(std::function<void()> empty);
+  void open_gate();
   session::SnapshotPtr snapshot() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;
 

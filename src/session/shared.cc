@@ -37,7 +37,7 @@ ClientGate::Entry ClientGate::enter(const Waiting& who, std::size_t limit, std::
   const std::lock_guard lock(mutex_);
   const std::size_t now = inside_.load(std::memory_order_relaxed);
   if (refuse_from > 0 && now >= refuse_from) return Entry::refused;
-  if (now < limit && queue_.empty()) {
+  if (now < limit && queue_.empty() && !shut_) {
     inside_.store(now + 1, std::memory_order_relaxed);
     return Entry::in;
   }
@@ -50,13 +50,35 @@ std::optional<ClientGate::Waiting> ClientGate::leave(std::size_t limit) {
   const std::lock_guard lock(mutex_);
   HG_ASSERT(inside_.load(std::memory_order_relaxed) > 0);
   const std::size_t now = inside_.load(std::memory_order_relaxed) - 1;
-  if (queue_.empty() || now >= limit) {
+  if (queue_.empty() || now >= limit || shut_) {
     inside_.store(now, std::memory_order_relaxed);
+    if (now == 0 && empty_) std::exchange(empty_, nullptr)();
     return std::nullopt;
   }
   const Waiting next = queue_.front();  // takes the place at once: `inside` stays
   queue_.pop_front();
   return next;
+}
+
+void ClientGate::shut(std::function<void()> empty) {
+  const std::lock_guard lock(mutex_);
+  shut_ = true;
+  if (inside_.load(std::memory_order_relaxed) == 0) return empty();
+  empty_ = std::move(empty);
+}
+
+std::vector<ClientGate::Waiting> ClientGate::open(std::size_t limit) {
+  const std::lock_guard lock(mutex_);
+  shut_ = false;
+  empty_ = nullptr;
+  std::vector<Waiting> in;
+  std::size_t now = inside_.load(std::memory_order_relaxed);
+  for (; now < limit && !queue_.empty(); ++now) {
+    in.push_back(queue_.front());
+    queue_.pop_front();
+  }
+  inside_.store(now, std::memory_order_relaxed);
+  return in;
 }
 
 void ClientGate::withdraw(SessionId session) {

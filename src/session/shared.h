@@ -58,7 +58,7 @@ class CancelRegister {
   std::map<std::pair<std::int32_t, Bytes>, Target> targets_;
 };
 
-// Lets num_init_children clients in; the others wait in order.
+// Lets num_init_children clients in; the others wait in order. While it is shut all new ones wait.
 class ClientGate {
  public:
   static constexpr std::size_t kMaxWaiting = 100'000;
@@ -71,11 +71,16 @@ class ClientGate {
   // One client has left: who comes in for it.
   std::optional<Waiting> leave(std::size_t limit);
   void withdraw(SessionId session);
+  // `empty` is called once, from whatever thread, when the last client inside has left; at once when there is none.
+  void shut(std::function<void()> empty);
+  std::vector<Waiting> open(std::size_t limit);  // who comes in now
   std::size_t inside() const { return inside_.load(std::memory_order_relaxed); }
 
  private:
   std::mutex mutex_;
   std::deque<Waiting> queue_;
+  bool shut_ = false;
+  std::function<void()> empty_;
   std::atomic<std::size_t> inside_{0};
 };
 

@@ -78,10 +78,13 @@ void Worker::retire(Session& session) {
 void Worker::leave_gate(std::size_t limit) {
   const auto next = shared_.gate.leave(limit);
   if (!next) return;
-  Worker& there = workers_.worker(next->worker);
-  there.post([&there, id = next->session, limit] {
-    if (Session* session = there.find(id)) return session->let_in();
-    there.leave_gate(limit);  // it has gone meanwhile
+  workers_.worker(next->worker).let_in(*next, limit);
+}
+
+void Worker::let_in(const ClientGate::Waiting& who, std::size_t limit) {
+  post([this, id = who.session, limit] {
+    if (Session* session = find(id)) return session->let_in();
+    leave_gate(limit);  // it has gone meanwhile
   });
 }
 

@@ -66,6 +66,8 @@ class Worker {
   void retire(Session& session);
   // A client's place is free: whoever waits longest at the gate gets it, here or on another worker.
   void leave_gate(std::size_t limit);
+  // Any thread: a client that waited at the gate has its place now.
+  void let_in(const ClientGate::Waiting& who, std::size_t limit);
   std::size_t sessions() const { return sessions_.size(); }
   // Clients given to this worker and not yet gone; for whoever hands out new ones. Any thread.
   std::atomic<int>& load() { return load_; }
