@@ -46,7 +46,8 @@ struct LostPrimary {
   NodeId old_main = kNoNode;
   NodeId heir = kNoNode;  // chosen as successor; when it dies, the next one is promoted in its place
   std::chrono::milliseconds searched{0};
-  bool said = false;  // that it is looked for
+  bool said = false;      // that it is looked for
+  std::string complaint;  // why the built-in failover promotes nobody; said once per text
   bool operator==(const LostPrimary&) const = default;
 };
 
@@ -61,6 +62,7 @@ struct Operation {
   Stage stage = commanding;
   NodeId old_main = kNoNode, old_primary = kNoNode, new_main = kNoNode;
   std::vector<NodeId> awaited;   // asking: who has not answered
+  std::vector<NodeId> silent;    // asking: who cannot be reached, but stays in use until its health check says so
   std::vector<NodeId> commands;  // nodes for which the command has still to run; the first is under way
   std::vector<NodeId> downed;
   bool operator==(const Operation&) const = default;
@@ -84,7 +86,7 @@ struct RunCommand {
 
 // Built-in: make one of the standbys the primary.
 struct Promotion {
-  NodeId old_primary;
+  NodeId old_primary;            // the one that wrote last, not a successor that died before it was promoted
   std::vector<NodeId> standbys;  // live ones
   NodeId wanted = kNoNode;       // asked for by a person
 };

@@ -108,15 +108,17 @@ Quorum quorum_of(const SyncRule& rule, const std::vector<Candidate>& standbys) {
   return q;
 }
 
+bool has_more(const Candidate& a, const Candidate& b) {
+  return a.timeline != b.timeline ? a.timeline > b.timeline : a.position > b.position;
+}
+
 const Candidate* furthest(const Situation& s) {
   const Candidate* best = nullptr;
-  const auto further = [&](const Candidate& a, const Candidate& b) {
-    if (a.timeline != b.timeline) return a.timeline > b.timeline;
-    if (a.position != b.position) return a.position > b.position;
-    return a.id == s.wanted && b.id != s.wanted;
+  const auto better = [&](const Candidate& a, const Candidate& b) {
+    return has_more(a, b) || (!has_more(b, a) && a.id == s.wanted);
   };
   for (const Candidate& c : s.standbys)
-    if (c.answered && (!best || further(c, *best))) best = &c;
+    if (c.answered && c.usable && (!best || better(c, *best))) best = &c;
   return best;
 }
 
@@ -156,13 +158,17 @@ Verdict judge(const Situation& s) {
       return {kNoNode, fmt::format("node {} still receives from the old primary", c.id.value)};
   const Candidate* best = furthest(s);
   if (!best) return {kNoNode, "no standby answers"};
+  const bool may_lose = s.rule && s.rule->count == 0;
+  for (const Candidate& c : s.standbys)
+    if (!may_lose && c.answered && has_more(c, *best))
+      return {kNoNode, fmt::format("node {} has received more than the others, but it is down", c.id.value)};
   if (!s.rule) {
     const auto silent = [](const Candidate& c) { return !c.answered; };
     if (std::any_of(s.standbys.begin(), s.standbys.end(), silent))
       return {kNoNode, "the old primary was never asked for synchronous_standby_names, so all standbys are needed"};
     return {best->id, "all standbys answer"};
   }
-  if (s.rule->count == 0) return {best->id, loss(s, *best)};
+  if (may_lose) return {best->id, loss(s, *best)};
   const Quorum q = quorum_of(*s.rule, s.standbys);
   const std::size_t needed = q.all >= s.rule->count ? q.all - s.rule->count + 1 : q.all;
   if (q.answered < needed) return {kNoNode, count_words(q.answered, needed, q.all)};

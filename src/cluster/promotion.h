@@ -33,6 +33,7 @@ std::optional<SyncRule> parse_sync_names(std::string_view text);
 struct Candidate {
   NodeId id;
   std::string application_name;
+  bool usable = true;  // false: it is down for the proxy and only counts
   bool answered = false;
   bool receiving = false;      // still connected to the old primary
   std::uint64_t position = 0;  // received or replayed, whichever is further

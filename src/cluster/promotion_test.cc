@@ -49,6 +49,18 @@ TEST(Judge, TheFurthestIsPromoted) {
   EXPECT_EQ(judge({{at(1, 200), newer}, SyncRule{}, {}, kNoNode}).promote, NodeId(2));
 }
 
+TEST(Judge, ANodeThatIsDownCountsButIsNotPromoted) {
+  Candidate down = at(2, 100);
+  down.usable = false;
+  const SyncRule any1{1, {"n1", "n2"}, false};
+  EXPECT_EQ(judge({{at(1, 100), down}, any1, {}, kNoNode}).promote, NodeId(1));
+  down.position = 200;
+  EXPECT_EQ(judge({{at(1, 100), down}, any1, {}, kNoNode}).text,
+            "node 2 has received more than the others, but it is down");
+  EXPECT_EQ(judge({{at(1, 100), down}, SyncRule{}, {}, kNoNode}).promote, NodeId(1));
+  EXPECT_EQ(judge({{down}, SyncRule{}, {}, kNoNode}).promote, kNoNode);
+}
+
 TEST(Judge, AStandbyThatStillReceivesForbidsIt) {
   Candidate receiving = at(2, 200);
   receiving.receiving = true;

@@ -156,7 +156,7 @@ void Turn::operator()(const ProbeResult& event) {
   member->suspected = member->ending = false;
   if (member->node.status == NodeStatus::down) {
     answered_again(*member, event.in_recovery);
-    if (!member->returns) return;
+    if (!member->returns || state_.operation) return;
   }
   if (event.outcome == Outcome::refused)
     return complain(*member, fmt::format("could not check node {}", id), event.text);

@@ -132,7 +132,7 @@ void Turn::begin_down(Member& member) {
   if (primary_is_lost()) {
     // Until somebody is promoted nothing is lost when it comes back; a script may be promoting somebody, though.
     member.returns = state_.rules.failover.builtin && !member.held;
-    if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, kNoNode, {}, false};
+    if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, kNoNode, {}, false, {}};
     if (operation.demand.kind == Demand::down) return ask_the_others();
   }
   choose_successor();
@@ -156,7 +156,12 @@ void Turn::operator()(const Answered& event) {
   if (!state_.operation || state_.operation->stage != Operation::asking) return;
   auto& awaited = state_.operation->awaited;
   if (std::erase(awaited, event.node) == 0) return;
-  if (gone && member->node.allow_to_failover) mark_down(*member, event.text);
+  // The rule for a connection of a session holds here too: without failover_on_backend_error the retries of the health
+  // check come before the verdict.
+  if (gone && member->node.allow_to_failover && state_.rules.failover.on_backend_error)
+    mark_down(*member, event.text);
+  else if (gone)
+    state_.operation->silent.push_back(event.node);
   if (awaited.empty()) choose_successor();
 }
 
@@ -169,9 +174,10 @@ void Turn::all_are_down() {
 void Turn::choose_successor() {
   Operation& operation = *state_.operation;
   const std::vector<NodeId> live = live_nodes();
-  const auto answered = [&](NodeId id) {
-    return std::find(operation.awaited.begin(), operation.awaited.end(), id) == operation.awaited.end();
+  const auto among = [](const std::vector<NodeId>& nodes, NodeId id) {
+    return std::find(nodes.begin(), nodes.end(), id) != nodes.end();
   };
+  const auto answered = [&](NodeId id) { return !among(operation.awaited, id) && !among(operation.silent, id); };
   const auto first = std::find_if(live.begin(), live.end(), answered);
   operation.new_main = first != live.end() ? *first : main_of(state_.members);
   if (operation.demand.kind == Demand::switchover) operation.new_main = operation.demand.node;
@@ -214,7 +220,7 @@ void Turn::begin_attach(Member& member) {
   node.status_reason = operation.demand.reason;
   member.returns = member.held = member.superseded = false;
   if (state_.rules.streaming && !state_.lost && !primary_found())
-    state_.lost = LostPrimary{kNoNode, operation.old_main, kNoNode, {}, false};
+    state_.lost = LostPrimary{kNoNode, operation.old_main, kNoNode, {}, false, {}};
   if (state_.lost) state_.lost->searched = {};
   actions_.probe.push_back(node.id);
   operation.new_main = main_of(state_.members);
@@ -228,7 +234,7 @@ void Turn::begin_promote(Member& member) {
   const NodeId node = member.node.id;
   say(Level::log, fmt::format("promotion of node {} was requested", node.value),
       "It is taken for the primary; all other nodes are set down.");
-  if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, node, {}, false};
+  if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, node, {}, false, {}};
   for (Member& m : state_.members) {
     if (m.node.id == node || !m.node.live()) continue;
     mark_down(m, fmt::format("node {} was promoted", node.value));
@@ -243,7 +249,7 @@ void Turn::promote_builtin() {
   Operation& operation = *state_.operation;
   operation.stage = Operation::promoting;
   const NodeId wanted = operation.demand.kind == Demand::switchover ? operation.demand.node : kNoNode;
-  actions_.promote = Promotion{operation.old_primary, live_nodes(), wanted};
+  actions_.promote = Promotion{state_.lost->primary, live_nodes(), wanted};
 }
 
 void Turn::operator()(const PromotionEnded& event) {
@@ -253,12 +259,12 @@ void Turn::operator()(const PromotionEnded& event) {
     if (member && member->node.live()) mark_down(*member, reason);
   }
   if (event.promoted == kNoNode) {
-    say(Level::warning, "built-in failover did not promote a standby", event.text + ".");
+    if (std::exchange(state_.lost->complaint, event.text) != event.text)
+      say(Level::warning, "built-in failover did not promote a standby", event.text + ".");
     return search();
   }
   if (Member* member = find(event.promoted)) take_role(*member, false);
-  for (Member& m : state_.members)
-    if (m.node.id == state_.operation->old_primary) m.returns = false;
+  if (Member* old = find(state_.lost->primary)) old->returns = false;
   say(Level::log, fmt::format("built-in failover: node {} was promoted", event.promoted.value), event.text);
   commands_done();
 }
@@ -287,6 +293,7 @@ void Turn::run_next_command(RunCommand::Kind kind) {
   Operation& operation = *state_.operation;
   const FailoverRules& rules = state_.rules.failover;
   const std::string& command = kind == RunCommand::failback ? rules.failback_command : rules.failover_command;
+  if (kind == RunCommand::failover && rules.builtin) return commands_done();
   if (command.empty() || operation.commands.empty()) return commands_done();
   const NodeId node = operation.commands.front();
   const CommandFacts facts{facts_of(node), facts_of(operation.new_main), facts_of(operation.old_primary),
@@ -442,6 +449,11 @@ bool Turn::refuses_detach(const Request& request, const Member* member) {
     refuse(Level::error, fmt::format("invalid degenerate backend request, node id : {} status: [{}] is not valid for "
                                      "failover",
                                      id, status_word(member->node)));
+    return true;
+  }
+  if (request.node == state_.primary && state_.rules.failover.builtin) {
+    refuse(Level::error, fmt::format("invalid degenerate backend request, node id : {} is the primary", id),
+           "failover_method = builtin does not promote a standby while the primary works.");
     return true;
   }
   if (member->node.allow_to_failover) return false;

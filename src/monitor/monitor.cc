@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "monitor/state_store.h"
@@ -169,7 +170,8 @@ Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const 
     if (recovery) t.user = settings_->recovery_user;
     if (recovery && hooks_.credentials) t.credentials = hooks_.credentials(t.user, settings_->recovery_password);
     t.database = "postgres";
-    job.standbys.push_back({t, b.application_name});
+    const auto& live = promotion.standbys;
+    job.standbys.push_back({t, b.application_name, std::find(live.begin(), live.end(), b.id) != live.end()});
   }
   if (const auto known = primaries_.find(promotion.old_primary); known != primaries_.end()) {
     job.rule = known->second.rule;

@@ -61,6 +61,7 @@ void Promoter::start(Job job) {
     server->standby = standby;
     server->candidate.id = standby.target.node;
     server->candidate.application_name = standby.application_name;
+    server->candidate.usable = standby.usable;
     backend::OpenRequest request{{standby.target.node, standby.target.database, standby.target.user},
                                  standby.target.to,
                                  Deadline::after(means_.loop.now(), kStepLimit),

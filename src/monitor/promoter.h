@@ -35,6 +35,7 @@ class Promoter {
   struct Standby {
     ProbeTarget target;  // with a user that may ALTER SYSTEM and pg_promote
     std::string application_name;
+    bool usable = true;  // false: it is down for the proxy
   };
   struct Job {
     std::vector<Standby> standbys;  // all but the old primary, also those that are down

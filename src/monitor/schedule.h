@@ -18,7 +18,7 @@ namespace herdgate::monitor {
 
 inline constexpr Duration kTroubledPause = std::chrono::seconds(1);
 inline constexpr Duration kLongestPause = std::chrono::seconds(10);
-inline constexpr Duration kHintPause = std::chrono::seconds(1);
+inline constexpr Duration kHintPause = std::chrono::milliseconds(200);
 
 struct Due {
   bool round = false;         // a round begins: these nodes belong to it

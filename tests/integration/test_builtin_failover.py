@@ -74,7 +74,7 @@ def check(h, writer):
     wait_until(lambda: len(writer.acknowledged) > count + 20, "writes to go on", 30)
     writer.end()
     with h.proxy.connect() as c:
-        there = [row[0] for row in c.execute("select n from numbers /*NO LOAD BALANCE*/")]
+        there = [row[0] for row in c.execute("/*NO LOAD BALANCE*/ select n from numbers")]
     assert len(there) == len(set(there))
     missing = set(writer.acknowledged) - set(there)
     assert not missing, f"{len(missing)} acknowledged writes are missing: {sorted(missing)[:10]}"

@@ -82,7 +82,7 @@ class Herd:
         with self.proxy.connect() as c:
             c.execute("create table if not exists t (a int)")
             c.execute("insert into t values (1)")
-            return c.execute("select count(*) from t /*NO LOAD BALANCE*/").fetchone()[0]
+            return c.execute("/*NO LOAD BALANCE*/ select count(*) from t").fetchone()[0]
 
     def request_file(self):
         return open(f"{self.proxy.folder}/pgpool_status").read()
