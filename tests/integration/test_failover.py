@@ -256,7 +256,8 @@ def test_follow_primary_command(herd):
 @pytest.mark.parametrize("enabled", [False, True])
 def test_backend_shutdown(herd, enabled):
     """pg_terminate_backend is no shutdown, whatever the parameter says; a real one is noticed by what the server says."""
-    h = herd(failover_on_backend_error=False, failover_on_backend_shutdown=enabled, health_check_period=0).start()
+    h = herd(failover_on_backend_error=False, failover_on_backend_shutdown=enabled, health_check_period=0,
+             backend_weight0=0).start()
     with h.proxy.connect() as c:
         assert c.execute("select 1").fetchone() == (1,)
         for node in h.cluster.nodes:
