@@ -192,7 +192,7 @@ def asan_integration(tally, options):
 
 def regress(tally, _):
     """PostgreSQL's own suite: the same set of scripts must pass as in a direct run, but for those that are explained."""
-    for mode in ("raw", "off", "balanced"):
+    for mode in ("raw", "off", "balanced", "transaction"):
         begin = time.monotonic()
         code = subprocess.run([f"{ROOT}/scripts/regress", mode, "--brief"]).returncode
         tally.add(f"PostgreSQL regression suite, {mode}", int(code == 0), int(code != 0), time.monotonic() - begin)
