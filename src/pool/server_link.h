@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "backend/link.h"
 #include "base/clock.h"
@@ -39,15 +40,22 @@ class InternedStatements {
   std::unordered_map<std::string, Place> by_name_;
 };
 
+// A statement of SQL's PREPARE on a link.
+struct NamedStatement {
+  Hash128 id;            // its definition
+  bool refused = false;  // the server would not prepare it here; its next EXECUTE has it tried once more
+};
+
 struct LinkMemory {
   vsession::ParameterSetPtr parameters;  // set beyond what its login gave; never null
   vsession::ParameterSetPtr at_begin;    // the same when its open transaction began; null when there is none
   vsession::ParameterSetPtr at_commit;   // what it will have when that transaction commits
   InternedStatements interned;
-  std::vector<std::string> to_close;     // interned statements whose plans became invalid: closed before the next unit
-  std::map<std::string, Hash128> named;  // statements under clients' own names (SQL PREPARE), by definition
-  SessionId named_owner;                 // whose they are
-  SessionId unnamed_owner;               // whose Parse made the unnamed statement, and which of them
+  std::vector<std::string> to_close;  // interned statements whose plans became invalid: closed before the next unit
+  std::map<std::string, NamedStatement> named;  // by clients' own names
+  std::vector<std::string> naming;              // those whose PREPARE is under way; Debt::item counts them from 1
+  SessionId named_owner;                        // whose they are
+  SessionId unnamed_owner;                      // whose Parse made the unnamed statement, and which of them
   std::uint64_t unnamed_generation = 0;
   std::uint64_t unnamed_queries = 0;  // Link::queries() then: a later one has dropped it
   bool opaque = false;                // may hold state that we did not see: reset before another session gets it

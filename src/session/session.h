@@ -57,6 +57,7 @@ struct Work {
   bool failed = false;
   std::size_t statement = 0;  // simple query: index of the statement being answered
   std::string tag;            // of the last CommandComplete
+  std::string executed;       // the statement that SQL's EXECUTE names
   Bytes copy;                 // the request's bytes, when it may be run again
   pool::ServerLink* link = nullptr;
 };

@@ -1,5 +1,6 @@
 // The links a session holds: getting them, bringing them up to the session's state, giving them back, losing them.
 #include "session/session.h"
+#include "session/session_log.h"
 #include "session/words.h"
 #include "wire/frontend.h"
 
@@ -95,9 +96,11 @@ void Session::acquired(pool::Pool::Result result) {
   phase_ = Phase::idle;
   if (!result) {
     snapshot_ = worker_.snapshot();
-    // A standby that cannot be reached is no reason to fail: the primary serves.
+    // A standby that cannot be reached or does not let the session in is no reason to fail: the primary serves.
     const bool can_fall_back = pending_node_ != view().write_node() && !work_.plan.write;
-    if (can_fall_back && result.error().against_node()) {
+    if (can_fall_back && result.error().elsewhere()) {
+      log_fall_back(worker_.log(), who_, pending_node_, result.error());
+      if (!result.error().against_node()) vs_.state().lb_node = view().write_node();
       work_.avoid = pending_node_;
       work_.on_primary = true;
       work_.plan.node = view().write_node();
@@ -189,24 +192,31 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   return Next::served;
 }
 
-// Makes the link's statements of SQL's PREPARE those of the session. One that fails here (a temporary table in it is
-// gone) counts as there: only its EXECUTE is concerned, and finds out by 26000.
+// Makes the link's statements of SQL's PREPARE those of the session. One that is refused here (a table in it is gone)
+// concerns only its EXECUTE, which has it tried again: what it needs may be there by then.
 void Session::bring_up_named(pool::ServerLink& link) {
-  std::map<std::string, Hash128>& named = link.memory.named;
-  for (auto it = named.begin(); it != named.end();) {
-    const vsession::PreparedPtr wanted = link.memory.named_owner == id_ ? vs_.find_prepared(it->first) : nullptr;
-    if (wanted && wanted->from_sql && wanted->id == it->second) {
+  pool::LinkMemory& memory = link.memory;
+  for (auto it = memory.named.begin(); it != memory.named.end();) {
+    const vsession::PreparedPtr wanted = memory.named_owner == id_ ? vs_.find_prepared(it->first) : nullptr;
+    if (wanted && wanted->from_sql && wanted->id == it->second.id) {
       ++it;
       continue;
     }
-    link.link->send_query("DEALLOCATE " + quoted_name(it->first), backend::Fate::swallow, kNoteNamed);
-    it = named.erase(it);
+    if (!it->second.refused)
+      link.link->send_query("DEALLOCATE " + quoted_name(it->first), backend::Fate::swallow, kNoteNamed);
+    it = memory.named.erase(it);
   }
   if (vs_.prepared_by_sql() == 0) return;
-  link.memory.named_owner = id_;
+  memory.named_owner = id_;
+  if (link.link->ledger().empty()) memory.naming.clear();
   for (const auto& [name, statement] : vs_.prepared()) {
-    if (!statement->from_sql || !named.emplace(name, statement->id).second) continue;
-    link.link->send_query(statement->query, backend::Fate::swallow, kNoteNamed);
+    if (!statement->from_sql) continue;
+    const auto [at, fresh] = memory.named.try_emplace(name, pool::NamedStatement{statement->id});
+    if (!fresh && !(at->second.refused && name == work_.executed)) continue;
+    at->second.refused = false;
+    memory.naming.push_back(name);
+    link.link->send_query(statement->query, backend::Fate::swallow, kNoteNamed,
+                          static_cast<std::uint16_t>(memory.naming.size()));
   }
 }
 

@@ -105,6 +105,11 @@ void log_unparsable(const Session& session, Log& log, LogContext& who, std::stri
   say(log, who, Level::log, fmt::format("Unable to parse the query: \"{}\" from {}", sql, from));
 }
 
+void log_fall_back(Log& log, LogContext& who, NodeId node, const backend::OpenFailure& why) {
+  say(log, who, Level::warning, fmt::format("could not use node {}, the primary serves instead", node.value),
+      why.server ? why.server->message : why.error.text());
+}
+
 void log_backend_error(Log& log, LogContext& who, const backend::Link& link, std::string_view sql,
                        std::string_view message) {
   say(log, who, Level::log,

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "backend/link.h"
+#include "backend/opener.h"
 #include "base/log.h"
 #include "config/settings.h"
 #include "wire/backend.h"
@@ -26,6 +27,8 @@ void log_node_statement(Log& log, LogContext& who, const backend::Link& link, st
 void log_client_message(Log& log, LogContext& who, bool on, ByteView message);
 void log_client_copy(const Session& session, Log& log, LogContext& who, bool on, ByteView input);
 void log_unparsable(const Session& session, Log& log, LogContext& who, std::string_view sql);
+// A standby did not take the session: the primary serves in its place.
+void log_fall_back(Log& log, LogContext& who, NodeId node, const backend::OpenFailure& why);
 void log_backend_error(Log& log, LogContext& who, const backend::Link& link, std::string_view sql,
                        std::string_view message);
 

@@ -15,6 +15,13 @@ bool ends_transaction(Kind kind) {
   return kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
 }
 
+// The statement that EXECUTE runs, be it inside of EXPLAIN or CREATE TABLE AS; empty for anything else.
+std::string_view executed_name(const sql::Statement& statement) {
+  const sql::Statement* inner = &statement;
+  while (inner->inner) inner = inner->inner.get();
+  return inner->kind == Kind::execute ? std::string_view(inner->name) : std::string_view();
+}
+
 bool keeps_text(const sql::Facts& facts) {
   for (const sql::Statement& statement : facts.statements) {
     if (statement.kind == Kind::set || statement.kind == Kind::prepare || !statement.settings.empty()) return true;
@@ -280,6 +287,7 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
                            .application_name = identity_.application};
   work_.plan = route::decide(input);
   work_.ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
+  if (const std::string_view name = executed_name(facts.first()); !name.empty()) work_.executed = name;
   if (work_.on_primary || (work_.avoid != kNoNode && work_.plan.node == work_.avoid))
     work_.plan.node = view().write_node();
   const vsession::Transaction& tx = vs_.state().tx;
@@ -318,7 +326,8 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
   if (link == nullptr) {
     const bool from_primary = settings().relcache_query_target == config::RelcacheQueryTarget::primary;
     const cluster::Node* primary = view().find(view().write_node());
-    const NodeId node = from_primary && primary != nullptr && primary->live() ? primary->id : vs_.state().lb_node;
+    const bool ask_primary = (from_primary || work_.on_primary) && primary != nullptr && primary->live();
+    const NodeId node = ask_primary ? primary->id : vs_.state().lb_node;
     if (node == kNoNode) return Next::served;
     if (const Next next = acquire(node, link); next != Next::served) return next;
   }
@@ -371,7 +380,7 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
     memory.at_begin = vs_.base_parameters();
   }
   if (statement.kind == Kind::prepare) {
-    if (const vsession::PreparedPtr made = vs_.find_prepared(statement.name)) memory.named[made->name] = made->id;
+    if (const vsession::PreparedPtr made = vs_.find_prepared(statement.name)) memory.named[made->name] = {made->id};
     memory.named_owner = id_;
   } else if (statement.kind == Kind::deallocate && !statement.all) {
     memory.named.erase(statement.name);

@@ -35,6 +35,13 @@ Result<std::vector<std::vector<std::string>>> text_rows(ByteView messages) {
   return text;
 }
 
+// A PREPARE was refused; 0: it was a DEALLOCATE.
+void note_refused(pool::LinkMemory& memory, std::size_t item) {
+  if (item == 0 || item > memory.naming.size()) return;
+  const auto at = memory.named.find(memory.naming[item - 1]);
+  if (at != memory.named.end()) at->second.refused = true;
+}
+
 // Of the words that a server gave: severity, SQLSTATE and texts.
 wire::Report copy_of(const wire::ServerReport& report) {
   wire::Report own;
@@ -139,6 +146,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
       return;
     case kNoteNamed:
       named_error_ = copy_of(*report);
+      if (pool::ServerLink* server = of(link)) note_refused(server->memory, head.item);
       return;
     case kNoteReplay:
     case kNoteAcknowledged: {
@@ -187,16 +195,18 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   }
 }
 
-// The session has a statement of that name and this link has not, because its PREPARE failed when it was repeated here.
-// The next EXECUTE has it repeated once more.
+// The session has a statement of that name and this link has not, because its PREPARE was refused when it was repeated
+// here, which has failed the transaction if there is one.
 bool Session::missing_named(const backend::Link& link, std::string_view state) {
-  if (state != sqlstate::kInvalidStatementName || !work_.facts) return false;
-  const sql::Statement* statement = &work_.facts->first();
-  while (statement->inner) statement = statement->inner.get();
-  const vsession::PreparedPtr known = vs_.find_prepared(statement->name);
+  const bool failed_by_us = state == sqlstate::kInFailedTransaction && named_error_;
+  if ((state != sqlstate::kInvalidStatementName && !failed_by_us) || work_.executed.empty()) return false;
+  const vsession::PreparedPtr known = vs_.find_prepared(work_.executed);
   pool::ServerLink* server = of(link);
-  return statement->kind == sql::Kind::execute && known && known->from_sql && server != nullptr &&
-         server->memory.named.erase(statement->name) > 0;
+  if (!known || !known->from_sql || server == nullptr) return false;
+  const auto at = server->memory.named.find(work_.executed);
+  if (at == server->memory.named.end()) return false;
+  at->second.refused = true;
+  return true;
 }
 
 // A plan on this link has become invalid: the statements of this unit are closed there, so that the client's new Parse

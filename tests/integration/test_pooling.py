@@ -244,6 +244,46 @@ def test_sql_prepare_follows(tight):
 
 
 @herdgate_only
+def test_prepared_statement_outlives_its_table(start_proxy):
+    """Where it cannot be prepared anew, that is an error of its EXECUTE; once the table is back, it works again."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "load_balance_mode": False})
+    with proxy.connect(user="test") as a, proxy.connect(user="test") as others:
+        def disturb():  # gives the link to another session, which takes the statement off it
+            for _ in range(3):
+                assert others.execute("select 1").fetchone() == (1,)
+
+        a.execute("create temp table coming (a int)")
+        a.execute("prepare going as select a from coming")
+        a.execute("drop table coming")
+        for _ in range(2):
+            disturb()
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                a.execute("execute going")
+        disturb()
+        assert a.execute("select 2").fetchone() == (2,)
+        for value in (5, 6):
+            a.execute("begin")
+            a.execute(f"create temp table coming as select {value} as a")
+            assert a.execute("execute going").fetchone() == (value,)
+            a.execute("commit")
+            assert a.execute("explain (costs off) execute going").fetchone() == ("Seq Scan on coming",)
+            a.execute("drop table coming")
+            disturb()
+        a.execute("begin")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            a.execute("execute going")
+        a.execute("rollback")
+        disturb()
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            a.execute("execute going", binary=True)
+        a.execute("create temp table coming as select 7 as a")
+        assert a.execute("execute going", binary=True).fetchone() == (7,)  # by the extended protocol
+        a.execute("drop table coming")  # until then the only link is a's
+        a.execute("deallocate going")
+        assert others.execute("select 1").fetchone() == (1,)
+
+
+@herdgate_only
 @pytest.mark.parametrize("take,check", [
     ("create temp table pinned (a int)", "select count(*) from pinned"),
     ("listen pinned", "select pg_listening_channels()"),

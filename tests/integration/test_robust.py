@@ -299,3 +299,43 @@ def test_a_gigabyte_passes_in_bounded_memory(proxy):
             if kind == "Z":
                 break
         assert received > 1_000_000_000 and peak < 4000
+
+
+@pytest.mark.herdgate_only
+def test_standbys_that_refuse_a_login(start_proxy, cluster):
+    """Reads go to the primary when the standbys are reached but do not let the user in; and to them again afterwards."""
+    proxy = start_proxy()
+    hba = {node: open(f"{node.data}/pg_hba.conf").read() for node in cluster.standbys}
+
+    def where(sql="select inet_server_port()"):
+        with proxy.connect(user="reader") as c:
+            return {c.execute(sql, binary=binary).fetchone()[0] for binary in (False, True) for _ in range(2)}
+
+    def set_hba(node, text):
+        with open(f"{node.data}/pg_hba.conf", "w") as f:
+            f.write(text)
+        node.psql("select pg_reload_conf()", "postgres")
+
+    def refused(node):
+        try:
+            node.psql("select 1", user="reader")
+            return False
+        except RuntimeError:
+            return True
+
+    standby_ports = {node.port for node in cluster.standbys}
+    wait_until(lambda: where() & standby_ports, "a session on a standby")
+    try:
+        for node, text in hba.items():
+            set_hba(node, "local all reader reject\nhost all reader all reject\n" + text)
+            wait_until(lambda n=node: refused(n), "the refusal to be in force")
+            node.psql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'reader'", "postgres")
+            wait_until(lambda n=node: n.psql("select count(*) from pg_stat_activity where usename = 'reader'") == "0",
+                       "kept links to end")
+        for _ in range(8):
+            assert where() == {cluster.primary.port}
+        assert "the primary serves instead" in proxy.log()
+    finally:
+        for node, text in hba.items():
+            set_hba(node, text)
+    wait_until(lambda: where() & standby_ports, "a session on a standby again")
