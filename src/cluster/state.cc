@@ -41,6 +41,12 @@ bool worth_probing(const Member& member) {
   return member.node.status != NodeStatus::unused;
 }
 
+bool looked_around(const State& state) {
+  if (!state.rules.streaming || !state.rules.asks || state.primary != kNoNode) return true;
+  return std::all_of(state.members.begin(), state.members.end(),
+                     [](const Member& m) { return m.answered || !worth_probing(m); });
+}
+
 std::string_view busy_with(const State& state) {
   if (!state.operation) return "";
   switch (state.operation->demand.kind) {

@@ -169,6 +169,8 @@ Stepped step(const State& state, const Event& event, WallTime now);
 
 // False for nodes that a probe could not change: unused ones and those that only an attach brings back.
 bool worth_probing(const Member& member);
+// False at start, until the primary is known or every node was asked.
+bool looked_around(const State& state);
 // What Control::busy_with() says.
 std::string_view busy_with(const State& state);
 

@@ -42,6 +42,7 @@ Monitor::~Monitor() {
   *alive_ = false;
   means_.loop.cancel(timer_);
   means_.loop.cancel(leaving_);
+  means_.loop.cancel(first_look_limit_);
   means_.loop.cancel(round_.timer);
 }
 
@@ -52,6 +53,12 @@ void Monitor::start(config::SettingsPtr settings, bool discard_state) {
   state_path_ = settings_->logdir + "/pgpool_status";
   feed(cluster::Started{cluster::rules_of(*settings_), read_state(discard_state)});
   health_.configure(settings_);
+  if (hooks_.first_look) first_look_limit_ = means_.loop.after(kFirstLookLimit, [this] { tell_first_look(); });
+}
+
+void Monitor::tell_first_look() {
+  means_.loop.cancel(std::exchange(first_look_limit_, 0));
+  if (hooks_.first_look) means_.loop.defer(std::exchange(hooks_.first_look, nullptr));
 }
 
 void Monitor::reload(config::SettingsPtr settings) {
@@ -131,6 +138,7 @@ std::optional<cluster::Refusal> Monitor::feed(const cluster::Event& event) {
   carry_out(actions);
   watch_nodes();
   rearm();
+  if (cluster::looked_around(state_)) tell_first_look();
   return actions.refusal;
 }
 

@@ -30,6 +30,7 @@ namespace herdgate::monitor {
 inline constexpr Duration kProbeLimit = std::chrono::seconds(20);
 inline constexpr Duration kReportWait = std::chrono::seconds(3);
 inline constexpr Duration kSearchPeriod = std::chrono::seconds(1);     // while no primary is known
+inline constexpr Duration kFirstLookLimit = std::chrono::seconds(5);   // see Hooks::first_look
 inline constexpr Duration kLivenessPeriod = std::chrono::seconds(10);  // where sr_check_period is 0
 
 struct Hooks {
@@ -42,6 +43,8 @@ struct Hooks {
   // No new sessions from now on; `empty` comes, by the loop, when the last of the others has ended.
   std::function<void(std::function<void()> empty)> shut_gate;
   std::function<void()> open_gate;
+  // Once: the primary is known, or every node was asked, or kFirstLookLimit is over. Clients should not come earlier.
+  std::function<void()> first_look;
   // For tests; empty: start_probe().
   std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
 };
@@ -80,6 +83,7 @@ class Monitor final : public cluster::Control {
   std::optional<cluster::Refusal> feed(const cluster::Event& event);
   void sessions_left(NodeId node, bool all, const Answered& answered);
   void answer(Answered answered, std::optional<cluster::Refusal> refusal);
+  void tell_first_look();
   void promote(const cluster::Promotion& promotion);
   Promoter::Job promotion_job(const cluster::Promotion& promotion) const;
   void learn(NodeId node, const Answer& answer);
@@ -114,6 +118,7 @@ class Monitor final : public cluster::Control {
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;
   Round round_;
+  net::TimerId first_look_limit_ = 0;
   net::TimerId timer_ = 0, leaving_ = 0;  // leaving_: a graceful detach waits for the sessions
   std::optional<TimePoint> search_began_;
   std::string state_path_;

@@ -77,7 +77,7 @@ struct MonitorTest : ::testing::Test {
   std::map<int, int> probes;
   std::vector<ProbeTarget> targets;
   std::function<void()> changed = [] {}, gate_empty;
-  int gate_opened = 0;
+  int gate_opened = 0, first_looks = 0;
   std::unique_ptr<Monitor> monitor;
 
   void SetUp() override {
@@ -93,6 +93,10 @@ struct MonitorTest : ::testing::Test {
     Hooks hooks;
     hooks.publish = [this](cluster::ViewPtr) { loop.defer([this] { changed(); }); };
     hooks.shut_gate = [this](std::function<void()> empty) { gate_empty = std::move(empty); };
+    hooks.first_look = [this] {
+      ++first_looks;
+      changed();
+    };
     hooks.open_gate = [this] { ++gate_opened; };
     hooks.probe = [this](const ProbeTarget& target, ProbeDone done) -> std::unique_ptr<Probing> {
       const int id = target.node.value;
@@ -296,6 +300,25 @@ TEST_F(MonitorTest, FirstConnectionMakesANodeUp) {
 }
 
 using Refused = std::optional<cluster::Refusal>;
+
+TEST_F(MonitorTest, TheFirstLookIsOverWhenThePrimaryIsKnown) {
+  world = {{0, standby(1)}, {1, primary(2)}};
+  start();
+  EXPECT_EQ(first_looks, 0);
+  until([&] { return first_looks == 1; });
+  EXPECT_EQ(monitor->view()->primary, NodeId(1));
+  until([&] { return node(0).delay_bytes.has_value(); });
+  EXPECT_EQ(first_looks, 1);
+}
+
+TEST_F(MonitorTest, TheFirstLookIsOverWhenThereIsNoPrimaryOrANodeHangs) {
+  world[0] = gone();
+  hanging.insert(1);
+  start();
+  until_polled([&] { return node(0).status == NodeStatus::down; });
+  EXPECT_EQ(first_looks, 0) << "node 1 may be the primary";
+  until([&] { return first_looks == 1; });
+}
 
 TEST_F(MonitorTest, AGracefulDetachWaitsForTheSessions) {
   start();

@@ -77,7 +77,7 @@ Proxy::~Proxy() {
   monitor_.reset();
 }
 
-void Proxy::start(bool discard_state) {
+void Proxy::start(bool discard_state, std::function<void()> ready) {
   monitor::Hooks hooks;
   hooks.publish = [this](cluster::ViewPtr view) {
     view_ = std::move(view);
@@ -87,6 +87,7 @@ void Proxy::start(bool discard_state) {
     return monitor_credentials(user, password);
   };
   hooks.settled = [this](std::function<void()> done) { when_settled(std::move(done)); };
+  hooks.first_look = std::move(ready);
   hooks.shut_gate = [this](std::function<void()> empty) { shut_gate(std::move(empty)); };
   hooks.open_gate = [this] { open_gate(); };
   hooks.health = [this](const report::HealthByNode& figures) {

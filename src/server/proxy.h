@@ -28,7 +28,8 @@ class Proxy final : public session::Workers {
   Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool& blocking, Files files);
   ~Proxy() override;
 
-  void start(bool discard_state);
+  // `ready` comes by the control loop when clients may be accepted: the first of them may want to write.
+  void start(bool discard_state, std::function<void()> ready);
   void accept(net::Socket socket, const net::Address& peer);
   void reload(Files files);
   // `stopped` is posted to the control loop when the last client has left.

@@ -43,7 +43,12 @@ Server::~Server() = default;
 Result<Done> Server::open() {
   HG_TRY(signals_, SignalWatch::start(loop_, [this](int number) { on_signal(number); }));
   HG_CHECK(listen());
-  proxy_.start(options_.discard_status);
+  // They listen already, so early clients wait a moment in the kernel's queue.
+  proxy_.start(options_.discard_status, [this] { accept_clients(); });
+  return Done{};
+}
+
+void Server::accept_clients() {
   for (const auto& listener : listeners_) {
     const auto accepted = [this](net::Socket socket, const net::Address& peer) {
       proxy_.accept(std::move(socket), peer);
@@ -51,9 +56,8 @@ Result<Done> Server::open() {
     const auto troubled = [this](const Error& error) {
       HG_LOG(log_, who_, Level::warning, "{}; new clients wait", error.text());
     };
-    HG_CHECK(listener->start(accepted, troubled));
+    if (const auto started = listener->start(accepted, troubled); !started) troubled(started.error());
   }
-  return Done{};
 }
 
 Result<Done> Server::listen() {

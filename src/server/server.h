@@ -42,6 +42,7 @@ class Server {
 
  private:
   Result<Done> listen();
+  void accept_clients();
   Result<Done> add_tcp(const std::string& address, int backlog);
   Result<Done> add_unix(const std::string& folder, int backlog);
   void on_signal(int number);
