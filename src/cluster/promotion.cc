@@ -108,6 +108,14 @@ Quorum quorum_of(const SyncRule& rule, const std::vector<Candidate>& standbys) {
   return q;
 }
 
+// Why the silent ones are silent.
+std::string troubles(const Situation& s) {
+  std::string out;
+  for (const Candidate& c : s.standbys)
+    if (!c.answered && !c.trouble.empty()) out += fmt::format("; node {}: {}", c.id.value, c.trouble);
+  return out;
+}
+
 bool has_more(const Candidate& a, const Candidate& b) {
   return a.timeline != b.timeline ? a.timeline > b.timeline : a.position > b.position;
 }
@@ -157,7 +165,7 @@ Verdict judge(const Situation& s) {
     if (c.answered && c.receiving)
       return {kNoNode, fmt::format("node {} still receives from the old primary", c.id.value)};
   const Candidate* best = furthest(s);
-  if (!best) return {kNoNode, "no standby answers"};
+  if (!best) return {kNoNode, "no standby answers" + troubles(s)};
   const bool may_lose = s.rule && s.rule->count == 0;
   for (const Candidate& c : s.standbys)
     if (!may_lose && c.answered && has_more(c, *best))
@@ -165,13 +173,14 @@ Verdict judge(const Situation& s) {
   if (!s.rule) {
     const auto silent = [](const Candidate& c) { return !c.answered; };
     if (std::any_of(s.standbys.begin(), s.standbys.end(), silent))
-      return {kNoNode, "the old primary was never asked for synchronous_standby_names, so all standbys are needed"};
+      return {kNoNode, "the old primary was never asked for synchronous_standby_names, so all standbys are needed" +
+                           troubles(s)};
     return {best->id, "all standbys answer"};
   }
   if (may_lose) return {best->id, loss(s, *best)};
   const Quorum q = quorum_of(*s.rule, s.standbys);
   const std::size_t needed = q.all >= s.rule->count ? q.all - s.rule->count + 1 : q.all;
-  if (q.answered < needed) return {kNoNode, count_words(q.answered, needed, q.all)};
+  if (q.answered < needed) return {kNoNode, count_words(q.answered, needed, q.all) + troubles(s)};
   return {best->id, "no acknowledged commit is missing: " + count_words(q.answered, needed, q.all)};
 }
 

@@ -100,7 +100,10 @@ TEST(Judge, WithAsynchronousReplicationTheLossIsNamed) {
   EXPECT_EQ(judge({{at(1, 100)}, SyncRule{}, 160, kNoNode}).text,
             "asynchronous replication: at least 60 bytes of WAL of the old primary are lost");
   EXPECT_NE(judge({{at(1, 100)}, SyncRule{}, 100, kNoNode}).text.find("may be lost"), std::string::npos);
-  EXPECT_EQ(judge({{silent(1)}, SyncRule{}, {}, kNoNode}).text, "no standby answers");
+  Candidate forbidden = silent(1);
+  forbidden.trouble = "must be superuser";
+  EXPECT_EQ(judge({{forbidden, silent(2)}, SyncRule{}, {}, kNoNode}).text,
+            "no standby answers; node 1: must be superuser");
 }
 
 TEST(Repoint, HostAndPortChangeTheRestStays) {

@@ -167,7 +167,10 @@ void Promoter::positions_read() {
   if (std::any_of(servers_.begin(), servers_.end(), receiving) && means_.loop.now() - began_ < kCalmLimit)
     return later(kCalmPause, [this] { read_positions(); });
   cluster::Situation situation;
-  for (const auto& server : servers_) situation.standbys.push_back(server->candidate);
+  for (const auto& server : servers_) {
+    server->candidate.trouble = server->trouble;
+    situation.standbys.push_back(server->candidate);
+  }
   situation.rule = job_.rule;
   situation.old_primary_position = job_.old_primary_position;
   situation.wanted = job_.wanted;
