@@ -166,10 +166,10 @@ def test_frozen_primary_is_noticed_in_time(herd, retries):
 
 
 def test_frozen_standby_delays_no_other_check(herd):
-    h = herd(health_check_timeout=8, connect_timeout=0).start()
+    h = herd(health_check_timeout=60, connect_timeout=0).start()
     h.cluster.nodes[2].freeze()
     count = int(h.show("pool_health_check_stats")[1]["success_count"])
-    wait_until(lambda: int(h.show("pool_health_check_stats")[1]["success_count"]) >= count + 3, "other checks", 6)
+    wait_until(lambda: int(h.show("pool_health_check_stats")[1]["success_count"]) >= count + 3, "other checks", 25)
     h.cluster.nodes[2].thaw()
     h.wait_for(primary=0, down=())
 

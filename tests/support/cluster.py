@@ -125,12 +125,18 @@ class Node:
 
     def freeze(self):
         """Stops answering but keeps its sockets open, as a hung machine does."""
-        for p in system.family(self.pid()):
-            os.kill(p, signal.SIGSTOP)
+        self.signal_all(system.family(self.pid()), signal.SIGSTOP)
 
     def thaw(self):
-        for p in reversed(system.family(self.pid())):
-            os.kill(p, signal.SIGCONT)
+        self.signal_all(reversed(system.family(self.pid())), signal.SIGCONT)
+
+    @staticmethod
+    def signal_all(pids, number):
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:  # a session that has ended meanwhile
+                pass
 
     def psql(self, sql, dbname="test", user="postgres"):
         return self.cluster.run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.cluster.inner,
