@@ -2,8 +2,9 @@
 """Runs the test suites and ends with one line `N passed, N failed` over all of them.
 
 run_tests.py test    lints, unit tests (g++), unit tests under ASan and UBSan (clang), short fuzz, integration tests
-run_tests.py check   the long ones: integration under ASan, unit tests under TSan, regression suite, long fuzz
-run_tests.py lint | unit | asan | tsan | fuzz | integration | regress     one suite
+run_tests.py check   the long ones: integration with its long tests, plain, under ASan and (what threads share) under TSan;
+                     unit tests under TSan, regression suite, long fuzz
+run_tests.py lint | unit | asan | tsan | fuzz | integration | asan_integration | tsan_integration | regress     one suite
 """
 import argparse
 import glob
@@ -17,6 +18,10 @@ import xml.etree.ElementTree as xml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.cpu_count() or 2
+# What threads share is at work in these: logins, the pool, cancels, reloads, the monitor, and everything by chance.
+THREADED = ["test_ledger.py", "test_pooling.py", "test_cancel.py", "test_auth.py", "test_first_logins.py", "test_monitor.py",
+            "test_shows.py"]
+LEDGER_SECONDS = "60"  # for each of the runs of test_ledger.py in the long suites
 SANITIZER = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1",
              "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=1"}
 
@@ -182,12 +187,28 @@ def integration(tally, options):
     pytest(tally, "integration", options.rest)
 
 
-def asan_integration(tally, options):
-    folder = build("asan")
-    if folder is None:
-        tally.add("integration under ASan (did not compile)", 0, 1, 0)
+def long_integration(tally, options):
+    if build("release") is None:
+        tally.add("integration (did not compile)", 0, 1, 0)
         return
-    pytest(tally, "asan-integration", ["--long", *options.rest], {"HERDGATE_BINARY": f"{folder}/tools/pgpool"})
+    pytest(tally, "integration", ["--long", "--seconds", LEDGER_SECONDS, *options.rest])
+
+
+def sanitized_integration(tally, preset, more):
+    folder = build(preset, lambda _: ["pgpool"])
+    if folder is None:
+        tally.add(f"integration under {preset} (did not compile)", 0, 1, 0)
+        return
+    pytest(tally, f"{preset}-integration", ["--seconds", LEDGER_SECONDS, *more],
+           {"HERDGATE_BINARY": f"{folder}/tools/pgpool"})
+
+
+def asan_integration(tally, options):
+    sanitized_integration(tally, "asan", ["--long", *options.rest])
+
+
+def tsan_integration(tally, options):
+    sanitized_integration(tally, "tsan", [*THREADED, *options.rest])
 
 
 def regress(tally, _):
@@ -205,9 +226,9 @@ def long_fuzz(tally, options):
 
 SUITES = {
     "test": [lint, unit, asan, fuzz, integration],
-    "check": [lint, unit, integration, asan_integration, tsan, regress, long_fuzz],
+    "check": [lint, unit, long_integration, asan_integration, tsan, tsan_integration, regress, long_fuzz],
     "lint": [lint], "unit": [unit], "asan": [asan], "tsan": [tsan], "fuzz": [fuzz], "integration": [integration],
-    "regress": [regress],
+    "asan_integration": [asan_integration], "tsan_integration": [tsan_integration], "regress": [regress],
 }
 
 

@@ -12,6 +12,8 @@ from support.proxy import UNDER_TEST, Proxy  # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="also the tests marked long")
+    parser.addoption("--seed", type=int, help="choices of the random tests; without it, others each time")
+    parser.addoption("--seconds", type=float, default=5, help="length of each run of test_ledger.py")
 
 
 def pytest_collection_modifyitems(config, items):
