@@ -70,12 +70,14 @@ class Ledger {
   Debt pop();
   bool in_copy_in() const { return copy_in_; }
   bool saw_error() const { return error_in_query_; }
+  // The server ignores everything up to a Sync that is still to be sent.
+  bool skipping() const { return skipping_; }
 
  private:
   std::vector<Debt> debts_;  // entries before head_ are dead; compacted when all are
   std::size_t head_ = 0;
   bool copy_in_ = false;
-  bool skipping_ = false;        // the server ignores everything up to a Sync that is still to be sent
+  bool skipping_ = false;
   bool error_in_query_ = false;  // a simple query has failed; only its ReadyForQuery is still to come
 };
 

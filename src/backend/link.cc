@@ -43,6 +43,7 @@ net::Socket Link::detach() {
 }
 
 void Link::owe(Owes what, Fate fate, std::uint16_t note, std::uint16_t item) {
+  if (ledger_.skipping() && what != Owes::sync) return;  // the server ignores it
   if (what == Owes::query) ++queries_;
   unsynced_ = what != Owes::query && what != Owes::sync && what != Owes::function_call;
   ledger_.owe(Debt{what, fate, note, item, {}});
@@ -63,7 +64,10 @@ void Link::send_sync(Fate fate, std::uint16_t note) {
   owe(Owes::sync, fate, note);
 }
 
-void Link::send_unanswered(ByteView bytes) { out_.append(bytes); }
+void Link::send_unanswered(ByteView bytes, std::size_t missing) {
+  out_.append(bytes);
+  missing_ = missing;
+}
 
 void Link::owe_local(Bytes reply, std::uint16_t note, std::uint16_t item) {
   ledger_.owe(Debt{Owes::local, Fate::forward, note, item, std::move(reply)});
@@ -108,7 +112,8 @@ void Link::write_some() {
 }
 
 bool Link::clean() const {
-  return !lost_ && ledger_.empty() && !unsynced_ && status_ == 'I' && unsent() == 0 && !scanner_.mid_message();
+  return !lost_ && ledger_.empty() && !ledger_.skipping() && !unsynced_ && status_ == 'I' && unsent() == 0 &&
+         missing_ == 0 && !scanner_.mid_message();
 }
 
 void Link::pause() { paused_ = true; }
@@ -129,7 +134,7 @@ void Link::close(const Error&) {
   if (loop_) {
     loop_->unwatch(socket_.fd());
     loop_->cancel(std::exchange(turn_, 0));
-    if (!lost_ && unsent() == 0) {
+    if (!lost_ && unsent() == 0 && missing_ == 0) {
       Bytes bye;
       wire::put_empty(bye, wire::fe::kTerminate);
       socket_.write(*loop_, bye);
@@ -230,9 +235,37 @@ wire::Run Link::take_run() {
 
 bool Link::deal(const wire::Piece& piece) {
   if (piece.kind == wire::Piece::Kind::whole && wanted_whole(piece.type)) return deal_whole(piece);
-  // Rows, COPY data, and whatever is too long to be looked at.
+  if (piece.type == kError || piece.type == kNotice) return deal_long(piece);
+  return deal_part(piece);
+}
+
+// An error or a notice over kMaxWhole.
+bool Link::deal_long(const wire::Piece& piece) {
+  const std::shared_ptr<bool> alive = alive_;
+  const Debt* head = ledger_.empty() ? nullptr : &ledger_.head();
+  const Message part{piece.type, piece.bytes, !piece.buffered, true};
+  if (piece.type == kNotice) {
+    if (user_) user_->on_async(*this, head, part);
+    return true;
+  }
+  if (piece.kind == wire::Piece::Kind::head) {
+    const Verdict verdict = ledger_.on_message(piece.type);
+    if (verdict.action == Verdict::Action::broken) return false;
+    long_error_ends_head_ = verdict.done;
+    if (user_) user_->on_reply(*this, *head, part, verdict.done);
+    return true;
+  }
+  if (user_ && head != nullptr && head->fate == Fate::forward)
+    user_->on_rows(*this, *head, piece.bytes, !piece.buffered);
+  if (!*alive || lost_ || !piece.last) return true;
+  if (std::exchange(long_error_ends_head_, false)) finish_head(true);
+  return true;
+}
+
+// Rows, COPY data, and whatever else is too long to be looked at.
+bool Link::deal_part(const wire::Piece& piece) {
   if (piece.kind != wire::Piece::Kind::continuation) {
-    if (is_async(piece.type)) return false;  // a notice over kMaxWhole
+    if (is_async(piece.type)) return false;
     const Verdict verdict = ledger_.on_message(piece.type);
     if (verdict.action == Verdict::Action::broken || verdict.done || verdict.error) return false;
   }

@@ -3,6 +3,8 @@
 // Shape    The user (a session, or the pool while it cleans) appends messages with send_*(), then flush(). Replies come
 //          as events of LinkUser: rows and other plain replies as runs of bytes, everything that changes state as whole
 //          messages. At most one user at a time; without a user only ParameterStatus and notices may arrive.
+//          Errors and notices over kMaxWhole come in parts: the first as the message (Message::cut), the others as
+//          rows.
 // Limits   kReadsPerTurn chunks of the worker's scratch buffer per turn; messages wanted whole up to kMaxWhole, longer
 //          ones pass through uninspected; unsent bytes are the user's to bound (unsent()).
 // Errors   on_lost() exactly once, after which the link is dead. A reply that nobody is owed ends the link.
@@ -34,6 +36,7 @@ struct Message {
   char type = 0;
   ByteView bytes;
   bool stable = true;
+  bool cut = false;  // only the beginning of an error or notice that is too long to be held
   ByteView payload() const { return bytes.substr(wire::kHeaderBytes); }
 };
 
@@ -100,7 +103,9 @@ class Link final : public net::Watcher {
   void send(ByteView message, Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void send_query(std::string_view sql, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void send_sync(Fate fate, std::uint16_t note = 0);
-  void send_unanswered(ByteView bytes);  // CopyData, CopyDone, CopyFail, Flush, parts of streamed messages
+  // CopyData, CopyDone, CopyFail, Flush, parts of streamed messages. `missing`: octets of the last message that are
+  // still to come.
+  void send_unanswered(ByteView bytes, std::size_t missing = 0);
   // A message whose body streams through: the head now (answered like `what`), its rest by send_unanswered.
   void owe(Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void owe_local(Bytes reply, std::uint16_t note = 0, std::uint16_t item = 0);
@@ -113,7 +118,8 @@ class Link final : public net::Watcher {
   char status() const { return status_; }  // of the last ReadyForQuery
   // Nothing owed, nothing half-sent, last synchronised in state I: may be lent to somebody else.
   bool clean() const;
-  bool synced() const { return !unsynced_; }  // nothing was sent after the last Query, Sync or FunctionCall
+  bool half_sent() const { return missing_ > 0; }  // the server waits for the rest of a message
+  bool synced() const { return !unsynced_; }       // nothing was sent after the last Query, Sync or FunctionCall
   bool lost() const { return lost_; }
   // SQLSTATE of the last FATAL or PANIC: why the server ended the connection; empty: it said nothing.
   const std::string& farewell() const { return farewell_; }
@@ -133,6 +139,8 @@ class Link final : public net::Watcher {
   void process(ByteView chunk);
   wire::Run take_run();
   bool deal(const wire::Piece& piece);
+  bool deal_part(const wire::Piece& piece);
+  bool deal_long(const wire::Piece& piece);
   bool deal_whole(const wire::Piece& piece);
   bool deal_async(const wire::Piece& piece);
   void hear_error(const wire::Piece& piece);
@@ -152,9 +160,11 @@ class Link final : public net::Watcher {
   LinkUser* user_ = nullptr;
   Bytes out_;
   std::size_t out_sent_ = 0;
+  std::size_t missing_ = 0;  // see half_sent()
   std::uint64_t queries_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false once destroyed, seen by calls on the stack
   char status_ = 'I';
+  bool long_error_ends_head_ = false;  // an error over kMaxWhole is passing through
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;
   std::string farewell_;
   bool continuing_ = false;  // a timer brings the next turn of a long read

@@ -37,12 +37,13 @@ bool passes_server_threshold(Level level, Level threshold);
 // … for messages to the client: there LOG ranks between DEBUG and INFO.
 bool passes_client_threshold(Level level, Level threshold);
 
-// Who speaks. Lives as long as the lines that refer to it are being written (they are formatted at once).
+// Who speaks; the texts belong to whoever keeps it. Lives as long as the lines that refer to it are being written (they
+// are formatted at once).
 struct LogContext {
-  std::string application = "main";  // %a
-  std::string process = "main";      // %P
-  std::string user, database;        // %u %d; empty = no session
-  std::uint64_t lines = 0;           // %l, counted by the writer
+  std::string_view application = "main";  // %a
+  std::string_view process = "main";      // %P
+  std::string_view user, database;        // %u %d; empty = no session
+  std::uint64_t lines = 0;                // %l, counted by the writer
 };
 
 struct LogLine {

@@ -29,6 +29,7 @@ unsigned ready_of(std::uint32_t events) {
   if (events & EPOLLRDHUP) ready |= kReadable | kHangup;
   // The error itself is learned by the next read or write.
   if (events & (EPOLLHUP | EPOLLERR)) ready |= kReadable | kWritable | kHangup;
+  if (events & EPOLLERR) ready |= kBroken;
   return ready;
 }
 

@@ -16,7 +16,8 @@
 
 namespace herdgate::net {
 
-inline constexpr unsigned kReadable = 1, kWritable = 2, kHangup = 4;  // kHangup: the peer closed, fully or half
+// kHangup: the peer closed, fully or half; kBroken: the connection has failed, nothing can be sent any more.
+inline constexpr unsigned kReadable = 1, kWritable = 2, kHangup = 4, kBroken = 8;
 
 class Watcher {
  public:

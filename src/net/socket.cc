@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <numeric>
 
 #include "base/assert.h"
@@ -93,6 +94,38 @@ int Address::port() const {
   if (storage.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
   if (storage.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(storage).sin6_port);
   return 0;
+}
+
+Peer::Peer(const Address& address) : family_(address.storage.ss_family) {
+  if (family_ == AF_INET) {
+    const auto& from = reinterpret_cast<const sockaddr_in&>(address.storage);
+    std::memcpy(octets_.data(), &from.sin_addr, sizeof from.sin_addr);
+    port_ = from.sin_port;
+  } else if (family_ == AF_INET6) {
+    const auto& from = reinterpret_cast<const sockaddr_in6&>(address.storage);
+    std::memcpy(octets_.data(), &from.sin6_addr, sizeof from.sin6_addr);
+    port_ = from.sin6_port;
+    scope_ = from.sin6_scope_id;
+  }
+}
+
+Address Peer::address() const {
+  Address address;
+  address.storage.ss_family = family_;
+  address.length = sizeof(sa_family_t);
+  if (family_ == AF_INET) {
+    auto& to = reinterpret_cast<sockaddr_in&>(address.storage);
+    std::memcpy(&to.sin_addr, octets_.data(), sizeof to.sin_addr);
+    to.sin_port = port_;
+    address.length = sizeof to;
+  } else if (family_ == AF_INET6) {
+    auto& to = reinterpret_cast<sockaddr_in6&>(address.storage);
+    std::memcpy(&to.sin6_addr, octets_.data(), sizeof to.sin6_addr);
+    to.sin6_port = port_;
+    to.sin6_scope_id = scope_;
+    address.length = sizeof to;
+  }
+  return address;
 }
 
 void apply_tcp_options(int fd, const TcpOptions& options) {

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -59,6 +60,19 @@ struct Address {
   bool is_unix() const { return storage.ss_family == AF_UNIX; }
   std::string host() const;  // numeric address, or "[local]"
   int port() const;          // 0 for UNIX sockets
+};
+
+// The same of a client, in a few octets: for those who keep many.
+class Peer {
+ public:
+  explicit Peer(const Address& address);
+  Address address() const;
+
+ private:
+  std::array<unsigned char, 16> octets_{};
+  std::uint32_t scope_ = 0;
+  std::uint16_t port_ = 0;
+  sa_family_t family_ = AF_UNSPEC;
 };
 
 // The peer's host name, verified by looking it up again; empty when it has none or the two do not agree. Blocks: for

@@ -48,6 +48,14 @@ std::optional<std::uint64_t> Accounts::enqueue(Waiting who) {
   return last_ticket_;
 }
 
+void Accounts::put_back(Waiting who) {
+  const std::lock_guard lock(mutex_);
+  const auto behind =
+      std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.ticket > who.ticket; });
+  queue_.insert(behind, std::move(who));
+  waiting_count_.store(queue_.size(), std::memory_order_release);
+}
+
 bool Accounts::withdraw(std::uint64_t ticket) {
   const std::lock_guard lock(mutex_);
   const auto it = std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.ticket == ticket; });

@@ -49,7 +49,8 @@ class Accounts {
   bool full() const;                           // the total limit is reached
 
   std::optional<std::uint64_t> enqueue(Waiting who);  // gives the ticket; nullopt: queue full
-  bool withdraw(std::uint64_t ticket);                // false: somebody has already been told to serve it
+  void put_back(Waiting who);           // what was promised to it did not come: it has its old place again
+  bool withdraw(std::uint64_t ticket);  // false: somebody has already been told to serve it
   bool anybody_waits() const { return waiting_count_.load(std::memory_order_acquire) != 0; }
   // Who gets an idle link of this key; taken off the queue. Never one who needs a fresh link.
   std::optional<Waiting> first_waiting(const backend::LinkKey& key);

@@ -3,7 +3,7 @@
 #include "base/result.h"
 
 namespace herdgate::pool {
-enum class Errc { wait_timed_out = 1, queue_full, node_gone, login_failed, stopping, no_such_node };
+enum class Errc { wait_timed_out = 1, queue_full, node_gone, login_failed, stopping, no_such_node, all_taken };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::pool
 template <>

@@ -42,6 +42,7 @@ void Pool::configure(std::shared_ptr<const config::Settings> settings, cluster::
   view_ = std::move(view);
   close_idle([this](const ServerLink& link) { return !usable(link); });
   abandon_dead_nodes();
+  serve_slots();  // the limits may have been raised
 }
 
 // A server that hangs keeps its connections open; nobody may wait on them once its node is down.
@@ -91,7 +92,7 @@ backend::OpenRequest Pool::open_request(const backend::LinkKey& key) const {
   HG_ASSERT(node != nullptr);
   request.to = net::Destination{node->host, node->port};
   const auto limit = settings_->health_check(key.node).connect_timeout;
-  request.deadline = limit.count() > 0 ? Deadline::after(wiring_.loop.now(), limit) : Deadline::never();
+  request.deadline = Deadline::after(wiring_.loop.now(), limit.count() > 0 ? Duration(limit) : kOpenTimeout);
   request.tcp = net::TcpOptions{static_cast<int>(settings_->tcp_keepalives_idle.count()),
                                 static_cast<int>(settings_->tcp_keepalives_interval.count()),
                                 settings_->tcp_keepalives_count, static_cast<int>(settings_->tcp_user_timeout.count())};
@@ -100,10 +101,11 @@ backend::OpenRequest Pool::open_request(const backend::LinkKey& key) const {
 
 Pool::Pending::~Pending() {
   pool_.wiring_.loop.cancel(timer_);
+  pool_.wiring_.loop.cancel(handing_);
   if (awaits_) --ask_.pool->awaited;
-  if (ticket_ != 0) {
-    pool_.by_ticket_.erase(ticket_);
-    pool_.wiring_.accounts.withdraw(ticket_);
+  if (place_.ticket != 0) {
+    pool_.by_ticket_.erase(place_.ticket);
+    pool_.wiring_.accounts.withdraw(place_.ticket);
   }
   if (handed_ != nullptr) pool_.make_available(*handed_);
   if (holds_slot_) {
@@ -127,7 +129,7 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
     });
     return pending;
   }
-  if (!self->ask_.fresh && worth_waiting(*self->ask_.pool)) {
+  if (!self->ask_.fresh && !self->ask_.at_once && worth_waiting(*self->ask_.pool)) {
     enqueue(*self);
     return pending;
   }
@@ -136,6 +138,7 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
     open(*self);
     return pending;
   }
+  if (self->ask_.at_once) return nullptr;
   enqueue(*self);
   return pending;
 }
@@ -148,14 +151,15 @@ bool Pool::worth_waiting(const KeyPool& pool) const {
 void Pool::enqueue(Pending& pending) {
   Pending* self = &pending;
   const backend::LinkKey& key = self->ask_.pool->key;
-  const auto ticket = wiring_.accounts.enqueue({.key = key, .worker = wiring_.worker, .fresh = self->ask_.fresh});
+  self->place_ = Waiting{.key = key, .worker = wiring_.worker, .fresh = self->ask_.fresh};
+  const auto ticket = wiring_.accounts.enqueue(self->place_);
   if (!ticket) {
     self->timer_ = wiring_.loop.after(Duration::zero(), [this, self] {
       complete(*self, tl::unexpected(failure(Errc::queue_full, fmt::format("{} wait", Accounts::kMaxWaiting))));
     });
     return;
   }
-  self->ticket_ = *ticket;
+  self->place_.ticket = *ticket;
   self->awaits_ = true;
   ++self->ask_.pool->awaited;
   by_ticket_[*ticket] = self;
@@ -219,9 +223,10 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
 
 void Pool::complete(Pending& pending, Result result) {
   wiring_.loop.cancel(std::exchange(pending.timer_, 0));
-  if (pending.ticket_ != 0) {
-    by_ticket_.erase(pending.ticket_);
-    wiring_.accounts.withdraw(std::exchange(pending.ticket_, 0));
+  wiring_.loop.cancel(std::exchange(pending.handing_, 0));
+  if (pending.place_.ticket != 0) {
+    by_ticket_.erase(pending.place_.ticket);
+    wiring_.accounts.withdraw(std::exchange(pending.place_.ticket, 0));
   }
   const OnResult done = std::move(pending.done_);
   done(std::move(result));  // destroys `pending`
@@ -243,6 +248,8 @@ std::vector<std::string> Pool::reset_queries(const ServerLink& link, const Retur
 
 void Pool::give_back(ServerLink& link, const Return& how) {
   link.holder = 0;
+  link.parting = false;
+  link.on_cancels_over = nullptr;
   link.memory.pins.clear();
   link.link->set_user(nullptr);
   link.link->resume();
@@ -252,7 +259,8 @@ void Pool::give_back(ServerLink& link, const Return& how) {
   const std::string& db = raw.key().database;
   const bool never_cached = how.session_ends && (!settings_->connection_cache || db == "template0" ||
                                                  db == "template1" || db == "postgres" || db == "regression");
-  const bool open_transaction_only = how.session_ends && raw.ledger().empty() && raw.synced() && raw.unsent() == 0;
+  const bool open_transaction_only =
+      how.session_ends && raw.ledger().empty() && raw.synced() && raw.unsent() == 0 && !raw.half_sent();
   if (never_cached || !usable(link) || now >= link.retire_at || !(raw.clean() || open_transaction_only))
     return close(link, Error{backend::Errc::closed_by_us, "not kept"});
   std::vector<std::string> queries = reset_queries(link, how);
@@ -312,40 +320,56 @@ void Pool::hand_over(ServerLink& link, const Waiting& to) {
   if (to.worker == wiring_.worker) {
     const auto it = by_ticket_.find(to.ticket);
     if (it == by_ticket_.end()) return make_available(link);
-    Pending& pending = *it->second;
-    pending.ticket_ = 0;
-    by_ticket_.erase(it);
-    ++link.uses;
-    // Deferred: the giver is still on the stack.
-    wiring_.loop.cancel(std::exchange(pending.timer_, 0));
-    pending.handed_ = &link;
-    pending.timer_ = wiring_.loop.after(Duration::zero(), [this, &pending] {
-      ServerLink* handed = std::exchange(pending.handed_, nullptr);
-      complete(pending, handed);
-    });
-    return;
+    return hand_to(link, *it->second);
   }
   // At the end of the turn: the link may be in the middle of reading, and then belongs to another thread.
   wiring_.loop.defer([this, &link, to] {
     const auto it = all_.find(&link);
-    if (it == all_.end()) return;
-    if (link.link->lost()) return close(link, Error{backend::Errc::closed_by_server, {}});
+    if (it == all_.end()) return serve_anew(to);
+    if (!usable(link) || !link.link->clean()) {
+      close(link, Error{backend::Errc::closed_by_server, "on its way to another worker"});
+      return serve_anew(to);
+    }
     auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
     all_.erase(it);
     auto socket = std::make_shared<net::Socket>(link.link->detach());
-    wiring_.peers.post(to.worker, [parcel, socket, ticket = to.ticket](Pool& other) {
-      other.adopt(parcel, std::move(*socket), ticket);
-    });
+    wiring_.peers.post(to.worker, [parcel, socket, to](Pool& other) { other.adopt(parcel, std::move(*socket), to); });
   });
 }
 
-void Pool::adopt(std::shared_ptr<std::unique_ptr<ServerLink>> parcel, net::Socket socket, std::uint64_t ticket) {
+// Deferred: the giver is still on the stack.
+void Pool::hand_to(ServerLink& link, Pending& pending) {
+  by_ticket_.erase(pending.place_.ticket);
+  const Waiting place = std::exchange(pending.place_, {});
+  pending.handed_ = &link;
+  pending.handing_ = wiring_.loop.after(Duration::zero(), [this, &pending, place] {
+    pending.handing_ = 0;
+    ServerLink* handed = std::exchange(pending.handed_, nullptr);
+    if (handed->link->clean()) {
+      ++handed->uses;
+      return complete(pending, handed);
+    }
+    pending.place_ = place;
+    by_ticket_[place.ticket] = &pending;
+    close(*handed, Error{backend::Errc::closed_by_server, "on its way to who waited for it"});
+    serve_anew(place);
+  });
+}
+
+// The link that was meant for `who` has broken on its way. Its slot is free, so there is something to serve it with.
+void Pool::serve_anew(const Waiting& who) {
+  wiring_.accounts.put_back(who);
+  serve_slots();
+}
+
+void Pool::adopt(std::shared_ptr<std::unique_ptr<ServerLink>> parcel, net::Socket socket, const Waiting& to) {
   std::unique_ptr<ServerLink> owner = std::move(*parcel);
   ServerLink& link = *owner;
   const auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(socket));
   all_.emplace(&link, std::move(owner));
-  if (!attached) return close(link, attached.error());
-  hand_over(link, Waiting{link.link->key(), wiring_.worker, ticket});
+  if (attached) return hand_over(link, to);
+  close(link, attached.error());
+  serve_anew(to);
 }
 
 void Pool::relinquish(const backend::LinkKey& key) {
@@ -357,20 +381,7 @@ void Pool::relinquish(const backend::LinkKey& key) {
     it->second->idle.pop_back();
     it->second->account->idle.fetch_sub(1, std::memory_order_relaxed);
     if (usable(*link) && link->link->clean()) return hand_over(*link, *waiting);
-    // Could not be used after all: let the slot it frees serve whoever waits.
-    if (auto again = wiring_.accounts.enqueue({.key = key, .worker = waiting->worker})) {
-      wiring_.peers.post(waiting->worker, [old = waiting->ticket, now = *again](Pool& other) {
-        const auto found = other.by_ticket_.find(old);
-        if (found == other.by_ticket_.end()) {
-          other.wiring_.accounts.withdraw(now);
-          return;
-        }
-        Pending* pending = found->second;
-        other.by_ticket_.erase(found);
-        pending->ticket_ = now;
-        other.by_ticket_[now] = pending;
-      });
-    }
+    wiring_.accounts.put_back(*waiting);
     close(*link, Error{backend::Errc::closed_by_us, "no longer usable"});
   }
   if (!wiring_.accounts.anybody_waits()) return;
@@ -411,7 +422,7 @@ void Pool::granted(std::uint64_t ticket, const backend::LinkKey& key) {
   }
   Pending& pending = *it->second;
   by_ticket_.erase(it);
-  pending.ticket_ = 0;
+  pending.place_ = {};
   pending.holds_slot_ = true;
   open(pending);
 }
@@ -427,6 +438,7 @@ void Pool::serve_slots() {
 void Pool::close(ServerLink& link, const Error& why) {
   const auto it = all_.find(&link);
   if (it == all_.end()) return;
+  link.on_cancels_over = nullptr;
   link.link->set_user(nullptr);
   if (link.link->lost()) report_loss(link);
   link.link->close(why);
@@ -465,7 +477,10 @@ void Pool::cancel(ServerLink& link) {
   auto over = [this, id, self] {
     cancels_.erase(id);
     if (!all_.contains(self) || --self->cancels_in_flight > 0) return;
-    if (self->holder != 0) return;
+    if (self->holder != 0) {
+      if (const auto tell = std::exchange(self->on_cancels_over, nullptr)) tell();
+      return;
+    }
     // Given back while the cancel was on its way: now it can be cleaned and lent again.
     if (self->link->lost()) return close(*self, Error{backend::Errc::closed_by_server, {}});
     clean(*self, std::exchange(self->reset, {}));

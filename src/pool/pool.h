@@ -58,6 +58,7 @@ class Pool {
  public:
   static constexpr Duration kCleanTimeout = std::chrono::seconds(10);
   static constexpr Duration kCancelTimeout = std::chrono::seconds(10);
+  static constexpr Duration kOpenTimeout = std::chrono::seconds(60);  // where connect_timeout sets no limit
 
   struct Wiring {
     net::Loop& loop;
@@ -85,7 +86,8 @@ class Pool {
     KeyPoolPtr pool;
     std::optional<auth::Credentials> credentials;  // without: on_method is called when the server has asked
     std::function<void(auth::ServerMethod, backend::Opener&)> on_method;
-    bool fresh = false;  // an idle link will not do: the login itself must be proved
+    bool fresh = false;    // an idle link will not do: the login itself must be proved
+    bool at_once = false;  // do not queue: null when somebody else would have to give a link first
     Deadline deadline;
   };
   // A request that waits or opens; destroying it gives up.
@@ -102,8 +104,8 @@ class Pool {
     Pool& pool_;
     Ask ask_;
     OnResult done_;
-    std::uint64_t ticket_ = 0;  // in the queue, 0 = not
-    net::TimerId timer_ = 0;
+    Waiting place_;  // in the queue; ticket 0 = not in it
+    net::TimerId timer_ = 0, handing_ = 0;
     std::unique_ptr<backend::Opener> opener_;
     bool holds_slot_ = false;
     bool awaits_ = false;           // counted in KeyPool::awaited
@@ -111,7 +113,7 @@ class Pool {
     std::optional<auth::ServerMethod> method_;
     bool proved_ = false;
   };
-  // `done` comes once, never from within request().
+  // `done` comes once, never from within request(). Null only with Ask::at_once.
   std::unique_ptr<Pending> request(Ask ask, OnResult done);
 
   void give_back(ServerLink& link, const Return& how);
@@ -136,7 +138,9 @@ class Pool {
   void complete(Pending& pending, Result result);
   void make_available(ServerLink& link);
   void hand_over(ServerLink& link, const Waiting& to);
-  void adopt(std::shared_ptr<std::unique_ptr<ServerLink>> link, net::Socket socket, std::uint64_t ticket);
+  void hand_to(ServerLink& link, Pending& pending);
+  void serve_anew(const Waiting& who);
+  void adopt(std::shared_ptr<std::unique_ptr<ServerLink>> link, net::Socket socket, const Waiting& to);
   void granted(std::uint64_t ticket, const backend::LinkKey& key);
   void relinquish(const backend::LinkKey& key);
   bool evict_one(const backend::LinkKey& wanted, bool fresh);

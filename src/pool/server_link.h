@@ -5,6 +5,7 @@
 // it. Limits   interned statements: max_prepared_statements, least recently used closed first. Threads  with the link:
 // one worker at a time.
 #pragma once
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -70,11 +71,13 @@ struct ServerLink {
   TimePoint created, retire_at = TimePoint::max(), idle_since;
   WallTime created_wall;
   std::uint64_t uses = 0;
-  int holder = 0;                  // slot number of the session that has it, 0 = none
-  int cancels_in_flight = 0;       // not lent while a cancel request may still hit it
-  bool cancelled = false;          // … and a Sync must have come back after the last one
-  std::vector<std::string> reset;  // what is to be run when the cancels are over
-  bool retire = false;             // close it instead of keeping it
+  int holder = 0;                         // slot number of the session that has it, 0 = none
+  int cancels_in_flight = 0;              // not lent while a cancel request may still hit it
+  bool cancelled = false;                 // … and a Sync must have come back after the last one
+  std::function<void()> on_cancels_over;  // for the holder, once: it may send again
+  std::vector<std::string> reset;         // what is to be run when the cancels are over
+  bool retire = false;                    // close it instead of keeping it
+  bool parting = false;                   // its holder gives it back as soon as nothing is owed any more
 };
 
 }  // namespace herdgate::pool

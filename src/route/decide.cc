@@ -140,7 +140,7 @@ void place_streaming(const Input& in, const Effects& e, Plan& plan) {
     plan.both = e.cls == Class::both || e.cls == Class::all;
     return;
   }
-  if (in.state.pins != 0) return to_primary(in, plan, Rule::pinned);
+  if (pins_reads(in.state, in.settings)) return to_primary(in, plan, Rule::pinned);
   if (in.view.nodes.size() == 1)
     to_primary(in, plan, Rule::single_node);
   else if (in.cut_unit)
@@ -151,6 +151,14 @@ void place_streaming(const Input& in, const Effects& e, Plan& plan) {
 }
 
 }  // namespace
+
+bool pins_reads(const vsession::SessionState& state, const config::Settings& settings) {
+  constexpr auto bit = [](vsession::Pin pin) { return static_cast<std::uint16_t>(pin); };
+  if (settings.pool_mode != config::PoolMode::session) return state.pins != 0;
+  const int binding =
+      bit(vsession::Pin::temporary_table) | bit(vsession::Pin::load) | bit(vsession::Pin::unparsed_state);
+  return (state.pins & binding) != 0;
+}
 
 Plan decide(const Input& in) {
   Plan plan;

@@ -24,7 +24,7 @@ Names names_in(const sql::Facts& facts, const Statement* prepared) {
 
 // The tests before those that need answers already say "primary".
 bool settled(const vsession::SessionState& state, const config::Settings& settings) {
-  return state.pins != 0 || stays_on_transaction_node(state) || by_session(state, settings).has_value() ||
+  return pins_reads(state, settings) || stays_on_transaction_node(state) || by_session(state, settings).has_value() ||
          by_transaction(state, settings).has_value();
 }
 

@@ -127,6 +127,10 @@ struct Input {
 };
 Plan decide(const Input& input);
 
+// State of the session hangs on one link, and its reads must go there too. Where all links are the session's own
+// (session mode), only what a read may need without saying so binds it: not LISTEN, locks and cursors.
+bool pins_reads(const vsession::SessionState& state, const config::Settings& settings);
+
 // True when the node may not be used for reads now, by delay_threshold or delay_threshold_by_time.
 bool too_late(const cluster::Node& node, const config::Settings& settings);
 // prefer_lower_delay_standby: the live standby with a weight that lags least; kNoNode when all are too late.

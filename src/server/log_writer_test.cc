@@ -77,7 +77,8 @@ TEST(LogWriter, ManyThreadsLoseNothing) {
     std::vector<std::thread> threads;
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back([&writer, t] {
-        LogContext who{.application = std::to_string(t)};
+        const std::string name = std::to_string(t);
+        LogContext who{.application = name};
         for (int i = 0; i < kEach; ++i) writer.write(who, {.text = "x"});
       });
     }

@@ -43,6 +43,13 @@ Result<Done> VirtualSession::set_startup_parameters(const std::vector<std::pair<
   return Done{};
 }
 
+void VirtualSession::share_startup(ParameterSetPtr same) {
+  if (same->fingerprint() != startup_->fingerprint()) return;
+  if (after_commit_ == startup_) after_commit_ = same;
+  if (current_ == startup_) current_ = same;
+  startup_ = std::move(same);
+}
+
 void VirtualSession::apply_settings(const Outcome& outcome) {
   ensure_base();
   for (const sql::Setting& setting : outcome.statement.settings) apply_setting(setting, outcome);

@@ -131,6 +131,8 @@ class VirtualSession {
   ParameterSetPtr link_parameters() const;
   // What this session itself asked for at start: RESET and DISCARD ALL go back to it.
   const ParameterSetPtr& startup_parameters() const { return startup_; }
+  // `same` equals startup_parameters() and is other sessions' already: it is kept once for all of them.
+  void share_startup(ParameterSetPtr same);
   std::string_view parameter_value(std::string_view name) const;  // first constant of a SET, "" if unknown
   const std::string& search_path_key() const;                     // for the catalog's Viewpoint; changes when it is set
   const std::string& role_key() const;

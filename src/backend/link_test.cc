@@ -1,0 +1,246 @@
+// A link whose server is the test, at the other end of a socket pair.
+#include "backend/link.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "wire/backend.h"
+#include "wire/frontend.h"
+
+namespace herdgate::backend {
+namespace {
+
+// Writes down what it is told, in one line.
+struct Recorder final : LinkUser {
+  void on_rows(Link&, const Debt& head, ByteView bytes, bool) override {
+    said += fmt::format("rows({}:{}) ", head.note, bytes.size());
+    rows.append(bytes);
+  }
+  void on_reply(Link&, const Debt& head, const Message& message, bool done) override {
+    said += fmt::format("{}{}({}{}) ", message.type, message.cut ? "~" : "", head.note, done ? "!" : "");
+  }
+  void on_ended(Link&, const Debt& debt, Ended how) override {
+    said += fmt::format("end({}{}) ", debt.note, how == Ended::ok ? "" : how == Ended::failed ? " failed" : " skipped");
+  }
+  void on_async(Link&, const Debt* head, const Message& message) override {
+    said += fmt::format("async {}({}) ", message.type, head == nullptr ? -1 : head->note);
+  }
+  void on_chunk_end(Link&) override {}
+  void on_drained(Link&) override {}
+  void on_lost(Link&, const Error& why) override { said += "lost: " + why.text() + " "; }
+  std::string said;
+  Bytes rows;
+};
+
+struct LinkTest : ::testing::Test {
+  SystemClock clock;
+  net::Loop loop{clock};
+  Scratch scratch;
+  Recorder user;
+  std::unique_ptr<Link> link;
+  net::Socket server;
+
+  void SetUp() override {
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    server = net::Socket(ends[0]);
+    link = std::make_unique<Link>(LinkId(1), LinkKey{NodeId(0), "db", "ann"}, Greeting{});
+    ASSERT_TRUE(link->attach(loop, scratch, net::Socket(ends[1])));
+    link->set_user(&user);
+  }
+  // The server says this, and the link has dealt with it.
+  void say(ByteView bytes) {
+    while (!bytes.empty()) {
+      const net::Io io = server.write(loop, bytes);
+      bytes.remove_prefix(io.bytes);
+      turn();
+    }
+    turn();
+  }
+  void turn() {
+    int turns = 0;
+    std::function<void()> again = [&] {
+      if (++turns < 4) return loop.post([&] { again(); });
+      loop.stop();
+    };
+    loop.post([&] { again(); });
+    loop.run();
+  }
+  Bytes heard() {
+    char chunk[65536];
+    const net::Io io = server.read(loop, chunk);
+    return Bytes(chunk, io.state == net::Io::ok ? io.bytes : 0);
+  }
+};
+
+Bytes message(char type, ByteView payload = {}) {
+  Bytes out;
+  wire::put_message(out, type, payload);
+  return out;
+}
+Bytes ready(char status = 'I') { return message('Z', ByteView(&status, 1)); }
+Bytes done() { return message('C', ByteView("OK\0", 3)); }
+Bytes failure(std::string text = "no") {
+  Bytes out;
+  wire::Report report;
+  report.message = std::move(text);
+  wire::put_error(out, report);
+  return out;
+}
+
+TEST_F(LinkTest, RepliesGoToTheirEntriesInOrder) {
+  link->send_query("set a to b", Fate::swallow, 7);
+  link->send_query("select 1", Fate::forward, 8);
+  EXPECT_FALSE(link->clean());
+  link->flush();
+  EXPECT_EQ(heard(), message('Q', ByteView("set a to b\0", 11)) + message('Q', ByteView("select 1\0", 9)));
+  say(done() + ready() + message('T') + message('D', "xy") + message('D', "z"));
+  EXPECT_EQ(user.said, "C(7) Z(7!) end(7) T(8) rows(8:13) ");
+  say(done() + ready());
+  EXPECT_EQ(user.said.substr(34), "C(8) Z(8!) end(8) ");
+  EXPECT_TRUE(link->clean());
+}
+
+TEST_F(LinkTest, WhatNobodyIsOwedEndsTheLinkOnce) {
+  say(done());
+  EXPECT_NE(user.said.find("lost: "), std::string::npos);
+  EXPECT_TRUE(link->lost());
+  EXPECT_FALSE(link->clean());
+}
+
+TEST_F(LinkTest, AnErrorNobodyIsOwedSaysWhyTheServerLeaves) {
+  say(failure("terminating connection due to administrator command"));
+  EXPECT_NE(user.said.find("terminating connection"), std::string::npos) << user.said;
+}
+
+TEST_F(LinkTest, AReplyOfOurOwnWaitsForItsTurn) {
+  link->send(message('E'), Owes::execute, Fate::forward, 1);
+  link->owe_local("mine", 2);
+  link->send_sync(Fate::forward, 3);
+  link->flush();
+  EXPECT_EQ(user.said, "");
+  say(done());
+  EXPECT_EQ(user.said, "C(1!) end(1) end(2) ");
+  say(ready());
+  EXPECT_TRUE(link->clean());
+}
+
+TEST_F(LinkTest, AfterAnErrorTheLinkIsUncleanUntilSync) {
+  link->send(message('P'), Owes::parse, Fate::forward, 1);
+  link->send(message('B'), Owes::bind, Fate::forward, 2);
+  link->flush();
+  say(failure());
+  EXPECT_EQ(user.said, "E(1!) end(1 failed) end(2 skipped) ");
+  EXPECT_TRUE(link->ledger().empty());
+  // A server that skips to Sync ignores a simple query too: it makes nothing clean.
+  link->send_query("select 1", Fate::forward, 3);
+  link->flush();
+  EXPECT_TRUE(link->ledger().empty());
+  EXPECT_FALSE(link->clean());
+  link->send_sync(Fate::forward, 4);
+  link->flush();
+  say(ready());
+  EXPECT_TRUE(link->clean());
+}
+
+TEST_F(LinkTest, AfterExecuteAndFlushTheLinkIsNotClean) {
+  link->send(message('E'), Owes::execute, Fate::forward, 1);
+  link->send_unanswered(message('H'));
+  link->flush();
+  say(done());
+  EXPECT_TRUE(link->ledger().empty());
+  EXPECT_FALSE(link->clean()) << "a write would still be open";
+}
+
+TEST_F(LinkTest, AHalfSentMessageKeepsItUncleanAndSilent) {
+  link->send_query("copy t from stdin", Fate::forward, 1);
+  link->flush();
+  say(message('G') + failure() + ready());
+  const Bytes whole = message('d', Bytes(100, 'x'));
+  link->send_unanswered(whole.substr(0, 50), whole.size() - 50);
+  link->flush();
+  EXPECT_TRUE(link->half_sent());
+  EXPECT_FALSE(link->clean());
+  link->send_unanswered(whole.substr(50), 0);
+  link->flush();
+  EXPECT_TRUE(link->clean());
+}
+
+TEST_F(LinkTest, ATransactionLeftOpenIsNotClean) {
+  link->send_query("begin", Fate::forward, 1);
+  link->flush();
+  say(done() + ready('T'));
+  EXPECT_FALSE(link->clean());
+}
+
+TEST_F(LinkTest, ParameterStatusIsKeptWithoutAUser) {
+  link->set_user(nullptr);
+  Bytes out;
+  wire::put_parameter_status(out, "TimeZone", "UTC");
+  say(out);
+  EXPECT_EQ(link->reported().at("TimeZone"), "UTC");
+  EXPECT_TRUE(link->clean());
+}
+
+// Held whole they would cost a megabyte for each link.
+TEST_F(LinkTest, ErrorsAndNoticesOfAnyLengthPassThrough) {
+  link->send_query("select 1", Fate::forward, 1);
+  link->flush();
+  const Bytes error = failure(std::string(3 << 20, 'e'));
+  Bytes notice = error;
+  notice[0] = 'N';
+  say(notice + error);
+  say(ready());
+  EXPECT_FALSE(link->lost()) << user.said.substr(0, 1000);
+  EXPECT_TRUE(link->clean());
+  EXPECT_NE(user.said.find("async N(1)"), std::string::npos);
+  EXPECT_NE(user.said.find("E~(1)"), std::string::npos);
+  EXPECT_NE(user.said.find("end(1 failed)"), std::string::npos);
+}
+
+TEST_F(LinkTest, ALongErrorEndsItsEntryWithItsLastPart) {
+  link->send(message('P'), Owes::parse, Fate::swallow, 1);
+  link->send_sync(Fate::forward, 2);
+  link->flush();
+  const Bytes error = failure(std::string(3 << 20, 'e'));
+  say(ByteView(error).substr(0, 2 << 20));
+  EXPECT_EQ(user.said.find("end(1"), std::string::npos);
+  say(ByteView(error).substr(2 << 20));
+  EXPECT_NE(user.said.find("end(1 failed)"), std::string::npos);
+  EXPECT_EQ(user.rows, "") << "nothing of a swallowed entry is passed on";
+  say(ready());
+  EXPECT_TRUE(link->clean());
+}
+
+TEST_F(LinkTest, PausedItReadsNothingUntilResumed) {
+  link->send_query("select 1", Fate::forward, 1);
+  link->flush();
+  link->pause();
+  say(message('D', "xy"));
+  EXPECT_EQ(user.said, "");
+  link->resume();
+  turn();
+  EXPECT_EQ(user.said, "rows(1:7) ");
+}
+
+TEST_F(LinkTest, TheEndOfTheServerIsTold) {
+  link->send_query("select 1", Fate::forward, 1);
+  link->flush();
+  heard();
+  server.close();
+  turn();
+  EXPECT_TRUE(user.said.starts_with("lost: ")) << user.said;
+}
+
+TEST_F(LinkTest, ItMovesToAnotherLoopWhileIdle) {
+  net::Loop other(clock);
+  net::Socket socket = link->detach();
+  ASSERT_TRUE(link->attach(other, scratch, std::move(socket)));
+  link->send_query("select 1", Fate::forward, 1);
+  link->flush();
+  EXPECT_FALSE(heard().empty());
+  link.reset();  // before its loop
+}
+
+}  // namespace
+}  // namespace herdgate::backend

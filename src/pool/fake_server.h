@@ -1,0 +1,121 @@
+// For tests: something that speaks enough of a server's protocol to be pooled, on the loop of the test.
+//
+// Shape    every login is let in; Query and Sync are answered at once; a cancel request stays open until end_cancels().
+//          `changed` is called whenever something has arrived.
+// Threads  the test's.
+#pragma once
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "net/loop.h"
+#include "net/socket.h"
+
+namespace herdgate::pool {
+
+class FakeServer {
+ public:
+  explicit FakeServer(net::Loop& loop) : loop_(loop) {
+    listener_ = std::move(net::Listener::tcp(loop_, "127.0.0.1", 0, 64)->front());
+    (void)listener_->start([this](net::Socket socket, const net::Address&) { accept(std::move(socket)); },
+                           [](const Error&) {});
+  }
+  int port() const { return listener_->port(); }
+  void drop_all() { lines_.clear(); }
+  void end_cancels() {
+    std::erase_if(lines_, [](const auto& line) { return line->cancels; });
+  }
+  std::size_t open_lines() const {
+    return static_cast<std::size_t>(std::count_if(lines_.begin(), lines_.end(), [](const auto& l) { return l->open; }));
+  }
+
+  bool silent = false;  // accepts and says nothing
+  int logins = 0, cancels = 0, syncs = 0;
+  std::vector<std::string> queries;
+  std::function<void()> changed = [] {};
+
+ private:
+  static constexpr std::size_t kHeaderBytes = 5;
+  static void put(Bytes& out, char type, ByteView payload) {
+    out += type;
+    append_u32(out, static_cast<std::uint32_t>(payload.size() + 4));
+    out += payload;
+  }
+  struct Line final : net::Watcher {
+    Line(FakeServer& server, net::Socket s) : server_(server), socket_(std::move(s)) {
+      (void)server_.loop_.watch(socket_.fd(), *this);
+    }
+    ~Line() override { server_.loop_.unwatch(socket_.fd()); }
+    void on_ready(unsigned) override {
+      char chunk[8192];
+      for (;;) {
+        const net::Io io = socket_.read(server_.loop_, chunk);
+        if (io.state == net::Io::closed || io.state == net::Io::failed) open = false;
+        if (io.state != net::Io::ok) break;
+        in_.append(chunk, io.bytes);
+        serve();
+      }
+      server_.changed();
+    }
+    void serve() {
+      Bytes out;
+      while (in_.size() >= 8 && !cancels) {
+        const std::size_t head = inside_ ? 1 : 0;
+        const std::size_t total = load_u32(in_.data() + head) + head;
+        if (in_.size() < total) break;
+        const Bytes message = in_.substr(0, total);
+        in_.erase(0, total);
+        inside_ ? answer(message, out) : enter(message, out);
+      }
+      while (inside_ && in_.size() >= kHeaderBytes && in_.size() >= load_u32(in_.data() + 1) + 1) {
+        const std::size_t total = load_u32(in_.data() + 1) + 1;
+        const Bytes message = in_.substr(0, total);
+        in_.erase(0, total);
+        answer(message, out);
+      }
+      if (!out.empty()) (void)socket_.write(server_.loop_, out);
+    }
+    void enter(const Bytes& startup, Bytes& out) {
+      if (server_.silent) return;
+      if (load_u32(startup.data() + 4) == 80877102) {
+        cancels = true;
+        ++server_.cancels;
+        return;
+      }
+      inside_ = true;
+      ++server_.logins;
+      put(out, 'R', Bytes(4, '\0'));
+      put(out, 'K', Bytes("\0\0\0\7\1\2\3\4", 8));
+      put(out, 'Z', "I");
+    }
+    void answer(const Bytes& message, Bytes& out) {
+      if (message[0] == 'Q') {
+        server_.queries.emplace_back(message.c_str() + kHeaderBytes);
+        put(out, 'C', ByteView("OK\0", 3));
+      }
+      if (message[0] == 'S') ++server_.syncs;
+      if (message[0] == 'Q' || message[0] == 'S') put(out, 'Z', "I");
+    }
+    bool cancels = false, open = true;
+
+   private:
+    FakeServer& server_;
+    net::Socket socket_;
+    Bytes in_;
+    bool inside_ = false;
+  };
+
+  void accept(net::Socket socket) {
+    lines_.push_back(std::make_unique<Line>(*this, std::move(socket)));
+    loop_.defer([this] { changed(); });
+  }
+
+  net::Loop& loop_;
+  std::unique_ptr<net::Listener> listener_;
+  std::vector<std::unique_ptr<Line>> lines_;
+};
+
+}  // namespace herdgate::pool

@@ -1,0 +1,344 @@
+// The pools of two workers in front of a server that is none, on one loop. Every wait ends with an event.
+#include "pool/pool.h"
+
+#include <gtest/gtest.h>
+
+#include "pool/fake_server.h"
+
+namespace herdgate::pool {
+namespace {
+
+using std::chrono::seconds;
+
+class Silent final : public LogSink {
+ public:
+  void write(LogContext&, const LogLine&) override {}
+};
+
+class MovableClock final : public Clock {
+ public:
+  TimePoint now() const override { return std::chrono::steady_clock::now() + ahead; }
+  WallTime wall() const override { return std::chrono::system_clock::now() + ahead; }
+  Duration ahead{};
+};
+
+struct Workers final : Peers {
+  explicit Workers(net::Loop& l) : loop(l) {}
+  void post_all_others(WorkerId from, std::function<void(Pool&)> work) override {
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+      if (static_cast<int>(i) != from.value) post(WorkerId(static_cast<int>(i)), work);
+    }
+  }
+  void post(WorkerId to, std::function<void(Pool&)> work) override {
+    loop.post([this, to, work = std::move(work)] { work(*pools[static_cast<std::size_t>(to.value)]); });
+  }
+  net::Loop& loop;
+  std::vector<std::unique_ptr<Pool>> pools;
+};
+
+// One who asked.
+struct Asker {
+  std::optional<Pool::Result> result;
+  std::unique_ptr<Pool::Pending> pending;
+  ServerLink* link() const { return result && *result ? **result : nullptr; }
+  std::string error() const { return result && !*result ? result->error().error.text() : ""; }
+};
+
+struct PoolTest : ::testing::Test {
+  static constexpr Duration kPatience = seconds(20);
+  MovableClock clock;
+  net::Loop loop{clock};
+  net::BlockingPool blocking{1};
+  backend::Scratch scratch;
+  Silent sink;
+  Log log{sink};
+  Accounts accounts{Limits{.total = 1, .per_key = 0}};
+  FakeServer server{loop};
+  Workers workers{loop};
+  config::Settings settings;
+  std::function<void()> changed = [] {};
+  backend::LinkKey ann{NodeId(0), "shop", "ann"}, bob{NodeId(0), "shop", "bob"};
+
+  void SetUp() override {
+    server.changed = [this] { changed(); };
+    for (int i = 0; i < 2; ++i) {
+      workers.pools.push_back(std::make_unique<Pool>(Pool::Wiring{.loop = loop,
+                                                                  .blocking = blocking,
+                                                                  .scratch = scratch,
+                                                                  .accounts = accounts,
+                                                                  .peers = workers,
+                                                                  .worker = WorkerId(i),
+                                                                  .log = log,
+                                                                  .node_trouble = [](NodeId, const std::string&) {},
+                                                                  .node_reached = [](NodeId) {}}));
+    }
+    configure();
+  }
+  void TearDown() override { workers.pools.clear(); }
+
+  Pool& pool(int worker = 0) { return *workers.pools[static_cast<std::size_t>(worker)]; }
+  void configure() {
+    auto view = std::make_shared<cluster::View>();
+    cluster::Node node;
+    node.id = NodeId(0);
+    node.host = "127.0.0.1";
+    node.port = server.port();
+    view->nodes.push_back(node);
+    for (auto& each : workers.pools) each->configure(std::make_shared<config::Settings>(settings), view);
+  }
+  // Runs the loop until the condition holds; it is looked at after everything that happens.
+  void until(const std::function<bool()>& condition) {
+    bool late = false;
+    Duration left = kPatience + clock.ahead;
+    const net::TimerId guard = loop.after(left, [&] {
+      late = true;
+      loop.stop();
+    });
+    changed = [&] {
+      if (condition()) loop.stop();
+    };
+    loop.defer([this] { changed(); });
+    loop.run();
+    loop.cancel(guard);
+    changed = [] {};
+    ASSERT_FALSE(late);
+  }
+  // Everything that is on its way now has been dealt with.
+  void settle() {
+    int turns = 0;
+    std::function<void()> again = [&] {
+      if (++turns < 20) return loop.post([&] { again(); });
+      loop.stop();
+    };
+    loop.post([&] { again(); });
+    loop.run();
+  }
+  void later(Duration time) { clock.ahead += time; }
+  std::unique_ptr<Asker> ask(const backend::LinkKey& key, int worker = 0, Deadline deadline = Deadline::never(),
+                             bool at_once = false) {
+    auto asker = std::make_unique<Asker>();
+    Pool::Ask what;
+    what.pool = pool(worker).key_pool(key);
+    what.credentials = auth::Credentials{};
+    what.credentials->user = key.user;
+    what.deadline = deadline;
+    what.at_once = at_once;
+    asker->pending = pool(worker).request(std::move(what), [this, raw = asker.get()](Pool::Result result) {
+      raw->result = std::move(result);
+      loop.defer([this] { changed(); });
+    });
+    return asker;
+  }
+  ServerLink* get(const backend::LinkKey& key, int worker = 0) {
+    const auto asker = ask(key, worker);
+    until([&] { return asker->result.has_value(); });
+    EXPECT_EQ(asker->error(), "");
+    return asker->link();
+  }
+};
+
+TEST_F(PoolTest, WhoWaitsIsServedInOrder) {
+  ServerLink* link = get(ann);
+  const auto second = ask(ann), third = ask(ann, 1), fourth = ask(ann);
+  settle();
+  EXPECT_EQ(accounts.waiting(), 3u);
+  pool().give_back(*link, {});
+  until([&] { return second->result.has_value(); });
+  EXPECT_EQ(second->link(), link);
+  EXPECT_FALSE(third->result || fourth->result);
+  pool().give_back(*link, {});
+  until([&] { return third->result.has_value(); });
+  EXPECT_FALSE(fourth->result);
+  pool(1).give_back(*third->link(), {});
+  until([&] { return fourth->result.has_value(); });
+  EXPECT_EQ(server.logins, 1) << "one link went round";
+}
+
+TEST_F(PoolTest, AnIdleLinkMovesToTheWorkerWhereSomebodyWaits) {
+  pool().give_back(*get(ann), {});
+  const auto there = ask(ann, 1);
+  until([&] { return there->result.has_value(); });
+  ASSERT_NE(there->link(), nullptr);
+  EXPECT_EQ(server.logins, 1);
+  EXPECT_EQ(pool().links(), 0u);
+  EXPECT_EQ(pool(1).links(), 1u);
+}
+
+// issue: the waiter for whom the link was meant was forgotten.
+TEST_F(PoolTest, ALinkThatBreaksOnItsWayToAWaiterIsReplaced) {
+  ServerLink* link = get(ann);
+  const auto waiting = ask(ann);
+  settle();
+  pool().give_back(*link, {});
+  link->link->close(Error{backend::Errc::closed_by_us, "by the test"});
+  until([&] { return waiting->result.has_value(); });
+  ASSERT_NE(waiting->link(), nullptr) << waiting->error();
+  EXPECT_TRUE(waiting->link()->link->clean());
+  EXPECT_EQ(server.logins, 2);
+  EXPECT_EQ(accounts.links(), 1u);
+}
+
+TEST_F(PoolTest, ALinkThatBreaksOnItsWayToAnotherWorkerIsReplaced) {
+  ServerLink* link = get(ann);
+  const auto waiting = ask(ann, 1);
+  settle();
+  pool().give_back(*link, {});
+  link->link->close(Error{backend::Errc::closed_by_us, "by the test"});
+  until([&] { return waiting->result.has_value(); });
+  ASSERT_NE(waiting->link(), nullptr) << waiting->error();
+  EXPECT_EQ(server.logins, 2);
+  EXPECT_EQ(accounts.links(), 1u);
+}
+
+TEST_F(PoolTest, WhoGivesUpLeavesHisLinkToTheNext) {
+  ServerLink* link = get(ann);
+  auto gives_up = ask(ann);
+  const auto next = ask(ann);
+  settle();
+  pool().give_back(*link, {});
+  gives_up->pending.reset();  // the link is on its way to him
+  until([&] { return next->result.has_value(); });
+  EXPECT_EQ(next->link(), link);
+}
+
+TEST_F(PoolTest, AnIdleLinkOfAnotherKindMakesRoom) {
+  pool().give_back(*get(ann), {});
+  EXPECT_NE(get(bob), nullptr);
+  EXPECT_EQ(server.logins, 2);
+  EXPECT_EQ(accounts.links(), 1u);
+}
+
+TEST_F(PoolTest, AnIdleLinkOfAnotherWorkerMakesRoomToo) {
+  pool().give_back(*get(ann), {});
+  EXPECT_NE(get(bob, 1), nullptr);
+  EXPECT_EQ(accounts.links(), 1u);
+}
+
+TEST_F(PoolTest, WhoAsksForOneAtOnceNeverQueues) {
+  get(ann);
+  EXPECT_EQ(ask(ann, 0, Deadline::never(), true)->pending, nullptr);
+  EXPECT_EQ(ask(bob, 1, Deadline::never(), true)->pending, nullptr);
+  EXPECT_EQ(accounts.waiting(), 0u);
+  accounts.set_limits({.total = 2, .per_key = 0});
+  const auto opened = ask(bob, 1, Deadline::never(), true);
+  until([&] { return opened->result.has_value(); });
+  EXPECT_NE(opened->link(), nullptr);
+}
+
+TEST_F(PoolTest, RaisedLimitsWakeWhoWaits) {
+  get(ann);
+  const auto waiting = ask(ann);
+  settle();
+  EXPECT_FALSE(waiting->result);
+  accounts.set_limits({.total = 2, .per_key = 0});
+  configure();
+  until([&] { return waiting->result.has_value(); });
+  EXPECT_NE(waiting->link(), nullptr);
+}
+
+TEST_F(PoolTest, AWaitEndsAtItsDeadline) {
+  get(ann);
+  const auto waiting = ask(ann, 0, Deadline::after(loop.now(), seconds(5)));
+  settle();
+  later(seconds(6));
+  until([&] { return waiting->result.has_value(); });
+  EXPECT_NE(waiting->error().find("waited"), std::string::npos) << waiting->error();
+  EXPECT_EQ(accounts.waiting(), 0u);
+}
+
+// issue: connect_timeout = 0 left an open without a deadline.
+TEST_F(PoolTest, AnOpenEndsEvenWithoutAConnectTimeout) {
+  server.silent = true;
+  settings.connect_timeout = {};
+  configure();
+  const auto waiting = ask(ann);
+  settle();
+  later(Pool::kOpenTimeout + seconds(1));
+  until([&] { return waiting->result.has_value(); });
+  EXPECT_EQ(waiting->link(), nullptr);
+  EXPECT_EQ(accounts.links(), 0u);
+}
+
+TEST_F(PoolTest, AnUncleanLinkIsNeverLentAgain) {
+  ServerLink* link = get(ann);
+  link->link->send_query("select 1", backend::Fate::swallow);
+  link->link->flush();
+  pool().give_back(*link, {});
+  EXPECT_NE(get(ann), nullptr);
+  EXPECT_EQ(server.logins, 2);
+}
+
+TEST_F(PoolTest, AHalfSentMessageMakesALinkUnclean) {
+  for (const bool session_ends : {false, true}) {
+    ServerLink* link = get(ann);
+    link->link->send_unanswered(Bytes("d\0\0\1\0abc", 8), 249);
+    link->link->flush();
+    EXPECT_FALSE(link->link->clean());
+    pool().give_back(*link, {.session_ends = session_ends});
+    ServerLink* next = get(ann);
+    EXPECT_EQ(server.logins, session_ends ? 3 : 2);
+    pool().give_back(*next, {});
+  }
+}
+
+TEST_F(PoolTest, TheEndOfASessionRunsTheResetList) {
+  settings.reset_query_list = {"ABORT", "DISCARD ALL"};
+  configure();
+  ServerLink* link = get(ann);
+  pool().give_back(*link, {.session_ends = true});
+  EXPECT_EQ(get(ann), link);
+  EXPECT_EQ(server.queries, std::vector<std::string>{"DISCARD ALL"}) << "nothing to abort";
+  EXPECT_EQ(server.logins, 1);
+}
+
+TEST_F(PoolTest, ALinkThatGrewOldIsNotKept) {
+  settings.connection_life_time = seconds(60);
+  configure();
+  pool().give_back(*get(ann), {});
+  EXPECT_EQ(pool().links(), 1u);
+  later(seconds(61));
+  until([&] { return server.open_lines() == 0; });
+  EXPECT_EQ(accounts.links(), 0u);
+}
+
+TEST_F(PoolTest, ALinkTheServerClosedIsNotLent) {
+  pool().give_back(*get(ann), {});
+  server.drop_all();
+  settle();
+  EXPECT_NE(get(ann), nullptr);
+  EXPECT_EQ(server.logins, 2);
+}
+
+// A cancel that comes late must not hit the next session.
+TEST_F(PoolTest, ALinkIsNotLentWhileACancelIsOnItsWay) {
+  ServerLink* link = get(ann);
+  pool().cancel(*link);
+  pool().give_back(*link, {});
+  const auto next = ask(ann);
+  until([&] { return server.cancels == 1; });
+  settle();
+  EXPECT_FALSE(next->result);
+  server.end_cancels();
+  until([&] { return next->result.has_value(); });
+  EXPECT_EQ(next->link(), link);
+  EXPECT_EQ(server.syncs, 1) << "a round trip proves that nothing is left to be hit";
+}
+
+TEST_F(PoolTest, TheHolderHearsWhenACancelIsOver) {
+  ServerLink* link = get(ann);
+  link->holder = 1;
+  bool told = false;
+  link->on_cancels_over = [&] {
+    told = true;
+    loop.defer([this] { changed(); });
+  };
+  pool().cancel(*link);
+  until([&] { return server.cancels == 1; });
+  EXPECT_FALSE(told);
+  server.end_cancels();
+  until([&] { return told; });
+  EXPECT_EQ(link->cancels_in_flight, 0);
+}
+
+}  // namespace
+}  // namespace herdgate::pool
