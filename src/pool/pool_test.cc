@@ -129,7 +129,9 @@ struct PoolTest : ::testing::Test {
     });
     return asker;
   }
+  // As sessions do: an idle link of this worker, else one that is opened or waited for.
   ServerLink* get(const backend::LinkKey& key, int worker = 0) {
+    if (ServerLink* idle = pool(worker).try_take(*pool(worker).key_pool(key))) return idle;
     const auto asker = ask(key, worker);
     until([&] { return asker->result.has_value(); });
     EXPECT_EQ(asker->error(), "");

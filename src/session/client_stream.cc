@@ -6,42 +6,67 @@
 
 namespace herdgate::session {
 
+Gathering& ClientStream::gathering() {
+  if (out_) return *out_;
+  if (spare_.empty()) {
+    out_ = std::make_unique<Gathering>();
+  } else {
+    out_ = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  return *out_;
+}
+
+// Nothing is left to be sent: the buffers serve another client.
+void ClientStream::let_go() {
+  const bool large = out_->own.capacity() + out_->kept.capacity() > Gathering::kMaxKeptCapacity;
+  if (large || spare_.size() >= Gathering::kMaxSpare) return out_.reset();
+  out_->pieces.clear();
+  out_->own.clear();
+  out_->kept.clear();
+  out_->own_covered = out_->kept_sent = 0;
+  spare_.push_back(std::move(out_));
+}
+
 void ClientStream::add(ByteView bytes, bool stable) {
   if (bytes.empty() || broken_) return;
   if (!stable) {
-    own_.append(bytes);
+    own().append(bytes);
     return added_own();
   }
-  if (!pieces_.empty()) {
-    Part& last = pieces_.back();
+  std::vector<Gathering::Part>& pieces = gathering().pieces;
+  if (!pieces.empty()) {
+    Gathering::Part& last = pieces.back();
     if (last.data != nullptr && last.data + last.size == bytes.data()) {
       last.size += bytes.size();
       return;
     }
   }
-  pieces_.push_back(Part{bytes.data(), 0, bytes.size()});
+  pieces.push_back(Gathering::Part{bytes.data(), 0, bytes.size()});
 }
 
 void ClientStream::added_own() {
-  const std::size_t fresh = own_.size() - own_covered_;
+  Gathering& out = gathering();
+  const std::size_t fresh = out.own.size() - out.own_covered;
   if (fresh == 0) return;
-  if (!pieces_.empty() && pieces_.back().data == nullptr) {
-    pieces_.back().size += fresh;
+  if (!out.pieces.empty() && out.pieces.back().data == nullptr) {
+    out.pieces.back().size += fresh;
   } else {
-    pieces_.push_back(Part{nullptr, own_covered_, fresh});
+    out.pieces.push_back(Gathering::Part{nullptr, out.own_covered, fresh});
   }
-  own_covered_ = own_.size();
+  out.own_covered = out.own.size();
 }
 
 void ClientStream::flush() {
-  if (pieces_.empty()) return;
+  if (!out_) return;
+  if (out_->pieces.empty()) return pending() == 0 ? let_go() : void();
   std::size_t sent = 0;
   if (writable_ && pending() == 0 && !broken_) {
     iovec vectors[net::kMaxPieces];
-    const std::size_t count = std::min(pieces_.size(), net::kMaxPieces);
+    const std::size_t count = std::min(out_->pieces.size(), net::kMaxPieces);
     for (std::size_t i = 0; i < count; ++i) {
-      const Part& part = pieces_[i];
-      const char* data = part.data != nullptr ? part.data : own_.data() + part.offset;
+      const Gathering::Part& part = out_->pieces[i];
+      const char* data = part.data != nullptr ? part.data : out_->own.data() + part.offset;
       vectors[i] = iovec{const_cast<char*>(data), part.size};
     }
     const net::Io io = count == 1
@@ -50,42 +75,36 @@ void ClientStream::flush() {
     if (io.state == net::Io::failed || io.state == net::Io::closed) broken_ = true;
     writable_ = io.still_ready;
     sent = io.bytes;
-    bytes_out_ += sent;
   }
   keep_from(sent);
-  pieces_.clear();
-  own_covered_ = 0;
-  if (own_.capacity() > 4096) {
-    Bytes().swap(own_);
-  } else {
-    own_.clear();
-  }
+  out_->pieces.clear();
+  out_->own.clear();
+  out_->own_covered = 0;
+  if (pending() == 0 || broken_) return let_go();
   // More pieces than one call takes: nothing would tell us to write the rest, the socket has not refused anything.
-  if (writable_ && pending() > 0 && !broken_) on_writable();
+  if (writable_) on_writable();
 }
 
 void ClientStream::keep_from(std::size_t sent) {
   if (broken_) return;
-  for (const Part& part : pieces_) {
-    const char* data = part.data != nullptr ? part.data : own_.data() + part.offset;
+  for (const Gathering::Part& part : out_->pieces) {
+    const char* data = part.data != nullptr ? part.data : out_->own.data() + part.offset;
     const std::size_t skip = std::min(sent, part.size);
     sent -= skip;
-    kept_.append(data + skip, part.size - skip);
+    out_->kept.append(data + skip, part.size - skip);
   }
 }
 
 bool ClientStream::on_writable() {
   writable_ = true;
   while (pending() > 0 && writable_ && !broken_) {
-    const net::Io io = socket_.write(loop_, ByteView(kept_).substr(kept_sent_));
+    const net::Io io = socket_.write(loop_, ByteView(out_->kept).substr(out_->kept_sent));
     if (io.state == net::Io::failed || io.state == net::Io::closed) broken_ = true;
-    kept_sent_ += io.bytes;
-    bytes_out_ += io.bytes;
+    out_->kept_sent += io.bytes;
     writable_ = io.still_ready;
   }
   if (pending() > 0) return false;
-  Bytes().swap(kept_);
-  kept_sent_ = 0;
+  if (out_ && out_->pieces.empty()) let_go();
   return true;
 }
 

@@ -127,9 +127,9 @@ void Login::on_startup(const wire::Startup& startup) {
 bool Login::read_parameters(const wire::Startup& startup) {
   for (const auto& [name, value] : startup.parameters) {
     if (name == "user") {
-      result_.user = value;
+      result_.identity.user = value;
     } else if (name == "database") {
-      result_.database = value;
+      result_.identity.database = value;
     } else if (name == "replication") {
       if (value == "false" || value == "off" || value == "no" || value == "0") continue;
       refuse(fatal(sqlstate::kFeatureNotSupported, "replication connections are not supported",
@@ -143,22 +143,22 @@ bool Login::read_parameters(const wire::Startup& startup) {
       }
       result_.startup.insert(result_.startup.end(), options->begin(), options->end());
     } else {
-      if (name == "application_name") result_.application = value;
+      if (name == "application_name") result_.identity.application = value;
       result_.startup.emplace_back(name, value);
     }
   }
-  if (result_.user.empty()) {
+  if (result_.identity.user.empty()) {
     refuse(fatal(sqlstate::kInvalidAuthorization, "no PostgreSQL user name specified in startup packet"));
     return false;
   }
-  if (result_.database.empty()) result_.database = result_.user;
+  if (result_.identity.database.empty()) result_.identity.database = result_.identity.user;
   if (auto taken = session_.vs_.set_startup_parameters(result_.startup); !taken) {
     refuse(fatal(sqlstate::kSyntaxError, "invalid startup parameter: " + taken.error().text()));
     return false;
   }
-  session_.who_.user = result_.user;
-  session_.who_.database = result_.database;
-  if (!result_.application.empty()) session_.who_.application = result_.application;
+  session_.who_.user = result_.identity.user;
+  session_.who_.database = result_.identity.database;
+  if (!result_.identity.application.empty()) session_.who_.application = result_.identity.application;
   return true;
 }
 
@@ -209,26 +209,26 @@ void Login::let_in() {
 
 void Login::find_rule() {
   const Snapshot& snapshot = *session_.snapshot_;
-  policy_.user = result_.user;
-  policy_.database = result_.database;
+  policy_.user = result_.identity.user;
+  policy_.database = result_.identity.database;
   policy_.host = session_.peer().host();
   policy_.enable_pool_hba = snapshot.settings->enable_pool_hba;
   policy_.allow_clear_text_frontend_auth = snapshot.settings->allow_clear_text_frontend_auth;
   policy_.mock_secret = session_.worker_.shared().mock_secret;
-  if (const config::PasswordEntry* entry = snapshot.passwords->find_user(result_.user)) {
+  if (const config::PasswordEntry* entry = snapshot.passwords->find_user(result_.identity.user)) {
     const auth::StoredSecret stored = stored_secret(*entry);
     auto opened = auth::unlock(stored, snapshot.key);
     policy_.pool_passwd = opened ? *opened : stored;
   }
-  memory_ = session_.worker_.shared().logins.find(result_.database, result_.user);
+  memory_ = session_.worker_.shared().logins.find(result_.identity.database, result_.identity.user);
   if (memory_) policy_.server = memory_->method;
   if (policy_.enable_pool_hba && snapshot.hba) {
     config::HbaClient who;
     who.host = host_name_;
     who.is_local = session_.peer().is_unix();
     if (auto ip = config::parse_ip(session_.peer().host())) who.address = config::unmapped(*ip);
-    who.database = result_.database;
-    who.user = result_.user;
+    who.database = result_.identity.database;
+    who.user = result_.identity.user;
     who.interfaces = *snapshot.interfaces;
     if (!host_name_asked_ && config::needs_host_name(snapshot.hba->rules, who)) return ask_host_name();
     const config::HbaRule* rule = config::match(snapshot.hba->rules, who);
@@ -260,7 +260,7 @@ void Login::run_auth_query() {
   const cluster::Node* node = snapshot.view->find(snapshot.view->write_node());
   if (node == nullptr) return refuse(fatal(sqlstate::kConnectionFailure, "could not run auth_query: no node is up"));
   backend::OpenRequest to;
-  to.key = {node->id, settings.auth_query_database.empty() ? result_.database : settings.auth_query_database,
+  to.key = {node->id, settings.auth_query_database.empty() ? result_.identity.database : settings.auth_query_database,
             settings.auth_query_user};
   to.to = {node->host, node->port};
   net::Loop& loop = session_.worker_.loop();
@@ -281,7 +281,7 @@ void Login::run_auth_query() {
   auth_client_->query(sql, to.deadline, [](Result<backend::Rows>) {});
   sql = settings.auth_query;
   for (std::size_t at = 0; (at = sql.find("$1", at)) != std::string::npos;) {
-    const std::string literal = quoted_literal(result_.user);
+    const std::string literal = quoted_literal(result_.identity.user);
     sql.replace(at, 2, literal);
     at += literal.size();
   }
@@ -349,18 +349,18 @@ void Login::on_step(auth::Step step) {
 }
 
 void Login::client_proved() {
-  result_.credentials = client_auth_->credentials();
+  result_.identity.credentials = client_auth_->credentials();
   state_ = State::server;
   if (waiting_opener_ != nullptr) {
-    std::exchange(waiting_opener_, nullptr)->provide(result_.credentials);
+    std::exchange(waiting_opener_, nullptr)->provide(result_.identity.credentials);
     return;
   }
   if (result_.link != nullptr) {  // a server that trusts has given a link already
-    if (!result_.credentials.admitted) return refuse(auth::refuse_unproved(result_.user));
+    if (!result_.identity.credentials.admitted) return refuse(auth::refuse_unproved(result_.identity.user));
     return welcome(result_.link);
   }
-  if (!result_.credentials.admitted) {
-    const bool same = memory_ && memory_->proved && auth::same_secret(*memory_->proved, result_.credentials);
+  if (!result_.identity.credentials.admitted) {
+    const bool same = memory_ && memory_->proved && auth::same_secret(*memory_->proved, result_.identity.credentials);
     fresh_ = !same;
   }
   if (link_is_needed()) return get_link();
@@ -368,7 +368,7 @@ void Login::client_proved() {
 }
 
 bool Login::link_is_needed() {
-  result_.reported = session_.worker_.shared().logins.reported(result_.database, result_.user,
+  result_.reported = session_.worker_.shared().logins.reported(result_.identity.database, result_.identity.user,
                                                                session_.vs_.startup_parameters()->fingerprint());
   if (fresh_ || session_.settings().pool_mode == config::PoolMode::session) return true;
   return result_.reported == nullptr;
@@ -379,7 +379,8 @@ void Login::get_link() {
   if (node == kNoNode)
     return refuse(fatal(sqlstate::kConnectionFailure, "could not connect to any node",
                         "All nodes are down. They are probed and used again when they answer."));
-  pool::KeyPoolPtr& keys = session_.key_pool(node);
+  const pool::KeyPoolPtr keys =
+      session_.worker_.pool().key_pool({node, result_.identity.database, result_.identity.user});
   session_.pending_node_ = node;
   const bool client_is_known = client_auth_ != nullptr;
   if (!fresh_ && client_is_known) {
@@ -388,7 +389,7 @@ void Login::get_link() {
   pool::Pool::Ask ask;
   ask.pool = keys;
   ask.fresh = fresh_ || !client_is_known;  // a link that is there already proves nothing
-  if (client_is_known) ask.credentials = result_.credentials;
+  if (client_is_known) ask.credentials = result_.identity.credentials;
   ask.on_method = [this](auth::ServerMethod method, backend::Opener& opener) { on_server_method(method, opener); };
   ask.deadline = session_.wait_deadline();
   pending_ =
@@ -397,7 +398,7 @@ void Login::get_link() {
 
 void Login::on_server_method(auth::ServerMethod method, backend::Opener& opener) {
   policy_.server = method;
-  if (client_auth_) return opener.provide(result_.credentials);
+  if (client_auth_) return opener.provide(result_.identity.credentials);
   waiting_opener_ = &opener;
   decide();
 }
@@ -415,7 +416,7 @@ void Login::on_link(pool::Pool::Result link) {
   waiting_opener_ = nullptr;
   LoginMemory& memory = session_.worker_.shared().logins;
   if (!link) {
-    memory.forget(result_.database, result_.user);
+    memory.forget(result_.identity.database, result_.identity.user);
     wire::Report report = report_of(link.error(), session_.pending_node_);
     report.severity = "FATAL";
     return refuse(report);
@@ -423,23 +424,23 @@ void Login::on_link(pool::Pool::Result link) {
   session_.adopt(**link);
   if (opened_now) {
     LoginMemory::Entry entry{method, std::nullopt};
-    if (proved) entry.proved = result_.credentials;
+    if (proved) entry.proved = result_.identity.credentials;
     if (!proved && memory_) entry.proved = memory_->proved;
-    memory.remember(result_.database, result_.user, entry);
+    memory.remember(result_.identity.database, result_.identity.user, entry);
   }
   // A remembered method let the client in, and the server has meanwhile changed its mind: nobody has compared the
   // password. The new method is remembered now, so the next try is asked for it.
   if (opened_now && !policy_.enable_pool_hba && client_auth_ && policy_.server == auth::ServerMethod::trust &&
       *method != auth::ServerMethod::trust)
-    return refuse(auth::refuse_unproved(result_.user));
-  if (fresh_ && !proved) return refuse(auth::refuse_unproved(result_.user));
-  if (!client_auth_ && !opened_now) return refuse(auth::refuse_unproved(result_.user));
+    return refuse(auth::refuse_unproved(result_.identity.user));
+  if (fresh_ && !proved) return refuse(auth::refuse_unproved(result_.identity.user));
+  if (!client_auth_ && !opened_now) return refuse(auth::refuse_unproved(result_.identity.user));
   if (!client_auth_) {
     // The link was opened to learn the server's method, and the server trusts: the rules say what the client must show.
     policy_.server = method;
     auth::Decision decision = auth::decide(policy_);
     if (auto* refusal = std::get_if<auth::Refusal>(&decision)) return refuse(*refusal);
-    if (std::holds_alternative<auth::AskServer>(decision)) return refuse(auth::refuse_unproved(result_.user));
+    if (std::holds_alternative<auth::AskServer>(decision)) return refuse(auth::refuse_unproved(result_.identity.user));
     client_auth_ = std::make_unique<auth::ClientAuth>(std::move(std::get<auth::ClientChallenge>(decision)),
                                                       auth::ClientSalts::draw());
     state_ = State::client;
@@ -453,7 +454,7 @@ void Login::welcome(pool::ServerLink* link) {
   session_.worker_.loop().cancel(std::exchange(timer_, 0));
   state_ = State::done;
   if (link != nullptr) result_.link = link;
-  session_.welcomed(std::move(result_));  // destroys this
+  session_.welcomed(std::move(result_));
 }
 
 void Login::refuse(const auth::Refusal& refusal) { refuse(refusal_report(refusal)); }

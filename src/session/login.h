@@ -15,6 +15,7 @@
 #include "auth/policy.h"
 #include "backend/client.h"
 #include "pool/pool.h"
+#include "session/identity.h"
 #include "session/shared.h"
 #include "wire/backend.h"
 #include "wire/frontend.h"
@@ -25,14 +26,11 @@ class Session;
 
 // Who the client is, once it is in.
 struct LoginResult {
-  std::string user, database, application;
+  Identity identity;
   int minor = 0;                                             // protocol 3.minor
-  auth::Credentials credentials;                             // what logs in to servers for this user
   std::vector<std::pair<std::string, std::string>> startup;  // parameters that a SET can give
   pool::ServerLink* link = nullptr;                          // the primary's, when one was needed
   LoginMemory::Reported reported;  // ParameterStatus values of an earlier login like this one; null: ask the link
-  std::int32_t pid = 0;
-  Bytes secret;
 };
 
 class Login {
@@ -45,7 +43,6 @@ class Login {
   std::size_t take(ByteView input);
   void let_in();
   void stop() { state_ = State::done; }  // the client has gone; what still comes finds nobody
-  const LoginResult& result() const { return result_; }
 
  private:
   enum class State : std::uint8_t { startup, gate, asking_name, auth_query, client, server, done };

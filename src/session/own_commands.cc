@@ -43,31 +43,18 @@ bool OwnCommands::needs_report(const sql::Statement& command) {
   return words.size() >= 2 && same(words[0], "show");
 }
 
-void OwnCommands::collect_then(std::function<void(OwnCommands&, const report::Server&)> work) {
-  session_.phase_ = Session::Phase::running;
-  Worker& worker = session_.worker_;
-  worker.collect([&worker, id = session_.id_, work = std::move(work)](const report::Server& server) {
-    Session* session = worker.find(id);
-    if (session == nullptr || session->phase_ == Session::Phase::closed) return;
-    session->phase_ = Session::Phase::idle;
-    OwnCommands commands(*session);
-    work(commands, server);
-    session->finish_request();
-    session->go_on();
-  });
-}
-
-void OwnCommands::run(const sql::Statement& command) {
-  if (needs_report(command)) {
-    // The command lives in cached facts that may go; it is held by the work until the request is finished.
-    const auto facts = session_.work_.facts;
-    return collect_then([facts](OwnCommands& self, const report::Server& server) {
-      self.send(self.answer(facts->first(), &server), true);
-      self.session_.say_ready();
-    });
+void OwnCommands::run(const sql::Statement& command, std::string_view text) {
+  if (!needs_report(command)) {
+    send(answer({command, text, nullptr}), true);
+    return session_.say_ready();
   }
-  send(answer(command, nullptr), true);
-  session_.say_ready();
+  // The command lives in cached facts that may go.
+  session_.ask_workers([&session = session_, facts = session_.work().facts](const report::Server& server) {
+    OwnCommands self(session);
+    self.send(self.answer({facts->first(), {}, &server}), true);
+    session.say_ready();
+    session.finish_request();
+  });
 }
 
 void OwnCommands::send(const Answer& answer, bool with_description) {
@@ -86,9 +73,10 @@ void OwnCommands::send(const Answer& answer, bool with_description) {
   session_.client_.added_own();
 }
 
-OwnCommands::Answer OwnCommands::answer(const sql::Statement& command, const report::Server* server) {
-  const auto& words = command.pool_words;
-  if (words.size() >= 2 && same(words[0], "show") && server != nullptr) return show_pool(words[1], *server);
+OwnCommands::Answer OwnCommands::answer(const Asked& asked) {
+  const auto& words = asked.command.pool_words;
+  if (words.size() >= 2 && same(words[0], "show") && asked.server != nullptr) return show_pool(words[1], *asked.server);
+  if (std::string_view inner; is_explain_route(asked.command, asked.text, inner)) return explain_route(inner);
   if (words.size() >= 2 && same(words[0], "pgpool")) {
     if (same(words[1], "show") && words.size() == 3) return pgpool_show(words[2]);
     if (same(words[1], "set")) return pgpool_set(words);
@@ -119,7 +107,7 @@ OwnCommands::Answer OwnCommands::show_pool(std::string_view what, const report::
   } else if (same(what, "pool_cache")) {
     answer.table = report::pool_cache();
   } else if (same(what, "pool_status")) {
-    answer.table = report::pool_status(server, session_.own_.over(settings));
+    answer.table = report::pool_status(server, session_.own().over(settings));
   } else {
     answer.error = error(sqlstate::kUndefinedObject, fmt::format("unrecognized configuration parameter \"{}\"", what));
   }
@@ -128,7 +116,7 @@ OwnCommands::Answer OwnCommands::show_pool(std::string_view what, const report::
 
 OwnCommands::Answer OwnCommands::pgpool_show(std::string_view name) {
   Answer answer;
-  const config::Settings settings = session_.own_.over(session_.settings());
+  const config::Settings settings = session_.own().over(session_.settings());
   if (same(name, "all")) {
     answer.table = table_of(config::show_all(settings));
     return answer;
@@ -159,7 +147,7 @@ OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& word
     answer.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL SET", "Write PGPOOL SET name TO value.");
     return answer;
   }
-  if (auto set = session_.own_.set(words[2], words[4]); !set) {
+  if (auto set = session_.set_own(words[2], words[4]); !set) {
     answer.error = error(sqlstate::kUndefinedObject, set.error().context);
   } else {
     answer.tag = "SET";
@@ -170,13 +158,13 @@ OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& word
 OwnCommands::Answer OwnCommands::pgpool_reset(const std::vector<std::string>& words) {
   Answer answer;
   if (words.size() == 3 && same(words[2], "all")) {
-    session_.own_.reset_all();
+    session_.own_.reset();
     answer.tag = "RESET";
     return answer;
   }
   if (words.size() != 3) {
     answer.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL RESET", "Write PGPOOL RESET name.");
-  } else if (auto reset = session_.own_.reset(words[2]); !reset) {
+  } else if (auto reset = session_.reset_own(words[2]); !reset) {
     answer.error = error(sqlstate::kUndefinedObject, reset.error().context);
   } else {
     answer.tag = "RESET";
@@ -197,7 +185,7 @@ OwnCommands::Answer OwnCommands::pgpool_kill(const std::vector<std::string>& wor
   Workers& all = session_.worker_.workers();
   for (std::size_t i = 0; i < all.count(); ++i) {
     Worker& worker = all.worker(WorkerId(static_cast<int>(i)));
-    worker.post([&worker, slot, user = session_.identity_.user] {
+    worker.post([&worker, slot, user = session_.identity_->user] {
       Session* session = worker.find(SessionId(slot));
       // As pg_terminate_backend() without special rights: one's own sessions only.
       if (session != nullptr && session->row().user == user) session->end(shutting_down());
@@ -222,14 +210,17 @@ bool OwnCommands::is_explain_route(const sql::Statement& command, std::string_vi
   return true;
 }
 
-void OwnCommands::explain_route(const sql::Facts& facts, const sql::Answers& answers, const route::Plan& plan) {
+// What it has to ask the catalog is known by now: the session has planned it once.
+OwnCommands::Answer OwnCommands::explain_route(std::string_view text) {
   Answer answer;
   answer.table.columns = {"item", "value"};
+  Explained told;
+  session_.plan_explained(text, told);
   for (const route::ExplainRow& row :
-       route::explain_route({facts, plan, answers, session_.view(), session_.settings(), nullptr})) {
+       route::explain_route({*told.facts, told.plan, told.answers, session_.view(), session_.settings(), nullptr})) {
     answer.table.rows.push_back({row.item, row.value});
   }
-  send(answer, true);
+  return answer;
 }
 
 void OwnCommands::unit_parse(const Frame& frame) {
@@ -258,8 +249,10 @@ void OwnCommands::answer_unit(ByteView unit) {
     write_unit(unit, nullptr);
     return session_.finish_request();
   }
-  collect_then(
-      [kept = Bytes(unit)](OwnCommands& self, const report::Server& server) { self.write_unit(kept, &server); });
+  session_.ask_workers([&session = session_, kept = Bytes(unit)](const report::Server& server) {
+    OwnCommands(session).write_unit(kept, &server);
+    session.finish_request();
+  });
 }
 
 void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
@@ -270,7 +263,7 @@ void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
     rest.remove_prefix(frame.whole.size());
     if (frame.type == wire::fe::kSync) {
       wire::put_ready(out, static_cast<char>(session_.vs_.state().tx.status));
-      session_.skip_to_sync_ = false;
+      failed_ = false;
       continue;
     }
     if (failed_) continue;
@@ -295,27 +288,27 @@ void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
       if (!statement) {
         wire::put_error(out, no_such_statement(what->name));
         failed_ = true;
-        continue;
-      }
-      // Describing SET would carry it out: what has no rows is told apart by its first word.
-      const bool rows =
-          !statement->facts->first().pool_words.empty() &&
-          (same(statement->facts->first().pool_words[0], "show") ||
-           (statement->facts->first().pool_words.size() > 1 && same(statement->facts->first().pool_words[1], "show")));
-      if (frame.type == wire::fe::kDescribe) {
+      } else if (frame.type == wire::fe::kDescribe) {
         if (what->what == 'S') wire::put_parameter_description(out, {});
-        if (!rows) {
-          wire::put_no_data(out);
-        } else {
-          wire::put_text_row_description(out, answer(statement->facts->first(), server).table.columns);
-        }
+        unit_describe(*statement, server);
       } else {
         session_.client_.added_own();
-        send(answer(statement->facts->first(), server), false);
+        send(answer({statement->facts->first(), statement->query, server}), false);
       }
     }
   }
   session_.client_.added_own();
+  if (failed_) session_.unit().skip = true;  // it ended with a Flush: the rest of the batch is still to come
+}
+
+// Describing SET would carry it out: what has no rows is told apart by its words.
+void OwnCommands::unit_describe(const vsession::PreparedStatement& statement, const report::Server* server) {
+  const sql::Statement& command = statement.facts->first();
+  const auto& words = command.pool_words;
+  const auto says = [&](std::size_t at, std::string_view word) { return words.size() > at && same(words[at], word); };
+  Bytes& out = session_.client_.own();
+  if (!says(0, "show") && !says(1, "show") && !says(1, "explain")) return wire::put_no_data(out);
+  wire::put_text_row_description(out, answer({command, statement.query, server}).table.columns);
 }
 
 }  // namespace herdgate::session

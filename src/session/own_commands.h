@@ -14,11 +14,10 @@ namespace herdgate::session {
 class OwnCommands {
  public:
   explicit OwnCommands(Session& session) : session_(session) {}
-  void run(const sql::Statement& command);  // simple query
-  void answer_unit(ByteView unit);          // extended: a unit of own commands, Close and Sync only
+  void run(const sql::Statement& command, std::string_view text);  // simple query
+  void answer_unit(ByteView unit);  // extended: a unit of own commands, Close and Sync only
   // PGPOOL EXPLAIN ROUTE <sql>: true when `text` is that; `inner` is the SQL.
   static bool is_explain_route(const sql::Statement& command, std::string_view text, std::string_view& inner);
-  void explain_route(const sql::Facts& facts, const sql::Answers& answers, const route::Plan& plan);
 
  private:
   struct Answer {
@@ -26,8 +25,14 @@ class OwnCommands {
     std::string tag;  // SET, RESET; empty: SELECT n
     std::optional<wire::Report> error, notice;
   };
+  struct Asked {
+    const sql::Statement& command;
+    std::string_view text;                   // of the command
+    const report::Server* server = nullptr;  // what SHOW POOL_… tells of
+  };
   static bool needs_report(const sql::Statement& command);
-  Answer answer(const sql::Statement& command, const report::Server* server);
+  Answer answer(const Asked& asked);
+  Answer explain_route(std::string_view text);
   Answer show_pool(std::string_view what, const report::Server& server);
   Answer pgpool_show(std::string_view name);
   Answer pgpool_set(const std::vector<std::string>& words);
@@ -36,7 +41,7 @@ class OwnCommands {
   void send(const Answer& answer, bool with_description);
   void write_unit(ByteView unit, const report::Server* server);
   void unit_parse(const Frame& frame);
-  void collect_then(std::function<void(OwnCommands&, const report::Server&)> work);
+  void unit_describe(const vsession::PreparedStatement& statement, const report::Server* server);
 
   Session& session_;
   bool failed_ = false;

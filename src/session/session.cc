@@ -2,6 +2,8 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
+
 #include "base/sqlstate.h"
 #include "session/session_log.h"
 #include "session/words.h"
@@ -12,7 +14,7 @@ Session::Session(Worker& worker, SessionId id, net::Socket socket, const net::Ad
     : worker_(worker),
       id_(id),
       peer_(peer),
-      client_(worker.loop(), std::move(socket)),
+      client_(worker.loop(), std::move(socket), worker.gathering()),
       snapshot_(worker.snapshot()),
       login_(std::make_unique<Login>(*this)),
       vs_(worker.shared().hash_key),
@@ -20,6 +22,8 @@ Session::Session(Worker& worker, SessionId id, net::Socket socket, const net::Ad
       started_(worker.loop().clock().wall()) {
   who_.application = who_.process = "child";
 }
+
+const config::SessionSettings Session::kNothingSet{};
 
 Session::~Session() { worker_.loop().cancel(idle_timer_); }
 
@@ -31,35 +35,41 @@ Result<Done> Session::start() {
 }
 
 void Session::on_ready(unsigned ready) {
-  if (ready & net::kHangup) eof_ = true;
+  if (ready & net::kHangup) hangup_ = true;
   if ((ready & net::kWritable) && client_.pending() > 0) {
     if (client_.on_writable()) {
       for (pool::ServerLink* link : links_) link->link->resume();
+      pump();
+      read_client();
     }
-    if (client_.broken()) return client_gone();
   }
   if (ready & (net::kReadable | net::kHangup)) {
     readable_ = true;
     read_client();
   }
+  // What cannot be told any more need not be finished. Half-closed, the client may still listen.
+  if (client_.broken() || (ready & net::kBroken)) retire();
+}
+
+// A client that does not take its answers, or is far ahead of them, is not listened to for the moment.
+bool Session::holds_back() const {
+  const bool behind = phase_ != Phase::idle || unit_stalls();
+  return client_.pending() > 0 || server_is_slow() || (behind && in_.size() > kMaxReadAhead);
+}
+
+bool Session::server_is_slow() const {
+  return std::any_of(links_.begin(), links_.end(),
+                     [](const pool::ServerLink* link) { return link->link->unsent() > kMaxReadAhead; });
 }
 
 void Session::read_client() {
-  while (readable_ && phase_ != Phase::closed) {
-    // A client that does not take its answers, or is far ahead of them, is not listened to for the moment.
-    const bool server_is_slow = work_.link != nullptr && work_.link->link->unsent() > kMaxReadAhead;
-    if (client_.pending() > 0 || server_is_slow || (phase_ != Phase::idle && in_.size() > kMaxReadAhead)) return;
+  while (readable_ && !ended_ && !serving_ && phase_ != Phase::closed && !holds_back()) {
     const net::Io io = client_.socket().read(worker_.loop(), worker_.scratch().bytes);
-    if (io.state == net::Io::would_block) {
-      readable_ = false;
-      return;
-    }
-    if (io.state != net::Io::ok) {
-      readable_ = false;
-      eof_ = true;
-      return client_gone();
-    }
-    readable_ = io.still_ready || eof_;
+    if (io.state == net::Io::failed) return retire();
+    // A short read says that nothing more has come, not that nothing more will: the end is read as well.
+    readable_ = io.state == net::Io::ok && (io.still_ready || hangup_);
+    ended_ = io.state == net::Io::closed;
+    if (io.state != net::Io::ok) break;
     const ByteView fresh(worker_.scratch().bytes.data(), io.bytes);
     if (in_.empty()) {
       const std::size_t used = serve_input(fresh);
@@ -69,6 +79,7 @@ void Session::read_client() {
       pump();
     }
   }
+  client_ended();
 }
 
 // Serves what has been read already. Only here and in read_client() is input consumed.
@@ -86,36 +97,41 @@ void Session::pump() {
 std::size_t Session::serve_input(ByteView input) {
   std::size_t used = 0;
   serving_ = true;  // whatever becomes possible meanwhile is done by this loop, not by a pump() within it
-  for (Next next = Next::served; next == Next::served && used < input.size() && phase_ != Phase::closed;) {
+  Next next = Next::served;
+  while (next == Next::served && used < input.size() && phase_ != Phase::closed && client_.pending() == 0) {
     if (phase_ == Phase::login) {
-      const std::size_t taken = login_ ? login_->take(input.substr(used)) : 0;
+      const std::size_t taken = login_->take(input.substr(used));
       used += taken;
       if (taken == 0 || phase_ == Phase::login) break;
     } else {
       next = serve(input.substr(used), used);
     }
+    if (client_.gathered_own() > kMaxGathered) client_.flush();
   }
   serving_ = false;
   if (phase_ == Phase::closed) return input.size();
-  if (phase_ != Phase::closed && !client_.nothing_gathered()) client_.flush();
-  if (client_.broken()) client_gone();
+  client_.flush();
+  if (client_.broken()) retire();
   return used;
 }
 
 Session::Next Session::serve(ByteView input, std::size_t& used) {
-  if (copy_missing_ > 0 || stream_missing_ > 0) return serve_copy_data(input, used);
+  if (rest_missing_ > 0) return pass_rest(input, used);
   const Request request = next_request(input);
   using Kind = Request::Kind;
   if (request.kind == Kind::need_more) return Next::stop;
-  if (request.kind == Kind::copy_data) return serve_copy_data(input, used);
-  if (phase_ == Phase::running && work_.link != nullptr && work_.link->link->ledger().in_copy_in() &&
-      !work_.copy_over && (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush)) {
+  if (request.kind == Kind::copy_data) return serve_copy(request, input, used);
+  if (copies_in() && (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush)) {
     used += wire::kHeaderBytes;  // in copy-in mode a server ignores these
     return Next::served;
   }
   if (phase_ != Phase::idle) return Next::waiting;
   last_active_ = worker_.loop().now();
-  work_.request = request;
+  work().request = request;
+  if ((request.kind == Kind::query || request.kind == Kind::function_call) && ignores_until_sync()) {
+    used += request.bytes;
+    return Next::served;
+  }
   switch (request.kind) {
     case Kind::broken:
       end(protocol_violation(request.problem));
@@ -133,59 +149,86 @@ Session::Next Session::serve(ByteView input, std::size_t& used) {
   }
 }
 
+// The server waits for COPY data of ours.
+bool Session::copies_in() const {
+  const pool::ServerLink* link = at_work();
+  return link != nullptr && link->link->ledger().in_copy_in() && !run_->work.copy_over;
+}
+
+// After an error in a unit a server ignores everything up to its Sync.
+bool Session::ignores_until_sync() const {
+  if (unit_skips()) return true;
+  return unit_link() != nullptr && unit_link()->link->ledger().skipping();
+}
+
 // CopyData, CopyDone and CopyFail stream through while the server is in copy-in mode; what comes late is swallowed.
-Session::Next Session::serve_copy_data(ByteView input, std::size_t& used) {
-  std::size_t take = 0;
-  if (stream_missing_ > 0) {
-    take = std::min(stream_missing_, input.size());
-    stream_missing_ -= take;
-    copy_swallow_ = work_.link == nullptr;
-  } else if (copy_missing_ > 0) {
-    take = std::min(copy_missing_, input.size());
-    copy_missing_ -= take;
-  } else {
-    const Request request = next_request(input);
-    take = request.bytes;
-    const bool taken = work_.link != nullptr && work_.link->link->ledger().in_copy_in();
-    // Sent ahead of CopyInResponse: it waits until the server has said whether it takes data.
-    if (!taken && phase_ == Phase::running) return Next::waiting;
-    copy_missing_ = request.missing;
-    copy_swallow_ = !taken;
-    if (taken && input[0] != wire::fe::kCopyData) work_.copy_over = true;  // a Sync behind this one is answered
-    log_client_copy(*this, worker_.log(), who_, own_.log_client_messages(settings()), input);
-  }
-  if (!copy_swallow_ && work_.link != nullptr) {
-    work_.link->link->send_unanswered(input.substr(0, take));
-    work_.link->link->flush();
-  }
+Session::Next Session::serve_copy(const Request& request, ByteView input, std::size_t& used) {
+  pool::ServerLink* link = at_work();
+  const bool taken = link != nullptr && link->link->ledger().in_copy_in();
+  // Sent ahead of CopyInResponse: it waits until the server has said whether it takes data.
+  if (!taken && phase_ != Phase::idle) return Next::waiting;
+  used += request.bytes;
+  rest_missing_ = request.missing;
+  log_client_copy(*this, worker_.log(), who_, own().log_client_messages(settings()), input);
+  if (!taken) return Next::served;
+  if (input[0] != wire::fe::kCopyData) work().copy_over = true;  // a Sync behind this one is answered
+  link->link->send_unanswered(input.substr(0, request.bytes), request.missing);
+  link->link->flush();
+  return server_is_slow() ? Next::stop : Next::served;
+}
+
+// More of a long message: to the link that has its beginning, whatever has become of the request; without one, nowhere.
+Session::Next Session::pass_rest(ByteView input, std::size_t& used) {
+  const std::size_t take = std::min(rest_missing_, input.size());
+  rest_missing_ -= take;
   used += take;
-  if (work_.link != nullptr && work_.link->link->unsent() > kMaxReadAhead) return Next::stop;
-  return Next::served;
+  for (pool::ServerLink* link : links_) {
+    if (!link->link->half_sent()) continue;
+    link->link->send_unanswered(input.substr(0, take), rest_missing_);
+    link->link->flush();
+  }
+  if (rest_missing_ == 0 && phase_ == Phase::idle) release_idle_links();
+  return server_is_slow() ? Next::stop : Next::served;
 }
 
 // The request has been answered: its links go back where they may, and the next one is served.
 void Session::finish_request() {
-  ++requests_;
-  work_ = Work{};
-  if (!cut_open_) items_.clear();
-  reruns_ = known_heads_ = 0;
   phase_ = Phase::idle;
-  if (vs_.state().tx.status == vsession::TxStatus::idle) {
+  const bool in_transaction = vs_.state().tx.status != vsession::TxStatus::idle;
+  if (run_) {
+    run_->work = Work{};
+    run_->reruns = run_->known_heads = 0;
+    if (!run_->unit.open) run_->unit.items.clear();
+    if (!in_transaction && !run_->portals.empty()) run_->portals.clear();
+    stop_running();
+  }
+  if (!in_transaction) {
     vs_.state().tx_node = kNoNode;
     vs_.state().standby_link_in_tx = false;
-    if (!portals_.empty()) portals_.clear();
-    if (!cut_open_) {
-      if (snapshot_ != worker_.snapshot()) settings_changed();
-      release_links(false);
-    }
+    if (!unit_open() && snapshot_ != worker_.snapshot()) settings_changed();
+    release_idle_links();
   }
   arm_idle_timer();
+}
+
+Running& Session::run() {
+  if (!run_) run_ = worker_.lend_running();
+  return *run_;
+}
+
+void Session::stop_running() {
+  if (!run_->unit.open && !run_->unit.skip && run_->portals.empty()) worker_.take_back(std::move(run_));
+}
+
+// Between two requests; not within a unit or a transaction.
+void Session::release_idle_links() {
+  if (!unit_open() && vs_.state().tx.status == vsession::TxStatus::idle) release_links(false);
 }
 
 void Session::arm_idle_timer() {
   const bool in_transaction = vs_.state().tx.status != vsession::TxStatus::idle;
   const std::chrono::seconds limit =
-      in_transaction ? settings().idle_transaction_timeout : own_.client_idle_limit(settings());
+      in_transaction ? settings().idle_transaction_timeout : own().client_idle_limit(settings());
   worker_.loop().cancel(std::exchange(idle_timer_, 0));
   if (limit.count() == 0) return;
   idle_timer_ = worker_.loop().after(limit, [this, in_transaction] {
@@ -201,65 +244,68 @@ void Session::arm_idle_timer() {
   });
 }
 
+Result<Done> Session::set_own(std::string_view name, std::string_view value) {
+  if (!own_) own_ = std::make_unique<config::SessionSettings>();
+  return own_->set(name, value);
+}
+
+Result<Done> Session::reset_own(std::string_view name) {
+  config::SessionSettings nothing;
+  return own_ ? own_->reset(name) : nothing.reset(name);
+}
+
 void Session::settings_changed() { snapshot_ = worker_.snapshot(); }
 
 void Session::welcomed(LoginResult result) {
-  identity_ = std::move(result);
-  // The login is on the stack; it goes at the end of the turn, or with the session.
-  old_login_ = std::move(login_);
+  auto login = std::make_unique<LoginResult>(std::move(result));
+  login->identity.startup = vs_.startup_parameters();
+  identity_ = worker_.identity(std::move(login->identity));
+  vs_.share_startup(identity_->startup);
+  who_.user = identity_->user;
+  who_.database = identity_->database;
+  if (!identity_->application.empty()) who_.application = identity_->application;
+  // The login is on the stack.
   worker_.loop().defer([&worker = worker_, id = id_] {
-    if (Session* session = worker.find(id)) session->old_login_.reset();
+    if (Session* session = worker.find(id)) session->login_.reset();
   });
   connected_ = worker_.loop().clock().wall();
-  if (const LoginMemory::Reported known = identity_.reported) return greet(*known);
-  greeting_ = true;
-  replay_error_.reset();
-  if (bring_up(*identity_.link, false) == Next::waiting) {
-    phase_ = Phase::replaying;
-    return;
-  }
-  if (identity_.link->link->ledger().empty()) return greet(identity_.link->link->reported());
   phase_ = Phase::replaying;
-  identity_.link->link->flush();
+  if (const LoginMemory::Reported known = login->reported) return greet(*login, *known);
+  greeting_ = std::move(login);
+  if (bring_up(*greeting_->link, false) == Next::waiting) return;
+  if (greeting_->link->link->ledger().empty()) return replay_done();
+  greeting_->link->link->flush();
 }
 
-void Session::greet(const std::map<std::string, std::string, std::less<>>& reported) {
-  greeting_ = false;
-  if (replay_error_) {
-    replay_error_->severity = "FATAL";
-    return end(*replay_error_);
-  }
+void Session::greet(LoginResult& login, const std::map<std::string, std::string, std::less<>>& reported) {
   worker_.shared().logins.remember_reported(
-      identity_.database, identity_.user, vs_.startup_parameters()->fingerprint(),
+      identity_->database, identity_->user, vs_.startup_parameters()->fingerprint(),
       std::make_shared<const std::map<std::string, std::string, std::less<>>>(reported));
   Bytes& out = client_.own();
   wire::put_authentication(out, 0);
   for (const auto& [name, value] : reported) wire::put_parameter_status(out, name, value);
-  if (identity_.link != nullptr) out += identity_.link->link->take_notices();
-  identity_.secret.resize(identity_.minor >= 2 ? 32 : 4);
-  RAND_bytes(reinterpret_cast<unsigned char*>(identity_.secret.data()), static_cast<int>(identity_.secret.size()));
-  const bool own_pid = identity_.link == nullptr || settings().pool_mode != config::PoolMode::session;
-  identity_.pid = own_pid ? static_cast<std::int32_t>(id_.value & 0x7fffffff) : identity_.link->link->greeting().pid;
-  wire::put_backend_key(out, identity_.pid, identity_.secret);
+  if (login.link != nullptr) out += login.link->link->take_notices();
+  secret_.resize(login.minor >= 2 ? 32 : 4);
+  RAND_bytes(reinterpret_cast<unsigned char*>(secret_.data()), static_cast<int>(secret_.size()));
+  const bool own_pid = login.link == nullptr || settings().pool_mode != config::PoolMode::session;
+  pid_ = own_pid ? static_cast<std::int32_t>(id_.value & 0x7fffffff) : login.link->link->greeting().pid;
+  wire::put_backend_key(out, pid_, secret_);
   wire::put_ready(out, 'I');
   client_.added_own();
-  worker_.shared().cancels.add(identity_.pid, identity_.secret, {worker_.id(), id_});
+  worker_.shared().cancels.add(pid_, secret_, {worker_.id(), id_});
   phase_ = Phase::idle;
+  if (run_) stop_running();
   release_links(false);
   arm_idle_timer();
   go_on();
 }
 
-// After whatever ended a wait: the answer goes out, the next request is served, and the client is read again (its end
-// may have been seen while nobody could look).
+// After whatever ended a wait: the answer goes out, the next request is served, and the client is read again.
 void Session::go_on() {
   client_.flush();
-  if (client_.broken()) return client_gone();
+  if (client_.broken()) return retire();
   pump();
-  if (phase_ == Phase::idle && (readable_ || (eof_ && in_.empty()))) {
-    readable_ = true;
-    read_client();
-  }
+  read_client();
 }
 
 void Session::let_in() {
@@ -269,13 +315,34 @@ void Session::let_in() {
 void Session::cancel_running() {
   if (phase_ == Phase::acquiring) {
     pending_.reset();
+    for (pool::ServerLink* link : links_) link->on_cancels_over = nullptr;
     drop_request_from_input();
     fail_request(canceled());
     return go_on();
   }
-  for (pool::ServerLink* link : links_) {
-    if (!link->link->ledger().empty()) worker_.pool().cancel(*link);
+  if (phase_ == Phase::lookup || phase_ == Phase::replaying) {
+    work().cancel = true;  // looked at when that is over
+    return;
   }
+  for (pool::ServerLink* link : links_) cancel_on(*link);
+}
+
+// Never what we sent ahead: without its BEGIN a statement would run outside its transaction.
+void Session::cancel_on(pool::ServerLink& link) {
+  if (link.link->ledger().empty()) return;
+  const std::uint16_t note = link.link->ledger().head().note;
+  if (note == kNoteClient || note == kNotePrepare) return worker_.pool().cancel(link);
+  if (&link == at_work()) work().cancel = true;
+}
+
+// A cancel under way could hit what is sent next.
+Session::Next Session::wait_for_cancel(pool::ServerLink& link) {
+  phase_ = Phase::acquiring;
+  link.on_cancels_over = [this] {
+    phase_ = Phase::idle;
+    go_on();
+  };
+  return Next::waiting;
 }
 
 void Session::end(const wire::Report& why) {
@@ -289,13 +356,15 @@ void Session::end(const wire::Report& why) {
   retire();
 }
 
-void Session::client_gone() {
-  // Half-closed clients get the answer to what they sent before; but data for COPY will never end.
-  const bool waits =
-      phase_ == Phase::running || phase_ == Phase::acquiring || phase_ == Phase::lookup || phase_ == Phase::replaying;
-  const bool feeding = work_.link != nullptr && work_.link->link->ledger().in_copy_in() && !work_.copy_over;
-  if (!client_.broken() && waits && !feeding && !greeting_) return;
-  retire();
+// A client that has ended its stream may have closed its half only: what it sent whole is still answered. Where that
+// would wait for more of it, for ever, the session ends.
+void Session::client_ended() {
+  if (!ended_ || serving_ || phase_ == Phase::closed || server_is_slow()) return;
+  const bool in_login = phase_ == Phase::login || greeting_ != nullptr;
+  const auto owes = [](const pool::ServerLink* link) { return !link->link->ledger().empty(); };
+  const bool answers_come =
+      phase_ != Phase::idle || client_.pending() > 0 || std::any_of(links_.begin(), links_.end(), owes);
+  if (!answers_come || copies_in() || in_login || rest_missing_ > 0) retire();
 }
 
 void Session::retire() {
@@ -303,8 +372,8 @@ void Session::retire() {
   phase_ = Phase::closed;
   worker_.loop().cancel(std::exchange(idle_timer_, 0));
   pending_.reset();
-  if (!identity_.secret.empty()) worker_.shared().cancels.remove(identity_.pid, identity_.secret);
-  const bool inside = login_ ? login_->inside_ : connected_ != WallTime{};
+  if (!secret_.empty()) worker_.shared().cancels.remove(pid_, secret_);
+  const bool inside = connected_ != WallTime{} || (login_ && login_->inside_);
   if (login_) login_->stop();
   release_links(true);
   log_disconnection(*this, worker_.log(), who_, settings());
@@ -321,11 +390,13 @@ report::SlotRow Session::row() const {
   row.pid = static_cast<int>(id_.value & 0x7fffffff);
   row.started = started_;
   row.client_connections = 1;
-  row.database = identity_.database;
-  row.user = identity_.user;
-  row.application = identity_.application;
-  row.client_host = peer_.host();
-  row.client_port = peer_.port();
+  if (identity_) {
+    row.database = identity_->database;
+    row.user = identity_->user;
+    row.application = identity_->application;
+  }
+  row.client_host = peer().host();
+  row.client_port = peer().port();
   row.connected = connected_;
   row.pins = vsession::pin_names(vs_.state().pins);
   row.lb_node = vs_.state().lb_node;

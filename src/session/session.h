@@ -19,62 +19,25 @@
 #include "session/client_stream.h"
 #include "session/login.h"
 #include "session/request.h"
+#include "session/running.h"
 #include "session/session_log.h"
 #include "session/worker.h"
 #include "vsession/virtual_session.h"
 
 namespace herdgate::session {
 
-// Whom an entry of a link's ledger is for.
-enum Note : std::uint16_t {
-  kNoteClient = 0,    // the client's own message
-  kNoteReplay,        // bringing the link up to the session's state: parameters, BEGIN, prepared statements
-  kNoteAcknowledged,  // the part of it that has to succeed before anything else is sent
-  kNoteNamed,         // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
-  kNotePrepare,       // an interned statement prepared ahead of its Bind: an error is the client's
-  kNoteCatalog,       // questions about relations and functions
-  kNoteSecondary,     // the end of a transaction on the link that did not carry COMMIT
-  kNotePoison,        // fails on purpose, in the place of an error that we found ourselves
-};
-
-// The request being served.
-struct Work {
-  Request request;
-  std::shared_ptr<const sql::Facts> facts;      // simple query
-  std::shared_ptr<const sql::Facts> explained;  // PGPOOL EXPLAIN ROUTE: of the statement in it
-  route::Plan plan;
-  bool planned = false, sent = false;
-  bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
-  bool copy_over = false;         // COPY FROM: CopyDone or CopyFail has gone to the server
-  bool hold = false;              // extended: may have started COPY; the rest waits for the server's word
-  catalog::Found found;           // what the look-up under way is about
-  const sql::Facts* found_for = nullptr;
-  std::vector<std::pair<const sql::Facts*, sql::Answers>> learned;  // what look-ups of this request brought
-  NodeId avoid = kNoNode;                                           // run again, but not there
-  bool rerun = false, on_primary = false;  // decided while the answer came: run again (on the primary)
-  bool forwarded = false;                  // a row, a tag or an error has gone to the client
-  int heads = 0;                           // ParseComplete, RowDescription and the like that have
-  bool failed = false;
-  std::size_t statement = 0;  // simple query: index of the statement being answered
-  std::string tag;            // of the last CommandComplete
-  std::string executed;       // the statement that SQL's EXECUTE names
-  Bytes copy;                 // the request's bytes, when it may be run again
-  pool::ServerLink* link = nullptr;
-};
-
 class Session final : public net::Watcher, public backend::LinkUser {
  public:
   static constexpr std::size_t kMaxReadAhead = 256 * 1024;
+  static constexpr std::size_t kMaxGathered = 64 * 1024;  // of our own answers, before they are written
   static constexpr int kMaxReruns = 1;
-  static constexpr std::size_t kMaxItems = 65'000;  // messages between two Syncs that refer to statements
 
   Session(Worker& worker, SessionId id, net::Socket socket, const net::Address& peer);
   ~Session() override;
   Result<Done> start();
 
   SessionId id() const { return id_; }
-  const net::Address& peer() const { return peer_; }
-  bool in_login() const { return login_ != nullptr; }
+  net::Address peer() const { return peer_.address(); }
   bool idle() const { return phase_ == Phase::idle && vs_.state().tx.status == vsession::TxStatus::idle; }
   report::SlotRow row() const;
 
@@ -105,23 +68,38 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void pump();
   std::size_t serve_input(ByteView input);
   Next serve(ByteView input, std::size_t& used);
-  Next serve_copy_data(ByteView input, std::size_t& used);
+  Next serve_copy(const Request& request, ByteView input, std::size_t& used);
+  Next pass_rest(ByteView input, std::size_t& used);
+  bool ignores_until_sync() const;
+  bool copies_in() const;
   void finish_request();
   void go_on();
-  void client_gone();
+  void client_ended();
+  void cancel_on(pool::ServerLink& link);
+  Next wait_for_cancel(pool::ServerLink& link);
+  bool server_is_slow() const;
+  bool holds_back() const;
+  void release_idle_links();
+  void stop_running();
   void retire();
   void arm_idle_timer();
-  void greet(const std::map<std::string, std::string, std::less<>>& reported);
+  void greet(LoginResult& login, const std::map<std::string, std::string, std::less<>>& reported);
+
+  // Log (session_log.cc).
+  void log_backend_message(const backend::Link& link, char type);
+  void log_rows(const backend::Link& link, ByteView bytes);
 
   // Simple queries (session_query.cc).
   Next serve_query(ByteView input, std::size_t& used);
-  Next explain_route(std::string_view text);
+  Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
+  Next plan_explained(std::string_view text, Explained& into);
   void announce(const backend::Link& link, std::string_view text);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   Next plan_terminate(int pid);
+  void ask_workers(std::function<void(const report::Server&)> then);
   std::string_view executed_text(const sql::Statement& statement, std::string_view text) const;
   const sql::Statement* prepared_statement(const sql::Statement& statement) const;
   Next look_up(const sql::Facts& facts, catalog::Found found);
@@ -132,9 +110,11 @@ class Session final : public net::Watcher, public backend::LinkUser {
 
   // Extended units (session_extended.cc).
   Next serve_unit(ByteView input, std::size_t& used);
-  Next plan_unit(ByteView unit);
-  Next run_unit(ByteView unit, std::size_t& used);
-  bool unit_is_local(ByteView unit);
+  Next plan_unit(ByteView messages);
+  Next plan_explained_in(ByteView messages);
+  Next run_unit(ByteView messages, std::size_t& used);
+  bool unit_is_local(ByteView messages);
+  bool stalls(backend::Link& link, std::size_t unit_bytes);
   void unit_parse_undone(std::size_t item);
   void unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   friend class UnitWriter;
@@ -152,11 +132,16 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void release_links(bool session_ends);
   void drop_link(pool::ServerLink& link, const Error& why);
   void end_secondary(bool commit);
+  void end_part(pool::ServerLink& link, bool commit);
+  bool give_way();
+  void part(pool::ServerLink& link);
+  void give_back(pool::ServerLink& link, bool session_ends);
   NodeId node_for(const route::Plan& plan) const;
   pool::KeyPoolPtr& key_pool(NodeId node);
 
   // Answers (session_reply.cc).
   void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
+  void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void reply_ready(pool::ServerLink& link, const backend::Message& message);
   bool missing_named(const backend::Link& link, std::string_view state);
   void lost_while_running(NodeId node, const std::string& why, bool in_transaction);
@@ -171,54 +156,57 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void say_ready();
   void fail_request(const wire::Report& report);
 
+  // What exists only while something is served; made when first needed, gone when the request, its unit and the portals
+  // of its transaction are.
+  Running& run();
+  Work& work() { return run().work; }
+  Unit& unit() { return run().unit; }
+  pool::ServerLink* at_work() const { return run_ ? run_->work.link : nullptr; }  // the link that serves the request
+  bool unit_open() const { return run_ && run_->unit.open; }
+  bool unit_skips() const { return run_ && run_->unit.skip; }
+  bool unit_stalls() const { return run_ && run_->unit.stalled; }
+  pool::ServerLink* unit_link() const { return unit_open() ? run_->unit.link : nullptr; }
+
+  Result<Done> set_own(std::string_view name, std::string_view value);
+  Result<Done> reset_own(std::string_view name);
+  const config::SessionSettings& own() const { return own_ ? *own_ : kNothingSet; }
   const config::Settings& settings() const { return *snapshot_->settings; }
   const cluster::View& view() const { return *snapshot_->view; }
   catalog::Viewpoint viewpoint() const;
   NodeId lb_node();
 
+  static const config::SessionSettings kNothingSet;
+
+  // Kept small: there may be very many sessions, and most of them are idle.
   Worker& worker_;
   SessionId id_;
-  net::Address peer_;
+  net::Peer peer_;
+  Phase phase_ = Phase::login;
+  bool readable_ = false, hangup_ = false, ended_ = false;  // of the client's stream
+  bool finished_in_chunk_ = false;                          // what is waited for has come with the chunk being read
+  bool serving_ = false;                                    // serve_input() is on the stack
+  bool ddl_in_transaction_ = false;                         // its commit makes cached catalog answers old once more
+  NodeId pending_node_;
+  std::int32_t pid_ = 0;  // as the client was told, with the secret for its cancel requests
+  Bytes secret_;
   ClientStream client_;
   SnapshotPtr snapshot_;
   LogContext who_;
-  config::SessionSettings own_;
-  std::unique_ptr<Login> login_, old_login_;
-  LoginResult identity_;
+  IdentityPtr identity_;                          // null until the login is over
+  std::unique_ptr<Login> login_;                  // gone at the end of the turn in which it was over
+  std::unique_ptr<LoginResult> greeting_;         // while the start-up parameters are replayed on the first link
+  std::unique_ptr<config::SessionSettings> own_;  // PGPOOL SET; null: nothing set
   vsession::VirtualSession vs_;
-  Phase phase_ = Phase::login;
-  Bytes in_;
-  std::size_t copy_missing_ = 0;  // octets of a CopyData (or a swallowed message) still to come from the client
-  bool copy_swallow_ = false;
-  std::size_t stream_missing_ = 0;  // octets of a streamed Bind still to come
-  Work work_;
-  int reruns_ = 0;
-  int known_heads_ = 0;  // run again: this many of them the client has already
+  Bytes in_;                      // read and not served yet
+  std::size_t rest_missing_ = 0;  // octets of a CopyData or a streamed Bind still to come from the client
+  RunningPtr run_;
   std::vector<pool::ServerLink*> links_;
-  std::map<NodeId, pool::KeyPoolPtr> key_pools_;
   std::unique_ptr<pool::Pool::Pending> pending_;
-  NodeId pending_node_;
-  std::map<std::string, vsession::PreparedPtr, std::less<>> portals_;
-  std::vector<vsession::PreparedPtr> items_;  // extended: what the messages since the last Sync refer to
-  Bytes lookup_rows_;
-  bool lookup_failed_ = false;
-  std::optional<wire::Report> replay_error_;
-  std::optional<wire::Report> named_error_;    // why a PREPARE could not be repeated on the link of this request
-  bool greeting_ = false;                      // the replay of the start-up parameters is under way
-  std::optional<wire::Report> poison_;         // the error that takes the place of the poisoned one
-  std::optional<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
+  std::unique_ptr<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
-  void log_backend_message(const backend::Link& link, char type);
-  void log_rows(const backend::Link& link, ByteView bytes);
-  std::string server_farewell_;  // what a FATAL of a server said before its link was lost
   net::TimerId idle_timer_ = 0;
   TimePoint last_active_;
   WallTime started_, connected_;
-  std::uint64_t requests_ = 0;
-  bool readable_ = false, eof_ = false, finished_in_chunk_ = false, cut_open_ = false;
-  bool serving_ = false;             // serve_input() is on the stack
-  bool skip_to_sync_ = false;        // an error of ours: the rest of the unit is dropped
-  bool ddl_in_transaction_ = false;  // its commit makes cached catalog answers old once more
 };
 
 }  // namespace herdgate::session

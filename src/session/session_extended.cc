@@ -38,15 +38,13 @@ void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
 }  // namespace
 
 Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
-  if (skip_to_sync_) {
+  if (unit_skips()) {
     used += input.size();
-    if (work_.request.streamed) {
-      copy_missing_ = work_.request.missing;
-      copy_swallow_ = true;
-    }
-    if (work_.request.synced) {
-      skip_to_sync_ = false;
+    if (work().request.streamed) rest_missing_ = work().request.missing;
+    if (work().request.synced) {
+      unit().skip = false;
       say_ready();
+      finish_request();
     }
     return Next::served;
   }
@@ -57,15 +55,16 @@ Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
     fail_request(report);
     return Next::served;
   }
-  if (!work_.planned) {
-    if (own_.log_client_messages(settings())) {
+  if (!work().planned) {
+    if (own().log_client_messages(settings())) {
       for (ByteView rest = input; rest.size() >= wire::kHeaderBytes;) {
         const Frame frame = first_frame(rest);
         log_client_message(worker_.log(), who_, true, frame.whole);
         rest.remove_prefix(frame.whole.size());
       }
     }
-    if (!cut_open_ && unit_is_local(input)) {
+    if (!unit_open() && unit_is_local(input)) {
+      if (const Next next = plan_explained_in(input); next != Next::served) return next;
       used += input.size();
       OwnCommands(*this).answer_unit(input);
       return Next::served;
@@ -76,8 +75,8 @@ Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
 }
 
 // True when no server is needed: nothing but own commands, Close of statements, and Sync.
-bool Session::unit_is_local(ByteView unit) {
-  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
+bool Session::unit_is_local(ByteView messages) {
+  for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
     vsession::PreparedPtr statement;
@@ -97,7 +96,7 @@ bool Session::unit_is_local(ByteView unit) {
         // A statement of this very unit has been seen by its Parse already.
         if (!bind) return false;
         const vsession::PreparedPtr known = vs_.find_prepared(bind->statement);
-        if (unit[0] != wire::fe::kParse && !is_own_command(known)) return false;
+        if (messages[0] != wire::fe::kParse && !is_own_command(known)) return false;
         continue;
       }
       case wire::fe::kClose: {
@@ -110,14 +109,14 @@ bool Session::unit_is_local(ByteView unit) {
       case wire::fe::kDescribe: {
         auto describe = wire::parse_describe_or_close(frame.payload);
         if (!describe) return false;
-        if (unit[0] == wire::fe::kParse) continue;
+        if (messages[0] == wire::fe::kParse) continue;
         if (describe->what == 'S' && is_own_command(vs_.find_prepared(describe->name))) continue;
-        if (describe->what == 'P' && unit[0] == wire::fe::kBind) continue;
+        if (describe->what == 'P' && messages[0] == wire::fe::kBind) continue;
         return false;
       }
       case wire::fe::kExecute:
         if (!wire::parse_execute(frame.payload)) return false;
-        if (unit[0] == wire::fe::kParse || unit[0] == wire::fe::kBind) continue;
+        if (messages[0] == wire::fe::kParse || messages[0] == wire::fe::kBind) continue;
         return false;
       default:
         return false;
@@ -126,10 +125,33 @@ bool Session::unit_is_local(ByteView unit) {
   return true;
 }
 
-Session::Next Session::plan_unit(ByteView unit) {
-  if (cut_open_ && !links_.empty()) {
-    work_.plan = route::Plan{.node = links_.front()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
-    work_.planned = true;
+// What PGPOOL EXPLAIN ROUTE has to ask the catalog is asked before the unit is answered as a whole.
+Session::Next Session::plan_explained_in(ByteView messages) {
+  for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
+    const Frame frame = first_frame(rest);
+    rest.remove_prefix(frame.whole.size());
+    std::string_view text;
+    vsession::PreparedPtr known;
+    if (frame.type == wire::fe::kParse) {
+      text = wire::parse_parse(frame.payload)->query;
+    } else if (frame.type == wire::fe::kBind) {
+      known = vs_.find_prepared(wire::parse_bind(frame.payload)->statement);
+      if (known) text = known->query;
+    }
+    Explained ahead;
+    std::string_view explained;
+    const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+    if (text.empty() || !OwnCommands::is_explain_route(worker_.facts().facts(text, options)->first(), text, explained))
+      continue;
+    if (const Next next = plan_explained(explained, ahead); next != Next::served) return next;
+  }
+  return Next::served;
+}
+
+Session::Next Session::plan_unit(ByteView messages) {
+  if (unit_link() != nullptr) {
+    work().plan = route::Plan{.node = unit_link()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
+    work().planned = true;
     return Next::served;
   }
   const NodeId write_node = view().write_node();
@@ -137,7 +159,7 @@ Session::Next Session::plan_unit(ByteView unit) {
   std::map<std::string, std::shared_ptr<const sql::Facts>, std::less<>> fresh;  // parsed in this unit
   route::Plan whole;
   bool only_ends = true, executes = false;
-  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
+  for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
     std::shared_ptr<const sql::Facts> facts;
@@ -163,87 +185,97 @@ Session::Next Session::plan_unit(ByteView unit) {
     } else if (frame.type == wire::fe::kExecute) {
       auto execute = wire::parse_execute(frame.payload);
       if (!execute || executes) continue;
-      const auto portal = portals_.find(execute->portal);
-      if (portal != portals_.end() && portal->second) facts = portal->second->facts, text = portal->second->query;
+      const auto portal = run().portals.find(execute->portal);
+      if (portal != run().portals.end() && portal->second) facts = portal->second->facts, text = portal->second->query;
     }
     if (!facts) continue;
     if (const Next next = plan_query(*facts, text); next != Next::served) return next;
-    only_ends = only_ends && work_.ends_transaction;
-    combine(whole, work_.plan, write_node);
-    work_.planned = false;
+    only_ends = only_ends && work().ends_transaction;
+    combine(whole, work().plan, write_node);
+    work().planned = false;
   }
   if (whole.node == kNoNode) whole = route::Plan{.node = write_node, .rule = route::Rule::class_primary};
-  if (!work_.request.synced) {
+  if (!work().request.synced) {
     const vsession::SessionState& state = vs_.state();
     if (state.tx_node == kNoNode) whole.node = write_node;
     whole.rule = route::Rule::cut_unit;
     whole.rerunnable = false;
   }
-  work_.plan = whole;
-  work_.ends_transaction = only_ends && executes;
-  work_.planned = true;
+  work().plan = whole;
+  work().ends_transaction = only_ends && executes;
+  work().planned = true;
   return Next::served;
 }
 
-Session::Next Session::run_unit(ByteView unit, std::size_t& used) {
-  const NodeId node = node_for(work_.plan);
+Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
+  const NodeId node = node_for(work().plan);
   pool::ServerLink* link = nullptr;
   if (node == kNoNode) {
-    used += unit.size();
+    used += messages.size();
     fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
     return Next::served;
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
-  // Messages that answer themselves could otherwise pile up behind one that takes long.
-  const std::size_t most = 3 * (std::min(unit.size(), kMaxUnitBytes) / wire::kHeaderBytes) + 64;
-  if (!link->link->ledger().may_owe(most) || items_.size() + most > kMaxItems) {
-    end(protocol_violation("too many messages before Sync"));
-    return Next::stop;
-  }
+  if (stalls(*link->link, messages.size())) return Next::waiting;
   const bool open = vs_.state().tx.status != vsession::TxStatus::idle;
-  if (!cut_open_) {
+  if (!unit_open()) {
     if (const Next next = bring_up(*link, open); next != Next::served) return next;
   }
-  const bool whole = work_.request.synced && !cut_open_;
-  if (whole && !work_.plan.write && work_.copy.empty()) work_.copy = Bytes(unit);
-  if (work_.plan.opaque) {
+  const bool whole = work().request.synced && !unit_open();
+  if (whole && !work().plan.write && work().copy.empty()) work().copy = Bytes(messages);
+  if (work().plan.opaque) {
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
   }
-  work_.link = link;
+  work().link = link;
   phase_ = Phase::running;
   UnitWriter writer(*this, *link);
-  const UnitWriter::Written written = writer.write(unit);
+  const UnitWriter::Written written = writer.write(messages);
   used += written.bytes;
-  work_.hold = written.hold;
-  if (written.defines) work_.copy.clear();  // its Parse would find the name taken
-  work_.request.synced = written.synced;
-  if (!written.synced) cut_open_ = true;
-  if (written.streamed) {
-    stream_missing_ = work_.request.missing;
-  }
+  unit().hold = written.hold;
+  if (written.defines) work().copy.clear();  // its Parse would find the name taken
+  work().request.synced = written.synced;
+  if (!written.synced) unit().open = true;
+  unit().link = link;
+  if (written.streamed) rest_missing_ = work().request.missing;
   link->link->flush();
   if (written.answered_locally) {  // an error of ours before anything was sent
-    cut_open_ = false;
-    work_.link = nullptr;
-    finish_request();
-    if (!written.synced) skip_to_sync_ = true;
+    unit().open = false;
+    work().link = nullptr;
+    unit().skip = !written.synced;
     if (written.synced) say_ready();
+    finish_request();
     return Next::served;
   }
   if (!written.synced && !written.hold) phase_ = Phase::idle;  // answers are relayed, more messages may follow
   return phase_ == Phase::idle ? Next::served : Next::waiting;
 }
 
+// Messages that answer themselves could pile up behind one that takes long, and a server keeps its replies until a
+// Flush or a full buffer: with too many owed, the rest of the unit waits until some have come.
+bool Session::stalls(backend::Link& link, std::size_t unit_bytes) {
+  const std::size_t most = 3 * (std::min(unit_bytes, kMaxUnitBytes) / wire::kHeaderBytes) + 64;
+  if (link.ledger().empty() && unit().items.size() + most > Unit::kMaxItems) unit().items.clear();
+  const bool room = link.ledger().may_owe(most) && unit().items.size() + most <= Unit::kMaxItems;
+  if (!room && !unit().stalled) {
+    Bytes flush;
+    wire::put_empty(flush, wire::fe::kFlush);
+    link.send_unanswered(flush);
+    link.flush();
+  }
+  unit().stalled = !room;
+  return unit().stalled;
+}
+
 // The client's Parse had no effect: the name is free again.
 void Session::unit_parse_undone(std::size_t item) {
-  if (item >= items_.size() || !items_[item]) return;
-  if (vs_.find_prepared(items_[item]->name) == items_[item]) vs_.close_prepared(items_[item]->name);
+  if (item >= unit().items.size() || !unit().items[item]) return;
+  if (vs_.find_prepared(unit().items[item]->name) == unit().items[item]) vs_.close_prepared(unit().items[item]->name);
 }
 
 void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) {
-  const vsession::PreparedPtr& item = items_[debt.item];
+  const vsession::PreparedPtr& item = unit().items[debt.item];
   if (!item) return;
   if (debt.what == backend::Owes::parse) {
     if (how == backend::Ended::ok) return;

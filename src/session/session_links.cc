@@ -1,4 +1,6 @@
 // The links a session holds: getting them, bringing them up to the session's state, giving them back, losing them.
+#include <algorithm>
+
 #include "session/session.h"
 #include "session/session_log.h"
 #include "session/words.h"
@@ -20,7 +22,7 @@ std::string quoted_name(std::string_view name) {
 
 pool::ServerLink* Session::held(NodeId node) const {
   for (pool::ServerLink* link : links_) {
-    if (link->link->key().node == node) return link;
+    if (link->link->key().node == node && !link->parting) return link;
   }
   return nullptr;
 }
@@ -33,12 +35,11 @@ pool::ServerLink* Session::of(const backend::Link& link) const {
 }
 
 pool::KeyPoolPtr& Session::key_pool(NodeId node) {
-  pool::KeyPoolPtr& slot = key_pools_[node];
-  if (!slot) {
-    const LoginResult& who = login_ ? login_->result() : identity_;
-    slot = worker_.pool().key_pool(backend::LinkKey{node, who.database, who.user});
-  }
-  return slot;
+  std::vector<pool::KeyPoolPtr>& pools = identity_->pools;
+  const auto at = static_cast<std::size_t>(node.value);
+  if (at >= pools.size()) pools.resize(at + 1);
+  if (!pools[at]) pools[at] = worker_.pool().key_pool(backend::LinkKey{node, identity_->database, identity_->user});
+  return pools[at];
 }
 
 void Session::adopt(pool::ServerLink& link) {
@@ -49,12 +50,12 @@ void Session::adopt(pool::ServerLink& link) {
 
 // A pinned session stays where its pin is; everything else goes where the plan says.
 NodeId Session::node_for(const route::Plan& plan) const {
-  if (vs_.state().pins != 0) {
+  if (plan.write ? vs_.state().pins != 0 : route::pins_reads(vs_.state(), settings())) {
     const NodeId write_node = view().write_node();
     if (held(write_node) == nullptr && !links_.empty()) return links_.front()->link->key().node;
     return write_node;
   }
-  if (work_.ends_transaction) {
+  if (run_ && run_->work.ends_transaction) {
     const pool::ServerLink* primary = held(plan.node);
     if (primary != nullptr && primary->memory.at_begin != nullptr) return plan.node;
     for (const pool::ServerLink* link : links_) {
@@ -74,20 +75,56 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
     link = taken;
     return Next::served;
   }
-  // Who holds one link and waits for a second may wait for somebody who waits for him: the primary serves instead.
-  pool::ServerLink* primary = held(view().write_node());
-  if (primary != nullptr && node != view().write_node() && worker_.shared().accounts.full()) {
-    link = primary;
-    return Next::served;
-  }
   phase_ = Phase::acquiring;
   pending_node_ = node;
   pool::Pool::Ask ask;
   ask.pool = keys;
-  ask.credentials = identity_.credentials;
+  ask.credentials = identity_->credentials;
   ask.deadline = wait_deadline();
-  pending_ = worker_.pool().request(std::move(ask), [this](pool::Pool::Result result) { acquired(std::move(result)); });
+  const auto done = [this](pool::Pool::Result result) { acquired(std::move(result)); };
+  // Who holds one link and waits for a second may wait for somebody who waits for him.
+  ask.at_once = std::any_of(links_.begin(), links_.end(), [](const pool::ServerLink* l) { return !l->parting; });
+  pending_ = worker_.pool().request(ask, done);
+  if (pending_) return Next::waiting;
+  link = held(view().write_node());
+  if (link != nullptr) {  // the primary serves as well
+    phase_ = Phase::idle;
+    return Next::served;
+  }
+  if (!give_way()) {
+    worker_.loop().defer([&worker = worker_, id = id_] {
+      Session* session = worker.find(id);
+      if (session == nullptr || session->phase_ != Phase::acquiring || session->pending_) return;
+      session->acquired(tl::unexpected(backend::OpenFailure{Error{pool::Errc::all_taken, {}}, {}, {}}));
+    });
+    return Next::waiting;
+  }
+  ask.at_once = false;
+  pending_ = worker_.pool().request(std::move(ask), done);
   return Next::waiting;
+}
+
+// Before waiting for what others have: what they may wait for goes back. A standby's part in the transaction ends; from
+// here on the primary serves it. Links on which something of the session hangs stay: then it must not wait.
+bool Session::give_way() {
+  const auto named = [](const auto& portal) { return !portal.first.empty(); };
+  if (vs_.state().pins != 0 || unit_open() || (run_ && std::any_of(run_->portals.begin(), run_->portals.end(), named)))
+    return false;
+  const std::vector<pool::ServerLink*> all = links_;
+  for (pool::ServerLink* link : all) {
+    end_part(*link, true);
+    link->parting = true;
+    part(*link);
+  }
+  vs_.state().standby_link_in_tx = false;
+  return true;
+}
+
+// Gives a parting link back when nothing is owed on it any more.
+void Session::part(pool::ServerLink& link) {
+  if (!link.parting || !link.link->ledger().empty() || link.link->half_sent()) return;
+  std::erase(links_, &link);
+  give_back(link, settings().pool_mode == config::PoolMode::session);
 }
 
 void Session::acquired(pool::Pool::Result result) {
@@ -97,13 +134,13 @@ void Session::acquired(pool::Pool::Result result) {
   if (!result) {
     snapshot_ = worker_.snapshot();
     // A standby that cannot be reached or does not let the session in is no reason to fail: the primary serves.
-    const bool can_fall_back = pending_node_ != view().write_node() && !work_.plan.write;
+    const bool can_fall_back = pending_node_ != view().write_node() && !work().plan.write;
     if (can_fall_back && result.error().elsewhere()) {
       log_fall_back(worker_.log(), who_, pending_node_, result.error());
       if (!result.error().against_node()) vs_.state().lb_node = view().write_node();
-      work_.avoid = pending_node_;
-      work_.on_primary = true;
-      work_.plan.node = view().write_node();
+      work().avoid = pending_node_;
+      work().on_primary = true;
+      work().plan.node = view().write_node();
     } else {
       drop_request_from_input();
       fail_request(report_of(result.error(), pending_node_));
@@ -152,6 +189,7 @@ std::string Session::begin_text(const pool::ServerLink& link) const {
 
 // Queues whatever the link must be told first. `waiting`: something of it has to be acknowledged before going on.
 Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
+  if (link.cancels_in_flight > 0) return wait_for_cancel(link);
   backend::Link& raw = *link.link;
   pool::LinkMemory& memory = link.memory;
   // The end of an old transaction that is still under way leaves the link at I.
@@ -164,15 +202,15 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
     if (joined) link.retire = true;  // what is set within a transaction here would outlive it in ways not followed
     const vsession::Replay replay = vsession::replay(*memory.parameters, *wanted);
     acknowledge = !replay.acknowledged.empty();
-    const Note note = acknowledge || greeting_ ? kNoteAcknowledged : kNoteReplay;
+    const Note note = acknowledge || greeting_ != nullptr ? kNoteAcknowledged : kNoteReplay;
     for (const std::string& sql : replay.acknowledged) raw.send_query(sql, backend::Fate::swallow, note);
     for (const std::string& sql : replay.ahead) raw.send_query(sql, backend::Fate::swallow, note);
     memory.parameters = wanted;
   }
-  named_error_.reset();
+  if (run_) run_->named_error.reset();
   bring_up_named(link);
   if (acknowledge) {
-    replay_error_.reset();
+    run().replay_error.reset();
     phase_ = Phase::replaying;
     raw.flush();
     return Next::waiting;
@@ -212,7 +250,7 @@ void Session::bring_up_named(pool::ServerLink& link) {
   for (const auto& [name, statement] : vs_.prepared()) {
     if (!statement->from_sql) continue;
     const auto [at, fresh] = memory.named.try_emplace(name, pool::NamedStatement{statement->id});
-    if (!fresh && !(at->second.refused && name == work_.executed)) continue;
+    if (!fresh && !(at->second.refused && name == work().executed)) continue;
     at->second.refused = false;
     memory.naming.push_back(name);
     link.link->send_query(statement->query, backend::Fate::swallow, kNoteNamed,
@@ -222,7 +260,7 @@ void Session::bring_up_named(pool::ServerLink& link) {
 
 void Session::release_links(bool session_ends) {
   if (links_.empty()) return;
-  const bool keeps = settings().pool_mode == config::PoolMode::session || vs_.state().pins != 0 || greeting_;
+  const bool keeps = settings().pool_mode == config::PoolMode::session || vs_.state().pins != 0 || greeting_ != nullptr;
   if (!session_ends && keeps) {
     const std::vector<pool::ServerLink*> held = links_;
     for (pool::ServerLink* link : held) {
@@ -238,47 +276,57 @@ void Session::release_links(bool session_ends) {
   const std::vector<pool::ServerLink*> going = std::move(links_);
   for (pool::ServerLink* link : going) {
     // Something of the old transaction is still on its way back: it follows when that has come.
-    if (!session_ends && !link->link->ledger().empty()) {
+    if (!session_ends && (!link->link->ledger().empty() || link->link->half_sent())) {
       staying.push_back(link);
       continue;
     }
-    pool::Return how;
-    how.session_ends = session_ends && (settings().pool_mode == config::PoolMode::session || was_pinned);
-    how.dirty = was_pinned || !link->memory.named.empty() || !link->memory.parameters->all().empty() ||
-                link->memory.interned.size() > 0;
-    worker_.pool().give_back(*link, how);
+    give_back(*link, session_ends && (settings().pool_mode == config::PoolMode::session || was_pinned));
   }
   links_ = std::move(staying);
+  if (links_.empty()) std::vector<pool::ServerLink*>().swap(links_);
+}
+
+void Session::give_back(pool::ServerLink& link, bool session_ends) {
+  pool::Return how;
+  how.session_ends = session_ends;
+  how.dirty = vs_.state().pins != 0 || !link.memory.named.empty() || !link.memory.parameters->all().empty() ||
+              link.memory.interned.size() > 0;
+  worker_.pool().give_back(link, how);
 }
 
 void Session::drop_link(pool::ServerLink& link, const Error& why) {
   std::erase(links_, &link);
-  if (work_.link == &link) work_.link = nullptr;
+  if (at_work() == &link) run_->work.link = nullptr;
+  if (unit_link() == &link) run_->unit.link = nullptr;
   worker_.pool().discard(link, why);
 }
 
 // The transaction has ended on the link that carried its end; any other link that took part only read.
 void Session::end_secondary(bool commit) {
   for (pool::ServerLink* link : links_) {
-    if (link->memory.at_begin == nullptr || link == work_.link) continue;
-    link->link->send_query(commit ? "COMMIT" : "ROLLBACK", backend::Fate::swallow, kNoteSecondary);
-    link->link->flush();
-    const bool keeps = commit && link->memory.at_commit && link->link->status() != 'E';
-    link->memory.parameters = keeps ? link->memory.at_commit : link->memory.at_begin;
-    link->memory.at_begin = nullptr;
+    if (link != at_work()) end_part(*link, commit);
   }
+}
+
+void Session::end_part(pool::ServerLink& link, bool commit) {
+  if (link.memory.at_begin == nullptr) return;
+  link.link->send_query(commit ? "COMMIT" : "ROLLBACK", backend::Fate::swallow, kNoteSecondary);
+  link.link->flush();
+  const bool keeps = commit && link.memory.at_commit && link.link->status() != 'E';
+  link.memory.parameters = keeps ? link.memory.at_commit : link.memory.at_begin;
+  link.memory.at_begin = nullptr;
 }
 
 NodeId Session::lb_node() {
   vsession::SessionState& state = vs_.state();
   const cluster::Node* now = view().find(state.lb_node);
   const bool anew = settings().statement_level_load_balance && state.tx.status == vsession::TxStatus::idle;
-  if (now != nullptr && now->live() && !anew && state.lb_node != work_.avoid) return state.lb_node;
+  if (now != nullptr && now->live() && !anew && !(run_ && state.lb_node == run_->work.avoid)) return state.lb_node;
   const route::LbInput input{view(),
                              settings(),
-                             identity_.user,
-                             identity_.database,
-                             identity_.application,
+                             identity_->user,
+                             identity_->database,
+                             identity_->application,
                              worker_.random().fraction(),
                              worker_.random().fraction()};
   state.lb_node = route::choose_lb_node(input).node;
@@ -286,7 +334,7 @@ NodeId Session::lb_node() {
 }
 
 catalog::Viewpoint Session::viewpoint() const {
-  return catalog::Viewpoint{identity_.database, vs_.role_key().empty() ? identity_.user : vs_.role_key(),
+  return catalog::Viewpoint{identity_->database, vs_.role_key().empty() ? identity_->user : vs_.role_key(),
                             vs_.search_path_key(),
                             (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0};
 }

@@ -1,4 +1,6 @@
 // Simple queries and function calls: understanding, planning, sending.
+#include <algorithm>
+
 #include "base/sqlstate.h"
 #include "session/own_commands.h"
 #include "session/session.h"
@@ -63,29 +65,27 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     end(protocol_violation("invalid message format"));
     return Next::stop;
   }
-  if (!work_.facts) {
-    log_client_message(worker_.log(), who_, own_.log_client_messages(settings()), input);
-    if (own_.log_statement(settings())) log_statement(worker_.log(), who_, *text);
+  if (!work().facts) {
+    log_client_message(worker_.log(), who_, own().log_client_messages(settings()), input);
+    if (own().log_statement(settings())) log_statement(worker_.log(), who_, *text);
     const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
-    work_.facts = worker_.facts().facts(*text, options);
-    if (work_.facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
+    work().facts = worker_.facts().facts(*text, options);
+    if (work().facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
       log_unparsable(*this, worker_.log(), who_, *text);
   }
-  const std::shared_ptr<const sql::Facts> facts = work_.facts;
-  if (!work_.planned && cut_open_ && !links_.empty()) {
-    work_.plan = route::Plan{.node = links_.front()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
-    work_.planned = true;
+  const std::shared_ptr<const sql::Facts> facts = work().facts;
+  if (!work().planned && unit_link() != nullptr) {
+    work().plan = route::Plan{.node = unit_link()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
+    work().planned = true;
   }
-  if (pending_error_) work_.planned = false;  // the transaction this was planned for was lost while it waited
-  std::string_view explained;
-  if (!cut_open_ && OwnCommands::is_explain_route(facts->first(), *text, explained)) {
-    if (const Next next = explain_route(explained); next != Next::served) return next;
-    used += input.size();
-    finish_request();
-    return Next::served;
-  }
-  if (!work_.planned) {
-    if (!cut_open_ && answer_locally(*facts, *text)) {
+  if (pending_error_) work().planned = false;  // the transaction this was planned for was lost while it waited
+  if (!work().planned) {
+    Explained ahead;
+    std::string_view explained;
+    if (OwnCommands::is_explain_route(facts->first(), *text, explained)) {
+      if (const Next next = plan_explained(explained, ahead); next != Next::served) return next;
+    }
+    if (!unit_open() && answer_locally(*facts, *text)) {
       used += input.size();
       if (phase_ != Phase::idle) return Next::waiting;
       finish_request();
@@ -98,7 +98,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
             : plan_query(*facts, *text);
     if (next != Next::served) return next;
   }
-  const NodeId node = node_for(work_.plan);
+  const NodeId node = node_for(work().plan);
   pool::ServerLink* link = nullptr;
   if (node == kNoNode) {
     fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
@@ -107,43 +107,39 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
-  const bool opens = vs_.state().tx.status == TxStatus::open && !facts->multi() && facts->first().kind != Kind::begin;
-  if (const Next next = bring_up(*link, opens || vs_.state().tx.status == TxStatus::open); next != Next::served)
-    return next;
+  if (!unit_open()) {
+    const bool in_transaction = vs_.state().tx.status == TxStatus::open;
+    if (const Next next = bring_up(*link, in_transaction); next != Next::served) return next;
+  }
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
-  if (work_.copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work_.copy = Bytes(input);
+  if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy = Bytes(input);
   announce(*link->link, *text);
   count_statement(worker_.counters(), node, facts->first().kind);
-  if (work_.plan.opaque) {
+  if (work().plan.opaque) {
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
   }
   phase_ = Phase::running;
-  work_.link = link;
-  work_.sent = true;
+  work().link = link;
   used += input.size();
   link->link->send(input, backend::Owes::query, backend::Fate::forward, kNoteClient);
   link->link->flush();
   return phase_ == Phase::idle ? Next::served : Next::waiting;
 }
 
-// PGPOOL EXPLAIN ROUTE: planned as if it were to be run, and then told instead of sent.
-Session::Next Session::explain_route(std::string_view text) {
+// PGPOOL EXPLAIN ROUTE: planned as if it were to be run. When this has been served once, it is served again at once.
+Session::Next Session::plan_explained(std::string_view text, Explained& into) {
   const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
-  const std::shared_ptr<const sql::Facts> facts = worker_.facts().facts(text, options);
-  if (work_.explained == nullptr) work_.explained = facts;  // the same value when we come back from a look-up
-  if (const Next next = plan_query(*work_.explained, text); next != Next::served) return next;
-  sql::Answers answers;
-  answers_for(*work_.explained, answers);
-  OwnCommands(*this).explain_route(*work_.explained, answers, work_.plan);
-  say_ready();
-  return Next::served;
+  into.facts = worker_.facts().facts(text, options);
+  auto& kept = work().explained;  // the same value when we come back from a look-up
+  if (std::find(kept.begin(), kept.end(), into.facts) == kept.end()) kept.push_back(into.facts);
+  return decide(*into.facts, text, into);
 }
 
 // log_per_node_statement and notice_per_node_statement.
 void Session::announce(const backend::Link& link, std::string_view text) {
-  if (own_.log_per_node_statement(settings())) log_node_statement(worker_.log(), who_, link, "", text);
-  if (!own_.notice_per_node_statement(settings())) return;
+  if (own().log_per_node_statement(settings())) log_node_statement(worker_.log(), who_, link, "", text);
+  if (!own().notice_per_node_statement(settings())) return;
   wire::Report notice;
   notice.severity = "NOTICE";
   notice.sqlstate = sqlstate::kSuccess;
@@ -164,11 +160,11 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   pool::ServerLink* link = nullptr;
   if (const Next next = acquire(view().write_node(), link); next != Next::served) return next;
   if (const Next next = bring_up(*link, true); next != Next::served) return next;
-  work_.plan.write = true;
+  work().plan.write = true;
   link->memory.opaque = true;
   link->memory.opaque_owner = id_;
   phase_ = Phase::running;
-  work_.link = link;
+  work().link = link;
   used += input.size();
   link->link->send(input, backend::Owes::function_call, backend::Fate::forward, kNoteClient);
   link->link->flush();
@@ -195,7 +191,7 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
     return true;
   }
   if (first.kind == Kind::pool_command && !facts.multi()) {
-    OwnCommands(*this).run(first);
+    OwnCommands(*this).run(first, text);
     return true;
   }
   const TxStatus status = vs_.state().tx.status;
@@ -208,7 +204,7 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   }
   if (facts.multi() || settings().backend_clustering_mode == config::ClusteringMode::raw) return false;
   if (first.kind == Kind::begin && status == TxStatus::idle && vs_.state().pins == 0) {
-    vs_.statement_done({first, text, "BEGIN", true, false, work_.facts});
+    vs_.statement_done({first, text, "BEGIN", true, false, work().facts});
     vs_.ready(TxStatus::open);
     wire::put_command_complete(out, "BEGIN");
     client_.added_own();
@@ -252,49 +248,63 @@ std::string_view Session::executed_text(const sql::Statement& statement, std::st
 
 // pg_terminate_backend(constant) goes to the node whose process it names; which one that is the workers' pools know.
 Session::Next Session::plan_terminate(int pid) {
-  phase_ = Phase::running;
-  worker_.collect([&worker = worker_, id = id_, pid](const report::Server& server) {
-    Session* session = worker.find(id);
-    if (session == nullptr || session->phase_ != Phase::running) return;
-    session->phase_ = Phase::idle;
-    session->work_.plan = route::Plan{.node = session->view().write_node(), .write = true};
+  ask_workers([this, pid](const report::Server& server) {
+    work().plan = route::Plan{.node = view().write_node(), .write = true};
     for (const report::LinkRow& link : server.links) {
-      if (link.backend_pid == pid) session->work_.plan.node = link.node;
+      if (link.backend_pid == pid) work().plan.node = link.node;
     }
-    session->work_.planned = true;
-    session->go_on();
+    work().planned = true;
   });
   return Next::waiting;
 }
 
-Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
+// Has all workers tell of their sessions and links; `then` is called only if the session still waits for that.
+void Session::ask_workers(std::function<void(const report::Server&)> then) {
+  phase_ = Phase::running;
+  worker_.collect([&worker = worker_, id = id_, then = std::move(then)](const report::Server& server) {
+    Session* session = worker.find(id);
+    if (session == nullptr || session->phase_ != Phase::running) return;
+    session->phase_ = Phase::idle;
+    then(server);
+    session->go_on();
+  });
+}
+
+// Changes nothing of the session but its load balance node.
+Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Explained& into) {
   vs_.state().lb_node = lb_node();
-  sql::Answers answers;
-  if (const Next next = answers_for(facts, answers); next != Next::served) return next;
+  if (const Next next = answers_for(facts, into.answers); next != Next::served) return next;
   const route::Input input{.facts = facts,
                            .state = vs_.state(),
-                           .answers = answers,
+                           .answers = into.answers,
                            .view = view(),
                            .settings = settings(),
-                           .allow_sql_comments = own_.allow_sql_comments(settings()),
-                           .check_unlogged_table = own_.check_unlogged_table(settings()),
+                           .allow_sql_comments = own().allow_sql_comments(settings()),
+                           .check_unlogged_table = own().check_unlogged_table(settings()),
                            .draw = worker_.random().fraction(),
                            .text = executed_text(facts.first(), text),
                            .prepared = prepared_statement(facts.first()),
                            .draw2 = worker_.random().fraction(),
-                           .user = identity_.user,
-                           .database = identity_.database,
-                           .application_name = identity_.application};
-  work_.plan = route::decide(input);
-  work_.ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
-  if (const std::string_view name = executed_name(facts.first()); !name.empty()) work_.executed = name;
-  if (work_.on_primary || (work_.avoid != kNoNode && work_.plan.node == work_.avoid))
-    work_.plan.node = view().write_node();
+                           .user = identity_->user,
+                           .database = identity_->database,
+                           .application_name = identity_->application};
+  into.plan = route::decide(input);
+  return Next::served;
+}
+
+Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
+  Explained decided;
+  if (const Next next = decide(facts, text, decided); next != Next::served) return next;
+  work().plan = decided.plan;
+  work().ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
+  if (const std::string_view name = executed_name(facts.first()); !name.empty()) work().executed = name;
+  if (work().on_primary || (work().avoid != kNoNode && work().plan.node == work().avoid))
+    work().plan.node = view().write_node();
   const vsession::Transaction& tx = vs_.state().tx;
-  if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && !work_.plan.both &&
+  if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && !work().plan.both &&
       vs_.state().tx_node == kNoNode)
-    vs_.state().tx_node = work_.plan.node;
-  work_.planned = true;
+    vs_.state().tx_node = work().plan.node;
+  work().planned = true;
   return Next::served;
 }
 
@@ -303,7 +313,7 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
 Session::Next Session::answers_for(const sql::Facts& facts, sql::Answers& answers) {
   const sql::Questions questions = route::questions(facts, vs_.state(), settings(), prepared_statement(facts.first()));
   if (questions.empty()) return Next::served;
-  for (const auto& [known, learned] : work_.learned) {
+  for (const auto& [known, learned] : work().learned) {
     if (known == &facts) {
       answers = learned;
       return Next::served;
@@ -319,24 +329,28 @@ Session::Next Session::answers_for(const sql::Facts& facts, sql::Answers& answer
 
 // Asks a server about names, over a link that the session holds or borrows.
 Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
-  pool::ServerLink* link = nullptr;
-  for (pool::ServerLink* held : links_) {
-    if (held->link->status() != 'E' && !held->link->lost()) link = held;
+  const auto fit = [](const pool::ServerLink* l) {
+    return l != nullptr && l->link->status() != 'E' && !l->link->lost();
+  };
+  pool::ServerLink* link = held(view().write_node());  // temporary tables are known there only
+  for (pool::ServerLink* other : links_) {
+    if (!fit(link) && !other->parting) link = other;
   }
+  if (!fit(link)) link = nullptr;
   if (link == nullptr) {
     const bool from_primary = settings().relcache_query_target == config::RelcacheQueryTarget::primary;
     const cluster::Node* primary = view().find(view().write_node());
-    const bool ask_primary = (from_primary || work_.on_primary) && primary != nullptr && primary->live();
+    const bool ask_primary = (from_primary || work().on_primary) && primary != nullptr && primary->live();
     const NodeId node = ask_primary ? primary->id : vs_.state().lb_node;
     if (node == kNoNode) return Next::served;
     if (const Next next = acquire(node, link); next != Next::served) return next;
   }
   if (const Next next = bring_up(*link, false); next != Next::served) return next;
   const std::string sql = catalog::query_for(found.open);
-  work_.found = std::move(found);
-  work_.found_for = &facts;
-  lookup_failed_ = false;
-  lookup_rows_.clear();
+  work().look_up.found = std::move(found);
+  work().look_up.about = &facts;
+  work().look_up.failed = false;
+  work().look_up.rows.clear();
   phase_ = Phase::lookup;
   link->link->send_query(sql, backend::Fate::capture, kNoteCatalog);
   link->link->flush();
@@ -345,38 +359,38 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
 
 // One statement of a simple query has ended: the virtual session learns of it.
 void Session::note_statement(std::size_t index, bool ok) {
-  if (!work_.facts || index >= work_.facts->statements.size()) return;
-  const sql::Statement& statement = work_.facts->statements[index];
-  const auto text = wire::parse_query(ByteView(work_.copy).substr(std::min(work_.copy.size(), wire::kHeaderBytes)));
+  if (!work().facts || index >= work().facts->statements.size()) return;
+  const sql::Statement& statement = work().facts->statements[index];
+  const auto text = wire::parse_query(ByteView(work().copy).substr(std::min(work().copy.size(), wire::kHeaderBytes)));
   const std::string_view whole = text ? *text : std::string_view();
   // The server keeps the whole text with a prepared statement, and pg_prepared_statements shows it.
-  const bool keeps_whole = statement.kind == Kind::prepare && !work_.facts->multi();
+  const bool keeps_whole = statement.kind == Kind::prepare && !work().facts->multi();
   const std::string_view part = keeps_whole                                          ? whole
                                 : whole.size() >= statement.begin + statement.length ? slice(statement, whole)
                                                                                      : "";
-  note_done(statement, part, ok, work_.facts);
+  note_done(statement, part, ok, work().facts);
   if (statement.kind == Kind::execute && ok) {
     if (const sql::Statement* inner = prepared_statement(statement))
-      vs_.statement_done({*inner, part, work_.tag, ok, work_.plan.write, work_.facts});
+      vs_.statement_done({*inner, part, work().tag, ok, work().plan.write, work().facts});
   }
 }
 
 // One statement has ended, whichever protocol brought it.
 void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
                         const std::shared_ptr<const sql::Facts>& facts) {
-  vs_.statement_done({statement, text, work_.tag, ok, work_.plan.write, facts});
+  vs_.statement_done({statement, text, work().tag, ok, work().plan.write, facts});
   if (!ok) return;
-  if (vs_.state().tx.status != TxStatus::idle && work_.plan.write)
+  if (vs_.state().tx.status != TxStatus::idle && work().plan.write)
     vs_.note_written(route::adaptive_written(*facts, settings()));
   if (statement.kind == Kind::ddl) {
-    worker_.shared().epochs.raise(identity_.database);
+    worker_.shared().epochs.raise(identity_->database);
     ddl_in_transaction_ = true;
   }
-  if (work_.link == nullptr) return;
-  pool::LinkMemory& memory = work_.link->memory;
+  if (work().link == nullptr) return;
+  pool::LinkMemory& memory = work().link->memory;
   if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {
     // One transaction has ended and another has begun: only here, the other links join it when they are needed.
-    end_secondary(work_.tag == "COMMIT");
+    end_secondary(work().tag == "COMMIT");
     memory.at_begin = vs_.base_parameters();
   }
   if (statement.kind == Kind::prepare) {

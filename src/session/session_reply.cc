@@ -57,7 +57,7 @@ wire::Report copy_of(const wire::ServerReport& report) {
 
 // log_backend_messages.
 void Session::log_backend_message(const backend::Link& link, char type) {
-  const auto mode = own_.log_backend_messages(settings());
+  const auto mode = own().log_backend_messages(settings());
   if (mode == config::LogBackendMessages::none) return;
   if (!message_log_) message_log_ = std::make_unique<BackendMessageLog>();
   message_log_->message(worker_.log(), who_, link.key().node.value, type, mode == config::LogBackendMessages::terse);
@@ -65,16 +65,16 @@ void Session::log_backend_message(const backend::Link& link, char type) {
 
 void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, bool stable) {
   if (head.note == kNoteCatalog) {
-    if (lookup_rows_.size() + bytes.size() > backend::Client::kMaxResultBytes) {
-      lookup_failed_ = true;
+    if (work().look_up.rows.size() + bytes.size() > backend::Client::kMaxResultBytes) {
+      work().look_up.failed = true;
     } else {
-      lookup_rows_.append(bytes);
+      work().look_up.rows.append(bytes);
     }
     return;
   }
   if (head.fate != backend::Fate::forward) return;
-  if (own_.log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
-  work_.forwarded = true;
+  if (own().log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
+  work().forwarded = true;
   client_.add(bytes, stable);
 }
 
@@ -102,15 +102,15 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
       return;
     case kCommandComplete: {
       auto tag = wire::parse_command_tag(message.payload());
-      if (tag) work_.tag.assign(*tag);
-      if (head.what == Owes::query) note_statement(work_.statement++, true);
+      if (tag) work().tag.assign(*tag);
+      if (head.what == Owes::query) note_statement(work().statement++, true);
       break;
     }
     case kEmptyQuery:
-      ++work_.statement;
+      ++work().statement;
       break;
     case kCopyIn:
-      work_.copy_over = false;
+      work().copy_over = false;
       break;
     default:
       break;
@@ -119,91 +119,102 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
   if (is_head(message.type)) {
     if (!forward_head()) return;
   } else {
-    work_.forwarded = true;
+    work().forwarded = true;
   }
   client_.add(message.bytes, message.stable);
 }
 
 // What precedes the rows would come twice when a request is run again: the client gets it once.
 bool Session::forward_head() {
-  ++work_.heads;
-  if (known_heads_ == 0) return true;
-  --known_heads_;
+  ++work().heads;
+  if (run().known_heads == 0) return true;
+  --run().known_heads;
   return false;
 }
 
 void Session::reply_error(const backend::Link& link, const Debt& head, const Message& message) {
+  if (message.cut) return long_error(link, head, message);
   auto report = wire::parse_report(message.payload());
   if (!report) return;
   const bool last_words = report->severity == "FATAL" || report->severity == "PANIC";
   if (last_words) {  // the link is about to be lost; on_lost() finds the right words for the client
-    server_farewell_ = report->message;
+    run().farewell = report->message;
     return;
   }
   switch (head.note) {
     case kNoteCatalog:
-      lookup_failed_ = true;
+      work().look_up.failed = true;
       return;
     case kNoteNamed:
-      named_error_ = copy_of(*report);
+      run().named_error = copy_of(*report);
       if (pool::ServerLink* server = of(link)) note_refused(server->memory, head.item);
       return;
     case kNoteReplay:
     case kNoteAcknowledged: {
-      replay_error_ = copy_of(*report);
+      run().replay_error = copy_of(*report);
       if (pool::ServerLink* server = of(link)) server->retire = true;  // a link in doubt is not used again
       return;
     }
     case kNoteSecondary:
       return;
     case kNotePoison:
-      if (poison_) wire::put_error(client_.own(), *poison_);
+      if (unit().poison) wire::put_error(client_.own(), *unit().poison);
       client_.added_own();
-      poison_.reset();
-      work_.failed = true;
+      unit().poison.reset();
+      work().failed = true;
       return;
     default:
       break;
   }
-  const bool can_rerun = work_.plan.rerunnable && !work_.forwarded && !work_.copy.empty() && reruns_ < kMaxReruns &&
-                         vs_.state().tx.status == TxStatus::idle;
+  const bool can_rerun = work().plan.rerunnable && !work().forwarded && !work().copy.empty() &&
+                         run().reruns < kMaxReruns && vs_.state().tx.status == TxStatus::idle;
   // READ COMMITTED: every statement has a snapshot of its own, so the primary may run this one in its own part of the
   // transaction; the standby's part is given up.
-  const bool can_move = vs_.state().tx.status == TxStatus::open && !work_.plan.write && !work_.forwarded &&
-                        !work_.copy.empty() && reruns_ < kMaxReruns &&
+  const bool can_move = vs_.state().tx.status == TxStatus::open && !work().plan.write && !work().forwarded &&
+                        !work().copy.empty() && run().reruns < kMaxReruns &&
                         vs_.state().tx.isolation <= sql::Isolation::read_committed;
   const bool misses = missing_named(link, report->sqlstate);
   if ((can_rerun || can_move) && link.key().node != view().write_node() &&
       (misses || primary_can_do_better(report->sqlstate, report->message))) {
-    work_.rerun = work_.on_primary = true;
+    work().rerun = work().on_primary = true;
     return;
   }
-  if (own_.log_per_node_statement(settings())) log_backend_error(worker_.log(), who_, link, "", report->message);
+  if (own().log_per_node_statement(settings())) log_backend_error(worker_.log(), who_, link, "", report->message);
   if (pool::ServerLink* server = of(link)) {
     if (report->message.find("cached plan must not change result type") != std::string_view::npos)
       forget_plans(*server);
   }
   NodeCounters& counters = worker_.counters().nodes[link.key().node.value];
   counters.error.fetch_add(1, std::memory_order_relaxed);
-  work_.failed = true;
-  work_.forwarded = true;
-  if (head.what == Owes::query) note_statement(work_.statement, false);
-  if (misses && named_error_) {
-    say_error(*named_error_);
+  work().failed = true;
+  work().forwarded = true;
+  if (head.what == Owes::query) note_statement(work().statement, false);
+  if (misses && run().named_error) {
+    say_error(*run().named_error);
   } else {
     client_.add(message.bytes, message.stable);
   }
 }
 
+// Too long to be looked at; the rest of it follows as rows do.
+void Session::long_error(const backend::Link& link, const Debt& head, const Message& message) {
+  if (head.note == kNoteCatalog) work().look_up.failed = true;
+  if (head.note != kNoteClient) return;
+  worker_.counters().nodes[link.key().node.value].error.fetch_add(1, std::memory_order_relaxed);
+  work().failed = work().forwarded = true;
+  if (head.what == Owes::query) note_statement(work().statement, false);
+  client_.add(message.bytes, message.stable);
+}
+
 // The session has a statement of that name and this link has not, because its PREPARE was refused when it was repeated
 // here, which has failed the transaction if there is one.
 bool Session::missing_named(const backend::Link& link, std::string_view state) {
-  const bool failed_by_us = state == sqlstate::kInFailedTransaction && named_error_;
-  if ((state != sqlstate::kInvalidStatementName && !failed_by_us) || work_.executed.empty()) return false;
-  const vsession::PreparedPtr known = vs_.find_prepared(work_.executed);
+  const bool failed_by_us = state == sqlstate::kInFailedTransaction && run().named_error;
+  if ((state != sqlstate::kInvalidStatementName && !failed_by_us) || work().executed.empty()) return false;
+  const vsession::PreparedPtr known = vs_.find_prepared(work().executed);
   pool::ServerLink* server = of(link);
   if (!known || !known->from_sql || server == nullptr) return false;
-  const auto at = server->memory.named.find(work_.executed);
+  const auto at = server->memory.named.find(work().executed);
   if (at == server->memory.named.end()) return false;
   at->second.refused = true;
   return true;
@@ -212,7 +223,7 @@ bool Session::missing_named(const backend::Link& link, std::string_view state) {
 // A plan on this link has become invalid: the statements of this unit are closed there, so that the client's new Parse
 // makes new ones.
 void Session::forget_plans(pool::ServerLink& link) {
-  for (const vsession::PreparedPtr& item : items_) {
+  for (const vsession::PreparedPtr& item : unit().items) {
     if (!item || item->from_sql || item->name.empty() || !link.memory.interned.touch(item->server_name)) continue;
     link.memory.interned.remove(item->server_name);
     link.memory.to_close.push_back(item->server_name);
@@ -221,21 +232,16 @@ void Session::forget_plans(pool::ServerLink& link) {
 
 void Session::reply_ready(pool::ServerLink& link, const Message& message) {
   const auto status = static_cast<TxStatus>(link.link->status());
-  if (work_.rerun) {
-    if (link.memory.at_begin == nullptr) return;
-    link.link->send_query("ROLLBACK", backend::Fate::swallow, kNoteSecondary);
-    link.link->flush();
-    link.memory.parameters = link.memory.at_begin;
-    link.memory.at_begin = nullptr;
-    return;
+  if (work().rerun) {
+    return end_part(link, false);
   }
   vs_.ready(status);
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
   if (status == TxStatus::idle) {
-    const bool committed = work_.tag != "ROLLBACK" && !work_.failed;
+    const bool committed = work().tag != "ROLLBACK" && !work().failed;
     end_secondary(committed);
     link.memory.at_begin = nullptr;
-    if (std::exchange(ddl_in_transaction_, false)) worker_.shared().epochs.raise(identity_.database);
+    if (std::exchange(ddl_in_transaction_, false)) worker_.shared().epochs.raise(identity_->database);
   } else if (link.memory.at_begin == nullptr) {
     link.memory.at_begin = link.memory.parameters;
   }
@@ -249,6 +255,8 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
 }
 
 void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
+  const bool of_request = at_work() != nullptr && at_work()->link.get() == &link;
+  if (of_request && std::exchange(work().cancel, false)) cancel_on(*at_work());
   switch (debt.note) {
     // Each ends only the wait that it belongs to: another link may be at work for something else.
     case kNoteAcknowledged:
@@ -283,23 +291,23 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     return;
   }
   if (debt.what == Owes::execute || debt.what == Owes::parse) {
-    if (debt.item < items_.size()) unit_item_ended(link, debt, how);
+    if (debt.item < unit().items.size()) unit_item_ended(link, debt, how);
     // COPY may have begun behind this Execute; now the rest of the unit can follow.
-    if (debt.what == Owes::execute && work_.hold) finished_in_chunk_ = true;
+    if (debt.what == Owes::execute && unit().hold) finished_in_chunk_ = true;
     return;
   }
   if (debt.what == Owes::query || debt.what == Owes::sync || debt.what == Owes::function_call) {
-    if (debt.what == Owes::sync) cut_open_ = false;
-    if (&link == (work_.link != nullptr ? work_.link->link.get() : nullptr)) finished_in_chunk_ = true;
+    if (debt.what == Owes::sync) unit().open = false;
+    if (of_request) finished_in_chunk_ = true;
   }
 }
 
 // A Parse that we sent ahead of a Bind has failed or was skipped: the statement is not on this link.
 void Session::not_prepared(backend::Link& link, const Debt& debt) {
   pool::ServerLink* server = of(link);
-  if (server == nullptr || debt.item >= items_.size() || !items_[debt.item]) return;
-  server->memory.interned.remove(items_[debt.item]->server_name);
-  if (items_[debt.item]->name.empty()) server->memory.unnamed_owner = SessionId();
+  if (server == nullptr || debt.item >= unit().items.size() || !unit().items[debt.item]) return;
+  server->memory.interned.remove(unit().items[debt.item]->server_name);
+  if (unit().items[debt.item]->name.empty()) server->memory.unnamed_owner = SessionId();
 }
 
 void Session::on_async(backend::Link& link, const Debt* head, const Message& message) {
@@ -310,15 +318,15 @@ void Session::on_async(backend::Link& link, const Debt* head, const Message& mes
       return;
     case kParameterStatus: {
       auto status = wire::parse_parameter_status(message.payload());
-      if (!status || head == nullptr) return;
       // During replay the server repeats what the client was told when it set the value.
-      if (head->note == kNoteClient) client_.add(message.bytes, message.stable);
+      if (!status || (head != nullptr && head->note != kNoteClient)) return;
+      if (link.key().node == view().write_node()) vs_.parameter_reported(status->name, status->value);
+      client_.add(message.bytes, message.stable);
       return;
     }
     default:
       if (head != nullptr && head->note == kNoteClient && head->fate == backend::Fate::forward)
         client_.add(message.bytes, message.stable);
-      (void)link;
       return;
   }
 }
@@ -327,13 +335,14 @@ void Session::on_async(backend::Link& link, const Debt* head, const Message& mes
 void Session::on_chunk_end(backend::Link& link) {
   if (phase_ == Phase::closed) return;
   const bool finished = std::exchange(finished_in_chunk_, false);
+  if (pool::ServerLink* server = of(link)) part(*server);
   if (!finished) {
     client_.flush();
-    if (client_.broken()) return client_gone();
-    if (client_.pending() > 0) link.pause();
+    if (client_.broken()) return retire();
+    if (client_.pending() > 0 && of(link) != nullptr) link.pause();
     // The server takes COPY data now, or an answer freed the way for what the client sent ahead.
-    if (phase_ == Phase::running && !in_.empty() && link.ledger().in_copy_in()) pump();
-    return;
+    if (unit_stalls() || (phase_ == Phase::running && link.ledger().in_copy_in())) pump();
+    return client_ended();
   }
   switch (phase_) {
     case Phase::lookup:
@@ -343,18 +352,17 @@ void Session::on_chunk_end(backend::Link& link) {
     case Phase::running:
       break;
     default:
-      client_.flush();
-      if (phase_ == Phase::idle) release_links(false);
-      return;
+      if (phase_ == Phase::idle) release_idle_links();
+      return go_on();
   }
-  if (work_.rerun) return run_again();
-  if (std::exchange(work_.hold, false)) {
+  if (work().rerun) return run_again();
+  if (std::exchange(unit().hold, false)) {
     phase_ = Phase::idle;  // the rest of the unit goes to the same link
   } else {
     finish_request();
   }
   client_.flush();
-  if (client_.broken()) return client_gone();
+  if (client_.broken()) return retire();
   if (client_.pending() > 0 && of(link) != nullptr) link.pause();
   go_on();
 }
@@ -362,44 +370,54 @@ void Session::on_chunk_end(backend::Link& link) {
 void Session::lookup_done() {
   phase_ = Phase::idle;
   sql::Answers answers;  // empty when the server would not answer: then the worst is assumed
-  if (!lookup_failed_) {
-    auto rows = text_rows(lookup_rows_);
+  if (!work().look_up.failed) {
+    auto rows = text_rows(work().look_up.rows);
     if (rows) {
-      auto learned = worker_.catalog().learn(viewpoint(), std::move(work_.found), *rows);
+      auto learned = worker_.catalog().learn(viewpoint(), std::move(work().look_up.found), *rows);
       if (learned) answers = std::move(*learned);
     }
   }
-  work_.learned.emplace_back(work_.found_for, std::move(answers));
-  Bytes().swap(lookup_rows_);
+  work().learned.emplace_back(work().look_up.about, std::move(answers));
+  Bytes().swap(work().look_up.rows);
+  if (work().cancel) {
+    drop_request_from_input();
+    fail_request(canceled());
+  }
   go_on();
 }
 
 void Session::replay_done() {
+  std::optional<wire::Report> error;
+  if (run_) error = std::exchange(run_->replay_error, {});
+  if (greeting_) {
+    const std::unique_ptr<LoginResult> login = std::move(greeting_);
+    if (!error) return greet(*login, login->link->link->reported());
+    error->severity = "FATAL";
+    return end(*error);
+  }
   phase_ = Phase::idle;
-  if (greeting_) return greet(identity_.link->link->reported());
-  if (!replay_error_) return go_on();
+  if (!error && work().cancel) error = canceled();
+  if (!error) return go_on();
   // What had to succeed did not: the link is closed, the statement was not sent.
-  const wire::Report report = std::move(*replay_error_);
-  replay_error_.reset();
   const std::vector<pool::ServerLink*> links = links_;
   for (pool::ServerLink* link : links) {
     if (link->retire) drop_link(*link, Error{backend::Errc::closed_by_us, "replay failed"});
   }
   drop_request_from_input();
-  fail_request(report);
+  fail_request(*error);
   go_on();
 }
 
 void Session::run_again() {
-  ++reruns_;
-  Bytes again = std::move(work_.copy);
-  const bool on_primary = work_.on_primary;
-  const NodeId avoid = work_.avoid;
-  known_heads_ = work_.heads;
-  items_.clear();
-  work_ = Work{};
-  work_.on_primary = on_primary;
-  work_.avoid = avoid;
+  ++run().reruns;
+  Bytes again = std::move(work().copy);
+  const bool on_primary = work().on_primary;
+  const NodeId avoid = work().avoid;
+  run().known_heads = work().heads;
+  unit().items.clear();
+  work() = Work{};
+  work().on_primary = on_primary;
+  work().avoid = avoid;
   phase_ = Phase::idle;
   in_.insert(0, again);
   snapshot_ = worker_.snapshot();
@@ -409,22 +427,24 @@ void Session::run_again() {
 void Session::on_drained(backend::Link&) {
   if (phase_ == Phase::closed) return;
   pump();
-  if (readable_) read_client();
+  read_client();
 }
 
 void Session::on_lost(backend::Link& link, const Error& why) {
   pool::ServerLink* server = of(link);
   if (server == nullptr) return;
   const NodeId node = link.key().node;
-  const std::string reason = server_farewell_.empty() ? why.text() : server_farewell_;
-  server_farewell_.clear();
+  const std::string farewell = run_ ? std::exchange(run_->farewell, {}) : std::string();
+  const std::string reason = farewell.empty() ? why.text() : farewell;
   worker_.workers().hint_node_trouble(node, reason);
-  const bool was_working = work_.link == server || !link.ledger().empty();
-  const bool carried = work_.link == server;
+  const bool carried = at_work() == server || unit_link() == server;
+  const bool was_working = carried || !link.ledger().empty();
   const bool in_transaction = server->memory.at_begin != nullptr;
-  const bool mid_message = link.mid_forward() && work_.link == server;
-  const bool pinned = vs_.state().pins != 0;
-  const bool greeting = greeting_;
+  const bool mid_message = link.mid_forward() && carried;
+  // In session mode a standby may have served reads beside the link that the pin is about.
+  const pool::ServerLink* primary = held(view().write_node());
+  const bool pinned = vs_.state().pins != 0 && (primary == nullptr || primary == server);
+  const bool greeting = greeting_ != nullptr;
   drop_link(*server, why);
   if (phase_ == Phase::closed) return;
   if (pinned) return end(lost_while_pinned(node, vsession::pin_names(vs_.state().pins)));
@@ -435,29 +455,30 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   }
   if (mid_message) return retire();  // half of a message has gone out: this stream cannot be mended
   if (phase_ == Phase::lookup && was_working) {
-    lookup_failed_ = true;
+    work().look_up.failed = true;
     return lookup_done();
   }
-  if (phase_ == Phase::replaying && was_working) phase_ = Phase::idle;
-  if (carried && (phase_ == Phase::running || cut_open_)) return lost_while_running(node, reason, in_transaction);
+  const bool waited = phase_ == Phase::replaying && was_working;
+  if (waited || (phase_ == Phase::acquiring && !pending_)) phase_ = Phase::idle;  // is served again, elsewhere
+  if (carried && (phase_ == Phase::running || unit_open())) return lost_while_running(node, reason, in_transaction);
   if (in_transaction) {
     vs_.transaction_lost(true);
-    pending_error_ = lost_in_transaction(node, reason);
+    pending_error_ = std::make_unique<wire::Report>(lost_in_transaction(node, reason));
     end_secondary(false);
   }
   go_on();
 }
 
 void Session::lost_while_running(NodeId node, const std::string& why, bool in_transaction) {
-  const bool again = work_.plan.rerunnable && !work_.forwarded && !work_.copy.empty() && reruns_ < kMaxReruns &&
+  const bool again = work().plan.rerunnable && !work().forwarded && !work().copy.empty() && run().reruns < kMaxReruns &&
                      !in_transaction && vs_.state().tx.status == TxStatus::idle;
   if (again) {
-    work_.avoid = node;
+    work().avoid = node;
     return run_again();
   }
   const bool commits =
-      work_.facts && !work_.facts->multi() &&
-      (work_.facts->first().kind == sql::Kind::commit || work_.facts->first().kind == sql::Kind::commit_prepared);
+      work().facts && !work().facts->multi() &&
+      (work().facts->first().kind == sql::Kind::commit || work().facts->first().kind == sql::Kind::commit_prepared);
   wire::Report report;
   if (in_transaction && !commits) {
     vs_.transaction_lost(true);
@@ -466,9 +487,10 @@ void Session::lost_while_running(NodeId node, const std::string& why, bool in_tr
   } else {
     vs_.transaction_lost(false);
     end_secondary(false);
-    report = work_.plan.write || commits ? outcome_unknown(node, why) : lost_while_reading(node, why);
+    report = work().plan.write || commits ? outcome_unknown(node, why) : lost_while_reading(node, why);
   }
-  cut_open_ = false;
+  unit().skip = unit().open && !work().request.synced;  // its Sync is still to come
+  unit().open = unit().stalled = false;
   fail_request(report);
   go_on();
 }
@@ -487,30 +509,19 @@ void Session::say_ready() {
 void Session::fail_request(const wire::Report& report) {
   if (vs_.state().tx.status == TxStatus::open) {
     vs_.transaction_lost(true);
-    for (pool::ServerLink* link : links_) {
-      if (link->memory.at_begin == nullptr) continue;
-      link->link->send_query("ROLLBACK", backend::Fate::swallow, kNoteSecondary);
-      link->link->flush();
-      link->memory.parameters = link->memory.at_begin;
-      link->memory.at_begin = nullptr;
-    }
+    for (pool::ServerLink* link : links_) end_part(*link, false);
   }
   say_error(report);
-  if (work_.request.kind == Request::Kind::extended && !work_.request.synced) {
-    skip_to_sync_ = true;
-  } else {
-    say_ready();
-  }
+  const bool cut = work().request.kind == Request::Kind::extended && !work().request.synced;
+  if (cut) unit().skip = true;
+  if (!unit().skip) say_ready();
   finish_request();
 }
 
 // The request that waited lies at the front of the input.
 void Session::drop_request_from_input() {
-  in_.erase(0, std::min(in_.size(), work_.request.bytes));
-  if (work_.request.streamed) {
-    copy_missing_ = work_.request.missing;
-    copy_swallow_ = true;
-  }
+  in_.erase(0, std::min(in_.size(), work().request.bytes));
+  if (work().request.streamed) rest_missing_ = work().request.missing;
 }
 
 }  // namespace herdgate::session

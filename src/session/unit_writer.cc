@@ -20,7 +20,7 @@ bool may_start_copy(const vsession::PreparedPtr& statement) {
 }  // namespace
 
 UnitWriter::UnitWriter(Session& session, pool::ServerLink& link)
-    : session_(session), link_(link), raw_(*link.link), sent_(session.cut_open_) {}
+    : session_(session), link_(link), raw_(*link.link), sent_(session.unit_open()) {}
 
 UnitWriter::Written UnitWriter::write(ByteView unit) {
   for (const std::string& name : std::exchange(link_.memory.to_close, {})) {
@@ -40,7 +40,10 @@ UnitWriter::Written UnitWriter::write(ByteView unit) {
       }
       continue;
     }
-    if (failed_) continue;
+    if (failed_ || raw_.ledger().skipping()) {  // as a server does after an error
+      if (session_.work().request.streamed && rest.empty()) swallow_rest();
+      continue;
+    }
     if (!message(frame)) return written_;
   }
   return written_;
@@ -64,13 +67,22 @@ bool UnitWriter::message(const Frame& frame) {
   }
 }
 
+// No link is in the middle of a message: what still comes of this one goes nowhere.
+void UnitWriter::swallow_rest() { session_.rest_missing_ = session_.work().request.missing; }
+
+// A batch that runs one statement over and over needs one place for it.
 std::uint16_t UnitWriter::item(const vsession::PreparedPtr& statement) {
-  session_.items_.push_back(statement);
-  return static_cast<std::uint16_t>(session_.items_.size() - 1);
+  std::vector<vsession::PreparedPtr>& items = session_.unit().items;
+  const std::size_t recent = items.size() - std::min(items.size(), kRecentItems);
+  for (std::size_t i = items.size(); i > recent; --i) {
+    if (items[i - 1] == statement) return static_cast<std::uint16_t>(i - 1);
+  }
+  items.push_back(statement);
+  return static_cast<std::uint16_t>(items.size() - 1);
 }
 
 void UnitWriter::log(std::string_view what, std::string_view sql) {
-  if (session_.own_.log_per_node_statement(session_.settings()))
+  if (session_.own().log_per_node_statement(session_.settings()))
     log_node_statement(session_.worker_.log(), session_.who_, raw_, what, sql);
 }
 
@@ -84,7 +96,7 @@ bool UnitWriter::fail(const wire::Report& report) {
     written_.answered_locally = true;
     return true;
   }
-  session_.poison_ = report;
+  session_.unit().poison = report;
   scratch_.clear();
   wire::put_bind(scratch_, wire::Bind{"", "hg_poison", ByteView("\0\0\0\0\0\0", 6)});
   raw_.send(scratch_, Owes::bind, Fate::swallow, kNotePoison);
@@ -136,7 +148,7 @@ bool UnitWriter::parse(const Frame& frame) {
 }
 
 std::uint64_t UnitWriter::epoch() const {
-  return session_.worker_.shared().epochs.current(session_.identity_.database);
+  return session_.worker_.shared().epochs.current(session_.identity_->database);
 }
 
 void UnitWriter::note_unnamed(const vsession::PreparedStatement& statement) {
@@ -174,29 +186,27 @@ void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
 }
 
 bool UnitWriter::bind(const Frame& frame) {
-  const bool streamed = session_.work_.request.streamed;
+  const bool streamed = session_.work().request.streamed;
   auto message = wire::parse_bind_head(frame.payload);
   if (!message || (!*message && !streamed)) return fail(protocol_violation("invalid message format"));
   if (!*message) return fail(protocol_violation("names in Bind are too long"));
   const vsession::PreparedPtr statement = session_.vs_.find_prepared((*message)->statement);
   if (!statement) {
-    if (streamed) {
-      session_.copy_missing_ = session_.work_.request.missing;
-      session_.copy_swallow_ = true;
-    }
+    if (streamed) swallow_rest();
     return fail(no_such_statement((*message)->statement));
   }
   prepare(statement);
   const std::string portal((*message)->portal);
-  session_.portals_[portal] = statement;
+  session_.run().portals[portal] = statement;
   log("Bind: ", statement->query);
   scratch_.clear();
   wire::put_bind(scratch_, wire::Bind{(*message)->portal, statement->server_name, (*message)->rest});
   if (streamed) {  // the length word counts what is still to come
-    store_u32(scratch_.data() + 1, static_cast<std::uint32_t>(scratch_.size() - 1 + session_.work_.request.missing));
+    store_u32(scratch_.data() + 1, static_cast<std::uint32_t>(scratch_.size() - 1 + session_.work().request.missing));
     written_.streamed = true;
   }
   raw_.send(scratch_, Owes::bind, Fate::forward, kNoteClient, item(statement));
+  if (streamed) raw_.send_unanswered({}, session_.work().request.missing);
   sent_ = true;
   return true;
 }
@@ -223,11 +233,11 @@ bool UnitWriter::describe(const Frame& frame) {
 bool UnitWriter::execute(const Frame& frame) {
   auto message = wire::parse_execute(frame.payload);
   if (!message) return fail(protocol_violation("invalid message format"));
-  const auto portal = session_.portals_.find(message->portal);
-  const vsession::PreparedPtr statement = portal == session_.portals_.end() ? nullptr : portal->second;
+  const auto portal = session_.run().portals.find(message->portal);
+  const vsession::PreparedPtr statement = portal == session_.run().portals.end() ? nullptr : portal->second;
   if (statement) {
     log("Execute: ", statement->query);
-    if (session_.own_.log_statement(session_.settings()))
+    if (session_.own().log_statement(session_.settings()))
       log_statement(session_.worker_.log(), session_.who_, statement->query);
     if (statement->facts) count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
   }
@@ -246,8 +256,8 @@ bool UnitWriter::close(const Frame& frame) {
   auto message = wire::parse_describe_or_close(frame.payload);
   if (!message) return fail(protocol_violation("invalid message format"));
   if (message->what == 'P') {
-    const auto portal = session_.portals_.find(message->name);
-    if (portal != session_.portals_.end()) session_.portals_.erase(portal);
+    const auto portal = session_.run().portals.find(message->name);
+    if (portal != session_.run().portals.end()) session_.run().portals.erase(portal);
     raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient);
     sent_ = true;
     return true;

@@ -19,6 +19,7 @@ class UnitWriter {
     bool answered_locally = false;
     bool defines = false;  // a named statement was made
   };
+  static constexpr std::size_t kRecentItems = 16;
   UnitWriter(Session& session, pool::ServerLink& link);
   Written write(ByteView unit);
 
@@ -35,6 +36,7 @@ class UnitWriter {
   void intern(const std::string& name);
   bool fail(const wire::Report& report);
   std::uint16_t item(const vsession::PreparedPtr& statement);
+  void swallow_rest();
   void log(std::string_view what, std::string_view sql);
 
   Session& session_;

@@ -35,7 +35,7 @@ wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
     return report;
   }
   const auto& code = failure.error.code;
-  if (code == pool::Errc::wait_timed_out || code == pool::Errc::queue_full)
+  if (code == pool::Errc::wait_timed_out || code == pool::Errc::queue_full || code == pool::Errc::all_taken)
     return make("ERROR", sqlstate::kTooManyConnections, "could not get a server connection",
                 fmt::format("{}.", failure.error.text()),
                 "Raise max_pool, pool_size or query_wait_timeout, or close idle transactions.");

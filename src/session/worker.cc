@@ -57,6 +57,22 @@ void Worker::accept(net::Socket socket, const net::Address& peer) {
   }
 }
 
+RunningPtr Worker::lend_running() {
+  if (spare_.empty()) return std::make_unique<Running>();
+  RunningPtr lent = std::move(spare_.back());
+  spare_.pop_back();
+  return lent;
+}
+
+void Worker::take_back(RunningPtr running) {
+  if (spare_.size() >= kMaxSpare) return;
+  std::vector<vsession::PreparedPtr> items = std::move(running->unit.items);
+  items.clear();
+  *running = Running{};
+  if (items.capacity() <= 64) running->unit.items = std::move(items);
+  spare_.push_back(std::move(running));
+}
+
 Session* Worker::find(SessionId id) {
   const auto it = sessions_.find(id);
   return it == sessions_.end() ? nullptr : it->second.get();

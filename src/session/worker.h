@@ -16,6 +16,9 @@
 #include "net/loop.h"
 #include "net/socket.h"
 #include "pool/pool.h"
+#include "session/client_stream.h"
+#include "session/identity.h"
+#include "session/running.h"
 #include "session/shared.h"
 #include "sql/facts.h"
 
@@ -41,6 +44,7 @@ struct WorkerReport {
 
 class Worker {
  public:
+  static constexpr std::size_t kMaxSpare = 64;
   Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers, net::BlockingPool& blocking,
          SnapshotPtr snapshot);
   ~Worker();
@@ -55,6 +59,10 @@ class Worker {
   sql::FactsCache& facts() { return facts_; }
   catalog::Catalog& catalog() { return catalog_; }
   Random& random() { return random_; }
+  Gathering::Spare& gathering() { return gathering_; }
+  IdentityPtr identity(Identity who) { return identities_.share(std::move(who)); }
+  RunningPtr lend_running();
+  void take_back(RunningPtr running);
   WorkerCounters& counters() { return counters_; }
   const SnapshotPtr& snapshot() const { return snapshot_; }
   Log& log() { return shared_.log; }
@@ -89,6 +97,9 @@ class Worker {
   sql::FactsCache facts_;
   catalog::Catalog catalog_;
   Random random_;
+  Identities identities_;
+  std::vector<RunningPtr> spare_;  // used over and over by sessions while they are served
+  Gathering::Spare gathering_;
   WorkerCounters counters_;
   std::unique_ptr<pool::Pool> pool_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;

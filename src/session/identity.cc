@@ -1,0 +1,28 @@
+#include "session/identity.h"
+
+#include <algorithm>
+
+namespace herdgate::session {
+namespace {
+
+// What one of them may do with a server, the other may too.
+bool alike(const auth::Credentials& a, const auth::Credentials& b) {
+  return a.admitted == b.admitted && auth::same_secret(a, b) && a.keys.client_key == b.keys.client_key;
+}
+
+}  // namespace
+
+IdentityPtr Identities::share(Identity who) {
+  if (known_.size() >= sweep_at_) {
+    std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
+    sweep_at_ = std::max(kFirstSweep, 2 * known_.size());
+  }
+  std::weak_ptr<Identity>& place = known_[{who.database, who.user, who.application, who.startup->fingerprint()}];
+  IdentityPtr shared = place.lock();
+  if (shared && alike(shared->credentials, who.credentials)) return shared;
+  shared = std::make_shared<Identity>(std::move(who));
+  place = shared;
+  return shared;
+}
+
+}  // namespace herdgate::session

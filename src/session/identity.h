@@ -1,0 +1,37 @@
+// Who a client is, once it is in: what sessions of one kind have in common, kept once for all of them on a worker.
+//
+// Shape    Identities::share() gives the identity that an earlier session like this one has, or makes it.
+// Limits   as many as there are sessions; those of nobody are swept when the table has doubled.
+// Threads  one worker.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "auth/credentials.h"
+#include "pool/pool.h"
+
+namespace herdgate::session {
+
+struct Identity {
+  std::string user, database, application;
+  vsession::ParameterSetPtr startup;    // the parameters of its start-up packet
+  auth::Credentials credentials;        // what logs in to servers for this user
+  std::vector<pool::KeyPoolPtr> pools;  // by node, as they were needed
+};
+using IdentityPtr = std::shared_ptr<Identity>;
+
+class Identities {
+ public:
+  IdentityPtr share(Identity who);
+
+ private:
+  static constexpr std::size_t kFirstSweep = 256;
+  using Key = std::tuple<std::string, std::string, std::string, Hash128>;
+  std::map<Key, std::weak_ptr<Identity>> known_;
+  std::size_t sweep_at_ = kFirstSweep;
+};
+
+}  // namespace herdgate::session

@@ -1,0 +1,101 @@
+// What a session keeps only while something of its client is being served. An idle session has none of it.
+//
+// Shape    Work: the request being served. Unit: the extended unit (Parse … Sync) it belongs to, which may be longer
+// than
+//          one request. Running: both, and what they share; lent by the worker from its spare ones.
+// Limits   kMaxItems in a unit; the rest is bounded by the request.
+// Threads  the worker of its session.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "catalog/catalog.h"
+#include "pool/server_link.h"
+#include "route/route.h"
+#include "session/request.h"
+#include "vsession/virtual_session.h"
+#include "wire/backend.h"
+
+namespace herdgate::session {
+
+// Whom an entry of a link's ledger is for.
+enum Note : std::uint16_t {
+  kNoteClient = 0,    // the client's own message
+  kNoteReplay,        // bringing the link up to the session's state: parameters, BEGIN, prepared statements
+  kNoteAcknowledged,  // the part of it that has to succeed before anything else is sent
+  kNoteNamed,         // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
+  kNotePrepare,       // an interned statement prepared ahead of its Bind: an error is the client's
+  kNoteCatalog,       // questions about relations and functions
+  kNoteSecondary,     // the end of a transaction on the link that did not carry COMMIT
+  kNotePoison,        // fails on purpose, in the place of an error that we found ourselves
+};
+
+// A statement, what is known of it, and where it would go.
+struct Explained {
+  std::shared_ptr<const sql::Facts> facts;
+  sql::Answers answers;
+  route::Plan plan;
+};
+
+// A question to the catalog that a server is answering.
+struct LookUp {
+  catalog::Found found;
+  const sql::Facts* about = nullptr;
+  Bytes rows;
+  bool failed = false;
+};
+
+// The request being served.
+struct Work {
+  Request request;
+  std::shared_ptr<const sql::Facts> facts;                   // simple query
+  std::vector<std::shared_ptr<const sql::Facts>> explained;  // PGPOOL EXPLAIN ROUTE: of the statements in it
+  LookUp look_up;
+  std::vector<std::pair<const sql::Facts*, sql::Answers>> learned;  // what look-ups of this request brought
+  route::Plan plan;
+  bool planned = false;
+  bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
+  bool cancel = false;            // asked for while nothing of the client's was running
+  bool copy_over = false;         // COPY FROM: CopyDone or CopyFail has gone to the server
+  // How the answer goes.
+  pool::ServerLink* link = nullptr;
+  std::size_t statement = 0;  // simple query: index of the statement being answered
+  std::string tag;            // of the last CommandComplete
+  std::string executed;       // the statement that SQL's EXECUTE names
+  bool failed = false;
+  bool forwarded = false;  // a row, a tag or an error has gone to the client
+  int heads = 0;           // ParseComplete, RowDescription and the like that have
+  // Running it again.
+  Bytes copy;                              // the request's bytes, when it may be run again
+  bool rerun = false, on_primary = false;  // decided while the answer came: run again (on the primary)
+  NodeId avoid = kNoNode;                  // … but not there
+};
+
+// Parse … Sync. One with a Flush in it, or a long one, is sent in parts: it is open until its Sync.
+struct Unit {
+  static constexpr std::size_t kMaxItems = 65'000;
+  std::vector<vsession::PreparedPtr> items;  // what the messages under way refer to; Debt::item is a place in here
+  pool::ServerLink* link = nullptr;          // where all of an open unit goes
+  bool open = false;
+  bool hold = false;                   // an Execute may have started COPY: the rest waits for the server's word
+  bool skip = false;                   // an error of ours: everything up to Sync is dropped
+  bool stalled = false;                // more replies are owed than is good: the rest waits for some of them
+  std::optional<wire::Report> poison;  // the error that takes the place of the poisoned one
+};
+
+struct Running {
+  Work work;
+  Unit unit;
+  std::map<std::string, vsession::PreparedPtr, std::less<>> portals;  // of the open transaction
+  int reruns = 0;
+  int known_heads = 0;                       // run again: this many of them the client has already
+  std::optional<wire::Report> replay_error;  // why the link could not be brought up
+  std::optional<wire::Report> named_error;   // why a PREPARE could not be repeated on it
+  std::string farewell;                      // what a FATAL of a server said before its link was lost
+};
+using RunningPtr = std::unique_ptr<Running>;
+
+}  // namespace herdgate::session

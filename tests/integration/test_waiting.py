@@ -1,0 +1,242 @@
+"""Waiting for a server link: in order, never for one another, without end only where nobody set one."""
+import os
+import random
+import resource
+import socket
+import struct
+import threading
+
+import pytest
+
+from support.system import wait_until
+from support.wire import (COPY_DONE, FLUSH, SYNC, Client, bind, copy_data, describe, execute, kinds, parse, query, row,
+                          startup)
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+
+# One link to the primary and one to the only standby that serves reads, taken in any order within a transaction.
+NARROW = {"pool_mode": "transaction", "pool_size": 1, "num_init_children": 40, "query_wait_timeout": 20,
+          "backend_weight0": 0, "backend_weight2": 0}
+
+
+def memory_kb(proxy):
+    total = 0
+    for pid in proxy.pids():
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            total += next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+    return total
+
+
+def under_sanitizer():
+    return "san" in os.environ.get("HERDGATE_BINARY", "")
+
+
+@pytest.fixture
+def table(cluster):
+    cluster.primary.psql("create table if not exists waiting (a int); truncate waiting; grant all on waiting to public")
+    return cluster.primary
+
+
+def test_sessions_that_need_both_nodes_never_wait_for_one_another(start_proxy, table):
+    """Half of them take the standby's link first and then want the primary's, half the other way round."""
+    proxy = start_proxy(NARROW)
+    orders = [["select count(*) from waiting", "insert into waiting values (1)", "select count(*) from waiting"],
+              ["select txid_current()", "select count(*) from waiting", "insert into waiting values (1)"]]
+    problems = []
+
+    def work(number):
+        chance = random.Random(number)
+        try:
+            with Client(proxy.port, seconds=60).login() as c:
+                for _ in range(25):
+                    c.ask("begin")
+                    for sql in chance.choice(orders):
+                        c.ask(sql)
+                    c.ask("commit")
+        except Exception as e:
+            problems.append((number, repr(e)))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not problems
+    assert table.psql("select count(*) from waiting") == "200"
+
+
+def test_a_standbys_link_goes_back_before_the_session_waits(start_proxy, table):
+    proxy = start_proxy(NARROW)
+    with Client(proxy.port).login() as holder, Client(proxy.port).login() as reader, Client(proxy.port).login() as third:
+        holder.ask("begin")
+        holder.ask("insert into waiting values (1)")       # has the primary's only link
+        reader.ask("begin")
+        reader.ask("select count(*) from waiting")        # has the standby's
+        reader.send(query("insert into waiting values (2)"))
+        assert third.ask("select 'served meanwhile'") == [["served meanwhile"]]
+        holder.ask("commit")
+        assert kinds(reader.until("Z")) == "CZ"
+        reader.ask("commit")
+    assert table.psql("select count(*) from waiting") == "2"
+
+
+def test_raised_limits_wake_who_waits(start_proxy, cluster):
+    proxy = start_proxy({**NARROW, "load_balance_mode": False}, fresh=True)
+    with Client(proxy.port).login() as holder, Client(proxy.port).login() as waiter:
+        holder.ask("begin")
+        holder.ask("select txid_current()")
+        waiter.send(query("select 'woken'"))
+        proxy.settings["pool_size"] = 2
+        proxy.reload()
+        assert [row(p) for k, p in waiter.until("Z") if k == "D"] == [["woken"]]
+        holder.ask("rollback")
+
+
+def test_clients_that_die_while_they_wait(start_proxy):
+    proxy = start_proxy({**NARROW, "load_balance_mode": False})
+    with Client(proxy.port).login() as holder, Client(proxy.port).login() as last:
+        holder.ask("begin")
+        holder.ask("select txid_current()")
+        for _ in range(10):
+            c = Client(proxy.port).login()
+            c.send(query("select 1"))
+            c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            c.close()
+        last.send(query("select 'served'"))
+        holder.ask("rollback")
+        assert [row(p) for k, p in last.until("Z") if k == "D"] == [["served"]]
+
+
+def test_explain_route_changes_nothing(start_proxy, cluster):
+    proxy = start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "backend_weight2": 0})
+    with Client(proxy.port).login() as c:
+        c.ask("begin isolation level repeatable read, read only")
+        c.ask("pgpool explain route insert into pg_class values (1)")   # the primary; the transaction must not follow
+        assert row_of(c, "show port") == str(cluster.nodes[1].port)
+        c.ask("commit")
+
+
+def row_of(c, sql):
+    return c.ask(sql)[0][0]
+
+
+def test_explain_route_in_the_extended_protocol(proxy):
+    with Client(proxy.port).login() as c:
+        simple = c.ask("pgpool explain route select count(*) from waiting")
+        c.send(parse("pgpool explain route select count(*) from waiting", "e"), describe("S", "e"), bind(statement="e"),
+               execute(), SYNC)
+        got = c.until("Z")
+        assert kinds(got, without="SND") == "1tT2CZ", got
+        rows = [row(p) for k, p in got if k == "D"]
+        assert [r[0] for r in rows] == [r[0] for r in simple] and rows
+        c.send(bind(statement="e"), describe("P"), execute(), SYNC)
+        assert kinds(c.until("Z"), without="SND") == "2TCZ"
+
+
+def test_own_unit_that_fails_before_a_flush(proxy):
+    """Everything up to Sync is dropped, as a server does."""
+    with Client(proxy.port).login() as c:
+        c.send(parse("pgpool show no_such_parameter"), bind(), execute(), FLUSH)
+        assert kinds(c.until("E")) == "12E"
+        c.send(parse("select 'dropped'"), bind(), execute(), SYNC)
+        assert kinds(c.until("Z")) == "Z"
+        assert c.ask("select 'alive'") == [["alive"]]
+
+
+@pytest.mark.parametrize("take", ["listen news", "select pg_advisory_lock(4711)"])
+def test_pinned_sessions_in_session_mode_still_read_from_standbys(start_proxy, cluster, take):
+    """As the original does: the links are the session's own anyhow."""
+    proxy = start_proxy({"pool_mode": "session", "backend_weight0": 0, "backend_weight2": 0})
+    with Client(proxy.port).login(user="test") as c:
+        c.ask(take)
+        assert row_of(c, "show port") == str(cluster.nodes[1].port)
+        cluster.nodes[1].psql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'test'",
+                              "postgres")
+        wait_until(lambda: asks(c, "select 'lives'") == [["lives"]], "the session to read elsewhere")
+
+
+def asks(c, sql):
+    try:
+        return c.ask(sql)
+    except RuntimeError:
+        return None
+
+
+def test_parameters_the_server_reports_unasked(start_proxy, cluster):
+    """A reload of the server's configuration reaches the client whose link it is."""
+    proxy = start_proxy({"pool_mode": "session", "load_balance_mode": False})
+
+    def told(c):
+        c.send(query("select 1"))
+        return {n.decode(): v.decode() for n, v in (p.split(b"\0")[:2] for k, p in c.until("Z") if k == "S")}
+
+    with Client(proxy.port).login(user="test") as c:
+        assert c.parameters["IntervalStyle"] == "postgres"
+        cluster.primary.psql("alter system set intervalstyle = 'iso_8601'", "postgres")
+        try:
+            cluster.primary.psql("select pg_reload_conf()", "postgres")
+            wait_until(lambda: told(c).get("IntervalStyle") == "iso_8601", "the client to be told")
+        finally:
+            cluster.primary.psql("alter system reset intervalstyle", "postgres")
+            cluster.primary.psql("select pg_reload_conf()", "postgres")
+        wait_until(lambda: told(c).get("IntervalStyle") == "postgres", "the client to be told again")
+
+
+@pytest.mark.long
+def test_ten_thousand_clients_over_twenty_links(start_proxy):
+    """All ask at once, three times; every answer is the asker's own."""
+    count = 10_000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 20, "num_init_children": count + 10,
+                         "load_balance_mode": False, "query_wait_timeout": 300, "client_wait_timeout": 300,
+                         "authentication_timeout": 300})
+    clients = []
+    try:
+        for number in range(count):
+            c = Client(proxy.port, seconds=120)
+            c.send(startup())
+            clients.append(c)
+        for c in clients:
+            c.until("Z")
+        for turn in range(3):
+            for number, c in enumerate(clients):
+                c.send(query(f"select '<{number}.{turn}>', count(*) from generate_series(1, 100)"))
+            for number, c in enumerate(clients):
+                assert [row(p) for k, p in c.until("Z") if k == "D"] == [[f"<{number}.{turn}>", "100"]]
+        assert memory_kb(proxy) < 200_000 or under_sanitizer()
+    finally:
+        for c in clients:
+            c.close()
+    with Client(proxy.port, seconds=60).login() as c:
+        assert c.ask("select 'recovered'") == [["recovered"]]
+
+
+@pytest.mark.long
+def test_half_a_gigabyte_of_copy_in_bounded_memory(start_proxy, table):
+    """In both directions; the server takes data slower than the client sends it."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 2, "load_balance_mode": False})
+    table.psql("create table if not exists wide (t text); grant all on wide to public")
+    piece = copy_data(("x" * 8000 + "\n") * 8)
+    pieces = 500_000_000 // len(piece) + 1
+    with Client(proxy.port, seconds=300).login() as c:
+        before, peak = memory_kb(proxy), 0
+        c.send(query("begin"), query("copy wide from stdin"))
+        c.until("G")   # behind the answer to BEGIN
+        for n in range(pieces):
+            c.send(piece)
+            if n % 500 == 0:
+                peak = max(peak, memory_kb(proxy) - before)
+        c.send(COPY_DONE)
+        assert f"COPY {pieces * 8}" in str(c.until("Z"))
+        c.send(query("copy wide to stdout"))
+        received = 0
+        while True:
+            kind, payload = c.receive()
+            received += kind == "d"
+            if received % 5000 == 1:
+                peak = max(peak, memory_kb(proxy) - before)
+            if kind == "Z":
+                break
+        c.ask("rollback")
+    assert received == pieces * 8
+    assert peak < 6000 or under_sanitizer()
