@@ -207,29 +207,33 @@ void Link::process(ByteView chunk) {
       if (!link.alive() || lost_) return;
       continue;
     }
-    Result<wire::Piece> piece = scanner_.next();
-    if (!piece) {
-      if (user_) user_->on_chunk_end(*this);
-      if (link.alive()) lose(Error{Errc::protocol_broken, piece.error().text()});
-      return;
+    wire::Piece piece;
+    if (!scanner_.take_whole(piece)) {
+      Result<wire::Piece> next = scanner_.next();
+      if (!next) return break_off(next.error().text());
+      if (next->kind == wire::Piece::Kind::end) break;
+      piece = *next;
     }
-    if (piece->kind == wire::Piece::Kind::end) break;
-    const bool fine = deal(*piece);
+    const bool fine = deal(piece);
     if (!link.alive() || lost_) return;
-    if (!fine) {
-      if (user_) user_->on_chunk_end(*this);
-      if (link.alive()) lose(Error{Errc::protocol_broken, fmt::format("unexpected message '{}'", piece->type)});
-      return;
-    }
+    if (!fine) return break_off(fmt::format("unexpected message '{}'", piece.type));
   }
   if (user_) user_->on_chunk_end(*this);
 }
 
+// What came before in this chunk is complete; what comes now is not what a server says.
+void Link::break_off(std::string why) {
+  const Lifetime::Watch link(lifetime_);
+  if (user_) user_->on_chunk_end(*this);
+  if (link.alive()) lose(Error{Errc::protocol_broken, std::move(why)});
+}
+
 // Rows and COPY data of the head entry go by the run, not by the message.
 wire::Run Link::take_run() {
+  const char type = scanner_.next_type();
+  if (type != kDataRow && type != kCopyData) return {};
   if (ledger_.empty() || (ledger_.head().what != Owes::query && ledger_.head().what != Owes::execute)) return {};
-  const wire::Run rows = scanner_.take_rows(kDataRow);
-  return rows.bytes.empty() ? scanner_.take_rows(kCopyData) : rows;
+  return scanner_.take_rows(type);
 }
 
 bool Link::deal(const wire::Piece& piece) {

@@ -147,6 +147,7 @@ class Link final : public net::Watcher {
   void hear_error(const wire::Piece& piece);
   void finish_head(bool failed);
   void emit_local();
+  void break_off(std::string why);
   void lose(Error why);
   void write_some();
 

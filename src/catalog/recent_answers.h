@@ -1,5 +1,5 @@
-// The whole answers about texts asked about lately, in front of Catalog as the cache of facts is in front of the parser:
-// a text that comes again finds them by a number, without a look-up for each of its names.
+// The whole answers about texts asked about lately, in front of Catalog as the cache of facts is in front of the
+// parser: a text that comes again finds them by a number, without a look-up for each of its names.
 //
 // Shape    find(asked), and after a look-up that left nothing open keep(asked, answers).
 // Limits   kSlots texts; a newer text takes the slot of an older one.
@@ -17,10 +17,10 @@
 namespace herdgate::catalog {
 
 struct Asked {
-  std::uint64_t text = 0;                          // Facts::serial, never 0
-  bool relations = false, functions = false;       // which of its names
-  std::string_view database, role, search_path;    // as in Viewpoint
-  std::uint64_t epoch = 0;                         // of the database, now
+  std::uint64_t text = 0;                        // Facts::serial, never 0
+  bool relations = false, functions = false;     // which of its names
+  std::string_view database, role, search_path;  // as in Viewpoint
+  std::uint64_t epoch = 0;                       // of the database, now
   bool operator==(const Asked&) const = default;
 };
 

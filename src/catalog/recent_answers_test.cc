@@ -33,9 +33,12 @@ TEST(RecentAnswers, EverythingThatAnAnswerDependsOnCounts) {
   RecentAnswers recent;
   recent.keep(asked_about(7), one_view(), TimePoint::max());
   const std::function<void(Asked&)> changes[] = {
-      [](Asked& a) { a.text = 7 + RecentAnswers::kSlots; }, [](Asked& a) { a.relations = false; },
-      [](Asked& a) { a.functions = true; },                 [](Asked& a) { a.database = "shed"; },
-      [](Asked& a) { a.role = "bob"; },                     [](Asked& a) { a.search_path = ""; },
+      [](Asked& a) { a.text = 7 + RecentAnswers::kSlots; },
+      [](Asked& a) { a.relations = false; },
+      [](Asked& a) { a.functions = true; },
+      [](Asked& a) { a.database = "shed"; },
+      [](Asked& a) { a.role = "bob"; },
+      [](Asked& a) { a.search_path = ""; },
       [](Asked& a) { a.epoch = 4; },
       // The same letters, differently divided.
       [](Asked& a) { a.database = "shopa", a.role = "lice"; },

@@ -89,6 +89,7 @@ class Worker {
 
  private:
   void check_empty();
+  void say_counters();
   WorkerId id_;
   net::Loop loop_;
   Shared& shared_;

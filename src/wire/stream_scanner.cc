@@ -24,8 +24,6 @@ Result<Piece> StreamScanner::next() {
 }
 
 Run StreamScanner::take_rows(char type) {
-  // Asked before every message, and most are of another type.
-  if (passing_bytes_ == 0 && (chunk_.size() < kHeaderBytes || chunk_[0] != type)) return {};
   HG_ASSERT(!wanted_(type));
   if (failed_) return {};
   if (handed_out_) drop_held();
