@@ -6,7 +6,7 @@ import pytest
 
 from support import system
 
-CLIENTS, EACH = 64, 150
+CLIENTS, EACH = 64, 400
 PIPELINE = "\\startpipeline\n" + "select 1 + :client_id;\n" * 10 + "\\endpipeline\n"
 
 pytestmark = pytest.mark.herdgate_only
@@ -32,7 +32,7 @@ def test_two_receives_two_sends_and_few_waits(start_proxy, tmp_path, mode, pool_
     script = tmp_path / "script.sql"
     script.write_text(text)
     proxy = start_proxy({"num_workers": 1, "pool_mode": pool_mode, "num_init_children": 100, "pool_size": 20
-                         if pool_mode == "transaction" else 0, "log_min_messages": "debug1"})
+                         if pool_mode == "transaction" else 0, "log_min_messages": "debug1"}, fresh=True)
     pgbench(proxy, "-M", mode, "-f", str(script))
     proxy.stop()
     counters = re.search(r"worker 0: (\d+) waits, \d+ events, (\d+) receives, (\d+) sends", proxy.log())
