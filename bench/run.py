@@ -4,7 +4,8 @@
 Every round runs every workload against every target, in a new random order; ratios are taken within a round, and the
 median over the rounds is shown, so that a noisy neighbour hits all alike. Everything runs on this machine.
 
-  bench/run.py [--rounds 9] [--seconds 3] [--only WORD]… [--targets NAME,…] [--quick] [--memory-only] [--no-memory]
+  bench/run.py [--rounds 9] [--seconds 3] [--only WORD]… [--targets NAME,…] [--quick] [--add] [--memory-only]
+               [--no-memory]
 """
 import argparse
 import json
@@ -15,6 +16,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
 from support import system  # noqa: E402
@@ -41,6 +43,7 @@ def options():
     p.add_argument("--only", action="append", default=[], help="workloads whose name contains this word")
     p.add_argument("--targets", default="", help="comma list of " + " ".join(targets.NAMES))
     p.add_argument("--quick", action="store_true", help="one round, one second, few workloads")
+    p.add_argument("--add", action="store_true", help="to the results of the last run, which may have been cut in parts")
     p.add_argument("--memory-only", action="store_true")
     p.add_argument("--no-memory", action="store_true")
     args = p.parse_args()
@@ -78,6 +81,7 @@ def start_all(names, cluster):
 def rounds(args, running, results):
     names = [w for w in measure.WORKLOADS if not args.only or any(word in w for word in args.only)]
     for number in range(args.rounds):
+        stamp = time.time()  # tells the round among those of other runs
         for workload in names:
             order = list(running)
             random.shuffle(order)
@@ -87,6 +91,7 @@ def rounds(args, running, results):
                 except (RuntimeError, subprocess.TimeoutExpired) as e:
                     run = {"error": str(e)[:400]}
                     print(f"  {e}", flush=True)
+                run["round"] = stamp
                 results.setdefault(workload, {}).setdefault(target.name, []).append(run)
         print(f"round {number + 1} of {args.rounds} done", flush=True)
 
@@ -110,13 +115,19 @@ def memory(args, names, cluster, results):
             results.setdefault(f"idle-{clients}", {}).setdefault(name, []).append(run)
 
 
+def earlier():
+    with open(RESULTS) as f:
+        return json.load(f)["results"]
+
+
 def median_of(runs, key):
     values = [r[key] for r in runs if key in r]
     return statistics.median(values) if values else None
 
 
 def median_ratio(ours, theirs, key):
-    pairs = [a[key] / b[key] for a, b in zip(ours, theirs) if a.get(key) and b.get(key)]
+    of_round = {b["round"]: b for b in theirs if b.get(key)}
+    pairs = [a[key] / of_round[a["round"]][key] for a in ours if a.get(key) and a["round"] in of_round]
     return statistics.median(pairs) if pairs else None
 
 
@@ -157,7 +168,7 @@ def main():
         subprocess.run([f"{system.ROOT}/scripts/fetch_trixie"], check=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # inherited by the proxies; 5,000 clients need 5,100
-    results, running, cluster = {}, [], None
+    results, running, cluster = earlier() if args.add else {}, [], None
     try:
         cluster = make_cluster()
         if not args.memory_only:

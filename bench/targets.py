@@ -31,6 +31,7 @@ class ProxyTarget(Target):
 
     def __init__(self, name, cluster, kind, parameters):
         self.proxy = Proxy(cluster, kind=kind, name="bench")
+        self.proxy.settings.pop("num_workers", None)  # as many as it takes by itself
         self.proxy.settings.update({"num_init_children": MOST_CLIENTS, "max_pool": 1, "sr_check_period": 10,
                                     "log_min_messages": "warning", **parameters})
         super().__init__(name, self.proxy.port)

@@ -43,8 +43,11 @@ std::string_view failure_text(Method method) {
   return "client authentication failed";
 }
 
-ClientSalts ClientSalts::draw() {
-  return {random_bytes(kMd5SaltBytes), random_scram_nonce(), random_bytes(kScramSaltBytes)};
+ClientSalts ClientSalts::draw(Method method) {
+  if (method == Method::md5) return {.md5_salt = random_bytes(kMd5SaltBytes)};
+  if (method == Method::scram)
+    return {.scram_nonce = random_scram_nonce(), .scram_salt = random_bytes(kScramSaltBytes)};
+  return {};
 }
 
 ClientAuth::ClientAuth(ClientChallenge challenge, ClientSalts salts)

@@ -26,12 +26,12 @@ struct ClientChallenge {
   std::string log_text;           // not empty: to be logged at level LOG
 };
 
-// The random parts of a challenge.
+// The random parts of a challenge; drawn are those that its method needs.
 struct ClientSalts {
   Bytes md5_salt;
   std::string scram_nonce;
   Bytes scram_salt;
-  static ClientSalts draw();
+  static ClientSalts draw(ClientChallenge::Method method);
 };
 
 class ClientAuth {

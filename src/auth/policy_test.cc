@@ -214,7 +214,8 @@ constexpr std::uint32_t kOk = 0, kClearText = 3, kMd5 = 5;
 
 // Lets a client type a password at the decision's challenge.
 ClientAuth typed(const Decision& decision, std::string_view password) {
-  ClientAuth client(std::get<ClientChallenge>(decision), ClientSalts::draw());
+  const auto& challenge = std::get<ClientChallenge>(decision);
+  ClientAuth client(challenge, ClientSalts::draw(challenge.method));
   client.begin();
   client.on_message(std::string(password) + '\0');
   return client;
@@ -264,7 +265,7 @@ TEST(LoginBypass, Md5RuleIsCheckedByUsBeforeTheStoredPasswordGoesToTheServer) {
   EXPECT_FALSE(wrong.credentials().admitted);
   EXPECT_EQ(wrong.credentials().kind, Credentials::Kind::none) << "the stored password must not get out";
 
-  ClientSalts salts = ClientSalts::draw();
+  ClientSalts salts = ClientSalts::draw(ClientChallenge::Method::md5);
   ClientAuth right(std::get<ClientChallenge>(decision), salts);
   right.begin();
   const auto answer = md5_answer(md5_entry("pencil", "alice")->view(), salts.md5_salt);

@@ -49,7 +49,7 @@ void against_client_role(const std::vector<ByteView>& messages) {
 
 void against_client_auth(const std::vector<ByteView>& messages, ClientChallenge::Method method) {
   const StoredSecret secret{StoredSecret::Kind::plain, Secret(random_scram_nonce())};
-  ClientAuth machine({.method = method, .user = "alice", .secret = secret}, ClientSalts::draw());
+  ClientAuth machine({.method = method, .user = "alice", .secret = secret}, ClientSalts::draw(method));
   machine.begin();
   for (const ByteView message : messages) {
     Step step = machine.on_message(message);

@@ -22,7 +22,7 @@ bool equal_in_constant_time(ByteView a, ByteView b) {
 
 Secret& Secret::operator=(const Secret& other) {
   if (this != &other) {
-    wipe(text_);
+    if (!text_.empty()) wipe(text_);
     text_ = other.text_;
   }
   return *this;
@@ -30,9 +30,9 @@ Secret& Secret::operator=(const Secret& other) {
 
 Secret& Secret::operator=(Secret&& other) noexcept {
   if (this != &other) {
-    wipe(text_);
+    if (!text_.empty()) wipe(text_);
     text_ = std::move(other.text_);
-    wipe(other.text_);
+    if (!text_.empty()) wipe(other.text_);
   }
   return *this;
 }

@@ -19,16 +19,21 @@ void wipe(char* octets, std::size_t count);
 // True when equal; the time depends on the lengths only.
 bool equal_in_constant_time(ByteView a, ByteView b);
 
+// An empty Secret has no remains: it never held any, or was wiped when they left it.
 class Secret {
  public:
   Secret() = default;
   explicit Secret(std::string text) : text_(std::move(text)) {}
   Secret(const Secret&) = default;
   // A moved std::string may leave its octets behind (short strings live inside the object).
-  Secret(Secret&& other) noexcept : text_(std::move(other.text_)) { wipe(other.text_); }
+  Secret(Secret&& other) noexcept : text_(std::move(other.text_)) {
+    if (!text_.empty()) wipe(other.text_);
+  }
   Secret& operator=(const Secret& other);
   Secret& operator=(Secret&& other) noexcept;
-  ~Secret() { wipe(text_); }
+  ~Secret() {
+    if (!text_.empty()) wipe(text_);
+  }
 
   ByteView view() const { return text_; }
   bool empty() const { return text_.empty(); }

@@ -30,7 +30,7 @@ struct Debt {
   Fate fate = Fate::forward;
   std::uint16_t note = 0;  // the owner's mark, given back with every event
   std::uint16_t item = 0;  // the owner's second mark
-  Bytes local;             // what == local: the reply
+  ByteView local;          // what == local: the reply; a text that lives for ever
 };
 
 enum class Ended : std::uint8_t { ok, failed, skipped };  // skipped: an error before it made the server ignore it

@@ -18,9 +18,8 @@ Link::Link(LinkId id, LinkKey key, Greeting greeting)
     : id_(id), key_(std::move(key)), greeting_(std::move(greeting)), scanner_(wanted_whole, kMaxWhole) {}
 
 Link::~Link() {
-  *alive_ = false;
   if (loop_ && socket_.open()) {
-    loop_->unwatch(socket_.fd());
+    loop_->forget(socket_.fd());
     loop_->cancel(turn_);
   }
 }
@@ -69,15 +68,15 @@ void Link::send_unanswered(ByteView bytes, std::size_t missing) {
   missing_ = missing;
 }
 
-void Link::owe_local(Bytes reply, std::uint16_t note, std::uint16_t item) {
-  ledger_.owe(Debt{Owes::local, Fate::forward, note, item, std::move(reply)});
+void Link::owe_local(ByteView reply, std::uint16_t note, std::uint16_t item) {
+  ledger_.owe(Debt{Owes::local, Fate::forward, note, item, reply});
 }
 
 void Link::flush() {
   if (lost_) return;
-  const std::shared_ptr<bool> alive = alive_;
+  const Lifetime::Watch link(lifetime_);
   emit_local();
-  if (*alive && !lost_) write_some();
+  if (link.alive() && !lost_) write_some();
 }
 
 void Link::write_some() {
@@ -132,7 +131,7 @@ void Link::resume() {
 void Link::close(const Error&) {
   if (!socket_.open()) return;
   if (loop_) {
-    loop_->unwatch(socket_.fd());
+    loop_->forget(socket_.fd());
     loop_->cancel(std::exchange(turn_, 0));
     if (!lost_ && unsent() == 0 && missing_ == 0) {
       Bytes bye;
@@ -148,7 +147,7 @@ void Link::lose(Error why) {
   if (lost_) return;
   lost_ = true;
   if (loop_ && socket_.open()) {
-    loop_->unwatch(socket_.fd());
+    loop_->forget(socket_.fd());
     loop_->cancel(std::exchange(turn_, 0));
   }
   socket_.close();
@@ -156,14 +155,14 @@ void Link::lose(Error why) {
 }
 
 void Link::on_ready(unsigned ready) {
-  const std::shared_ptr<bool> alive = alive_;
+  const Lifetime::Watch link(lifetime_);
   if (ready & net::kHangup) hangup_ = true;
   if (ready & net::kWritable) {
     writable_ = true;
     if (unsent() > 0) {
       write_some();
-      if (*alive && !lost_ && unsent() == 0 && user_) user_->on_drained(*this);
-      if (!*alive || lost_) return;
+      if (link.alive() && !lost_ && unsent() == 0 && user_) user_->on_drained(*this);
+      if (!link.alive() || lost_) return;
     }
   }
   if (ready & (net::kReadable | net::kHangup)) {
@@ -173,7 +172,7 @@ void Link::on_ready(unsigned ready) {
 }
 
 void Link::read_some() {
-  const std::shared_ptr<bool> alive = alive_;
+  const Lifetime::Watch link(lifetime_);
   for (int turn = 0; readable_ && !paused_; ++turn) {
     if (turn == kReadsPerTurn) {  // let the others have their turn
       if (turn_ == 0) {
@@ -195,42 +194,46 @@ void Link::read_some() {
     }
     readable_ = io.still_ready || hangup_;
     process(ByteView(scratch_->bytes.data(), io.bytes));
-    if (!*alive || lost_) return;
+    if (!link.alive() || lost_) return;
   }
 }
 
 void Link::process(ByteView chunk) {
-  const std::shared_ptr<bool> alive = alive_;
+  const Lifetime::Watch link(lifetime_);
   scanner_.begin(chunk);
   for (;;) {
     if (const wire::Run run = take_run(); !run.bytes.empty()) {
       if (user_ && ledger_.head().fate != Fate::swallow) user_->on_rows(*this, ledger_.head(), run.bytes, true);
-      if (!*alive || lost_) return;
+      if (!link.alive() || lost_) return;
       continue;
     }
-    Result<wire::Piece> piece = scanner_.next();
-    if (!piece) {
-      if (user_) user_->on_chunk_end(*this);
-      if (*alive) lose(Error{Errc::protocol_broken, piece.error().text()});
-      return;
+    wire::Piece piece;
+    if (!scanner_.take_whole(piece)) {
+      Result<wire::Piece> next = scanner_.next();
+      if (!next) return break_off(next.error().text());
+      if (next->kind == wire::Piece::Kind::end) break;
+      piece = *next;
     }
-    if (piece->kind == wire::Piece::Kind::end) break;
-    const bool fine = deal(*piece);
-    if (!*alive || lost_) return;
-    if (!fine) {
-      if (user_) user_->on_chunk_end(*this);
-      if (*alive) lose(Error{Errc::protocol_broken, fmt::format("unexpected message '{}'", piece->type)});
-      return;
-    }
+    const bool fine = deal(piece);
+    if (!link.alive() || lost_) return;
+    if (!fine) return break_off(fmt::format("unexpected message '{}'", piece.type));
   }
   if (user_) user_->on_chunk_end(*this);
 }
 
+// What came before in this chunk is complete; what comes now is not what a server says.
+void Link::break_off(std::string why) {
+  const Lifetime::Watch link(lifetime_);
+  if (user_) user_->on_chunk_end(*this);
+  if (link.alive()) lose(Error{Errc::protocol_broken, std::move(why)});
+}
+
 // Rows and COPY data of the head entry go by the run, not by the message.
 wire::Run Link::take_run() {
+  const char type = scanner_.next_type();
+  if (type != kDataRow && type != kCopyData) return {};
   if (ledger_.empty() || (ledger_.head().what != Owes::query && ledger_.head().what != Owes::execute)) return {};
-  const wire::Run rows = scanner_.take_rows(kDataRow);
-  return rows.bytes.empty() ? scanner_.take_rows(kCopyData) : rows;
+  return scanner_.take_rows(type);
 }
 
 bool Link::deal(const wire::Piece& piece) {
@@ -301,9 +304,9 @@ bool Link::deal_whole(const wire::Piece& piece) {
     // An error nobody is owed: the server says good-bye (57P01 and the like). The link ends; its words say why.
     auto report = wire::parse_report(piece.payload());
     const std::string why = report ? std::string(report->message) : "unreadable error";
-    const std::shared_ptr<bool> alive = alive_;
+    const Lifetime::Watch link(lifetime_);
     if (user_) user_->on_chunk_end(*this);  // what came before it in this chunk is complete
-    if (*alive && !lost_) lose(Error{Errc::closed_by_server, why});
+    if (link.alive() && !lost_) lose(Error{Errc::closed_by_server, why});
     return true;
   }
   const Verdict verdict = ledger_.on_message(piece.type);
@@ -313,26 +316,26 @@ bool Link::deal_whole(const wire::Piece& piece) {
     if (!status) return false;
     status_ = *status;
   }
-  const std::shared_ptr<bool> alive = alive_;
+  const Lifetime::Watch link(lifetime_);
   if (user_) user_->on_reply(*this, ledger_.head(), Message{piece.type, piece.bytes, !piece.buffered}, verdict.done);
-  if (!*alive || lost_) return true;
+  if (!link.alive() || lost_) return true;
   if (verdict.done) finish_head(verdict.error);
   return true;
 }
 
 void Link::finish_head(bool failed) {
-  const std::shared_ptr<bool> alive = alive_;
+  const Lifetime::Watch link(lifetime_);
   const bool query_failed = !failed && ledger_.saw_error();
   ledger_.finish(failed, [&](const Debt& debt, Ended how) {
-    if (!*alive || !user_) return;
+    if (!link.alive() || !user_) return;
     user_->on_ended(*this, debt, query_failed && how == Ended::ok ? Ended::failed : how);
   });
-  if (*alive && !lost_) emit_local();
+  if (link.alive() && !lost_) emit_local();
 }
 
 void Link::emit_local() {
-  const std::shared_ptr<bool> alive = alive_;
-  while (*alive && ledger_.local_due()) {
+  const Lifetime::Watch link(lifetime_);
+  while (link.alive() && ledger_.local_due()) {
     const Debt due = ledger_.pop();
     if (user_) user_->on_ended(*this, due, Ended::ok);
   }

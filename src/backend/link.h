@@ -22,6 +22,7 @@
 #include "backend/ledger.h"
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "base/lifetime.h"
 #include "net/loop.h"
 #include "net/socket.h"
 #include "wire/stream_scanner.h"
@@ -108,7 +109,7 @@ class Link final : public net::Watcher {
   void send_unanswered(ByteView bytes, std::size_t missing = 0);
   // A message whose body streams through: the head now (answered like `what`), its rest by send_unanswered.
   void owe(Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
-  void owe_local(Bytes reply, std::uint16_t note = 0, std::uint16_t item = 0);
+  void owe_local(ByteView reply, std::uint16_t note = 0, std::uint16_t item = 0);  // a text that lives for ever
   void flush();  // one write; the rest goes out as the socket allows
 
   // Simple queries sent so far: each of them drops the server's unnamed prepared statement.
@@ -146,6 +147,7 @@ class Link final : public net::Watcher {
   void hear_error(const wire::Piece& piece);
   void finish_head(bool failed);
   void emit_local();
+  void break_off(std::string why);
   void lose(Error why);
   void write_some();
 
@@ -162,7 +164,7 @@ class Link final : public net::Watcher {
   std::size_t out_sent_ = 0;
   std::size_t missing_ = 0;  // see half_sent()
   std::uint64_t queries_ = 0;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false once destroyed, seen by calls on the stack
+  Lifetime lifetime_;
   char status_ = 'I';
   bool long_error_ends_head_ = false;  // an error over kMaxWhole is passing through
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;

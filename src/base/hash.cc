@@ -11,6 +11,8 @@
 namespace herdgate {
 namespace {
 
+// Rounds: how many for each block of eight octets, and at the end.
+template <int Rounds, int Last>
 struct SipState {
   std::uint64_t v0, v1, v2, v3;
   void round() {
@@ -21,14 +23,34 @@ struct SipState {
   }
   void block(std::uint64_t m) {
     v3 ^= m;
-    round(), round();
+    for (int i = 0; i < Rounds; ++i) round();
     v0 ^= m;
   }
+  void all(std::string_view bytes) {
+    const char* p = bytes.data();
+    std::size_t left = bytes.size();
+    for (; left >= 8; left -= 8, p += 8) {
+      std::uint64_t m;
+      std::memcpy(&m, p, 8);
+      block(m);
+    }
+    std::uint64_t last = static_cast<std::uint64_t>(bytes.size()) << 56;
+    for (std::size_t i = 0; i < left; ++i)
+      last |= static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i);
+    block(last);
+  }
   std::uint64_t finish() {
-    round(), round(), round(), round();
+    for (int i = 0; i < Last; ++i) round();
     return v0 ^ v1 ^ v2 ^ v3;
   }
 };
+
+// These constants spell "somepseudorandomlygeneratedbytes".
+template <int Rounds, int Last>
+SipState<Rounds, Last> sip_start(const HashKey& key) {
+  return {key.k0 ^ 0x736f6d6570736575ULL, key.k1 ^ 0x646f72616e646f6dULL, key.k0 ^ 0x6c7967656e657261ULL,
+          key.k1 ^ 0x7465646279746573ULL};
+}
 
 }  // namespace
 
@@ -41,26 +63,22 @@ HashKey HashKey::random() {
 std::string Hash128::hex() const { return fmt::format("{:016x}{:016x}", hi, lo); }
 
 Hash128 hash128(const HashKey& key, std::string_view bytes) {
-  // The initial constants spell "somepseudorandomlygeneratedbytes"; 0xee marks the 128-bit variant.
-  SipState s{key.k0 ^ 0x736f6d6570736575ULL, key.k1 ^ 0x646f72616e646f6dULL ^ 0xee, key.k0 ^ 0x6c7967656e657261ULL,
-             key.k1 ^ 0x7465646279746573ULL};
-  const char* p = bytes.data();
-  std::size_t left = bytes.size();
-  for (; left >= 8; left -= 8, p += 8) {
-    std::uint64_t m;
-    std::memcpy(&m, p, 8);
-    s.block(m);
-  }
-  std::uint64_t last = static_cast<std::uint64_t>(bytes.size()) << 56;
-  for (std::size_t i = 0; i < left; ++i)
-    last |= static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i);
-  s.block(last);
+  auto s = sip_start<2, 4>(key);
+  s.v1 ^= 0xee;  // marks the 128-bit variant
+  s.all(bytes);
   s.v2 ^= 0xee;
   Hash128 h;
   h.lo = s.finish();
   s.v1 ^= 0xdd;
   h.hi = s.finish();
   return h;
+}
+
+std::uint64_t hash64(const HashKey& key, std::string_view bytes) {
+  auto s = sip_start<1, 3>(key);
+  s.all(bytes);
+  s.v2 ^= 0xff;
+  return s.finish();
 }
 
 }  // namespace herdgate

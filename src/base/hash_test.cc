@@ -30,5 +30,14 @@ TEST(Hash128, EveryLengthAndKeyMatters) {
   EXPECT_EQ(before.hex().size(), 32u);
 }
 
+// The values are those of Python, whose own hash of octets this is under an empty key (PYTHONHASHSEED=0).
+TEST(Hash64, IsSipHash13) {
+  EXPECT_EQ(hash64({}, "a"), 0x407448d2b89b1813ULL);
+  EXPECT_EQ(hash64({}, "abcdefg"), 0x6db12aae9070f506ULL);
+  EXPECT_EQ(hash64({}, "abcdefgh"), 0x3f7b849c0b8e35eaULL);
+  EXPECT_EQ(hash64({}, "SELECT abalance FROM pgbench_accounts WHERE aid = 0;"), 0x2bfd393f2bc21396ULL);
+  EXPECT_NE(hash64({1, 2}, "a"), hash64({1, 3}, "a"));
+}
+
 }  // namespace
 }  // namespace herdgate

@@ -37,18 +37,25 @@ struct Moment {
   TimePoint now;
 };
 
+TimePoint expiry(TimePoint learned, const Limits& limits) {
+  return limits.expire > Duration::zero() ? learned + limits.expire : TimePoint::max();
+}
+
 // A bounded LRU of answers of one kind in one database.
 template <class Name, class Answer>
 class Shelf {
  public:
-  const Answer* find(const Viewpoint& who, const Name& name, const Moment& at, const Limits& limits) {
+  // `until` becomes earlier when this answer expires earlier.
+  const Answer* find(const Viewpoint& who, const Name& name, const Moment& at, const Limits& limits, TimePoint& until) {
     const auto found = index_.find(Key{&who, name.schema, name.name});
     if (found == index_.end()) return nullptr;
     const auto entry = found->second;
-    if (entry->epoch != at.epoch || (limits.expire > Duration::zero() && at.now - entry->learned >= limits.expire)) {
+    const TimePoint expires = expiry(entry->learned, limits);
+    if (entry->epoch != at.epoch || at.now >= expires) {
       drop(entry);
       return nullptr;
     }
+    until = std::min(until, expires);
     entries_.splice(entries_.begin(), entries_, entry);
     return &entry->answer;
   }
@@ -227,6 +234,7 @@ struct Lists {
   std::vector<Answer>& answers;
   std::vector<Name>& open;
   std::vector<std::size_t>& places;
+  TimePoint& until;
 };
 
 template <class Name, class Answer>
@@ -234,7 +242,7 @@ void look_up(Shelf<Name, Answer>* shelf, const Viewpoint& who, const Moment& at,
              Lists<Name, Answer> lists) {
   lists.answers.resize(lists.names.size());
   for (std::size_t i = 0; i < lists.names.size(); ++i) {
-    if (const Answer* known = shelf ? shelf->find(who, lists.names[i], at, limits) : nullptr) {
+    if (const Answer* known = shelf ? shelf->find(who, lists.names[i], at, limits, lists.until) : nullptr) {
       lists.answers[i] = *known;
     } else {
       lists.open.push_back(lists.names[i]);
@@ -254,9 +262,9 @@ Found Catalog::lookup(const Viewpoint& who, const sql::Questions& questions) {
   const Limits limits{store_->options.max_entries, store_->options.expire};
   Store::Database* d = who.own_names ? nullptr : &store_->database(who.database);
   look_up(d ? &d->relations : nullptr, who, at, limits,
-          {questions.relations, f.answers.relations, f.open.relations, f.open_relations});
+          {questions.relations, f.answers.relations, f.open.relations, f.open_relations, f.until});
   look_up(d ? &d->functions : nullptr, who, at, limits,
-          {questions.functions, f.answers.functions, f.open.functions, f.open_functions});
+          {questions.functions, f.answers.functions, f.open.functions, f.open_functions, f.until});
   return f;
 }
 

@@ -48,7 +48,8 @@ struct Found {
   sql::Answers answers;  // same order and number as the questions; whole when `open` is empty
   sql::Questions open;   // what the cache does not know
   std::vector<std::size_t> open_relations, open_functions;  // their places among the questions
-  std::uint64_t epoch = 0;  // as of the look-up: DDL between asking and learning makes the answer an old one
+  std::uint64_t epoch = 0;             // as of the look-up: DDL between asking and learning makes the answer an old one
+  TimePoint until = TimePoint::max();  // when the first of the answers expires
 };
 
 // One SELECT whose rows answer the questions; literals are quoted, nothing of a client's text is trusted, and nothing

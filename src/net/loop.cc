@@ -48,6 +48,7 @@ struct Loop::State {
   int timeout_ms() const;
   void wait();
   void dispatch(const epoll_event& event);
+  bool drop(int fd);  // false: it was not watched
   void run_posts();
   void run_timers();
   void run_deferred();
@@ -105,6 +106,15 @@ void Loop::State::dispatch(const epoll_event& event) {
   if (slot.watcher == nullptr || slot.generation != event.data.u64 >> 32) return;
   ++counters.events;
   slot.watcher->on_ready(ready_of(event.events));
+}
+
+bool Loop::State::drop(int fd) {
+  const auto index = static_cast<std::size_t>(fd);
+  if (fd < 0 || index >= slots.size() || slots[index].watcher == nullptr) return false;
+  slots[index].watcher = nullptr;
+  // The generation shares 64 bits with the descriptor, and all ones mean the wake-up; no descriptor is that large.
+  ++slots[index].generation;
+  return true;
 }
 
 void Loop::State::run_posts() {
@@ -176,14 +186,10 @@ Result<Done> Loop::watch(int fd, Watcher& watcher) {
 }
 
 void Loop::unwatch(int fd) {
-  const auto index = static_cast<std::size_t>(fd);
-  if (fd < 0 || index >= state_->slots.size() || state_->slots[index].watcher == nullptr) return;
-  State::Slot& slot = state_->slots[index];
-  slot.watcher = nullptr;
-  // The generation shares 64 bits with the descriptor, and all ones mean the wake-up; no descriptor is that large.
-  ++slot.generation;
-  ::epoll_ctl(state_->epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
+  if (state_->drop(fd)) ::epoll_ctl(state_->epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
 }
+
+void Loop::forget(int fd) { state_->drop(fd); }
 
 TimerId Loop::after(Duration delay, std::function<void()> work) {
   const TimePoint from = now();

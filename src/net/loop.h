@@ -43,6 +43,7 @@ class Loop {
 
   Result<Done> watch(int fd, Watcher& watcher);
   void unwatch(int fd);
+  void forget(int fd);  // the same for a descriptor that is closed next: the kernel's part happens by itself then
 
   TimerId after(Duration delay, std::function<void()> work);
   void cancel(TimerId id);  // 0 and ids that have fired are fine

@@ -107,6 +107,26 @@ TEST_F(LoopTest, DropsAnEventOfADescriptorThatWasReusedInTheSameBatch) {
   loop.unwatch(b.fds[0]);
 }
 
+// The kernel drops a closed descriptor by itself; its number may be watched anew at once.
+TEST_F(LoopTest, AForgottenAndClosedDescriptorIsFreeForTheNext) {
+  Pair old;
+  Probe gone([](unsigned) { ADD_FAILURE() << "an event for the descriptor that was closed"; });
+  ASSERT_TRUE(loop.watch(old.fds[0], gone));
+  loop.forget(old.fds[0]);
+  loop.forget(old.fds[0]);
+  Pair fresh;
+  ASSERT_EQ(::dup2(fresh.fds[0], old.fds[0]), old.fds[0]);  // closes the old one
+  int served = 0;
+  Probe next([&](unsigned ready) {
+    if (ready & kReadable) ++served, loop.stop();
+  });
+  ASSERT_TRUE(loop.watch(old.fds[0], next));
+  ASSERT_EQ(::write(fresh.fds[1], "x", 1), 1);
+  run();
+  EXPECT_EQ(served, 1);
+  loop.unwatch(old.fds[0]);
+}
+
 TEST_F(LoopTest, DropsAnEventOfADescriptorThatWasUnwatchedInTheSameBatch) {
   Pair a, b;
   int calls = 0;

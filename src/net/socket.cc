@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -25,6 +26,15 @@ Io outcome(ssize_t moved, std::size_t wanted) {
   return {.state = Io::failed, .errno_value = errno};
 }
 
+// The system calls themselves: the library's functions are cancellation points, which costs two atomic operations each
+// in a program of several threads, and nobody here cancels threads.
+ssize_t raw_recv(int fd, char* into, std::size_t count) {
+  return ::syscall(SYS_recvfrom, fd, into, count, 0, nullptr, nullptr);
+}
+ssize_t raw_send(int fd, const char* from, std::size_t count) {
+  return ::syscall(SYS_sendto, fd, from, count, MSG_NOSIGNAL, nullptr, 0);
+}
+
 void set_int(int fd, int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof value); }
 
 }  // namespace
@@ -42,7 +52,7 @@ Io Socket::read(Loop& loop, std::span<char> into) {
   ssize_t got;
   do {
     ++loop.counters().receives;
-    got = ::recv(fd_, into.data(), into.size(), 0);
+    got = raw_recv(fd_, into.data(), into.size());
   } while (got < 0 && errno == EINTR);
   if (got == 0) return {.state = Io::closed};
   return outcome(got, into.size());
@@ -53,7 +63,7 @@ Io Socket::write(Loop& loop, std::string_view bytes) {
   ssize_t put;
   do {
     ++loop.counters().sends;
-    put = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    put = raw_send(fd_, bytes.data(), bytes.size());
   } while (put < 0 && errno == EINTR);
   return outcome(put, bytes.size());
 }

@@ -204,6 +204,7 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
       std::make_unique<backend::Link>(LinkId(++last_id_), key, std::move(result->greeting)), wiring_.loop.now(),
       wiring_.loop.clock().wall());
   ServerLink& link = *owner;
+  link.home = pending.ask_.pool;
   if (settings_->connection_max_age.count() > 0) {
     // Jitter of 10 %, from the id so that links opened together do not all end together.
     const double share = 1.0 - 0.1 * static_cast<double>((last_id_ * 7919) % 1000) / 1000.0;
@@ -234,7 +235,7 @@ void Pool::complete(Pending& pending, Result result) {
 
 std::vector<std::string> Pool::reset_queries(const ServerLink& link, const Return& how) const {
   std::vector<std::string> queries;
-  if (how.session_ends && (how.dirty || !settings_->skip_clean_reset || link.memory.opaque)) {
+  if (how.session_ends && !link.untouched && (how.dirty || !settings_->skip_clean_reset || link.memory.opaque)) {
     for (const std::string& query : settings_->reset_query_list) {
       const bool abort = query.size() == 5 && strncasecmp(query.c_str(), "abort", 5) == 0;
       if (!abort || link.link->status() != 'I') queries.push_back(query);
@@ -274,9 +275,8 @@ void Pool::give_back(ServerLink& link, const Return& how) {
 }
 
 void Pool::count_cleaning(const ServerLink& link, int change) {
-  const KeyPoolPtr pool = key_pool(link.link->key());
-  pool->cleaning += change;
-  pool->account->idle.fetch_add(change, std::memory_order_relaxed);
+  link.home->cleaning += change;
+  link.home->account->idle.fetch_add(change, std::memory_order_relaxed);
 }
 
 void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
@@ -311,9 +311,8 @@ void Pool::make_available(ServerLink& link) {
     if (wiring_.accounts.full() || wiring_.accounts.fresh_wanted(link.link->key()))
       return close(link, Error{backend::Errc::closed_by_us, "room for others"});
   }
-  const KeyPoolPtr pool = key_pool(link.link->key());
-  pool->idle.push_back(&link);
-  pool->account->idle.fetch_add(1, std::memory_order_relaxed);
+  link.home->idle.push_back(&link);
+  link.home->account->idle.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Pool::hand_over(ServerLink& link, const Waiting& to) {
@@ -332,6 +331,7 @@ void Pool::hand_over(ServerLink& link, const Waiting& to) {
     }
     auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
     all_.erase(it);
+    link.home = nullptr;
     auto socket = std::make_shared<net::Socket>(link.link->detach());
     wiring_.peers.post(to.worker, [parcel, socket, to](Pool& other) { other.adopt(parcel, std::move(*socket), to); });
   });
@@ -365,6 +365,7 @@ void Pool::serve_anew(const Waiting& who) {
 void Pool::adopt(std::shared_ptr<std::unique_ptr<ServerLink>> parcel, net::Socket socket, const Waiting& to) {
   std::unique_ptr<ServerLink> owner = std::move(*parcel);
   ServerLink& link = *owner;
+  link.home = key_pool(link.link->key());
   const auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(socket));
   all_.emplace(&link, std::move(owner));
   if (attached) return hand_over(link, to);

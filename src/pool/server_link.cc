@@ -3,6 +3,7 @@
 namespace herdgate::pool {
 
 bool InternedStatements::touch(const std::string& name) {
+  if (!order_.empty() && order_.front() == name) return true;
   const auto it = by_name_.find(name);
   if (it == by_name_.end()) return false;
   if (it->second.at != order_.begin()) order_.splice(order_.begin(), order_, it->second.at);

@@ -64,10 +64,13 @@ struct LinkMemory {
   std::string pins;  // names of the pins while a session keeps it, for SHOW POOL_POOLS
 };
 
+struct KeyPool;
+
 struct ServerLink {
   ServerLink(std::unique_ptr<backend::Link> l, TimePoint now, WallTime wall);
   std::unique_ptr<backend::Link> link;
   LinkMemory memory;
+  std::shared_ptr<KeyPool> home;  // of the worker that has it
   TimePoint created, retire_at = TimePoint::max(), idle_since;
   WallTime created_wall;
   std::uint64_t uses = 0;
@@ -78,6 +81,7 @@ struct ServerLink {
   std::vector<std::string> reset;         // what is to be run when the cancels are over
   bool retire = false;                    // close it instead of keeping it
   bool parting = false;                   // its holder gives it back as soon as nothing is owed any more
+  bool untouched = false;                 // its session has sent nothing on it: there is nothing to reset
 };
 
 }  // namespace herdgate::pool

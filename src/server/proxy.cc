@@ -48,9 +48,11 @@ bool says_shutdown(std::string_view why) {
   return why.ends_with(sqlstate::kAdminShutdown) || why.ends_with(sqlstate::kCrashShutdown);
 }
 
+// By itself half the cores: clients or servers on the same machine want the others, and a worker that is busy finds
+// several events at each wait, where two half idle ones are woken for each (docs/performance.md).
 std::size_t worker_count(const config::Settings& settings) {
   if (settings.num_workers > 0) return static_cast<std::size_t>(settings.num_workers);
-  return std::max(1u, std::thread::hardware_concurrency());
+  return std::max(1u, std::thread::hardware_concurrency() / 2);
 }
 
 }  // namespace

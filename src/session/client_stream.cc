@@ -61,6 +61,7 @@ void ClientStream::flush() {
   if (!out_) return;
   if (out_->pieces.empty()) return pending() == 0 ? let_go() : void();
   std::size_t sent = 0;
+  bool all = false;
   if (writable_ && pending() == 0 && !broken_) {
     iovec vectors[net::kMaxPieces];
     const std::size_t count = std::min(out_->pieces.size(), net::kMaxPieces);
@@ -75,8 +76,9 @@ void ClientStream::flush() {
     if (io.state == net::Io::failed || io.state == net::Io::closed) broken_ = true;
     writable_ = io.still_ready;
     sent = io.bytes;
+    all = io.still_ready && count == out_->pieces.size();
   }
-  keep_from(sent);
+  if (!all) keep_from(sent);
   out_->pieces.clear();
   out_->own.clear();
   out_->own_covered = 0;
@@ -110,7 +112,7 @@ bool ClientStream::on_writable() {
 
 void ClientStream::close() {
   if (!socket_.open()) return;
-  loop_.unwatch(socket_.fd());
+  loop_.forget(socket_.fd());
   socket_.close();
 }
 

@@ -316,7 +316,8 @@ void Login::decide() {
   auto& challenge = std::get<auth::ClientChallenge>(decision);
   if (!challenge.log_text.empty()) HG_LOG(session_.worker_.log(), session_.who_, Level::log, "{}", challenge.log_text);
   state_ = State::client;
-  client_auth_ = std::make_unique<auth::ClientAuth>(std::move(challenge), auth::ClientSalts::draw());
+  auto salts = auth::ClientSalts::draw(challenge.method);
+  client_auth_ = std::make_unique<auth::ClientAuth>(std::move(challenge), std::move(salts));
   on_step(client_auth_->begin());
 }
 
@@ -441,8 +442,9 @@ void Login::on_link(pool::Pool::Result link) {
     auth::Decision decision = auth::decide(policy_);
     if (auto* refusal = std::get_if<auth::Refusal>(&decision)) return refuse(*refusal);
     if (std::holds_alternative<auth::AskServer>(decision)) return refuse(auth::refuse_unproved(result_.identity.user));
-    client_auth_ = std::make_unique<auth::ClientAuth>(std::move(std::get<auth::ClientChallenge>(decision)),
-                                                      auth::ClientSalts::draw());
+    auto& challenge = std::get<auth::ClientChallenge>(decision);
+    auto salts = auth::ClientSalts::draw(challenge.method);
+    client_auth_ = std::make_unique<auth::ClientAuth>(std::move(challenge), std::move(salts));
     state_ = State::client;
     result_.link = *link;
     return on_step(client_auth_->begin());

@@ -1,9 +1,8 @@
 #include "session/session.h"
 
-#include <openssl/rand.h>
-
 #include <algorithm>
 
+#include "base/entropy.h"
 #include "base/sqlstate.h"
 #include "session/session_log.h"
 #include "session/words.h"
@@ -277,16 +276,23 @@ void Session::welcomed(LoginResult result) {
   greeting_->link->link->flush();
 }
 
-void Session::greet(LoginResult& login, const std::map<std::string, std::string, std::less<>>& reported) {
-  worker_.shared().logins.remember_reported(
-      identity_->database, identity_->user, vs_.startup_parameters()->fingerprint(),
-      std::make_shared<const std::map<std::string, std::string, std::less<>>>(reported));
+// With what the link now says, remembered for the next login like this one.
+void Session::greet_anew(LoginResult& login) {
+  Bytes statuses;
+  for (const auto& [name, value] : login.link->link->reported()) wire::put_parameter_status(statuses, name, value);
+  const auto reported = std::make_shared<const Bytes>(std::move(statuses));
+  worker_.shared().logins.remember_reported(identity_->database, identity_->user,
+                                            vs_.startup_parameters()->fingerprint(), reported);
+  greet(login, *reported);
+}
+
+void Session::greet(LoginResult& login, ByteView statuses) {
   Bytes& out = client_.own();
   wire::put_authentication(out, 0);
-  for (const auto& [name, value] : reported) wire::put_parameter_status(out, name, value);
+  out += statuses;
   if (login.link != nullptr) out += login.link->link->take_notices();
   secret_.resize(login.minor >= 2 ? 32 : 4);
-  RAND_bytes(reinterpret_cast<unsigned char*>(secret_.data()), static_cast<int>(secret_.size()));
+  fill_random(secret_);
   const bool own_pid = login.link == nullptr || settings().pool_mode != config::PoolMode::session;
   pid_ = own_pid ? static_cast<std::int32_t>(id_.value & 0x7fffffff) : login.link->link->greeting().pid;
   wire::put_backend_key(out, pid_, secret_);

@@ -83,7 +83,8 @@ class Session final : public net::Watcher, public backend::LinkUser {
   void stop_running();
   void retire();
   void arm_idle_timer();
-  void greet(LoginResult& login, const std::map<std::string, std::string, std::less<>>& reported);
+  void greet_anew(LoginResult& login);
+  void greet(LoginResult& login, ByteView statuses);
 
   // Log (session_log.cc).
   void log_backend_message(const backend::Link& link, char type);

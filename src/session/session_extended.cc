@@ -159,6 +159,8 @@ Session::Next Session::plan_unit(ByteView messages) {
   std::map<std::string, std::shared_ptr<const sql::Facts>, std::less<>> fresh;  // parsed in this unit
   route::Plan whole;
   bool only_ends = true, executes = false;
+  const sql::Facts* planned = nullptr;  // pipelines run one statement many times: what was planned last is not again
+  std::string_view planned_text;
   for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
@@ -182,14 +184,15 @@ Session::Next Session::plan_unit(ByteView messages) {
       if (!describe || describe->what != 'S' || fresh.contains(describe->name)) continue;
       const vsession::PreparedPtr statement = vs_.find_prepared(describe->name);
       if (statement) facts = statement->facts, text = statement->query;
-    } else if (frame.type == wire::fe::kExecute) {
+    } else if (frame.type == wire::fe::kExecute && !executes) {
       auto execute = wire::parse_execute(frame.payload);
-      if (!execute || executes) continue;
+      if (!execute) continue;
       const auto portal = run().portals.find(execute->portal);
       if (portal != run().portals.end() && portal->second) facts = portal->second->facts, text = portal->second->query;
     }
-    if (!facts) continue;
+    if (!facts || (facts.get() == planned && text == planned_text)) continue;
     if (const Next next = plan_query(*facts, text); next != Next::served) return next;
+    planned = facts.get(), planned_text = text;
     only_ends = only_ends && work().ends_transaction;
     combine(whole, work().plan, write_node);
     work().planned = false;

@@ -44,6 +44,7 @@ pool::KeyPoolPtr& Session::key_pool(NodeId node) {
 
 void Session::adopt(pool::ServerLink& link) {
   link.link->set_user(this);
+  link.untouched = true;
   link.holder = static_cast<int>(id_.value & 0x7fffffff);
   links_.push_back(&link);
 }
@@ -192,6 +193,7 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   if (link.cancels_in_flight > 0) return wait_for_cancel(link);
   backend::Link& raw = *link.link;
   pool::LinkMemory& memory = link.memory;
+  link.untouched = false;
   // The end of an old transaction that is still under way leaves the link at I.
   const char status = raw.ledger().empty() ? raw.status() : 'I';
   if (status == 'E') return Next::served;  // a failed transaction takes nothing but its end
@@ -262,12 +264,13 @@ void Session::release_links(bool session_ends) {
   if (links_.empty()) return;
   const bool keeps = settings().pool_mode == config::PoolMode::session || vs_.state().pins != 0 || greeting_ != nullptr;
   if (!session_ends && keeps) {
-    const std::vector<pool::ServerLink*> held = links_;
-    for (pool::ServerLink* link : held) {
-      link->memory.pins = vsession::pin_names(vs_.state().pins);
+    const bool pinned = vs_.state().pins != 0;
+    for (std::size_t i = links_.size(); i-- > 0;) {
+      pool::ServerLink& link = *links_[i];
+      if (pinned || !link.memory.pins.empty()) link.memory.pins = vsession::pin_names(vs_.state().pins);
       // What is on it is in doubt: it is not used again, unless something of the session hangs on it.
-      if (link->retire && vs_.state().pins == 0 && link->link->ledger().empty() && !greeting_)
-        drop_link(*link, Error{backend::Errc::closed_by_us, "its state is in doubt"});
+      if (link.retire && !pinned && link.link->ledger().empty() && !greeting_)
+        drop_link(link, Error{backend::Errc::closed_by_us, "its state is in doubt"});
     }
     return;
   }

@@ -31,6 +31,13 @@ bool keeps_text(const sql::Facts& facts) {
   return false;
 }
 
+// Nothing that such a statement does to a session stands in its text.
+bool text_says_nothing(const sql::Statement& statement) {
+  const bool plain = statement.kind == Kind::select || statement.kind == Kind::insert ||
+                     statement.kind == Kind::update || statement.kind == Kind::delete_;
+  return plain && statement.settings.empty() && statement.functions.empty();
+}
+
 std::string_view slice(const sql::Statement& statement, std::string_view text) {
   return statement.length == 0 ? text : text.substr(statement.begin, statement.length);
 }
@@ -308,23 +315,36 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
   return Next::served;
 }
 
-// What the catalog says of the names in a statement: from the cache, or from a server, which takes a wait. Where the
+// What the catalog says of the names in a statement: from the caches, or from a server, which takes a wait. Where the
 // server would not answer, the answers stay empty, and what is not known counts as the worst case.
 Session::Next Session::answers_for(const sql::Facts& facts, sql::Answers& answers) {
-  const sql::Questions questions = route::questions(facts, vs_.state(), settings(), prepared_statement(facts.first()));
-  if (questions.empty()) return Next::served;
+  const sql::Statement* prepared = prepared_statement(facts.first());
+  const route::Needs wanted = route::needs(facts, vs_.state(), settings(), prepared);
+  if (!wanted.any()) return Next::served;
   for (const auto& [known, learned] : work().learned) {
     if (known == &facts) {
       answers = learned;
       return Next::served;
     }
   }
-  catalog::Found found = worker_.catalog().lookup(viewpoint(), questions);
-  if (found.open.empty()) {
-    answers = std::move(found.answers);
-    return Next::served;
+  const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
+  const std::uint64_t epoch = worker_.shared().epochs.current(identity_->database);
+  const catalog::Asked asked{
+      facts.serial, wanted.relations, wanted.functions, identity_->database, role, vs_.search_path_key(), epoch};
+  const bool own_names = (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
+  const bool may_recall = facts.serial != 0 && prepared == nullptr && !own_names;
+  if (may_recall) {
+    if (const sql::Answers* known = worker_.recent_answers().find(asked, worker_.loop().now())) {
+      answers = *known;
+      return Next::served;
+    }
   }
-  return look_up(facts, std::move(found));
+  catalog::Found found =
+      worker_.catalog().lookup(viewpoint(), route::questions(facts, vs_.state(), settings(), prepared));
+  if (!found.open.empty()) return look_up(facts, std::move(found));
+  answers = std::move(found.answers);
+  if (may_recall) worker_.recent_answers().keep(asked, answers, found.until);
+  return Next::served;
 }
 
 // Asks a server about names, over a link that the session holds or borrows.
@@ -361,6 +381,7 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
 void Session::note_statement(std::size_t index, bool ok) {
   if (!work().facts || index >= work().facts->statements.size()) return;
   const sql::Statement& statement = work().facts->statements[index];
+  if (text_says_nothing(statement)) return note_done(statement, {}, ok, work().facts);
   const auto text = wire::parse_query(ByteView(work().copy).substr(std::min(work().copy.size(), wire::kHeaderBytes)));
   const std::string_view whole = text ? *text : std::string_view();
   // The server keeps the whole text with a prepared statement, and pg_prepared_statements shows it.

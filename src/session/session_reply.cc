@@ -391,7 +391,7 @@ void Session::replay_done() {
   if (run_) error = std::exchange(run_->replay_error, {});
   if (greeting_) {
     const std::unique_ptr<LoginResult> login = std::move(greeting_);
-    if (!error) return greet(*login, login->link->link->reported());
+    if (!error) return greet_anew(*login);
     error->severity = "FATAL";
     return end(*error);
   }

@@ -92,7 +92,7 @@ class LoginMemory {
     std::optional<auth::ServerMethod> method;
     std::optional<auth::Credentials> proved;
   };
-  using Reported = std::shared_ptr<const std::map<std::string, std::string, std::less<>>>;
+  using Reported = std::shared_ptr<const Bytes>;  // ParameterStatus messages, ready to be sent
   std::optional<Entry> find(const std::string& database, const std::string& user) const;
   void remember(const std::string& database, const std::string& user, Entry entry);
   void forget(const std::string& database, const std::string& user);

@@ -10,6 +10,9 @@ namespace {
 using backend::Fate;
 using backend::Owes;
 
+// Answers of our own, as they go to the client.
+constexpr ByteView kParseComplete("1\0\0\0\4", 5), kCloseComplete("3\0\0\0\4", 5);
+
 // COPY FROM STDIN may begin behind this Execute; of a text that we cannot parse we do not know.
 bool may_start_copy(const vsession::PreparedPtr& statement) {
   if (!statement || !statement->facts) return false;
@@ -133,9 +136,7 @@ bool UnitWriter::parse(const Frame& frame) {
     wire::put_close(scratch_, 'S', statement->server_name);
     raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
   } else if (there) {
-    scratch_.clear();
-    wire::put_parse_complete(scratch_);
-    raw_.owe_local(scratch_, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
+    raw_.owe_local(kParseComplete, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
     sent_ = true;
     return true;
   }
@@ -267,9 +268,7 @@ bool UnitWriter::close(const Frame& frame) {
     link_.memory.named.erase(statement->name);
     raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient);
   } else {
-    scratch_.clear();
-    wire::put_close_complete(scratch_);
-    raw_.owe_local(scratch_, kNoteClient);
+    raw_.owe_local(kCloseComplete, kNoteClient);
   }
   session_.vs_.close_prepared(message->name);
   sent_ = true;

@@ -127,7 +127,16 @@ void Worker::stop(bool fast, std::function<void()> empty) {
 void Worker::check_empty() {
   if (!empty_ || !sessions_.empty()) return;
   pool_->stop();
+  say_counters();
   std::exchange(empty_, nullptr)();
+}
+
+// What the loop has asked of the kernel; a test holds it against the statements that were served.
+void Worker::say_counters() {
+  const net::LoopCounters& did = loop_.counters();
+  LogContext who;
+  HG_LOG(shared_.log, who, Level::debug1, "worker {}: {} waits, {} events, {} receives, {} sends, {} posts", id_.value,
+         did.waits, did.events, did.receives, did.sends, did.posts);
 }
 
 WorkerReport Worker::report() const {

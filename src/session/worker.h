@@ -13,6 +13,7 @@
 #include "backend/link.h"
 #include "base/random.h"
 #include "catalog/catalog.h"
+#include "catalog/recent_answers.h"
 #include "net/loop.h"
 #include "net/socket.h"
 #include "pool/pool.h"
@@ -58,6 +59,7 @@ class Worker {
   backend::Scratch& scratch() { return scratch_; }
   sql::FactsCache& facts() { return facts_; }
   catalog::Catalog& catalog() { return catalog_; }
+  catalog::RecentAnswers& recent_answers() { return recent_answers_; }
   Random& random() { return random_; }
   Gathering::Spare& gathering() { return gathering_; }
   IdentityPtr identity(Identity who) { return identities_.share(std::move(who)); }
@@ -87,6 +89,7 @@ class Worker {
 
  private:
   void check_empty();
+  void say_counters();
   WorkerId id_;
   net::Loop loop_;
   Shared& shared_;
@@ -96,6 +99,7 @@ class Worker {
   backend::Scratch scratch_;
   sql::FactsCache facts_;
   catalog::Catalog catalog_;
+  catalog::RecentAnswers recent_answers_;
   Random random_;
   Identities identities_;
   std::vector<RunningPtr> spare_;  // used over and over by sessions while they are served

@@ -157,6 +157,7 @@ struct Facts {
   char first_nonblank = '\0';  // first octet after blanks: for ignore_leading_white_space
   std::string parse_error;     // Kind::unparsable: what the grammar said
   std::string traceparent;     // from a sqlcommenter comment, if there is one
+  std::uint64_t serial = 0;    // no two of one FactsCache have the same; 0: not from a cache
   bool multi() const { return statements.size() > 1; }
   const Statement& first() const { return statements.front(); }
 };

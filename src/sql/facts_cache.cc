@@ -1,5 +1,7 @@
 // The LRU in front of the parser. A hit is a keyed hash and a comparison of the whole text: the hash alone would let
 // one text pass for another, an unkeyed one would let clients fill one bucket.
+#include <algorithm>
+#include <array>
 #include <list>
 #include <unordered_map>
 
@@ -60,37 +62,50 @@ std::uint8_t option_bits(const ParseOptions& options) {
                                    (options.ascii_safe_encoding ? 2 : 0));
 }
 
-bool identifier_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||
-         static_cast<unsigned char>(c) >= 0x80;
+// What a character means to shape_of(); plain and word characters are copied as they are.
+enum CharClass : std::uint8_t { kPlain, kWord, kDigit, kQuote, kMinus, kSlash, kOpaque };
+
+constexpr std::array<CharClass, 256> char_classes() {
+  std::array<CharClass, 256> classes{};
+  for (int c = 0; c < 256; ++c) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
+    classes[static_cast<std::size_t>(c)] = letter ? kWord : c >= '0' && c <= '9' ? kDigit : kPlain;
+  }
+  classes['\''] = kQuote, classes['-'] = kMinus, classes['/'] = kSlash;
+  classes['"'] = classes['$'] = classes['\\'] = kOpaque;
+  return classes;
 }
-bool digit(char c) { return c >= '0' && c <= '9'; }
+constexpr std::array<CharClass, 256> kClasses = char_classes();
+CharClass class_of(char c) { return kClasses[static_cast<unsigned char>(c)]; }
+bool in_word(char c) { return class_of(c) == kWord || class_of(c) == kDigit; }
 
 // The text with every number replaced by 0: applications that put values into their texts send few shapes. False where
 // that could hide something: quoted names, comments, dollar quotes, backslashes, and digits that run into a word.
 bool shape_of(std::string_view text, std::string& shape) {
-  shape.clear();
+  shape.resize(text.size());  // a shape is never longer
+  char* out = shape.data();
   bool numbers = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    const char next = i + 1 < text.size() ? text[i + 1] : '\0';
-    if (c == '"' || c == '$' || c == '\\' || (c == '-' && next == '-') || (c == '/' && next == '*')) return false;
-    if (c == '\'') {  // a constant stays as it is: 'now' means something
-      const std::size_t end = text.find('\'', i + 1);
-      if (end == std::string_view::npos || text.substr(i, end - i).find('\\') != std::string_view::npos) return false;
-      shape.append(text.substr(i, end - i + 1));
-      i = end;
-      continue;
+  const char* const end = text.data() + text.size();
+  for (const char* p = text.data(); p < end;) {
+    const CharClass is = class_of(*p);
+    const char next = p + 1 < end ? p[1] : '\0';
+    if (is == kOpaque || (is == kMinus && next == '-') || (is == kSlash && next == '*')) return false;
+    if (is == kQuote) {  // a constant stays as it is: 'now' means something
+      const char* const close = std::find(p + 1, end, '\'');
+      if (close == end || std::find(p, close, '\\') != close) return false;
+      out = std::copy(p, close + 1, out);
+      p = close + 1;
+    } else if (is == kDigit && (p == text.data() || !in_word(p[-1]))) {
+      while (p < end && (class_of(*p) == kDigit || *p == '.')) ++p;
+      if (p < end && (in_word(*p) || *p == '$')) return false;
+      *out++ = '0';
+      numbers = true;
+    } else {
+      do *out++ = *p++;
+      while (p < end && class_of(*p) <= kWord);
     }
-    if (!digit(c) || (i > 0 && identifier_char(text[i - 1]))) {
-      shape.push_back(c);
-      continue;
-    }
-    while (i + 1 < text.size() && (digit(text[i + 1]) || text[i + 1] == '.')) ++i;
-    if (i + 1 < text.size() && identifier_char(text[i + 1])) return false;
-    shape.push_back('0');
-    numbers = true;
   }
+  shape.resize(static_cast<std::size_t>(out - shape.data()));
   return numbers;
 }
 
@@ -131,7 +146,7 @@ struct FactsCache::Store {
   Entries entries{};
   std::unordered_map<Key, Entries::iterator, KeyHash> index{};
   std::size_t bytes = 0;
-  std::uint64_t hits = 0, misses = 0;
+  std::uint64_t hits = 0, misses = 0, last_serial = 0;
   std::string shape{};
 
   std::shared_ptr<const Facts> find(const Key& key) {
@@ -156,16 +171,17 @@ std::shared_ptr<const Facts> FactsCache::facts(std::string_view text, const Pars
   const bool shaped = options.ascii_safe_encoding && shape_of(text, store.shape);
   Key shape;
   if (shaped) {
-    shape = Key{store.shape, hash128(store.hash_key, store.shape).lo,
+    shape = Key{store.shape, hash64(store.hash_key, store.shape),
                 static_cast<std::uint8_t>(option_bits(options) | kShapeBit)};
     if (auto found = store.find(shape)) return found;
   }
-  const Key key{text, hash128(store.hash_key, text).lo, option_bits(options)};
+  const Key key{text, hash64(store.hash_key, text), option_bits(options)};
   if (auto found = store.find(key)) return found;
   ++store.misses;
   Facts parsed = parse_facts(text, options);
   const bool shared = shaped && same_for_all_numbers(parsed);
   if (shared) parsed.statements.front().begin = parsed.statements.front().length = 0;  // other texts, other lengths
+  parsed.serial = ++store.last_serial;
   auto facts = std::make_shared<const Facts>(std::move(parsed));
   store.insert(shared ? shape : key, facts);
   return facts;

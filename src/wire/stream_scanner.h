@@ -50,6 +50,20 @@ class StreamScanner {
   Result<Piece> next();
   // Never fails: what is wrong or not of that type is left to next(). `type` must not be wanted.
   Run take_rows(char type);
+  // The type of what comes next as far as take_rows() and take_whole() can tell; 0: ask next().
+  char next_type() const {
+    if (passing_bytes_ > 0) return passing_type_;
+    return (held_.empty() || handed_out_) && chunk_.size() >= kHeaderBytes ? chunk_[0] : '\0';
+  }
+  // What next() would give when it is a whole message that lies in the chunk; most are, and this is the short way.
+  bool take_whole(Piece& piece) {
+    if (passing_bytes_ > 0 || !held_.empty() || failed_ || chunk_.size() < kHeaderBytes) return false;
+    const std::uint32_t length = load_u32(chunk_.data() + 1);
+    if (length < 4 || length >= chunk_.size() || length > kMaxMessage) return false;
+    piece = Piece{.kind = Piece::Kind::whole, .type = chunk_[0], .bytes = chunk_.substr(0, std::size_t{length} + 1)};
+    chunk_.remove_prefix(std::size_t{length} + 1);
+    return true;
+  }
   // Between two pieces of one message (the stream cannot be cut here).
   bool mid_message() const { return passing_bytes_ > 0 || (!held_.empty() && !handed_out_); }
   bool mid_forwarded() const { return passing_bytes_ > 0; }  // head was given out, its end was not

@@ -57,14 +57,20 @@ void scan(StreamScanner& scanner, ByteView chunk, Seen& seen) {
   }
 }
 
-// The relay's way: rows by the run, the rest by the piece.
+// The relay's way: rows by the run, whole messages the short way, the rest by the piece.
 void scan_by_runs(StreamScanner& scanner, ByteView chunk, Seen& seen) {
   scanner.begin(chunk);
   for (;;) {
+    const bool row_is_next = scanner.next_type() == be::kDataRow;
     const auto run = scanner.take_rows(be::kDataRow);
+    ASSERT_TRUE(run.bytes.empty() || row_is_next);
     seen.stream += run.bytes;
     seen.begun.append(run.messages, be::kDataRow);
     if (!run.bytes.empty()) seen.open = !run.last;
+    if (Piece whole; scanner.take_whole(whole)) {
+      collect(seen, whole);
+      continue;
+    }
     const auto piece = scanner.next();
     ASSERT_TRUE(piece) << piece.error().text();
     if (piece->kind == Piece::Kind::end) return;
@@ -229,6 +235,18 @@ TEST(StreamScanner, GivesTheRunBeforeABadLength) {
   scanner.begin(stream);
   EXPECT_EQ(scanner.take_rows(be::kDataRow).bytes.size(), good);
   EXPECT_FALSE(scanner.next());
+}
+
+TEST(StreamScanner, TheShortWayLeavesWhatIsBrokenToNext) {
+  const Bytes broken[] = {Bytes("C\0\0\0\3", 5), Bytes("C\xff\xff\xff\xff", 5), Bytes("C\x40\0\0\0", 5)};
+  for (const Bytes& stream : broken) {
+    StreamScanner scanner(all_but_rows, kLimit);
+    scanner.begin(stream);
+    Piece piece;
+    EXPECT_FALSE(scanner.take_whole(piece));
+    EXPECT_FALSE(scanner.next());
+    EXPECT_FALSE(scanner.take_whole(piece));
+  }
 }
 
 // Random streams in random chunks against the plain reading of the format.

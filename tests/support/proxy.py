@@ -66,6 +66,8 @@ class Proxy:
             "health_check_user": "postgres", "health_check_database": "postgres", "health_check_period": 0,
             "load_balance_mode": True, "log_line_prefix": "%m: %a pid %p: ",
         }
+        if self.kind == "herdgate":
+            s["num_workers"] = 2  # whatever the machine: links and clients of more than one worker are under test
         for node in self.cluster.nodes:
             n = node.number
             s[f"backend_hostname{n}"] = "127.0.0.1"
