@@ -24,7 +24,10 @@ Hash128 fingerprint_of(const std::vector<Parameter>& all, const HashKey& key) {
 struct Step {
   std::string_view name;
   std::string sql;
+  bool under_role = false;
 };
+
+bool is_identity(std::string_view name) { return name == "role" || name == "session_authorization"; }
 
 // What must change, in the order of names.
 std::vector<Step> difference(const std::vector<Parameter>& from, const std::vector<Parameter>& to) {
@@ -37,12 +40,37 @@ std::vector<Step> difference(const std::vector<Parameter>& from, const std::vect
     if (only_from) {
       steps.push_back({a->name, reset_sql(a->name)});
     } else if (only_to || a->sql != b->sql) {
-      steps.push_back({b->name, b->sql});
+      steps.push_back({b->name, b->sql, b->under_role && b->name != "client_encoding"});
     }
     if (!only_to) ++a;
     if (!only_from) ++b;
   }
   return steps;
+}
+
+bool by_rank(const Step& a, const Step& b) { return replay_rank(a.name) < replay_rank(b.name); }
+
+bool has_identity(const ParameterSet& link, const ParameterSet& session) {
+  for (const char* name : {"session_authorization", "role"}) {
+    if (link.find(name) != nullptr || session.find(name) != nullptr) return true;
+  }
+  return false;
+}
+
+void sort_out(std::vector<Step> steps, const ParameterSet& session, Replay& out) {
+  const auto named = [](std::string_view name) { return [name](const Step& step) { return step.name == name; }; };
+  // SET SESSION AUTHORIZATION implies SET ROLE NONE: a role that both have must be set again behind it.
+  const Parameter* role = session.find("role");
+  if (role != nullptr && std::any_of(steps.begin(), steps.end(), named("session_authorization")) &&
+      std::none_of(steps.begin(), steps.end(), named("role")))
+    steps.push_back({role->name, role->sql});
+  std::stable_sort(steps.begin(), steps.end(), by_rank);
+  const bool any_acknowledged =
+      std::any_of(steps.begin(), steps.end(), [](const Step& step) { return must_be_acknowledged(step.name); });
+  for (Step& step : steps) {
+    const bool first = any_acknowledged && step.name == "client_encoding";
+    (first || must_be_acknowledged(step.name) ? out.acknowledged : out.ahead).push_back(std::move(step.sql));
+  }
 }
 
 }  // namespace
@@ -63,20 +91,29 @@ bool must_be_acknowledged(std::string_view name) {
 Replay replay(const ParameterSet& link, const ParameterSet& session) {
   Replay out;
   std::vector<Step> steps = difference(link.all(), session.all());
-  const auto named = [](std::string_view name) { return [name](const Step& step) { return step.name == name; }; };
-  // SET SESSION AUTHORIZATION implies SET ROLE NONE: a role that both have must be set again behind it.
-  const Parameter* role = session.find("role");
-  if (role != nullptr && std::any_of(steps.begin(), steps.end(), named("session_authorization")) &&
-      std::none_of(steps.begin(), steps.end(), named("role")))
-    steps.push_back({role->name, role->sql});
-  std::stable_sort(steps.begin(), steps.end(),
-                   [](const Step& a, const Step& b) { return replay_rank(a.name) < replay_rank(b.name); });
-  const bool any_acknowledged =
-      std::any_of(steps.begin(), steps.end(), [](const Step& step) { return must_be_acknowledged(step.name); });
-  for (Step& step : steps) {
-    const bool first = any_acknowledged && step.name == "client_encoding";
-    (first || must_be_acknowledged(step.name) ? out.acknowledged : out.ahead).push_back(std::move(step.sql));
+  // What others left and what was set before the role changed needs the rights of the login: it goes ahead of the role,
+  // and the link's own role is taken off for it.
+  const auto early = [](const Step& step) { return !is_identity(step.name) && !step.under_role; };
+  const bool anew = has_identity(link, session) && std::any_of(steps.begin(), steps.end(), early);
+  if (anew) {
+    const auto rest = std::stable_partition(steps.begin(), steps.end(), early);
+    std::vector<Step> late(std::make_move_iterator(rest), std::make_move_iterator(steps.end()));
+    steps.erase(rest, steps.end());
+    std::erase_if(late, [](const Step& step) { return is_identity(step.name); });
+    std::stable_sort(steps.begin(), steps.end(), by_rank);
+    const bool encoding_first = steps.front().name == "client_encoding";
+    if (encoding_first) out.acknowledged.push_back(std::move(steps.front().sql));
+    for (const char* name : {"session_authorization", "role"}) {
+      if (link.find(name) != nullptr) out.acknowledged.push_back(reset_sql(name));
+    }
+    for (std::size_t i = encoding_first ? 1 : 0; i < steps.size(); ++i)
+      out.acknowledged.push_back(std::move(steps[i].sql));
+    for (const char* name : {"session_authorization", "role"}) {
+      if (const Parameter* wanted = session.find(name)) out.acknowledged.push_back(wanted->sql);
+    }
+    steps = std::move(late);
   }
+  sort_out(std::move(steps), session, out);
   return out;
 }
 

@@ -78,9 +78,14 @@ void VirtualSession::apply_setting(const sql::Setting& setting, const Outcome& o
 void VirtualSession::apply_value(const sql::Setting& setting, const Outcome& outcome) {
   const std::string name = canonical_name(setting.name);
   if (not_of_the_session(name)) return apply_to_transaction(setting, name);
-  const std::optional<Parameter> parameter = parameter_of(setting, outcome.text);
+  std::optional<Parameter> parameter = parameter_of(setting, outcome.text);
   const bool full = current_->all().size() >= kMaxParameters && current_->find(name) == nullptr;
   if (!parameter || full) return add_pin(Pin::unparsed_state);
+  if (name == "datestyle") {
+    const Parameter* now = current_->find(name);
+    parameter = date_style(now == nullptr ? std::string_view() : now->value, setting.values);
+  }
+  parameter->under_role = current_->find("role") != nullptr || current_->find("session_authorization") != nullptr;
   if (name == "session_authorization") drop_role(setting.local);
   set_parameter(*parameter, setting.local);
 }

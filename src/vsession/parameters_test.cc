@@ -189,7 +189,7 @@ const SqlCase kSqlCases[] = {
     {"select set_config('search_path', 'a, b', false)", "SELECT pg_catalog.set_config('search_path', 'a, b', false)",
      "SELECT pg_catalog.set_config('search_path', 'a, b', true)"},
     {"select set_config('work_mem', '1MB', false)", "SET \"work_mem\" TO '1MB'", "SET LOCAL \"work_mem\" TO '1MB'"},
-    {"set datestyle = iso, dmy", "SET \"datestyle\" TO 'iso', 'dmy'", "SET LOCAL \"datestyle\" TO 'iso', 'dmy'"},
+    {"set datestyle = iso, dmy", "SET \"datestyle\" TO 'ISO, DMY'", "SET LOCAL \"datestyle\" TO 'ISO, DMY'"},
 };
 
 TEST(Parameters, TheSqlThatSetsThemAgain) {
@@ -255,8 +255,8 @@ const ReplayCase kReplayCases[] = {
     {"what has to succeed first",
      {"set row_security = off", "set a.b = 1"},
      {"set search_path = x", "set role r", "set jit = off", "set a.c = 1"},
-     {"SET ROLE 'r'", "RESET \"a\".\"b\"", "SET \"a\".\"c\" TO '1'", "RESET \"row_security\"",
-      "SET \"search_path\" TO 'x'"},
+     {"RESET \"a\".\"b\"", "RESET \"row_security\"", "SET \"search_path\" TO 'x'", "SET ROLE 'r'",
+      "SET \"a\".\"c\" TO '1'"},
      {"SET \"jit\" TO 'off'"}},
     {"a role must be set again behind session_authorization",
      {"set session authorization a", "set role r"},
@@ -266,8 +266,24 @@ const ReplayCase kReplayCases[] = {
     {"identity goes back",
      {"set session authorization a", "set role r", "set jit = off"},
      {},
-     {"RESET SESSION AUTHORIZATION", "RESET ROLE"},
-     {"RESET \"jit\""}},
+     {"RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET \"jit\""},
+     {}},
+    {"what others left goes by the rights of the login",
+     {"set lo_compat_privileges = on"},
+     {"set session authorization joe"},
+     {"RESET \"lo_compat_privileges\"", "SET SESSION AUTHORIZATION 'joe'"},
+     {}},
+    {"… also on a link that has a role",
+     {"set role r", "set lo_compat_privileges = on", "set client_encoding = latin1"},
+     {"set session authorization joe", "set role r"},
+     {"RESET \"client_encoding\"", "RESET ROLE", "RESET \"lo_compat_privileges\"", "SET SESSION AUTHORIZATION 'joe'",
+      "SET ROLE 'r'"},
+     {}},
+    {"set before the role, and in it",
+     {},
+     {"set jit = off", "set role r", "set geqo = off"},
+     {"SET \"jit\" TO 'off'", "SET ROLE 'r'"},
+     {"SET \"geqo\" TO 'off'"}},
     {"encoding comes first",
      {},
      {"set application_name = 'x'", "set client_encoding = latin1"},
@@ -286,6 +302,29 @@ TEST(Replay, BringsALinkToTheSessionsSet) {
     EXPECT_EQ(got.acknowledged, c.acknowledged) << c.name;
     EXPECT_EQ(got.ahead, c.ahead) << c.name;
   }
+}
+
+TEST(Replay, DateStyleIsWholeThoughItsWordsChangeHalfOfIt) {
+  const auto style = [](const std::vector<const char*>& statements) {
+    const Replay got = replay(ParameterSet(), set_of(statements));
+    return got.ahead.empty() ? "" : got.ahead.front();
+  };
+  EXPECT_EQ(style({"set datestyle to iso", "set datestyle to ymd"}), "SET \"datestyle\" TO 'ISO, YMD'");
+  EXPECT_EQ(style({"set datestyle to 'SQL, european'", "set DateStyle = postgres"}),
+            "SET \"datestyle\" TO 'Postgres, DMY'");
+  EXPECT_EQ(style({"set datestyle to iso, mdy", "set datestyle to german"}), "SET \"datestyle\" TO 'German, DMY'");
+  EXPECT_EQ(style({"set datestyle to ymd, german"}), "SET \"datestyle\" TO 'German, YMD'");
+  // Half of it from the login, whatever the link had before.
+  EXPECT_EQ(style({"set datestyle to ymd"}), "SET \"datestyle\" TO 'YMD, DEFAULT'");
+  EXPECT_EQ(style({"set datestyle to iso, ymd", "set datestyle to 'default, us'"}),
+            "SET \"datestyle\" TO 'MDY, DEFAULT'");
+  EXPECT_EQ(style({"select set_config('DateStyle', 'sql', false)", "set datestyle to dmy"}),
+            "SET \"datestyle\" TO 'SQL, DMY'");
+  EXPECT_EQ(style({"set datestyle to iso, ymd", "reset datestyle", "set datestyle to mdy"}),
+            "SET \"datestyle\" TO 'MDY, DEFAULT'");
+  EXPECT_EQ(style({"begin", "set datestyle to iso, ymd", "savepoint s", "set datestyle to german", "rollback to s",
+                   "set datestyle to dmy", "commit"}),
+            "SET \"datestyle\" TO 'ISO, DMY'");
 }
 
 TEST(ParameterSet, EqualSetsHaveEqualFingerprints) {

@@ -39,6 +39,45 @@ std::optional<std::string> interval_zone(std::string_view text, bool& is_interva
   return "SET TIME ZONE " + std::string(text.substr(word));
 }
 
+struct DateStyle {
+  std::string_view style, order;  // empty: not given
+  bool from_default = false;      // DEFAULT is among the words: what stood before does not count
+  bool known = true;              // every word is one that PostgreSQL takes
+};
+
+void add_word(DateStyle& to, std::string_view word) {
+  const auto begins = [&](std::string_view with) { return equal_nocase(word.substr(0, with.size()), with); };
+  if (equal_nocase(word, "iso")) {
+    to.style = "ISO";
+  } else if (equal_nocase(word, "sql")) {
+    to.style = "SQL";
+  } else if (begins("postgres")) {
+    to.style = "Postgres";
+  } else if (equal_nocase(word, "german")) {
+    to.style = "German";
+    if (to.order.empty()) to.order = "DMY";
+  } else if (equal_nocase(word, "ymd")) {
+    to.order = "YMD";
+  } else if (equal_nocase(word, "dmy") || begins("euro")) {
+    to.order = "DMY";
+  } else if (equal_nocase(word, "mdy") || equal_nocase(word, "us") || begins("noneuro")) {
+    to.order = "MDY";
+  } else if (equal_nocase(word, "default")) {
+    to.from_default = true;
+  } else {
+    to.known = false;
+  }
+}
+
+void add_words(DateStyle& to, std::string_view list) {
+  constexpr std::string_view kBetween = ", \t\r\n\f\v\"";
+  for (std::size_t at = list.find_first_not_of(kBetween); at != std::string_view::npos;) {
+    const std::size_t end = std::min(list.find_first_of(kBetween, at), list.size());
+    add_word(to, list.substr(at, end - at));
+    at = list.find_first_not_of(kBetween, end);
+  }
+}
+
 }  // namespace
 
 bool equal_nocase(std::string_view a, std::string_view b) {
@@ -107,6 +146,23 @@ Parameter raw_parameter(std::string_view name, std::string_view value) {
   Parameter out{.name = canonical_name(name), .sql = {}, .value = std::string(value)};
   out.sql = is_list_of_names(out.name) ? set_config_sql(out.name, value, false) : set_sql(out.name, {out.value});
   return out;
+}
+
+Parameter date_style(std::string_view now, const std::vector<std::string>& values) {
+  DateStyle wanted, before;
+  std::string all;
+  for (const std::string& value : values) all += (all.empty() ? "" : ", ") + value;
+  add_words(wanted, all);
+  add_words(before, now);
+  if (!wanted.known || !before.known) return raw_parameter("datestyle", all);
+  if (!wanted.from_default && wanted.style.empty()) wanted.style = before.style;
+  if (!wanted.from_default && wanted.order.empty()) wanted.order = before.order;
+  std::string value;
+  for (const std::string_view half : {wanted.style, wanted.order}) {
+    if (!half.empty()) value.append(value.empty() ? "" : ", ").append(half);
+  }
+  if (wanted.style.empty() || wanted.order.empty()) value.append(value.empty() ? "" : ", ").append("DEFAULT");
+  return raw_parameter("datestyle", value);
 }
 
 int replay_rank(std::string_view name) {

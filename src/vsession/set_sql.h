@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sql/facts.h"
 #include "vsession/virtual_session.h"
@@ -25,6 +26,10 @@ bool not_of_the_session(std::string_view name);
 std::optional<Parameter> parameter_of(const sql::Setting& setting, std::string_view text);
 // A value as the startup packet gives it: not SQL, no list syntax.
 Parameter raw_parameter(std::string_view name, std::string_view value);
+
+// DateStyle, whose words change only one half of it each: `values` over what the session has set up to now ("" when
+// nothing). A half that nobody gave is the login's.
+Parameter date_style(std::string_view now, const std::vector<std::string>& values);
 
 // client_encoding before session_authorization before role before the rest: a client's octets mean what they meant to
 // it only under its encoding, and rights come with the role.

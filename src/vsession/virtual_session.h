@@ -29,9 +29,10 @@ namespace herdgate::vsession {
 
 // One parameter as the session set it: the SQL that sets it again on any link ("SET \"DateStyle\" TO 'ISO'").
 struct Parameter {
-  std::string name;   // lower case, as pg_settings' name compared without case
-  std::string sql;    // a whole statement that sets it for the session: SET, or SELECT set_config()
-  std::string value;  // the first constant of it
+  std::string name;         // lower case, as pg_settings' name compared without case
+  std::string sql;          // a whole statement that sets it for the session: SET, or SELECT set_config()
+  std::string value;        // the first constant of it; of DateStyle the whole
+  bool under_role = false;  // set while another role was in force, whose rights it may have needed
   bool operator==(const Parameter&) const = default;
 };
 
