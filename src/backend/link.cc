@@ -309,6 +309,7 @@ bool Link::deal_whole(const wire::Piece& piece) {
     if (link.alive() && !lost_) lose(Error{Errc::closed_by_server, why});
     return true;
   }
+  if (piece.type == kError && !wire::parse_report(piece.payload())) return false;
   const Verdict verdict = ledger_.on_message(piece.type);
   if (verdict.action == Verdict::Action::broken) return false;
   if (piece.type == kReady) {

@@ -46,6 +46,7 @@ struct LookUp {
   const sql::Facts* about = nullptr;
   Bytes rows;
   bool failed = false;
+  std::optional<wire::Report> error;  // what the server said instead of an answer
 };
 
 // The request being served.

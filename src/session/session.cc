@@ -6,6 +6,7 @@
 #include "base/sqlstate.h"
 #include "session/session_log.h"
 #include "session/words.h"
+#include "wire/frontend.h"
 
 namespace herdgate::session {
 
@@ -120,10 +121,7 @@ Session::Next Session::serve(ByteView input, std::size_t& used) {
   using Kind = Request::Kind;
   if (request.kind == Kind::need_more) return Next::stop;
   if (request.kind == Kind::copy_data) return serve_copy(request, input, used);
-  if (copies_in() && (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush)) {
-    used += wire::kHeaderBytes;  // in copy-in mode a server ignores these
-    return Next::served;
-  }
+  if (copies_in()) return serve_in_copy(request, input, used);
   if (phase_ != Phase::idle) return Next::waiting;
   last_active_ = worker_.loop().now();
   work().request = request;
@@ -160,6 +158,21 @@ bool Session::ignores_until_sync() const {
   return unit_link() != nullptr && unit_link()->link->ledger().skipping();
 }
 
+// Anything but data in copy-in mode: a server ignores Sync and Flush there, and ends a connection for the rest.
+Session::Next Session::serve_in_copy(const Request& request, ByteView input, std::size_t& used) {
+  if (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush) {
+    used += wire::kHeaderBytes;
+    return Next::served;
+  }
+  if (request.kind == Request::Kind::terminate) {
+    retire();
+  } else {
+    const bool broken = request.kind == Request::Kind::broken;
+    end(protocol_violation(broken ? request.problem : "unexpected message type during COPY from stdin"));
+  }
+  return Next::stop;
+}
+
 // CopyData, CopyDone and CopyFail stream through while the server is in copy-in mode; what comes late is swallowed.
 Session::Next Session::serve_copy(const Request& request, ByteView input, std::size_t& used) {
   pool::ServerLink* link = at_work();
@@ -172,8 +185,17 @@ Session::Next Session::serve_copy(const Request& request, ByteView input, std::s
   if (!taken) return Next::served;
   if (input[0] != wire::fe::kCopyData) work().copy_over = true;  // a Sync behind this one is answered
   link->link->send_unanswered(input.substr(0, request.bytes), request.missing);
+  if (rest_missing_ == 0) flush_copy_end();
   link->link->flush();
   return server_is_slow() ? Next::stop : Next::served;
+}
+
+// Extended: a server keeps its answer to the end of COPY until a Flush or Sync, and the client's Sync waits for it.
+void Session::flush_copy_end() {
+  if (!run_->unit.hold || !run_->work.copy_over) return;
+  Bytes flush;
+  wire::put_empty(flush, wire::fe::kFlush);
+  at_work()->link->send_unanswered(flush);
 }
 
 // More of a long message: to the link that has its beginning, whatever has become of the request; without one, nowhere.
@@ -184,6 +206,7 @@ Session::Next Session::pass_rest(ByteView input, std::size_t& used) {
   for (pool::ServerLink* link : links_) {
     if (!link->link->half_sent()) continue;
     link->link->send_unanswered(input.substr(0, take), rest_missing_);
+    if (rest_missing_ == 0 && link == at_work()) flush_copy_end();
     link->link->flush();
   }
   if (rest_missing_ == 0 && phase_ == Phase::idle) release_idle_links();

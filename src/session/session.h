@@ -72,6 +72,8 @@ class Session final : public net::Watcher, public backend::LinkUser {
   Next pass_rest(ByteView input, std::size_t& used);
   bool ignores_until_sync() const;
   bool copies_in() const;
+  Next serve_in_copy(const Request& request, ByteView input, std::size_t& used);
+  void flush_copy_end();
   void finish_request();
   void go_on();
   void client_ended();

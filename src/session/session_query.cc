@@ -378,6 +378,7 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
   work().look_up.found = std::move(found);
   work().look_up.about = &facts;
   work().look_up.failed = false;
+  work().look_up.error.reset();
   work().look_up.rows.clear();
   phase_ = Phase::lookup;
   link->link->send_query(sql, backend::Fate::capture, kNoteCatalog);

@@ -1,4 +1,6 @@
 // What comes back from servers: to the client, to the virtual session, or nowhere.
+#include <algorithm>
+
 #include "base/sqlstate.h"
 #include "session/session.h"
 #include "session/session_log.h"
@@ -152,6 +154,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   switch (head.note) {
     case kNoteCatalog:
       work().look_up.failed = true;
+      work().look_up.error = copy_of(*report);
       return;
     case kNoteNamed:
       run().named_error = copy_of(*report);
@@ -388,9 +391,14 @@ void Session::lookup_done() {
   }
   work().learned.emplace_back(work().look_up.about, std::move(answers));
   Bytes().swap(work().look_up.rows);
-  if (work().cancel) {
+  // A transaction that failed under our question has failed for the client, who hears why.
+  const bool failed =
+      work().look_up.error && vs_.state().tx.status == TxStatus::open &&
+      std::any_of(links_.begin(), links_.end(), [](const auto* link) { return link->link->status() == 'E'; });
+  if (work().cancel || failed) {
+    const wire::Report report = work().cancel ? canceled() : *work().look_up.error;
     drop_request_from_input();
-    fail_request(canceled());
+    fail_request(report);
   }
   go_on();
 }

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from support.system import wait_until
-from support.wire import Client, query
+from support.wire import Client, error, query
 
 
 def running(cluster, mark):
@@ -166,3 +166,52 @@ def test_client_gone_in_the_middle_of_a_statement(proxy, cluster, marks):
             other.login()
             assert other.ask("select 'new'") == [["new"]]
     wait_until(lambda: not running(cluster, mark), "the statements to end")
+
+
+@pytest.fixture
+def locked_catalog(start_proxy, cluster, marks):
+    """(proxy, statement, waits): the statement's function has to be looked up, and the look-up waits for a lock."""
+    name = f"to_be_looked_up_{marks()}"
+    cluster.primary.psql(f"create function {name}() returns int language sql as 'select 7'")
+    proxy = start_proxy({"backend_weight1": 0, "backend_weight2": 0})
+    with psycopg.connect(f"host=127.0.0.1 port={cluster.primary.port} user=postgres dbname=test") as holder:
+        def lock():
+            holder.execute("lock table pg_catalog.pg_proc in access exclusive mode")
+
+        def waits():
+            return holder.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
+                                  f"query like '%{name}%'").fetchone() != (0,)
+
+        yield proxy, f"select {name}()", lock, waits, holder
+
+
+@pytest.mark.herdgate_only
+def test_cancel_during_our_own_question(locked_catalog):
+    """The cancel was meant for the statement that was to follow: that one is not run."""
+    proxy, sql, lock, waits, holder = locked_catalog
+    with Client(proxy.port).login() as c:
+        c.ask("select 1")
+        lock()
+        c.send(query(sql))
+        wait_until(waits, "the look-up to wait")
+        send_cancel(proxy.port, c.key)
+        holder.rollback()
+        got = c.until("Z")
+        assert [error(p)["C"] for k, p in got if k == "E"] == ["57014"] and got[-1][1] == b"I"
+        assert c.ask(sql) == [["7"]]
+
+
+@pytest.mark.herdgate_only
+def test_timeout_during_our_own_question(locked_catalog):
+    """The transaction has failed with it: the client must hear why, not that it has failed before."""
+    proxy, sql, lock, waits, holder = locked_catalog
+    with Client(proxy.port).login() as c:
+        c.ask("begin")
+        c.ask("set local statement_timeout = 500")
+        lock()
+        c.send(query(sql))
+        got = c.until("Z")
+        assert [error(p)["C"] for k, p in got if k == "E"] == ["57014"] and got[-1][1] == b"E"
+        holder.rollback()
+        c.ask("rollback")
+        assert c.ask(sql) == [["7"]]

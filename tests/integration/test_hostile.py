@@ -31,7 +31,6 @@ def one_link(request, start_proxy, cluster):
     proxy.check_alive()
 
 
-OPEN_DEFECT = pytest.mark.skipif(not os.environ.get("HERDGATE_OPEN_DEFECTS"), reason="open defects: docs/status.md")
 STATES = {
     "idle": ((), ""),
     "in a transaction": ((query("begin; insert into hostile values (1)"),), "Z"),
@@ -56,7 +55,6 @@ BROKEN = {
 }
 
 
-@OPEN_DEFECT
 @pytest.mark.parametrize("state", STATES)
 def test_what_does_not_belong_there(one_link, state):
     """The client hears of it or is sent away; it never waits for ever, and nobody else notices."""
@@ -78,7 +76,6 @@ def test_what_does_not_belong_there(one_link, state):
                 assert not isinstance(e, TimeoutError), f"{what}: neither answered nor sent away"
 
 
-@OPEN_DEFECT
 @pytest.mark.parametrize("state", ["in copy in", "in copy in, extended"])
 def test_a_query_in_copy_data_is_answered(one_link, state):
     """A client that stays: the COPY fails, as it does on a server, and the link is free again."""
@@ -198,7 +195,7 @@ def mad_node(start_proxy):
     server.stop()
 
 
-@pytest.mark.parametrize("what", [pytest.param(name, marks=OPEN_DEFECT if "error" in name else ()) for name in MAD])
+@pytest.mark.parametrize("what", MAD)
 def test_mad_server(mad_node, what):
     """Its client gets an error or what was right in it, its link goes, and the next client gets its own answer."""
     server, proxy = mad_node

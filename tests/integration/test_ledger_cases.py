@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from support.system import wait_until
-from support.wire import (COPY_DONE, FLUSH, SYNC, Client, Closed, bind, cancel_request, close, copy_data, describe, error,
-                          execute, kinds, message, parse, query, row)
+from support.wire import (COPY_DONE, FLUSH, SYNC, Client, Closed, bind, cancel_request, close, copy_data, copy_fail, describe,
+                          error, execute, kinds, message, parse, query, row)
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 
@@ -42,6 +42,21 @@ def reset(client):
 def active(cluster, text, node=0):
     return int(cluster.nodes[node].psql("select count(*) from pg_stat_activity where state <> 'idle' and "
                                         f"pid <> pg_backend_pid() and query like '%{text}%'", "postgres"))
+
+
+@pytest.mark.parametrize("end", [COPY_DONE, copy_fail("why"), copy_data("no number\n") + COPY_DONE],
+                         ids=["done", "fail", "bad"])
+def test_sync_right_behind_the_execute_of_a_copy(one_link, table, end):
+    """As libpq sends it: that Sync is for nothing, and only the one behind the data is answered. Until then the server
+    keeps its word about the end of the COPY to itself."""
+    with Client(one_link.port, seconds=10).login() as c:
+        for rows in (0, 1, 1000):
+            c.ask("begin")
+            c.send(parse("copy ledger_case from stdin") + bind() + execute() + SYNC)
+            c.until("G")
+            c.send(copy_data("1\n" * rows) + end + SYNC)
+            assert kinds(c.until("Z")) == ("CZ" if end == COPY_DONE else "EZ")
+            c.ask("rollback")
 
 
 def test_client_dies_in_the_middle_of_copy_in(one_link, table, cluster):
