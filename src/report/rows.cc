@@ -123,6 +123,10 @@ std::string_view real_status_word(const Node& node, const Settings& settings) {
   return node.status == NodeStatus::down ? "down" : "up";
 }
 
+bool shows_delay(const View& view, const Node& node, const Settings& settings) {
+  return streaming(settings) && node.id != view.primary && settings.sr_check_period.count() > 0;
+}
+
 std::string delay_text(const Node& node) {
   if (node.delay_time)
     return fmt::format("{:.6f} {}", static_cast<double>(node.delay_time->count()) / kMicrosecondsPerSecond,
@@ -139,7 +143,7 @@ Table pool_nodes(const Server& server, const Settings& settings, const PoolNodes
   const View& view = *held;
   for (std::size_t i = 0; i < view.nodes.size(); ++i) {
     const Node& n = view.nodes[i];
-    const bool lags = streaming(settings) && n.id != view.primary && settings.sr_check_period.count() > 0;
+    const bool lags = shows_delay(view, n, settings);
     table.rows.push_back({std::to_string(n.id.value), n.host, std::to_string(n.port), std::string(status_word(n)),
                           std::string(real_status_word(n, settings)), fmt::format("{:.6f}", n.weight),
                           std::string(role_word(view, n, settings)), std::string(real_role_word(view, n, settings)),

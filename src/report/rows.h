@@ -34,6 +34,8 @@ std::string_view status_word(const cluster::Node& node);  // "waiting", "up", "d
 std::string_view role_word(const cluster::View& view, const cluster::Node& node, const config::Settings& settings);
 std::string_view real_role_word(const cluster::View& view, const cluster::Node& node, const config::Settings& settings);
 std::string_view real_status_word(const cluster::Node& node, const config::Settings& settings);
+// Whether a replication delay is measured for this node; else it is shown as 0.
+bool shows_delay(const cluster::View& view, const cluster::Node& node, const config::Settings& settings);
 std::string delay_text(const cluster::Node& node);  // "0", "4096", "0.123456 second", "2.000000 seconds"
 
 }  // namespace herdgate::report

@@ -10,10 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "admin/stop_mode.h"
+
 namespace herdgate::server {
 
 enum class Action { start, stop, reload, check, help, version, usage_error };
-enum class StopMode { smart, fast, immediate };
+using admin::StopMode;
 
 struct CommandLine {
   Action action = Action::start;

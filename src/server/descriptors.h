@@ -11,8 +11,8 @@
 
 namespace herdgate::server {
 
-// Logs, listeners, epoll instances, probes of the monitor and the like.
-inline constexpr std::int64_t kOwnDescriptors = 100;
+// Logs, listeners, epoll instances, probes of the monitor, PCP connections (200 at most) and the like.
+inline constexpr std::int64_t kOwnDescriptors = 300;
 
 struct DescriptorNeed {
   std::int64_t clients = 0, links = 0, nodes = 0;

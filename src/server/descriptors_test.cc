@@ -14,7 +14,7 @@ TEST(Descriptors, EnoughIsSilentFewWarnTooFewRefuse) {
   EXPECT_FALSE(judge_descriptors(need, need.most()).value());
   const auto warned = judge_descriptors(need, need.most() - 1);
   ASSERT_TRUE(warned && *warned);
-  EXPECT_EQ(**warned, "100 clients and 1200 server connections may need 1400 file descriptors, the limit is 1399");
+  EXPECT_EQ(**warned, "100 clients and 1200 server connections may need 1600 file descriptors, the limit is 1599");
   EXPECT_TRUE(judge_descriptors(need, need.least()).value());
   EXPECT_FALSE(judge_descriptors(need, need.least() - 1));
 }

@@ -178,6 +178,20 @@ void Proxy::stop(bool fast, std::function<void()> stopped) {
   }
 }
 
+void Proxy::collect(std::function<void(const report::Server&)> done) {
+  session::Worker& first = *workers_.front();
+  first.post([this, &first, done = std::move(done)] {
+    first.collect([this, done](report::Server server) {
+      auto whole = std::make_shared<report::Server>(std::move(server));
+      control_.post([this, done, whole] {
+        // Whoever has just changed the cluster is to see it. The counts go by position, which stays.
+        if (whole->view->nodes.size() == view_->nodes.size()) whole->view = view_;
+        done(*whole);
+      });
+    });
+  });
+}
+
 void Proxy::post_all_others(WorkerId from, std::function<void(pool::Pool&)> work) {
   for (auto& worker : workers_) {
     if (worker->id() != from) worker->post([&worker = *worker, work] { work(worker.pool()); });

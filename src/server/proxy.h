@@ -34,6 +34,8 @@ class Proxy final : public session::Workers {
   void reload(Files files);
   // `stopped` is posted to the control loop when the last client has left.
   void stop(bool fast, std::function<void()> stopped);
+  // What all workers contribute to a report, with the view of now; `done` is called on the control loop.
+  void collect(std::function<void(const report::Server&)> done);
   // Requests of people to the cluster; after start(), on the control thread.
   cluster::Control& cluster_control() { return *monitor_; }
 

@@ -43,6 +43,7 @@ Server::~Server() = default;
 Result<Done> Server::open() {
   HG_TRY(signals_, SignalWatch::start(loop_, [this](int number) { on_signal(number); }));
   HG_CHECK(listen());
+  HG_CHECK(open_pcp());
   // They listen already, so early clients wait a moment in the kernel's queue.
   proxy_.start(options_.discard_status, [this] { accept_clients(); });
   return Done{};
@@ -58,6 +59,13 @@ void Server::accept_clients() {
     };
     if (const auto started = listener->start(accepted, troubled); !started) troubled(started.error());
   }
+}
+
+Result<Done> Server::open_pcp() {
+  const auto read_users = [path = options_.paths.pcp] { return read_file(path); };
+  pcp_ = std::make_unique<admin::PcpServer>(admin::PcpMeans{loop_, blocking_, log_, read_users},
+                                            static_cast<admin::Services&>(*this));
+  return pcp_->open();
 }
 
 Result<Done> Server::listen() {
@@ -110,7 +118,8 @@ void Server::on_signal(int number) {
     case SIGQUIT:
       return stop(StopMode::immediate);
     case SIGHUP:
-      return reload();
+      (void)read_again();
+      return;
     default:
       return;  // SIGUSR1 and SIGUSR2: nothing waits for them here
   }
@@ -137,8 +146,8 @@ void Server::say_findings(const std::vector<config::Finding>& findings) {
     HG_LOG(log_, who_, level_of(finding.severity), "{}", finding_text(finding));
 }
 
-void Server::reload() {
-  if (stopping_) return;
+Result<Done> Server::read_again() {
+  if (stopping_) return fail(Errc::bad_configuration, "the server is stopping");
   const auto since = std::chrono::duration_cast<std::chrono::microseconds>(loop_.clock().now().time_since_epoch());
   notify(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", since.count()));
   HG_LOG(log_, who_, Level::log, "reloading the configuration files");
@@ -146,7 +155,8 @@ void Server::reload() {
   say_findings(read.findings);
   if (read.has_errors()) {
     HG_LOG(log_, who_, Level::warning, "configuration files have errors, the settings in force stay as they are");
-    return notify("READY=1\nSTATUS=serving, the last reload failed");
+    notify("READY=1\nSTATUS=serving, the last reload failed");
+    return fail(Errc::bad_configuration, "The settings in force stay as they are; the log says why.");
   }
   config::Reloaded reloaded = config::reload(*files_.settings, *read.files.settings);
   files_ = std::move(read.files);
@@ -159,6 +169,23 @@ void Server::reload() {
   proxy_.reload(files_);
   HG_LOG(log_, who_, Level::log, "configuration files reloaded");
   notify("READY=1\nSTATUS=serving");
+  return Done{};
+}
+
+// ---- what PCP may ask
+
+admin::Services::Refused Server::reload() {
+  const auto done = read_again();
+  if (done) return std::nullopt;
+  return cluster::Refusal{Level::error, "could not reload the configuration", done.error().context};
+}
+
+admin::Services::Refused Server::rotate_log() {
+  return cluster::Refusal{Level::error, "process log rotation request failed", "logging_collector is disabled"};
+}
+
+admin::Services::Refused Server::drop_query_cache() {
+  return cluster::Refusal{Level::error, "query cache is not enabled", ""};
 }
 
 void Server::apply_log_settings() {

@@ -1,4 +1,5 @@
-// The running server: listeners, signals, reload and stop, on the control loop; clients go to the proxy.
+// The running server: listeners, signals, reload and stop, on the control loop; clients go to the proxy, PCP's to
+// admin.
 //
 // Shape    open() binds everything and starts the threads; run() serves until it is stopped by SIGTERM (smart: waits
 // for
@@ -14,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/pcp_server.h"
 #include "server/files.h"
 #include "server/log_writer.h"
 #include "server/proxy.h"
@@ -31,10 +33,10 @@ struct ServerOptions {
   std::string notify_address;  // $NOTIFY_SOCKET
 };
 
-class Server {
+class Server final : private admin::Services {
  public:
   Server(const Clock& clock, Log& log, LogWriter& writer, Files files, ServerOptions options);
-  ~Server();
+  ~Server() override;
 
   Result<Done> open();
   void announce();  // "successfully started", and to the service manager
@@ -43,11 +45,21 @@ class Server {
  private:
   Result<Done> listen();
   void accept_clients();
+  Result<Done> open_pcp();
   Result<Done> add_tcp(const std::string& address, int backlog);
   Result<Done> add_unix(const std::string& folder, int backlog);
   void on_signal(int number);
-  void stop(StopMode mode);
-  void reload();
+  // What went wrong has been logged; the text is for whoever asked.
+  Result<Done> read_again();
+
+  config::SettingsPtr settings() const override { return files_.settings; }
+  void report(std::function<void(const report::Server&)> done) override { proxy_.collect(std::move(done)); }
+  cluster::Control& cluster() override { return proxy_.cluster_control(); }
+  void stop(StopMode mode) override;
+  Refused reload() override;
+  Refused rotate_log() override;
+  Refused drop_query_cache() override;
+
   void say_findings(const std::vector<config::Finding>& findings);
   void apply_log_settings();
   void notify(const std::string& message);
@@ -61,6 +73,7 @@ class Server {
   net::BlockingPool blocking_;
   Proxy proxy_;
   std::unique_ptr<SignalWatch> signals_;
+  std::unique_ptr<admin::PcpServer> pcp_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::optional<StopMode> stopping_;
 };
