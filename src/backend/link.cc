@@ -244,7 +244,7 @@ bool Link::deal(const wire::Piece& piece) {
 
 // An error or a notice over kMaxWhole.
 bool Link::deal_long(const wire::Piece& piece) {
-  const std::shared_ptr<bool> alive = alive_;
+  const Lifetime::Watch link(lifetime_);
   const Debt* head = ledger_.empty() ? nullptr : &ledger_.head();
   const Message part{piece.type, piece.bytes, !piece.buffered, true};
   if (piece.type == kNotice) {
@@ -260,7 +260,7 @@ bool Link::deal_long(const wire::Piece& piece) {
   }
   if (user_ && head != nullptr && head->fate == Fate::forward)
     user_->on_rows(*this, *head, piece.bytes, !piece.buffered);
-  if (!*alive || lost_ || !piece.last) return true;
+  if (!link.alive() || lost_ || !piece.last) return true;
   if (std::exchange(long_error_ends_head_, false)) finish_head(true);
   return true;
 }
