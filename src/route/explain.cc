@@ -95,10 +95,14 @@ void add_reads_node(const Explain& in, std::vector<ExplainRow>& rows) {
   const cluster::Node* node = in.view.find(in.lb_node);
   if (node == nullptr) return;
   rows.push_back({"node for reads", node_text(in.view, in.lb_node)});
-  if (in.lb_choice != nullptr && in.lb_choice->node == in.lb_node)
-    rows.push_back({"chosen by", in.lb_choice->rule == Rule::load_balance && in.lb_choice->detail.empty() ? "weights"
-                                 : in.lb_choice->detail.empty() ? std::string(rule_name(in.lb_choice->rule))
-                                                                : in.lb_choice->detail});
+  // A choice by weights may fall on another node each time it is made.
+  const route::LbChoice* choice = in.lb_choice;
+  const bool by_weights = choice != nullptr && choice->rule == Rule::load_balance && choice->detail.empty();
+  if (by_weights) {
+    rows.push_back({"chosen by", "weights"});
+  } else if (choice != nullptr && choice->node == in.lb_node) {
+    rows.push_back({"chosen by", choice->detail.empty() ? std::string(rule_name(choice->rule)) : choice->detail});
+  }
   if (in.lb_node != in.view.write_node()) rows.push_back({"its delay", delay_text(*node, in.settings)});
 }
 
