@@ -167,7 +167,6 @@ class Link final : public net::Watcher {
   bool long_error_ends_head_ = false;  // an error over kMaxWhole is passing through
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;
   std::string farewell_;
-  bool continuing_ = false;  // a timer brings the next turn of a long read
   net::TimerId turn_ = 0;
 };
 

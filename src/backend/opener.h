@@ -81,7 +81,7 @@ class Opener final : public net::Watcher {
   Greeting greeting_;
   Bytes in_, out_;
   net::TimerId timer_ = 0;
-  bool started_login_ = false, ready_ = false, finished_ = false;
+  bool started_login_ = false, finished_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
