@@ -114,8 +114,12 @@ PasswordFile parse_pool_passwd(std::string_view text, const std::string& path) {
   PasswordFile file;
   file.findings = each_entry(text, path, [&](std::string_view line) -> Result<Done> {
     HG_TRY(PasswordEntry entry, parse_entry(line));
+    const bool mapped = !entry.backend_user.empty();
     file.entries.push_back(std::move(entry));
-    return Done{};
+    if (!mapped) return Done{};
+    // The entry counts all the same; the finding is a warning.
+    return fail(Errc::bad_entry,
+                "backend user and password have no effect, servers are logged in to as the client's user");
   });
   return file;
 }

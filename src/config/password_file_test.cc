@@ -50,6 +50,8 @@ TEST(PoolPasswd, BackendUsersAndVerifiersTogether) {
   EXPECT_EQ(file.entries[0].backend_password, "bp");
   EXPECT_EQ(file.entries[1].value, kVerifier);
   EXPECT_EQ(file.entries[1].backend_password, "b:p");
+  ASSERT_THAT(file.findings, SizeIs(2));  // nobody uses them, and that is said
+  EXPECT_THAT(file.findings[0].text, ::testing::HasSubstr("have no effect"));
 }
 
 TEST(PoolPasswd, FirstEntryOfAUserCounts) {
