@@ -78,6 +78,30 @@ std::string function_text(const sql::FunctionAnswer* a) {
   return out + (a->user_defined ? ", user-defined" : ", built in");
 }
 
+std::string delay_text(const cluster::Node& node, const config::Settings& settings) {
+  std::string out;
+  if (node.delay_time) {
+    out = fmt::format("{} ms", std::chrono::duration_cast<std::chrono::milliseconds>(*node.delay_time).count());
+  } else if (node.delay_bytes) {
+    out = fmt::format("{} bytes", *node.delay_bytes);
+  } else {
+    return "not measured";
+  }
+  return out + (too_late(node, settings) ? ", more than the threshold" : "");
+}
+
+// The node that this session's reads go to, how it was chosen, and how far it lags behind.
+void add_reads_node(const Explain& in, std::vector<ExplainRow>& rows) {
+  const cluster::Node* node = in.view.find(in.lb_node);
+  if (node == nullptr) return;
+  rows.push_back({"node for reads", node_text(in.view, in.lb_node)});
+  if (in.lb_choice != nullptr && in.lb_choice->node == in.lb_node)
+    rows.push_back({"chosen by", in.lb_choice->rule == Rule::load_balance && in.lb_choice->detail.empty() ? "weights"
+                                 : in.lb_choice->detail.empty() ? std::string(rule_name(in.lb_choice->rule))
+                                                                : in.lb_choice->detail});
+  if (in.lb_node != in.view.write_node()) rows.push_back({"its delay", delay_text(*node, in.settings)});
+}
+
 template <class T>
 const T* at_or_null(const std::vector<T>& all, std::size_t at) {
   return at < all.size() ? &all[at] : nullptr;
@@ -170,6 +194,7 @@ std::vector<ExplainRow> explain_route(const Explain& in) {
   rows.push_back({"reason", std::string(rule_sentence(in.plan.rule))});
   if (!in.plan.detail.empty()) rows.push_back({"detail", in.plan.detail});
   rows.push_back({"effects", effects_text(in.plan)});
+  add_reads_node(in, rows);
   add_names(in, rows);
   if (!in.facts.parse_error.empty()) rows.push_back({"parse error", in.facts.parse_error});
   rows.push_back({"cacheable", cacheable_text(in)});

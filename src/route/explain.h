@@ -17,6 +17,8 @@ struct Explain {
   const cluster::View& view;
   const config::Settings& settings;
   const sql::Statement* prepared = nullptr;  // as in Input
+  NodeId lb_node = kNoNode;                  // the session's node for reads; kNoNode: not told
+  const LbChoice* lb_choice = nullptr;       // why that node, when it is known
 };
 struct ExplainRow {
   std::string item, value;

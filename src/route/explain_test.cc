@@ -42,6 +42,37 @@ TEST(ExplainRoute, ABalancedRead) {
             "cacheable|unknown (query cache not built yet)\n");
 }
 
+TEST(ExplainRoute, TheNodeForReads) {
+  golden::Scenario s;
+  const sql::Facts facts = sql::parse_facts("SELECT 1", {});
+  const Plan plan = s.decide("SELECT 1");
+  const NodeId standby(1);
+  LbChoice choice{standby, Rule::load_balance, {}};
+  const auto rows = [&] {
+    std::string out;
+    for (const ExplainRow& row : explain_route({.facts = facts,
+                                 .plan = plan,
+                                 .answers = {},
+                                 .view = s.view,
+                                 .settings = s.settings,
+                                 .lb_node = standby,
+                                 .lb_choice = &choice})) {
+      if (row.item == "node for reads" || row.item == "chosen by" || row.item == "its delay")
+        out += row.item + "|" + row.value + "\n";
+    }
+    return out;
+  };
+  for (cluster::Node& node : s.view.nodes) node.delay_bytes = 4096, node.real_role = cluster::Role::standby;
+  EXPECT_EQ(rows(), "node for reads|1 (n1:5432, standby)\nchosen by|weights\nits delay|4096 bytes\n");
+  s.settings.delay_threshold = 100;
+  choice = {standby, Rule::redirect, "user_redirect_preference_list me:1"};
+  EXPECT_EQ(rows(),
+            "node for reads|1 (n1:5432, standby)\nchosen by|user_redirect_preference_list me:1\n"
+            "its delay|4096 bytes, more than the threshold\n");
+  choice.node = NodeId(2);  // another draw: it does not tell how node 1 was chosen
+  EXPECT_EQ(rows(), "node for reads|1 (n1:5432, standby)\nits delay|4096 bytes, more than the threshold\n");
+}
+
 TEST(ExplainRoute, AWritingFunction) {
   golden::Scenario s;
   s.read("function fill: volatile user");
