@@ -365,3 +365,133 @@ def test_a_blocked_stderr_holds_nobody(program):
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(20) == 0
     process.stderr.close()
+
+
+def test_start_options(program):
+    """-D forgets which nodes were down, -d shows debug messages, -k names the key; -C and -x change nothing here."""
+    status = f"{program.folder}/pgpool_status"
+    with open(status, "w") as f:
+        f.write("down\n")
+    system.give(status)
+    key = f"{program.folder}/key"
+    with open(key, "w") as f:
+        f.write("a key\n")
+    os.chmod(key, 0o644)
+    system.give(key)
+    process = program.start("-C", "-x", "-d", "-D", "-k", key)
+    log = program.log()
+    assert re.search(r"WARNING:  .*key.*(readable|read)", log), log  # others may read it: said, and used
+    os.kill(process.pid, signal.SIGHUP)
+    wait_until(lambda: "configuration files reloaded" in program.log(), "the reload")
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(15) == 0
+    with open(status) as f:
+        assert f.read().split() == ["up"]
+
+
+def test_without_D_the_status_file_counts(program):
+    status = f"{program.folder}/pgpool_status"
+    with open(status, "w") as f:
+        f.write("down \n")  # people edit it
+    system.give(status)
+    process = program.start()
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(15) == 0
+    with open(status) as f:
+        assert f.read().split() == ["down"]
+
+
+def test_include(program):
+    more = f"{program.folder}/conf.d"
+    os.mkdir(more)
+    with open(f"{more}/ports.conf", "w") as f:
+        f.write(f"include 'deeper.conf'\nlisten_addresses='127.0.0.1'\n")
+    with open(f"{more}/deeper.conf", "w") as f:
+        f.write(f"port = {program.port}\nlisten_addresses = 'nowhere.invalid'\n")
+    system.give(more)
+    for name in os.listdir(more):
+        system.give(f"{more}/{name}")
+    program.write(port=1)
+    with open(program.conf, "a") as f:
+        f.write("include 'conf.d/ports.conf'\n")
+    program.start()
+    assert listens(program.port)
+    with open(f"{more}/deeper.conf", "a") as f:
+        f.write("max_pool = many\n")
+    result = program.call("--check")
+    assert result.returncode == 1 and f"{more}/deeper.conf:3: " in result.stderr, result.stderr
+
+
+def test_list_of_addresses(program):
+    program.write(listen_addresses="127.0.0.1, 127.0.0.2")
+    program.start()
+    assert listens(program.port, "127.0.0.1") and listens(program.port, "127.0.0.2")
+    assert not listens(program.port, "127.0.0.3")
+
+
+def test_ipv6_alone(program):
+    if not os.path.exists("/proc/net/if_inet6") or not open("/proc/net/if_inet6").read():
+        pytest.skip("no IPv6 here")
+    program.write(listen_addresses="::1")
+    program.start()
+    assert listens(program.port, "::1") and not listens(program.port, "127.0.0.1")
+
+
+def test_addresses_that_cannot_be_had_are_named(program):
+    program.write(listen_addresses="127.0.0.1,192.0.2.1")
+    result = program.call("-n")
+    assert result.returncode == 1 and "192.0.2.1" in result.stderr
+    program.write(listen_addresses="127.0.0.1", unix_socket_directories=f"{program.folder}/missing")
+    result = program.call("-n")
+    assert result.returncode == 1 and f"{program.folder}/missing" in result.stderr
+    program.write(unix_socket_directories=program.folder, unix_socket_group="no_such_group")
+    result = program.call("-n")
+    assert result.returncode == 1 and "no_such_group" in result.stderr
+    assert not os.path.exists(program.pid_path)
+
+
+def test_what_is_not_built_refuses_the_start_or_is_named(program):
+    for name, value in (("ssl", "on"), ("use_watchdog", "on"), ("backend_clustering_mode", "native_replication")):
+        old = program.settings.get(name)
+        program.write(**{name: value})
+        result = program.call("-n")
+        assert result.returncode == 1 and re.search(rf"{re.escape(program.conf)}:\d+: .*{name}", result.stderr), result
+        program.write(**{name: old if old else "off"})
+    program.write(memory_cache_enabled="on")
+    program.start()
+    assert program.log().count("memory_cache_enabled") == 1
+    assert re.search(r"WARNING:  .*memory_cache_enabled", program.log())
+
+
+def test_every_escape_of_the_prefix(program):
+    program.write(log_line_prefix="a=%a P=%P u=%u d=%d p=%p l=%l t=%t m=%m %% [%-8P][%8P] ")
+    process = program.start()
+    line = next(x for x in program.log().splitlines() if "successfully started" in x)
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    assert re.match(rf"a=main P=main u=\[No Connection\] d=\[No Connection\] p={process.pid} l=\d+ t={time} "
+                    rf"m={time}\.\d{{3}} % \[main    \]\[    main\] LOG:  ", line), line
+
+
+def test_syslog(program):
+    """Where no daemon listens the messages are lost, and nothing else happens."""
+    path = "/dev/log"
+    if os.path.exists(path) or os.getuid() != 0:
+        pytest.skip("needs a free /dev/log")
+    program.write(log_destination="syslog", syslog_facility="LOCAL3", syslog_ident="herd")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+            daemon.bind(path)
+            os.chmod(path, 0o666)
+            daemon.settimeout(10)
+            process = system.start(program.words("-n"), f"{program.folder}/log")
+            program.processes.append(process)
+            text = ""
+            while "successfully started" not in text:
+                text = daemon.recv(65536).decode()
+            # facility 19, severity 6
+            assert re.match(rf"<158>\w{{3}} [ \d]\d \d\d:\d\d:\d\d herd\[{process.pid}\]: ", text), text
+        assert "successfully started" not in program.log()
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(15) == 0
+    finally:
+        os.unlink(path)
