@@ -81,6 +81,7 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
   monitor::Hooks hooks;
   hooks.publish = [this](cluster::ViewPtr view) {
     view_ = std::move(view);
+    announce_roles();
     publish();
   };
   hooks.credentials = [this](const std::string& user, const std::string& password) {
@@ -103,6 +104,18 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
                                                          blocking_, snapshot()));
   }
   for (auto& worker : workers_) threads_.emplace_back([&worker = *worker] { worker.loop().run(); });
+}
+
+// Once, when the primary has been found: 0 not in use, 1 primary, 2 standby.
+void Proxy::announce_roles() {
+  const bool streaming = files_.settings->backend_clustering_mode == config::ClusteringMode::streaming_replication;
+  if (roles_announced_ || !streaming || view_->primary == kNoNode) return;
+  roles_announced_ = true;
+  LogContext who;
+  for (const cluster::Node& node : view_->nodes) {
+    const int role = node.id == view_->primary ? 1 : node.live() && node.real_role == cluster::Role::standby ? 2 : 0;
+    HG_LOG(log_, who, Level::log, "node status[{}]: {}", node.id.value, role);
+  }
 }
 
 session::SnapshotPtr Proxy::snapshot() const {

@@ -51,6 +51,7 @@ class Proxy final : public session::Workers {
   void when_settled(std::function<void()> done);
   void shut_gate(std::function<void()> empty);
   void open_gate();
+  void announce_roles();
   session::SnapshotPtr snapshot() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;
 
@@ -64,6 +65,7 @@ class Proxy final : public session::Workers {
   backend::Scratch scratch_;
   std::unique_ptr<monitor::Monitor> monitor_;
   cluster::ViewPtr view_;
+  bool roles_announced_ = false;
   std::vector<std::unique_ptr<session::Worker>> workers_;
   std::vector<std::thread> threads_;
 };

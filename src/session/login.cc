@@ -41,15 +41,6 @@ wire::Report fatal(std::string_view state, std::string message, std::string hint
   return report;
 }
 
-std::string quoted_literal(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text) {
-    out += c;
-    if (c == '\'') out += c;
-  }
-  return out + "'";
-}
-
 }  // namespace
 
 Login::Login(Session& session) : session_(session) {}
@@ -59,6 +50,9 @@ Login::~Login() {
   session_.worker_.loop().cancel(timer_);
   session_.worker_.shared().gate.withdraw(session_.id());
 }
+
+TimePoint Login::now() const { return session_.worker_.loop().now(); }
+LoginMemory& Login::memory() const { return session_.worker_.shared().logins; }
 
 void Login::start() {
   const auto limit = session_.settings().authentication_timeout;
@@ -220,8 +214,7 @@ void Login::find_rule() {
     auto opened = auth::unlock(stored, snapshot.key);
     policy_.pool_passwd = opened ? *opened : stored;
   }
-  memory_ = session_.worker_.shared().logins.find(result_.identity.database, result_.identity.user);
-  if (memory_) policy_.server = memory_->method;
+  policy_.server = memory().method(who(), now());
   if (policy_.enable_pool_hba && snapshot.hba) {
     config::HbaClient who;
     who.host = host_name_;
@@ -254,55 +247,24 @@ void Login::ask_host_name() {
 }
 
 void Login::run_auth_query() {
+  policy_.auth_query_used = true;
+  const auto key = AuthQueries::key_of(session_.settings(), result_.identity.database, result_.identity.user);
+  if (const auto known = memory().verifier(key, now())) {
+    policy_.auth_query = *known;
+    return decide();
+  }
   state_ = State::auth_query;
-  const Snapshot& snapshot = *session_.snapshot_;
-  const config::Settings& settings = *snapshot.settings;
-  const cluster::Node* node = snapshot.view->find(snapshot.view->write_node());
-  if (node == nullptr) return refuse(fatal(sqlstate::kConnectionFailure, "could not run auth_query: no node is up"));
-  backend::OpenRequest to;
-  to.key = {node->id, settings.auth_query_database.empty() ? result_.identity.database : settings.auth_query_database,
-            settings.auth_query_user};
-  to.to = {node->host, node->port};
-  net::Loop& loop = session_.worker_.loop();
-  to.deadline = Deadline::after(loop.now(), std::chrono::seconds(10));
-  auth::StoredSecret stored;
-  if (!settings.auth_query_password.empty()) {
-    auto parsed = auth::parse_stored(settings.auth_query_password);
-    if (parsed) stored = *parsed;
-  } else if (const auto* entry = snapshot.passwords->find_user(settings.auth_query_user)) {
-    stored = stored_secret(*entry);
-  }
-  if (auto opened = auth::unlock(stored, snapshot.key)) stored = *opened;
-  auto credentials = auth::credentials_from(stored, settings.auth_query_user);
-  to.credentials = credentials ? *credentials : auth::Credentials{};
-  auth_client_ = std::make_unique<backend::Client>(loop, session_.worker_.blocking(), session_.worker_.scratch(), to);
-  // $1 in the query is the user's name; it is put in as a quoted literal.
-  std::string sql = "SET standard_conforming_strings = on";
-  auth_client_->query(sql, to.deadline, [](Result<backend::Rows>) {});
-  sql = settings.auth_query;
-  for (std::size_t at = 0; (at = sql.find("$1", at)) != std::string::npos;) {
-    const std::string literal = quoted_literal(result_.identity.user);
-    sql.replace(at, 2, literal);
-    at += literal.size();
-  }
-  auth_client_->query(sql, to.deadline, [this](Result<backend::Rows> rows) { on_auth_query(std::move(rows)); });
+  session_.worker_.auth_queries().ask(key, [this, alive = alive_](const Result<auth::StoredSecret>& verifier) {
+    if (*alive && state_ == State::auth_query) on_auth_query(verifier);
+  });
 }
 
-void Login::on_auth_query(Result<backend::Rows> rows) {
-  if (state_ == State::done) return;
-  if (!rows) {
-    HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", rows.error().text());
+void Login::on_auth_query(const Result<auth::StoredSecret>& verifier) {
+  if (!verifier) {
+    HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", verifier.error().text());
     return refuse(fatal(sqlstate::kInvalidAuthorization, "client authentication failed", "See the log for details."));
   }
-  policy_.auth_query_used = true;
-  if (!rows->empty() && !rows->front().empty()) {
-    const auto& value = rows->front().back();  // (name, verifier) or just the verifier
-    if (value) {
-      if (auto parsed = auth::parse_rolpassword(*value)) policy_.auth_query = *parsed;
-    }
-  }
-  // The client object is in the middle of its own callback.
-  session_.worker_.loop().defer([old = std::shared_ptr<backend::Client>(std::move(auth_client_))] {});
+  policy_.auth_query = *verifier;
   decide();
 }
 
@@ -332,6 +294,9 @@ void Login::on_step(auth::Step step) {
     case Kind::ok:
       return client_proved();
     case Kind::failed:
+      if (policy_.auth_query_used)
+        memory().doubt_verifier(
+            AuthQueries::key_of(session_.settings(), result_.identity.database, result_.identity.user), now());
       return refuse(*step.refusal);
     case Kind::need_credentials:
       return refuse(fatal(sqlstate::kInternalError, "login went astray"));
@@ -360,8 +325,8 @@ void Login::client_proved() {
     return welcome(result_.link);
   }
   if (!result_.identity.credentials.admitted) {
-    const bool same = memory_ && memory_->proved && auth::same_secret(*memory_->proved, result_.identity.credentials);
-    fresh_ = !same;
+    const auto proved = memory().proved(who(), now());
+    fresh_ = !proved || !auth::same_secret(*proved, result_.identity.credentials);
   }
   if (link_is_needed()) return get_link();
   welcome(nullptr);
@@ -414,20 +379,15 @@ void Login::on_link(pool::Pool::Result link) {
   const bool opened_now = method.has_value();
   auto pending = std::move(pending_);
   waiting_opener_ = nullptr;
-  LoginMemory& memory = session_.worker_.shared().logins;
   if (!link) {
-    memory.forget(result_.identity.database, result_.identity.user);
+    memory().forget(who());
     wire::Report report = report_of(link.error(), session_.pending_node_);
     report.severity = "FATAL";
     return refuse(report);
   }
   session_.adopt(**link);
-  if (opened_now) {
-    LoginMemory::Entry entry{method, std::nullopt};
-    if (proved) entry.proved = result_.identity.credentials;
-    if (!proved && memory_) entry.proved = memory_->proved;
-    memory.remember(result_.identity.database, result_.identity.user, entry);
-  }
+  if (opened_now) memory().remember_method(who(), *method, now());
+  if (proved) memory().remember_proof(who(), result_.identity.credentials, now());
   // A remembered method let the client in, and the server has meanwhile changed its mind: nobody has compared the
   // password. The new method is remembered now, so the next try is asked for it.
   if (opened_now && !policy_.enable_pool_hba && client_auth_ && policy_.server == auth::ServerMethod::trust &&

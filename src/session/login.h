@@ -13,7 +13,6 @@
 
 #include "auth/client_auth.h"
 #include "auth/policy.h"
-#include "backend/client.h"
 #include "pool/pool.h"
 #include "session/identity.h"
 #include "session/shared.h"
@@ -54,7 +53,10 @@ class Login {
   void ask_host_name();
   void decide();
   void run_auth_query();
-  void on_auth_query(Result<backend::Rows> rows);
+  void on_auth_query(const Result<auth::StoredSecret>& verifier);
+  TimePoint now() const;
+  LoginMemory& memory() const;
+  LoginMemory::Who who() const { return {result_.identity.database, result_.identity.user}; }
   void on_step(auth::Step step);
   void client_proved();
   void get_link();
@@ -72,9 +74,7 @@ class Login {
   auth::PolicyInput policy_;
   std::unique_ptr<auth::ClientAuth> client_auth_;
   std::unique_ptr<pool::Pool::Pending> pending_;
-  std::unique_ptr<backend::Client> auth_client_;
   backend::Opener* waiting_opener_ = nullptr;
-  std::optional<LoginMemory::Entry> memory_;
   net::TimerId timer_ = 0;
   std::string host_name_;  // of the client, verified; only when a rule wants it
   bool host_name_asked_ = false;

@@ -24,6 +24,13 @@ wire::Report error(std::string_view state, std::string message, std::string hint
   return report;
 }
 
+// What module config says: the message and, after a line break, its hint.
+wire::Report config_error(const Error& why) {
+  const std::size_t end = why.context.find('\n');
+  return error(sqlstate::kUndefinedObject, why.context.substr(0, end),
+               end == std::string::npos ? std::string() : why.context.substr(end + 1));
+}
+
 report::Table table_of(const config::Shown& shown) {
   report::Table table;
   if (shown.single) {
@@ -59,7 +66,7 @@ void OwnCommands::run(const sql::Statement& command, std::string_view text) {
 
 void OwnCommands::send(const Answer& answer, bool with_description) {
   Bytes& out = session_.client_.own();
-  if (answer.notice) wire::put_notice(out, *answer.notice);
+  if (answer.notice && session_.tells_client(Level::notice)) wire::put_notice(out, *answer.notice);
   if (answer.error) {
     wire::put_error(out, *answer.error);
     failed_ = true;
@@ -125,7 +132,7 @@ OwnCommands::Answer OwnCommands::pgpool_show(std::string_view name) {
   if (shown) {
     answer.table = table_of(*shown);
   } else {
-    answer.error = error(sqlstate::kUndefinedObject, shown.error().context);
+    answer.error = config_error(shown.error());
   }
   return answer;
 }
@@ -148,7 +155,7 @@ OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& word
     return answer;
   }
   if (auto set = session_.set_own(words[2], words[4]); !set) {
-    answer.error = error(sqlstate::kUndefinedObject, set.error().context);
+    answer.error = config_error(set.error());
   } else {
     answer.tag = "SET";
   }
@@ -165,7 +172,7 @@ OwnCommands::Answer OwnCommands::pgpool_reset(const std::vector<std::string>& wo
   if (words.size() != 3) {
     answer.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL RESET", "Write PGPOOL RESET name.");
   } else if (auto reset = session_.reset_own(words[2]); !reset) {
-    answer.error = error(sqlstate::kUndefinedObject, reset.error().context);
+    answer.error = config_error(reset.error());
   } else {
     answer.tag = "RESET";
   }
@@ -216,10 +223,26 @@ OwnCommands::Answer OwnCommands::explain_route(std::string_view text) {
   answer.table.columns = {"item", "value"};
   Explained told;
   session_.plan_explained(text, told);
-  for (const route::ExplainRow& row :
-       route::explain_route({*told.facts, told.plan, told.answers, session_.view(), session_.settings(), nullptr})) {
+  const Identity& who = *session_.identity_;
+  Random& random = session_.worker_.random();
+  const route::LbChoice choice = route::choose_lb_node({.view = session_.view(),
+                                                        .settings = session_.settings(),
+                                                        .user = who.user,
+                                                        .database = who.database,
+                                                        .application_name = who.application,
+                                                        .draw = random.fraction(),
+                                                        .draw2 = random.fraction()});
+  const bool raw = session_.settings().backend_clustering_mode == config::ClusteringMode::raw;
+  const route::Explain explained{.facts = *told.facts,
+                                 .plan = told.plan,
+                                 .answers = told.answers,
+                                 .view = session_.view(),
+                                 .settings = session_.settings(),
+                                 .prepared = session_.prepared_statement(told.facts->first()),
+                                 .lb_node = raw ? kNoNode : session_.vs_.state().lb_node,
+                                 .lb_choice = &choice};
+  for (const route::ExplainRow& row : route::explain_route(explained))
     answer.table.rows.push_back({row.item, row.value});
-  }
   return answer;
 }
 

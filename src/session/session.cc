@@ -29,7 +29,7 @@ Session::~Session() { worker_.loop().cancel(idle_timer_); }
 
 Result<Done> Session::start() {
   HG_CHECK(worker_.loop().watch(client_.fd(), *this));
-  log_connection(*this, worker_.log(), who_, settings());
+  log_connection(*this, worker_, who_, settings());
   login_->start();
   return Done{};
 }
@@ -376,7 +376,7 @@ void Session::retire() {
   const bool inside = connected_ != WallTime{} || (login_ && login_->inside_);
   if (login_) login_->stop();
   release_links(true);
-  log_disconnection(*this, worker_.log(), who_, settings());
+  log_disconnection(*this, worker_, who_, settings());
   client_.close();
   if (inside) {
     const auto limit = static_cast<std::size_t>(settings().num_init_children);

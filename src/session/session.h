@@ -93,7 +93,8 @@ class Session final : public net::Watcher, public backend::LinkUser {
   Next serve_query(ByteView input, std::size_t& used);
   Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
   Next plan_explained(std::string_view text, Explained& into);
-  void announce(const backend::Link& link, std::string_view text);
+  bool tells_client(Level level) const;
+  void announce(const backend::Link& link, std::string_view what, std::string_view text);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);

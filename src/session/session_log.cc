@@ -43,24 +43,31 @@ std::string client_detail(ByteView message) {
 
 }  // namespace
 
-void log_connection(const Session& session, Log& log, LogContext& who, const config::Settings& settings) {
+void log_connection(const Session& session, Worker& worker, LogContext& who, const config::Settings& settings) {
   if (!settings.log_connections) return;
   const net::Address& peer = session.peer();
-  say(log, who, Level::log, "new connection received",
-      peer.is_unix() ? "connecting host=[local]" : fmt::format("connecting host={} port={}", peer.host(), peer.port()));
+  if (peer.is_unix()) return say(worker.log(), who, Level::log, "new connection received", "connecting host=[local]");
+  const auto log = [&worker, port = peer.port()](LogContext& whose, const std::string& host) {
+    say(worker.log(), whose, Level::log, "new connection received",
+        fmt::format("connecting host={} port={}", host, port));
+  };
+  if (!settings.log_hostname) return log(who, peer.host());
+  // The name takes a while; the session may be over by then.
+  worker.host_name(peer, [log, whose = who](const std::string& name) mutable { log(whose, name); });
 }
 
-void log_disconnection(const Session& session, Log& log, LogContext& who, const config::Settings& settings) {
+void log_disconnection(const Session& session, Worker& worker, LogContext& who, const config::Settings& settings) {
   if (!settings.log_disconnections) return;
   const report::SlotRow row = session.row();
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now() - row.started);
   const auto total = ms.count();
   const net::Address& peer = session.peer();
   const std::string port = peer.is_unix() ? "" : fmt::format(" port={}", peer.port());
-  say(log, who, Level::log,
+  const std::string host = settings.log_hostname ? worker.known_host_name(peer) : peer.host();
+  say(worker.log(), who, Level::log,
       fmt::format("frontend disconnection: session time: {}:{:02}:{:02}.{:03} user={} database={} host={}{}",
-                  total / 3600000, total / 60000 % 60, total / 1000 % 60, total % 1000, row.user, row.database,
-                  peer.host(), port));
+                  total / 3600000, total / 60000 % 60, total / 1000 % 60, total % 1000, who.user, who.database, host,
+                  port));
 }
 
 void log_session_end(const Session&, Log& log, LogContext& who, const wire::Report& why) {
@@ -112,6 +119,11 @@ void log_fall_back(Log& log, LogContext& who, NodeId node, const backend::OpenFa
 
 void log_backend_error(Log& log, LogContext& who, const backend::Link& link, std::string_view sql,
                        std::string_view message) {
+  if (sql.empty()) {
+    return say(
+        log, who, Level::log,
+        fmt::format("Error message from backend: DB node id: {} message: \"{}\"", link.key().node.value, message));
+  }
   say(log, who, Level::log,
       fmt::format("pool_send_and_wait: Error or notice message from backend: DB node id: {} backend pid: {} "
                   "statement: \"{}\" message: \"{}\"",

@@ -14,9 +14,10 @@
 namespace herdgate::session {
 
 class Session;
+class Worker;
 
-void log_connection(const Session& session, Log& log, LogContext& who, const config::Settings& settings);
-void log_disconnection(const Session& session, Log& log, LogContext& who, const config::Settings& settings);
+void log_connection(const Session& session, Worker& worker, LogContext& who, const config::Settings& settings);
+void log_disconnection(const Session& session, Worker& worker, LogContext& who, const config::Settings& settings);
 void log_session_end(const Session& session, Log& log, LogContext& who, const wire::Report& why);
 // log_statement
 void log_statement(Log& log, LogContext& who, std::string_view sql);
@@ -29,6 +30,7 @@ void log_client_copy(const Session& session, Log& log, LogContext& who, bool on,
 void log_unparsable(const Session& session, Log& log, LogContext& who, std::string_view sql);
 // A standby did not take the session: the primary serves in its place.
 void log_fall_back(Log& log, LogContext& who, NodeId node, const backend::OpenFailure& why);
+// log_per_node_statement; `sql` is empty in the extended protocol.
 void log_backend_error(Log& log, LogContext& who, const backend::Link& link, std::string_view sql,
                        std::string_view message);
 

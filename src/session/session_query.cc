@@ -113,8 +113,9 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   }
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy = Bytes(input);
-  announce(*link->link, *text);
+  announce(*link->link, "", *text);
   count_statement(worker_.counters(), node, facts->first().kind);
+  worker_.make_way_for(facts->first());
   if (work().plan.opaque) {
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
@@ -136,14 +137,14 @@ Session::Next Session::plan_explained(std::string_view text, Explained& into) {
   return decide(*into.facts, text, into);
 }
 
-// log_per_node_statement and notice_per_node_statement.
-void Session::announce(const backend::Link& link, std::string_view text) {
-  if (own().log_per_node_statement(settings())) log_node_statement(worker_.log(), who_, link, "", text);
-  if (!own().notice_per_node_statement(settings())) return;
+// log_per_node_statement and notice_per_node_statement. `what`: "Parse: " and the like; empty for a simple query.
+void Session::announce(const backend::Link& link, std::string_view what, std::string_view text) {
+  if (own().log_per_node_statement(settings())) log_node_statement(worker_.log(), who_, link, what, text);
+  if (!own().notice_per_node_statement(settings()) || !tells_client(Level::notice)) return;
   wire::Report notice;
   notice.severity = "NOTICE";
   notice.sqlstate = sqlstate::kSuccess;
-  notice.message = fmt::format("DB node id: {} statement: {}", link.key().node.value, text);
+  notice.message = fmt::format("DB node id: {} statement: {}{}", link.key().node.value, what, text);
   notice.file = "session";
   wire::put_notice(client_.own(), notice);
   client_.added_own();
@@ -231,7 +232,13 @@ bool Session::end_unopened_transaction(const sql::Statement& statement, std::str
   return true;
 }
 
+// client_min_messages: whether messages of ours of this level go to the client.
+bool Session::tells_client(Level level) const {
+  return passes_client_threshold(level, own().client_min_messages(settings()));
+}
+
 const sql::Statement* Session::prepared_statement(const sql::Statement& statement) const {
+  if (statement.kind == Kind::explain && statement.inner) return prepared_statement(*statement.inner);
   if (statement.kind != Kind::execute && statement.kind != Kind::deallocate) return nullptr;
   const vsession::PreparedPtr prepared = vs_.find_prepared(statement.name);
   if (!prepared || !prepared->facts || prepared->facts->statements.empty()) return nullptr;
@@ -241,6 +248,7 @@ const sql::Statement* Session::prepared_statement(const sql::Statement& statemen
 
 // For patterns over the text: what EXECUTE runs is the text of its PREPARE.
 std::string_view Session::executed_text(const sql::Statement& statement, std::string_view text) const {
+  if (statement.kind == Kind::explain && statement.inner) return executed_text(*statement.inner, text);
   if (statement.kind != Kind::execute) return text;
   const vsession::PreparedPtr prepared = vs_.find_prepared(statement.name);
   return prepared ? std::string_view(prepared->query) : text;

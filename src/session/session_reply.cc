@@ -3,6 +3,7 @@
 #include "session/session.h"
 #include "session/session_log.h"
 #include "session/words.h"
+#include "wire/frontend.h"
 
 namespace herdgate::session {
 namespace {
@@ -23,6 +24,13 @@ bool primary_can_do_better(std::string_view state, std::string_view message) {
   return state == sqlstate::kReadOnlyTransaction ||
          (state == sqlstate::kObjectNotInPrerequisiteState && message == "recovery is in progress") ||
          (state == sqlstate::kSerializationFailure && message.find("conflict with recovery") != std::string_view::npos);
+}
+
+// The text of the simple query that `head` answers, from the copy kept of it; empty when it is none, or too long to
+// keep.
+std::string_view simple_text(const Debt& head, ByteView copy) {
+  if (head.what != Owes::query || copy.empty() || copy[0] != wire::fe::kQuery) return {};
+  return wire::parse_query(copy.substr(wire::kHeaderBytes)).value_or(std::string_view());
 }
 
 Result<std::vector<std::vector<std::string>>> text_rows(ByteView messages) {
@@ -179,7 +187,8 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
     work().rerun = work().on_primary = true;
     return;
   }
-  if (own().log_per_node_statement(settings())) log_backend_error(worker_.log(), who_, link, "", report->message);
+  if (own().log_per_node_statement(settings()))
+    log_backend_error(worker_.log(), who_, link, simple_text(head, work().copy), report->message);
   if (pool::ServerLink* server = of(link)) {
     if (report->message.find("cached plan must not change result type") != std::string_view::npos)
       forget_plans(*server);

@@ -86,42 +86,4 @@ void ClientGate::withdraw(SessionId session) {
   std::erase_if(queue_, [&](const Waiting& w) { return w.session == session; });
 }
 
-std::optional<LoginMemory::Entry> LoginMemory::find(const std::string& database, const std::string& user) const {
-  const std::lock_guard lock(mutex_);
-  const auto it = entries_.find({database, user});
-  if (it == entries_.end()) return std::nullopt;
-  return it->second;
-}
-
-void LoginMemory::remember(const std::string& database, const std::string& user, Entry entry) {
-  const std::lock_guard lock(mutex_);
-  if (entries_.size() >= kMaxEntries) entries_.clear();
-  entries_.insert_or_assign({database, user}, std::move(entry));
-}
-
-void LoginMemory::forget(const std::string& database, const std::string& user) {
-  const std::lock_guard lock(mutex_);
-  entries_.erase({database, user});
-}
-
-LoginMemory::Reported LoginMemory::reported(const std::string& database, const std::string& user,
-                                            const Hash128& startup) const {
-  const std::lock_guard lock(mutex_);
-  const auto it = reported_.find({{database, user}, startup});
-  return it == reported_.end() ? nullptr : it->second;
-}
-
-void LoginMemory::remember_reported(const std::string& database, const std::string& user, const Hash128& startup,
-                                    Reported values) {
-  const std::lock_guard lock(mutex_);
-  if (reported_.size() >= kMaxEntries) reported_.clear();
-  reported_.insert_or_assign({{database, user}, startup}, std::move(values));
-}
-
-void LoginMemory::clear() {
-  const std::lock_guard lock(mutex_);
-  entries_.clear();
-  reported_.clear();
-}
-
 }  // namespace herdgate::session

@@ -25,6 +25,7 @@
 #include "config/settings.h"
 #include "pool/accounts.h"
 #include "report/snapshot.h"
+#include "session/login_memory.h"
 
 namespace herdgate::session {
 
@@ -82,30 +83,6 @@ class ClientGate {
   bool shut_ = false;
   std::function<void()> empty_;
   std::atomic<std::size_t> inside_{0};
-};
-
-// What earlier logins taught about (database, user): the server's method, a proved secret, the parameters it reports.
-class LoginMemory {
- public:
-  static constexpr std::size_t kMaxEntries = 4096;
-  struct Entry {
-    std::optional<auth::ServerMethod> method;
-    std::optional<auth::Credentials> proved;
-  };
-  using Reported = std::shared_ptr<const std::map<std::string, std::string, std::less<>>>;
-  std::optional<Entry> find(const std::string& database, const std::string& user) const;
-  void remember(const std::string& database, const std::string& user, Entry entry);
-  void forget(const std::string& database, const std::string& user);
-  // ParameterStatus of a login with these start-up parameters.
-  Reported reported(const std::string& database, const std::string& user, const Hash128& startup) const;
-  void remember_reported(const std::string& database, const std::string& user, const Hash128& startup, Reported values);
-  void clear();
-
- private:
-  using ReportedKey = std::pair<std::pair<std::string, std::string>, Hash128>;
-  mutable std::mutex mutex_;
-  std::map<std::pair<std::string, std::string>, Entry> entries_;
-  std::map<ReportedKey, Reported> reported_;
 };
 
 // Statements sent to each node, by class; one array per worker, summed when somebody asks.

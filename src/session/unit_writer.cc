@@ -81,10 +81,7 @@ std::uint16_t UnitWriter::item(const vsession::PreparedPtr& statement) {
   return static_cast<std::uint16_t>(items.size() - 1);
 }
 
-void UnitWriter::log(std::string_view what, std::string_view sql) {
-  if (session_.own().log_per_node_statement(session_.settings()))
-    log_node_statement(session_.worker_.log(), session_.who_, raw_, what, sql);
-}
+void UnitWriter::log(std::string_view what, std::string_view sql) { session_.announce(raw_, what, sql); }
 
 // An error that we found ourselves. If a server already works for this unit it must fail there too, so that nothing of
 // the implicit transaction is committed: a message that is sure to fail is sent, and its error replaced by ours.
@@ -236,10 +233,13 @@ bool UnitWriter::execute(const Frame& frame) {
   const auto portal = session_.run().portals.find(message->portal);
   const vsession::PreparedPtr statement = portal == session_.run().portals.end() ? nullptr : portal->second;
   if (statement) {
-    log("Execute: ", statement->query);
     if (session_.own().log_statement(session_.settings()))
       log_statement(session_.worker_.log(), session_.who_, statement->query);
-    if (statement->facts) count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
+    log("Execute: ", statement->query);
+    if (statement->facts) {
+      count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
+      session_.worker_.make_way_for(statement->facts->first());
+    }
   }
   raw_.send(frame.whole, Owes::execute, Fate::forward, kNoteClient, item(statement));
   sent_ = true;

@@ -130,6 +130,33 @@ void Worker::check_empty() {
   std::exchange(empty_, nullptr)();
 }
 
+void Worker::host_name(const net::Address& peer, std::function<void(const std::string&)> done) {
+  if (const auto known = host_names_.find(peer.host(), loop_.now())) return done(*known);
+  auto name = std::make_shared<std::string>();
+  auto told = std::make_shared<std::function<void(const std::string&)>>(std::move(done));
+  const bool queued = blocking_.submit(
+      loop_, [name, peer] { *name = net::verified_host_name(peer); },
+      [this, name, peer, told] {
+        if (name->empty()) *name = peer.host();
+        host_names_.put(peer.host(), *name, loop_.now() + kHostNameLives);
+        (*told)(*name);
+      });
+  if (!queued) (*told)(peer.host());
+}
+
+std::string Worker::known_host_name(const net::Address& peer) const {
+  return host_names_.find(peer.host(), loop_.now()).value_or(peer.host());
+}
+
+void Worker::make_way_for(const sql::Statement& statement) {
+  if (statement.kind != sql::Kind::ddl) return;
+  const std::string_view tag = statement.ddl_tag;
+  if (tag != "DROP DATABASE" && tag != "ALTER DATABASE" && tag != "CREATE DATABASE") return;
+  const auto close = [](pool::Pool& pool) { pool.close_idle([](const pool::ServerLink&) { return true; }); };
+  close(*pool_);
+  workers_.post_all_others(id_, close);  // the server waits for them for some seconds
+}
+
 WorkerReport Worker::report() const {
   WorkerReport report;
   for (const auto& [id, session] : sessions_) report.slots.push_back(session->row());

@@ -16,6 +16,7 @@
 #include "net/loop.h"
 #include "net/socket.h"
 #include "pool/pool.h"
+#include "session/auth_query.h"
 #include "session/client_stream.h"
 #include "session/identity.h"
 #include "session/running.h"
@@ -58,6 +59,7 @@ class Worker {
   backend::Scratch& scratch() { return scratch_; }
   sql::FactsCache& facts() { return facts_; }
   catalog::Catalog& catalog() { return catalog_; }
+  AuthQueries& auth_queries() { return auth_queries_; }
   Random& random() { return random_; }
   Gathering::Spare& gathering() { return gathering_; }
   IdentityPtr identity(Identity who) { return identities_.share(std::move(who)); }
@@ -81,9 +83,17 @@ class Worker {
   std::atomic<int>& load() { return load_; }
   // smart: no new clients, ends when the last has left; fast: everybody is told and leaves now.
   void stop(bool fast, std::function<void()> empty);
+  // log_hostname: the name of a client's host, verified; its address where there is none or it is not known yet.
+  void host_name(const net::Address& peer, std::function<void(const std::string&)> done);
+  std::string known_host_name(const net::Address& peer) const;
+  // DROP DATABASE and the like: the server refuses them while links of ours lie idle there.
+  void make_way_for(const sql::Statement& statement);
   WorkerReport report() const;
   // Asks every worker, then calls `done` on this one. Slower than a snapshot, always true.
   void collect(std::function<void(report::Server)> done);
+
+  static constexpr std::size_t kMaxHostNames = 1024;
+  static constexpr Duration kHostNameLives = std::chrono::minutes(5);
 
  private:
   void check_empty();
@@ -102,6 +112,8 @@ class Worker {
   Gathering::Spare gathering_;
   WorkerCounters counters_;
   std::unique_ptr<pool::Pool> pool_;
+  AuthQueries auth_queries_{*this};
+  AgedMap<std::string, std::string> host_names_{kMaxHostNames};  // by address
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
   std::deque<std::unique_ptr<Session>> retired_;  // in the order in which their ends are deferred
   std::function<void()> empty_;

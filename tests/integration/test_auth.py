@@ -1,7 +1,9 @@
 """Who gets in, by which method, and who does not. The servers ask scram_user, md5_user and password_user by the
 method of their name; everybody else is trusted by the servers (see support/cluster.py)."""
 import hashlib
+import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -222,6 +224,77 @@ def test_auth_query(start_proxy):
     stays_out(proxy, "scram_user")
     stays_out(proxy, "nobody_here")
     stays_out(proxy, "x' or true --")
+
+
+def askers(cluster, mark):
+    """The server processes that have run the auth_query with this mark, and how often they did."""
+    lines = [line for line in cluster.primary.log().splitlines() if mark in line and "statement:" in line]
+    return {re.search(r"\[(\d+)\]", line).group(1) for line in lines}, len(lines)
+
+
+@pytest.mark.herdgate_only
+def test_auth_query_asks_little(start_proxy, cluster, marks):
+    """A storm of logins is no storm on the server: one connection per worker, answers are remembered for a while."""
+    mark = marks()
+    proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "postgres", "auth_query_database": "postgres",
+                         "num_workers": 2, "num_init_children": 200, "pool_mode": "transaction",
+                         "auth_query": f"select rolpassword /* {mark} */ from pg_authid where rolname = $1"},
+                        hba("host all all 127.0.0.1/32 scram-sha-256"), fresh=True)
+    names = ["scram_user", "scram_user", "scram_user", "nobody_here"] * 25
+    with ThreadPoolExecutor(20) as pool:
+        inside = list(pool.map(lambda name: can_log_in(proxy, name, "scram_user"), names))
+    assert inside == [name == "scram_user" for name in names]
+    processes, queries = askers(cluster, mark)
+    assert len(processes) <= 2
+    assert queries <= 2 * 2 + 2  # each worker each user at most, and a missing user a second time after a while
+
+
+def can_log_in(proxy, user, password):
+    try:
+        proxy.connect(user=user, password=password).close()
+        return True
+    except psycopg.OperationalError:
+        return False
+
+
+@pytest.mark.herdgate_only
+def test_auth_query_learns_a_new_password(start_proxy, cluster):
+    proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "postgres", "auth_query_database": "postgres",
+                         "auth_query": "select rolname, rolpassword from pg_authid where rolname = $1"},
+                        hba("host all all 127.0.0.1/32 scram-sha-256"))
+    cluster.primary.psql("set password_encryption = 'scram-sha-256'; "
+                         "create role changing login password 'old'", "postgres")
+    try:
+        gets_in(proxy, "changing", "old")
+        cluster.primary.psql("set password_encryption = 'scram-sha-256'; alter role changing password 'new'", "postgres")
+        # A client who does not match what is remembered makes it be fetched again, once a second.
+        system.wait_until(lambda: can_log_in(proxy, "changing", "new"), "the new password to count", 10, poll=0.3)
+        stays_out(proxy, "changing", "old")
+    finally:
+        cluster.primary.psql("drop role changing", "postgres")
+
+
+@pytest.mark.herdgate_only
+def test_auth_query_survives_a_restarted_server(start_proxy):
+    own = Cluster(nodes=1)
+    try:
+        own.create().start()
+        proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "postgres", "auth_query_database": "postgres",
+                             "num_workers": 1, "auth_query": "select rolpassword from pg_authid where rolname = $1"},
+                            hba("host all all 127.0.0.1/32 scram-sha-256"), on=own, fresh=True)
+        gets_in(proxy, "scram_user", "scram_user")
+        own.primary.psql("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres' and "
+                         "pid <> pg_backend_pid()", "postgres")
+        stays_out(proxy, "asked_anew")  # by a connection that turns out to be dead
+        stays_out(proxy, "and_once_more")
+        assert "auth_query failed" not in proxy.log()
+        own.primary.stop()
+        stays_out(proxy, "nobody", match="client authentication failed|could not connect")
+        own.primary.start()
+        system.wait_until(lambda: can_log_in(proxy, "scram_user", "scram_user"), "logins to work again", 30, poll=0.3)
+        proxy.stop()
+    finally:
+        own.destroy()
 
 
 def test_changed_password_on_the_server(start_proxy):

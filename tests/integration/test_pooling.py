@@ -361,3 +361,30 @@ def test_replication_connection_is_refused(proxy):
         psycopg.connect(proxy.dsn() + " replication=true")
     with proxy.connect() as c:
         assert c.execute("select 1").fetchone() == (1,)
+
+
+@herdgate_only
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_databases_are_dropped_in_spite_of_idle_links(start_proxy, cluster, mode):
+    """Nobody uses the database but the pool; the server would refuse."""
+    proxy = start_proxy({"pool_mode": mode, "num_workers": 2})
+
+    def use(database):
+        for _ in range(4):
+            with proxy.connect(dbname=database) as other:
+                assert other.execute("select 1").fetchone() == (1,)
+
+    with proxy.connect(dbname="postgres") as c:
+        c.execute("create database dropped")
+        use("dropped")
+        c.execute("alter database dropped rename to renamed")
+        use("renamed")
+        c.execute("create database dropped template renamed")
+        use("dropped")
+        c.execute("drop database dropped")
+    with Client(proxy.port) as raw:
+        raw.login(database="postgres")
+        use("renamed")
+        raw.send(parse("drop database renamed"), bind(), execute(), SYNC)
+        assert kinds(raw.until()) == "12CZ"
+    assert cluster.primary.psql("select count(*) from pg_database where datname in ('dropped', 'renamed')") == "0"

@@ -1,5 +1,6 @@
 """The product's own SQL, as monitoring scripts read it."""
 import re
+import socket
 
 import psycopg
 import pytest
@@ -129,6 +130,66 @@ def test_explain_route(proxy, sql, word):
     with proxy.connect() as c:
         rows = c.execute(f"PGPOOL EXPLAIN ROUTE {sql}").fetchall()
     assert rows and all(v is None or isinstance(v, str) for r in rows for v in r)
+
+
+@pytest.mark.herdgate_only
+def test_explain_route_of_prepared_statements(proxy):
+    with proxy.connect() as c:
+        c.execute("prepare seen as select count(*) from pg_class")
+        for text in ("execute seen", "explain execute seen"):
+            rows = c.execute(f"PGPOOL EXPLAIN ROUTE {text}").fetchall()
+            assert any(item == "relation" and value.startswith("pg_class") for item, value in rows), rows
+
+
+@pytest.mark.herdgate_only
+def test_explain_route_tells_the_node_for_reads(start_proxy):
+    proxy = start_proxy({"user_redirect_preference_list": "postgres:2"}, fresh=True)
+    wait_for_roles(proxy)
+    with proxy.connect() as c:
+        rows = dict(c.execute("PGPOOL EXPLAIN ROUTE insert into x values (1)").fetchall())
+        assert rows["node"].startswith("0 ") and rows["node for reads"].startswith("2 ")
+        assert rows["chosen by"] == "user_redirect_preference_list postgres:2"
+        assert rows["its delay"] == "0 bytes"
+
+
+def test_roles_are_logged_at_the_start(start_proxy):
+    proxy = start_proxy(fresh=True)
+    wait_until(lambda: "node status[2]" in proxy.log(), "the roles in the log")
+    assert re.findall(r"LOG:  node status\[(\d)\]: (\d)$", proxy.log(), re.M) == [("0", "1"), ("1", "2"), ("2", "2")]
+
+
+@pytest.mark.herdgate_only
+def test_errors_of_parameters_have_hints(proxy):
+    with proxy.connect() as c:
+        with pytest.raises(psycopg.Error) as caught:
+            c.execute("pgpool set log_backend_messages to sometimes")
+        about = caught.value.diag
+        assert "\n" not in about.message_primary and "terse" in (about.message_hint or ""), about.message_primary
+
+
+@pytest.mark.herdgate_only
+def test_client_min_messages(start_proxy):
+    proxy = start_proxy({"notice_per_node_statement": True}, fresh=True)
+    seen = []
+    with proxy.connect() as c:
+        c.add_notice_handler(lambda d: seen.append(d.message_primary))
+        c.execute("select 1")
+        c.execute("pgpool set client_min_messages to error")
+        c.execute("select 2")
+        c.execute("pgpool reset client_min_messages")
+        c.execute("select 3")
+    assert [s for s in seen if s.endswith("select 1")] and [s for s in seen if s.endswith("select 3")]
+    assert not [s for s in seen if s.endswith("select 2")]
+
+
+@pytest.mark.herdgate_only
+def test_log_hostname(start_proxy):
+    proxy = start_proxy({"log_connections": True, "log_disconnections": True, "log_hostname": True}, fresh=True)
+    name = socket.getnameinfo(("127.0.0.1", 0), 0)[0]
+    proxy.connect().close()
+    wait_until(lambda: "frontend disconnection" in proxy.log(), "the end in the log")
+    assert re.search(rf"DETAIL:  connecting host={name} port=\d+", proxy.log())
+    assert re.search(rf"host={name} port=\d+", proxy.log().split("frontend disconnection")[1])
 
 
 def test_per_node_log_and_notice(start_proxy):

@@ -1,0 +1,142 @@
+#include "session/auth_query.h"
+
+#include "backend/errc.h"
+#include "session/worker.h"
+
+namespace herdgate::session {
+namespace {
+
+std::string quoted_literal(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) {
+    out += c;
+    if (c == '\'') out += c;
+  }
+  return out + "'";
+}
+
+// $1 in the query is the user's name; it is put in as a quoted literal.
+std::string query_for(std::string sql, const std::string& user) {
+  const std::string literal = quoted_literal(user);
+  for (std::size_t at = 0; (at = sql.find("$1", at)) != std::string::npos; at += literal.size())
+    sql.replace(at, 2, literal);
+  return sql;
+}
+
+// (name, verifier) or just the verifier. What is no verifier is no way in.
+auth::StoredSecret verifier_in(const backend::Rows& rows) {
+  if (rows.empty() || rows.front().empty() || !rows.front().back()) return {};
+  const auto parsed = auth::parse_rolpassword(*rows.front().back());
+  return parsed ? *parsed : auth::StoredSecret{};
+}
+
+}  // namespace
+
+AuthQueries::~AuthQueries() { worker_.loop().cancel(idle_timer_); }
+
+AuthQueries::Who AuthQueries::key_of(const config::Settings& settings, const std::string& database,
+                                     const std::string& user) {
+  return {settings.auth_query_database.empty() ? database : settings.auth_query_database, user};
+}
+
+void AuthQueries::ask(const Who& who, Done done) {
+  if (waiting_count_ >= kMaxWaiting) {
+    worker_.loop().defer(
+        [done = std::move(done)] { done(fail(backend::Errc::query_failed, "too many logins wait for auth_query")); });
+    return;
+  }
+  ++waiting_count_;
+  auto& waiting = waiting_[who];
+  if (waiting.empty()) queue_.push_back(who);
+  waiting.push_back(std::move(done));
+  // Not from here: an answer at once would come before ask() has returned.
+  worker_.loop().defer([this] { begin_next(); });
+}
+
+std::optional<AuthQueries::Target> AuthQueries::target_for(const Who& who) const {
+  const Snapshot& snapshot = *worker_.snapshot();
+  const cluster::Node* node = snapshot.view->find(snapshot.view->write_node());
+  if (node == nullptr) return std::nullopt;
+  return Target{{node->id, who.database, snapshot.settings->auth_query_user},
+                node->host,
+                node->port,
+                snapshot.settings,
+                snapshot.passwords};
+}
+
+auth::Credentials AuthQueries::credentials() const {
+  const Snapshot& snapshot = *worker_.snapshot();
+  const config::Settings& settings = *snapshot.settings;
+  auth::StoredSecret stored;
+  if (!settings.auth_query_password.empty()) {
+    if (auto parsed = auth::parse_stored(settings.auth_query_password)) stored = *parsed;
+  } else if (const auto* entry = snapshot.passwords->find_user(settings.auth_query_user)) {
+    stored = stored_secret(*entry);
+  }
+  if (auto opened = auth::unlock(stored, snapshot.key)) stored = *opened;
+  return auth::credentials_from(stored, settings.auth_query_user).value_or(auth::Credentials{});
+}
+
+void AuthQueries::open(const Target& target) {
+  close();
+  opened_ = target;
+  net::Loop& loop = worker_.loop();
+  backend::OpenRequest request;
+  request.key = target.key;
+  request.to = {target.host, target.port};
+  request.deadline = Deadline::after(loop.now(), kLimit);
+  request.credentials = credentials();
+  client_ = std::make_unique<backend::Client>(loop, worker_.blocking(), worker_.scratch(), request);
+  client_->query("SET standard_conforming_strings = on", request.deadline, [](Result<backend::Rows>) {});
+}
+
+void AuthQueries::begin_next() {
+  if (running_ || queue_.empty()) return;
+  const Who who = queue_.front();
+  net::Loop& loop = worker_.loop();
+  loop.cancel(std::exchange(idle_timer_, 0));
+  const auto target = target_for(who);
+  if (!target) return finish(who, fail(backend::Errc::connect_failed, "no node is up"));
+  reused_ = client_ != nullptr && !client_->broken() && *target == opened_;
+  if (!reused_) open(*target);
+  running_ = true;
+  client_->query(query_for(target->settings->auth_query, who.user), Deadline::after(loop.now(), kLimit),
+                 [this, who](Result<backend::Rows> rows) { answered(who, std::move(rows)); });
+}
+
+void AuthQueries::answered(const Who& who, Result<backend::Rows> rows) {
+  running_ = false;
+  if (!rows && reused_ && client_->broken()) {
+    close();  // it had died while it lay idle
+    return begin_next();
+  }
+  if (!rows) {
+    close();
+    return finish(who, fail(rows.error()));
+  }
+  const auth::StoredSecret verifier = verifier_in(*rows);
+  worker_.shared().logins.remember_verifier(who, verifier, worker_.loop().now());
+  finish(who, verifier);
+}
+
+void AuthQueries::finish(const Who& who, const Result<auth::StoredSecret>& result) {
+  const auto node = waiting_.extract(who);
+  queue_.pop_front();
+  waiting_count_ -= node.mapped().size();
+  for (const Done& done : node.mapped()) done(result);
+  if (!queue_.empty()) return worker_.loop().defer([this] { begin_next(); });
+  if (client_ && idle_timer_ == 0) {
+    idle_timer_ = worker_.loop().after(kIdle, [this] {
+      idle_timer_ = 0;
+      close();
+    });
+  }
+}
+
+void AuthQueries::close() {
+  if (!client_) return;
+  // The client may be in the middle of its own callback.
+  worker_.loop().defer([old = std::shared_ptr<backend::Client>(std::move(client_))] {});
+}
+
+}  // namespace herdgate::session

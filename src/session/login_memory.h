@@ -1,0 +1,67 @@
+// What earlier logins taught, for the whole process: how a server asks for a user's password, which password a server
+// has accepted, what it reports to such a login, and the verifiers that auth_query has fetched.
+//
+// Shape    find what counts still, remember what was learned, forget what turned out wrong. Times come from the caller.
+// Limits   kMaxEntries of each kind. A method and a proof count for kProofLives: so a password that was changed or
+//          revoked on the server, or a method changed there, is taken by the proxy no longer than that. A verifier
+//          counts for kVerifierLives, "no such user" for kMissingLives; a verifier that a client could not match is
+//          fetched again, at most once in kVerifierRests.
+// Threads  thread-safe; the lock is held across map operations only.
+#pragma once
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "auth/credentials.h"
+#include "base/hash.h"
+#include "session/aged_map.h"
+
+namespace herdgate::session {
+
+class LoginMemory {
+ public:
+  static constexpr std::size_t kMaxEntries = 4096;
+  static constexpr Duration kProofLives = std::chrono::seconds(60);
+  static constexpr Duration kVerifierLives = std::chrono::seconds(30);
+  static constexpr Duration kMissingLives = std::chrono::seconds(5);
+  static constexpr Duration kVerifierRests = std::chrono::seconds(1);
+
+  struct Who {
+    std::string database, user;
+    auto operator<=>(const Who&) const = default;
+  };
+  using Reported = std::shared_ptr<const std::map<std::string, std::string, std::less<>>>;
+
+  std::optional<auth::ServerMethod> method(const Who& who, TimePoint now) const;
+  std::optional<auth::Credentials> proved(const Who& who, TimePoint now) const;
+  void remember_method(const Who& who, auth::ServerMethod method, TimePoint now);
+  void remember_proof(const Who& who, const auth::Credentials& credentials, TimePoint now);
+  void forget(const Who& who);
+
+  // What auth_query said of this user; kind none: there is no such user.
+  std::optional<auth::StoredSecret> verifier(const Who& who, TimePoint now) const;
+  void remember_verifier(const Who& who, const auth::StoredSecret& verifier, TimePoint now);
+  // A client did not match it: perhaps the password was changed.
+  void doubt_verifier(const Who& who, TimePoint now);
+
+  // ParameterStatus of a login with these start-up parameters.
+  Reported reported(const std::string& database, const std::string& user, const Hash128& startup) const;
+  void remember_reported(const std::string& database, const std::string& user, const Hash128& startup, Reported values);
+  void clear();
+
+ private:
+  struct Verifier {
+    auth::StoredSecret secret;
+    TimePoint asked;
+  };
+  using ReportedKey = std::pair<Who, Hash128>;
+  mutable std::mutex mutex_;
+  AgedMap<Who, auth::ServerMethod> methods_{kMaxEntries};
+  AgedMap<Who, auth::Credentials> proofs_{kMaxEntries};
+  AgedMap<Who, Verifier> verifiers_{kMaxEntries};
+  AgedMap<ReportedKey, Reported> reported_{kMaxEntries};
+};
+
+}  // namespace herdgate::session
