@@ -36,7 +36,8 @@ int usage_error(const CommandLine& line) {
 }
 
 int check(const CommandLine& line) {
-  const FilesRead read = read_files(locate(line), {.strict = true});
+  FilesRead read = read_files(locate(line), {.strict = true});
+  for (config::Finding& finding : missing_folders(*read.files.settings)) read.findings.push_back(std::move(finding));
   for (const config::Finding& finding : read.findings)
     std::fprintf(stderr, "%s: %s\n", std::string(level_name(level_of(finding.severity))).c_str(),
                  finding_text(finding).c_str());

@@ -2,24 +2,40 @@
 
 namespace herdgate::session {
 
-std::optional<auth::ServerMethod> LoginMemory::method(const Who& who, TimePoint now) const {
-  const std::lock_guard lock(mutex_);
-  return methods_.find(who, now);
+template <class T>
+std::optional<T> LoginMemory::find(Renewing<T>& map, const Who& who, TimePoint now) {
+  std::optional<Renewed<T>> found = map.find(who, now);
+  if (!found) return std::nullopt;
+  if (now < found->renews) return std::move(found->value);
+  found->renews = now + kRenewal;
+  const TimePoint until = found->until;
+  map.put(who, *std::move(found), until);
+  return std::nullopt;
 }
 
-std::optional<auth::Credentials> LoginMemory::proved(const Who& who, TimePoint now) const {
+template <class T>
+void LoginMemory::put(Renewing<T>& map, const Who& who, const T& value, TimePoint now) {
+  map.put(who, {value, now + kProofRenews, now + kProofLives}, now + kProofLives);
+}
+
+std::optional<auth::ServerMethod> LoginMemory::method(const Who& who, TimePoint now) {
   const std::lock_guard lock(mutex_);
-  return proofs_.find(who, now);
+  return find(methods_, who, now);
+}
+
+std::optional<auth::Credentials> LoginMemory::proved(const Who& who, TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  return find(proofs_, who, now);
 }
 
 void LoginMemory::remember_method(const Who& who, auth::ServerMethod method, TimePoint now) {
   const std::lock_guard lock(mutex_);
-  methods_.put(who, method, now + kProofLives);
+  put(methods_, who, method, now);
 }
 
 void LoginMemory::remember_proof(const Who& who, const auth::Credentials& credentials, TimePoint now) {
   const std::lock_guard lock(mutex_);
-  proofs_.put(who, credentials, now + kProofLives);
+  put(proofs_, who, credentials, now);
 }
 
 void LoginMemory::forget(const Who& who) {

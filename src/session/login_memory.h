@@ -3,9 +3,11 @@
 //
 // Shape    find what counts still, remember what was learned, forget what turned out wrong. Times come from the caller.
 // Limits   kMaxEntries of each kind. A method and a proof count for kProofLives: so a password that was changed or
-//          revoked on the server, or a method changed there, is taken by the proxy no longer than that. A verifier
-//          counts for kVerifierLives, "no such user" for kMissingLives; a verifier that a client could not match is
-//          fetched again, at most once in kVerifierRests.
+//          revoked on the server, or a method changed there, is taken by the proxy no longer than that. From
+//          kProofRenews on one login in kRenewal is told that nothing is known, so that it asks the server while the
+//          others still get in: a storm of logins never needs a storm of links. A verifier counts for kVerifierLives,
+//          "no such user" for kMissingLives; a verifier that a client could not match is fetched again, at most once in
+//          kVerifierRests.
 // Threads  thread-safe; the lock is held across map operations only.
 #pragma once
 #include <map>
@@ -23,7 +25,8 @@ namespace herdgate::session {
 class LoginMemory {
  public:
   static constexpr std::size_t kMaxEntries = 4096;
-  static constexpr Duration kProofLives = std::chrono::seconds(60);
+  static constexpr Duration kProofLives = std::chrono::seconds(60), kProofRenews = std::chrono::seconds(45);
+  static constexpr Duration kRenewal = std::chrono::seconds(5);
   static constexpr Duration kVerifierLives = std::chrono::seconds(30);
   static constexpr Duration kMissingLives = std::chrono::seconds(5);
   static constexpr Duration kVerifierRests = std::chrono::seconds(1);
@@ -34,8 +37,8 @@ class LoginMemory {
   };
   using Reported = std::shared_ptr<const std::map<std::string, std::string, std::less<>>>;
 
-  std::optional<auth::ServerMethod> method(const Who& who, TimePoint now) const;
-  std::optional<auth::Credentials> proved(const Who& who, TimePoint now) const;
+  std::optional<auth::ServerMethod> method(const Who& who, TimePoint now);
+  std::optional<auth::Credentials> proved(const Who& who, TimePoint now);
   void remember_method(const Who& who, auth::ServerMethod method, TimePoint now);
   void remember_proof(const Who& who, const auth::Credentials& credentials, TimePoint now);
   void forget(const Who& who);
@@ -56,10 +59,21 @@ class LoginMemory {
     auth::StoredSecret secret;
     TimePoint asked;
   };
+  template <class T>
+  struct Renewed {
+    T value;
+    TimePoint renews, until;
+  };
+  template <class T>
+  using Renewing = AgedMap<Who, Renewed<T>>;
+  template <class T>
+  static std::optional<T> find(Renewing<T>& map, const Who& who, TimePoint now);
+  template <class T>
+  static void put(Renewing<T>& map, const Who& who, const T& value, TimePoint now);
   using ReportedKey = std::pair<Who, Hash128>;
   mutable std::mutex mutex_;
-  AgedMap<Who, auth::ServerMethod> methods_{kMaxEntries};
-  AgedMap<Who, auth::Credentials> proofs_{kMaxEntries};
+  Renewing<auth::ServerMethod> methods_{kMaxEntries};
+  Renewing<auth::Credentials> proofs_{kMaxEntries};
   AgedMap<Who, Verifier> verifiers_{kMaxEntries};
   AgedMap<ReportedKey, Reported> reported_{kMaxEntries};
 };

@@ -55,14 +55,30 @@ TEST(LoginMemory, AProofHasAnAge) {
   EXPECT_FALSE(memory.proved(kWho, kStart));
   memory.remember_proof(kWho, password("secret"), kStart);
   memory.remember_method(kWho, auth::ServerMethod::md5, kStart);
-  const TimePoint last = kStart + LoginMemory::kProofLives - milliseconds(1);
+  const TimePoint last = kStart + LoginMemory::kProofRenews - milliseconds(1);
   ASSERT_TRUE(memory.proved(kWho, last));
   EXPECT_TRUE(auth::same_secret(*memory.proved(kWho, last), password("secret")));
   EXPECT_EQ(memory.method(kWho, last), auth::ServerMethod::md5);
   // Learning the method anew does not make the proof any younger.
   memory.remember_method(kWho, auth::ServerMethod::md5, last);
-  EXPECT_FALSE(memory.proved(kWho, last + milliseconds(1)));
-  EXPECT_TRUE(memory.method(kWho, last + milliseconds(1)));
+  EXPECT_FALSE(memory.proved(kWho, kStart + LoginMemory::kProofLives));
+  EXPECT_TRUE(memory.method(kWho, kStart + LoginMemory::kProofLives));
+}
+
+TEST(LoginMemory, OneLoginRenewsWhileTheOthersGetIn) {
+  LoginMemory memory;
+  memory.remember_proof(kWho, password("secret"), kStart);
+  TimePoint now = kStart + LoginMemory::kProofRenews;
+  EXPECT_FALSE(memory.proved(kWho, now));  // this one asks the server
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(memory.proved(kWho, now + milliseconds(i)));
+  now += LoginMemory::kRenewal;  // it has not come back: another one
+  EXPECT_FALSE(memory.proved(kWho, now));
+  EXPECT_TRUE(memory.proved(kWho, now));
+  memory.remember_proof(kWho, password("secret"), now);
+  EXPECT_TRUE(memory.proved(kWho, now + LoginMemory::kRenewal));
+  // Asking alone keeps nothing alive.
+  for (TimePoint t = now; t < now + 2 * LoginMemory::kProofLives; t += seconds(1)) (void)memory.proved(kWho, t);
+  EXPECT_FALSE(memory.proved(kWho, now + LoginMemory::kProofLives));
 }
 
 TEST(LoginMemory, ForgetsWhatAServerRefused) {

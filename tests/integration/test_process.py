@@ -294,6 +294,13 @@ def test_check(program):
     assert not os.path.exists(program.pid_path)
 
 
+def test_check_warns_of_folders_that_a_start_would_miss(program):
+    program.write(pid_file_name=f"{program.folder}/missing/pid")
+    result = program.call("--check")
+    assert result.returncode == 0
+    assert f'WARNING: pid_file_name: there is no folder "{program.folder}/missing"' in result.stderr
+
+
 def test_nonsense_is_refused_with_file_and_line(program):
     program.write(port="many")
     result = program.call("-n")
