@@ -501,6 +501,11 @@ void Pool::close_idle(const std::function<bool(const ServerLink&)>& which) {
   }
 }
 
+void Pool::renew() {
+  close_idle([](const ServerLink&) { return true; });
+  for (auto& [link, owner] : all_) link->retire = true;
+}
+
 void Pool::stop() {
   stopping_ = true;
   close_idle([](const ServerLink&) { return true; });

@@ -124,6 +124,8 @@ class Pool {
   void abandon_dead_nodes();
   void report_loss(const ServerLink& link);
   void close_idle(const std::function<bool(const ServerLink&)>& which);
+  // Every link goes: what is idle at once, the rest when it comes back or has been cleaned.
+  void renew();
   void stop();  // closes what is idle; what comes back later is closed too
   std::vector<report::LinkRow> rows() const;
   std::size_t links() const { return all_.size(); }

@@ -152,9 +152,8 @@ void Worker::make_way_for(const sql::Statement& statement) {
   if (statement.kind != sql::Kind::ddl) return;
   const std::string_view tag = statement.ddl_tag;
   if (tag != "DROP DATABASE" && tag != "ALTER DATABASE" && tag != "CREATE DATABASE") return;
-  const auto close = [](pool::Pool& pool) { pool.close_idle([](const pool::ServerLink&) { return true; }); };
-  close(*pool_);
-  workers_.post_all_others(id_, close);  // the server waits for them for some seconds
+  pool_->renew();
+  workers_.post_all_others(id_, [](pool::Pool& pool) { pool.renew(); });  // the server waits for some seconds
 }
 
 WorkerReport Worker::report() const {
