@@ -201,7 +201,14 @@ def test_per_node_log_and_notice(start_proxy):
         c.add_notice_handler(lambda d: seen.append(d.message_primary))
         c.execute("select 4711")
         c.execute("select %s::int", (4712,))
+        for sql, words in (("select 4713/0", ()), ("select %s/0", (4714,))):
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                c.execute(sql, words)
     assert "DB node id: 2 statement: select 4711" in seen
+    for what in ("Parse: ", "Bind: ", "Execute: "):
+        assert f"DB node id: 2 statement: {what}select $1::int" in seen
+    with pytest.raises(psycopg.OperationalError):
+        proxy.connect(user="stranger")
     proxy.stop()
     log = proxy.log()
     line = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}: \S* ?pid \d+: LOG:  "
@@ -210,6 +217,10 @@ def test_per_node_log_and_notice(start_proxy):
     assert re.search(r"DB node id: 2 backend pid: \d+ statement: Parse: select \$1::int", log)
     assert re.search(r"DB node id: 2 backend pid: \d+ statement: Execute: select \$1::int", log)
     assert re.search(r"LOG:  new connection received\n.*DETAIL:  connecting host=127\.0\.0\.1 port=\d+", log)
+    assert re.search(r'pool_send_and_wait: Error or notice message from backend: DB node id: 2 backend pid: \d+ '
+                     r'statement: "select 4713/0" message: "division by zero"', log)
+    assert 'LOG:  Error message from backend: DB node id: 2 message: "division by zero"' in log
+    assert re.search(r"frontend disconnection: .* user=stranger database=test ", log)
     assert re.search(r"frontend disconnection: session time: 0:00:0\d\.\d{3} user=postgres database=test "
                      r"host=127\.0\.0\.1 port=\d+", log)
 
