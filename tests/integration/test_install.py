@@ -15,8 +15,11 @@ from support.system import wait_until
 pytestmark = pytest.mark.skipif(UNDER_TEST != "herdgate", reason="Herdgate only")
 BUILD = os.path.join(system.ROOT, "build")
 # Those parts of the contract that are built. A new one gets its line here.
+PCP = ("attach_node", "detach_node", "promote_node", "recovery_node", "node_count", "node_info", "health_check_stats",
+       "pool_status", "proc_count", "proc_info", "watchdog_info", "stop_pgpool", "reload_config", "log_rotate",
+       "invalidate_query_cache")
 FILES = {"bin/pgpool", "bin/pg_md5", "bin/pg_enc", "etc/pgpool.conf.sample", "etc/pool_hba.conf.sample",
-         "etc/pcp.conf.sample", "share/pgpool-II/insert_lock.sql"}
+         "etc/pcp.conf.sample", "share/pgpool-II/insert_lock.sql", *(f"bin/pcp_{name}" for name in PCP)}
 
 
 def files_below(folder):
