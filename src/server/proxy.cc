@@ -106,10 +106,12 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
   for (auto& worker : workers_) threads_.emplace_back([&worker = *worker] { worker.loop().run(); });
 }
 
-// Once, when the primary has been found: 0 not in use, 1 primary, 2 standby.
+// Once, when the primary has been found and every node in use has answered: 0 not in use, 1 primary, 2 standby.
 void Proxy::announce_roles() {
   const bool streaming = files_.settings->backend_clustering_mode == config::ClusteringMode::streaming_replication;
   if (roles_announced_ || !streaming || view_->primary == kNoNode) return;
+  for (const cluster::Node& node : view_->nodes)
+    if (node.live() && node.real_role == cluster::Role::unknown) return;
   roles_announced_ = true;
   LogContext who;
   for (const cluster::Node& node : view_->nodes) {

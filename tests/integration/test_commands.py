@@ -136,6 +136,20 @@ def test_reload_applies(fresh):
     fresh.stop()
 
 
+def test_reload_takes_a_new_node_in(fresh):
+    added = {name: fresh.settings.pop(name) for name in list(fresh.settings) if name.startswith("backend_")
+             and name.endswith("2")}
+    fresh.start()
+    with fresh.connect() as c:
+        assert len(c.execute("show pool_nodes").fetchall()) == 2
+        fresh.settings.update(added)
+        fresh.write_files()
+        assert pgpool(fresh, "reload").returncode == 0
+        wait_until(lambda: [(r[3], r[6]) for r in c.execute("show pool_nodes").fetchall()][2:] == [("up", "standby")],
+                   "the new node to be a standby in use")
+    fresh.stop()
+
+
 @herdgate_only
 def test_reload_with_an_error_keeps_all_old_settings(fresh):
     fresh.start()
