@@ -119,7 +119,7 @@ TEST(LoginMemory, ADoubtedVerifierIsAskedForAgainButNotAtOnce) {
 
 TEST(LoginMemory, WhatServersReportStaysUntilItIsCleared) {
   LoginMemory memory;
-  auto values = std::make_shared<const std::map<std::string, std::string, std::less<>>>();
+  LoginMemory::Reported values = std::make_shared<const Bytes>();
   memory.remember_reported("db", "me", Hash128{1, 2}, values);
   EXPECT_EQ(memory.reported("db", "me", Hash128{1, 2}), values);
   EXPECT_EQ(memory.reported("db", "me", Hash128{1, 3}), nullptr);
