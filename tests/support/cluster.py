@@ -69,11 +69,13 @@ class Node:
         self.inner_data = os.path.join(cluster.inner, f"data{number}")
         self.log_path = os.path.join(cluster.folder, f"server{number}.log")
         self.process = None
+        self.prefix = []  # of its command line: where it runs, see netns.py
+        self.host = cluster.inner  # where its standbys find it
 
     def start(self, wait=True):
-        self.process = system.start(self.cluster.program("postgres", "-D", self.inner_data, "-p", str(self.port),
-                                                         "-k", self.cluster.inner),
-                                    self.log_path, as_root=self.cluster.trixie)
+        self.process = system.start([*self.prefix, *self.cluster.program(
+            "postgres", "-D", self.inner_data, "-p", str(self.port), "-k", self.cluster.inner)],
+            self.log_path, as_root=self.cluster.trixie or bool(self.prefix))
         if wait:
             self.wait_ready()
 
@@ -158,7 +160,7 @@ class Node:
         slot = f"node{self.number}"
         primary.psql(f"select pg_create_physical_replication_slot('{slot}') where not exists "
                      f"(select from pg_replication_slots where slot_name = '{slot}')", "postgres")
-        self.append_conf(f"primary_conninfo = 'host={self.cluster.inner} port={primary.port} user=postgres "
+        self.append_conf(f"primary_conninfo = 'host={primary.host} port={primary.port} user=postgres "
                          f"application_name=node{self.number}'\nprimary_slot_name = '{slot}'")
         open(f"{self.data}/standby.signal", "w").close()
         system.give(f"{self.data}/standby.signal")

@@ -44,6 +44,7 @@ class Proxy:
                       "pool_passwd": "", "pcp.conf": ""}
         self.settings = self.defaults()
         self.environment = {}
+        self.prefix = []  # of its command line: where it runs, see netns.py
         self.discard = True  # start with -D
 
     def make_folder(self):
@@ -113,7 +114,8 @@ class Proxy:
             self.port = self.cluster.primary.port
             return self
         self.write_files()
-        self.process = system.start(self.command(*(["-D"] if self.discard else []), "-n"), self.log_path, as_root=self.kind == "pgpool",
+        self.process = system.start([*self.prefix, *self.command(*(["-D"] if self.discard else []), "-n")], self.log_path,
+                                    as_root=self.kind == "pgpool" or bool(self.prefix),
                                     env={**os.environ, "HOME": self.inner, **self.environment})
         if wait:
             wait_until(self.ready, f"{self.kind} to listen on port {self.port}\n{self.log()[-3000:]}", 30)
@@ -122,7 +124,7 @@ class Proxy:
     def ready(self):
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.kind} ended at start with code {self.process.returncode}:\n{self.log()[-4000:]}")
-        return system.can_connect(self.port)
+        return system.can_connect(self.port) if not self.prefix else system.can_connect_to(f"{self.folder}/.s.PGSQL.{self.port}")
 
     def stop(self, signal_number=signal.SIGINT):
         """Fast shutdown; fails when the proxy did not end well or a sanitizer spoke."""

@@ -171,3 +171,14 @@ def can_connect(port, host="127.0.0.1"):
         return True
     except OSError:
         return False
+
+
+def can_connect_to(path):
+    """path: of a UNIX socket."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(1)
+            s.connect(path)
+        return True
+    except OSError:
+        return False
