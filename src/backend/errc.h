@@ -13,6 +13,7 @@ enum class Errc {
   timed_out,
   query_failed,
   result_too_large,
+  not_looked_up,  // the name of the server could not be looked up: trouble of ours, not of the server
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::backend

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/sqlstate.h"
+#include "net/errc.h"
 #include "wire/frontend.h"
 
 namespace herdgate::backend {
@@ -30,6 +31,10 @@ bool OpenFailure::against_node() const {
          error.code == make_error_code(Errc::closed_by_server);
 }
 
+bool OpenFailure::elsewhere() const {
+  return against_node() || server.has_value() || error.code == make_error_code(Errc::not_looked_up);
+}
+
 Opener::Opener(net::Loop& loop, net::BlockingPool& blocking, OpenRequest request, OnDone done, OnMethod on_method)
     : loop_(loop),
       blocking_(blocking),
@@ -43,7 +48,9 @@ Opener::Opener(net::Loop& loop, net::BlockingPool& blocking, OpenRequest request
   if (request_.deadline.at != TimePoint::max()) {
     timer_ = loop_.after(request_.deadline.at - loop_.now(), [this] {
       timer_ = 0;
-      fail(Error{Errc::timed_out, fmt::format("{}:{}", request_.to.host, request_.to.port)});
+      const bool named = connecting_ && connecting_->looking_up();
+      fail(Error{named ? Errc::not_looked_up : Errc::timed_out,
+                 fmt::format("{}:{}", request_.to.host, request_.to.port)});
     });
   }
 }
@@ -55,7 +62,12 @@ Opener::~Opener() {
 }
 
 void Opener::connected(Result<net::Socket> socket) {
-  if (!socket) return fail(Error{Errc::connect_failed, socket.error().text()});
+  if (!socket) {
+    const Error& why = socket.error();
+    const bool name_service =
+        why == make_error_code(net::Errc::busy) || why == make_error_code(net::Errc::name_service_failed);
+    return fail(Error{name_service ? Errc::not_looked_up : Errc::connect_failed, why.text()});
+  }
   socket_ = std::move(*socket);
   if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
     return fail(Error{Errc::connect_failed, watched.error().text()});

@@ -28,8 +28,8 @@ struct OpenFailure {
   // True when this speaks against the node itself, so that it should be probed.
   bool against_node() const;
   // True when another node may take the session all the same: this one is out of reach, or has refused it by its own
-  // words (full, not that far in its replay, a login trigger that writes).
-  bool elsewhere() const { return against_node() || server.has_value(); }
+  // words (full, not that far in its replay, a login trigger that writes), or our name service fails.
+  bool elsewhere() const;
 };
 
 struct Opened {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 namespace herdgate::cluster {
 namespace {
@@ -97,14 +98,27 @@ std::string count_words(std::size_t have, std::size_t need, std::size_t all) {
 struct Quorum {
   std::size_t all = 0, answered = 0;
 };
+// Two standbys may have one name: then either of them may have acknowledged what the rule asks of that name. A name
+// that no standby has counts as a silent one.
 Quorum quorum_of(const SyncRule& rule, const std::vector<Candidate>& standbys) {
-  const auto named = [&](const Candidate& c) {
-    return rule.everyone || std::any_of(rule.names.begin(), rule.names.end(),
-                                        [&](const std::string& n) { return lower(n) == lower(c.application_name); });
-  };
   Quorum q;
-  for (const Candidate& c : standbys) q.answered += c.answered && named(c) ? 1 : 0;
-  q.all = rule.everyone ? standbys.size() : rule.names.size();
+  const auto count = [&](const auto& named) {
+    std::size_t here = 0;
+    for (const Candidate& c : standbys) {
+      if (!named(c)) continue;
+      ++here;
+      q.answered += c.answered ? 1 : 0;
+    }
+    return here;
+  };
+  if (rule.everyone) {
+    q.all = count([](const Candidate&) { return true; });
+    return q;
+  }
+  std::set<std::string> names;
+  for (const std::string& name : rule.names) names.insert(lower(name));
+  for (const std::string& name : names)
+    q.all += std::max<std::size_t>(1, count([&](const Candidate& c) { return lower(c.application_name) == name; }));
   return q;
 }
 

@@ -1,5 +1,6 @@
 #include "cluster/promotion.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace herdgate::cluster {
@@ -83,6 +84,16 @@ TEST(Judge, AStandbyThatIsNotSynchronousDoesNotCountButMayWin) {
   const SyncRule one{1, {"n1"}, false};
   EXPECT_EQ(judge({{silent(1), at(2, 100)}, one, {}, kNoNode}).promote, kNoNode);
   EXPECT_EQ(judge({{at(1, 90), at(2, 100)}, one, {}, kNoNode}).promote, NodeId(2));
+}
+
+TEST(Judge, StandbysOfOneNameAreAllNeeded) {
+  Candidate other = silent(2);
+  other.application_name = "n1";
+  const Verdict verdict = judge({{at(1, 100), other}, SyncRule{1, {"n1"}, false}, {}, kNoNode});
+  EXPECT_EQ(verdict.promote, kNoNode) << "the silent one may have acknowledged alone";
+  EXPECT_THAT(verdict.text, testing::HasSubstr("1 of 2 synchronous standbys answer, 2 are needed"));
+  other.answered = true;
+  EXPECT_EQ(judge({{at(1, 100), other}, SyncRule{1, {"n1"}, false}, {}, kNoNode}).promote, NodeId(1));
 }
 
 TEST(Judge, AStarMeansAllThatAreConfigured) {

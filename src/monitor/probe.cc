@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "net/errc.h"
 
 namespace herdgate::monitor {
 namespace {
@@ -122,7 +123,8 @@ class Ping final : public Probing, public net::Watcher {
                                [this](Result<net::Socket> socket) { connected(std::move(socket)); });
     timer_ = loop_.after(limit, [this] {
       timer_ = 0;
-      end(Outcome::unreachable, "timed out");
+      const bool named = connecting_ && connecting_->looking_up();
+      end(named ? Outcome::not_ready : Outcome::unreachable, named ? "the name service does not answer" : "timed out");
     });
   }
   ~Ping() override {
@@ -145,8 +147,10 @@ class Ping final : public Probing, public net::Watcher {
  private:
   void connected(Result<net::Socket> socket) {
     if (!socket) {
-      const std::string text = socket.error().text();
-      return end(own_shortage(text) ? Outcome::not_ready : Outcome::unreachable, text);
+      const Error& why = socket.error();
+      const bool ours = own_shortage(why.context) || why == make_error_code(net::Errc::busy) ||
+                        why == make_error_code(net::Errc::name_service_failed);
+      return end(ours ? Outcome::not_ready : Outcome::unreachable, why.text());
     }
     socket_ = std::move(*socket);
     if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
@@ -187,7 +191,7 @@ class Ping final : public Probing, public net::Watcher {
 Outcome outcome_of(const Error& error) {
   using backend::Errc;
   if (own_shortage(error.context)) return Outcome::not_ready;
-  if (error.code == Errc::login_refused) return Outcome::not_ready;
+  if (error.code == Errc::login_refused || error.code == Errc::not_looked_up) return Outcome::not_ready;
   for (Errc against_node : {Errc::connect_failed, Errc::timed_out, Errc::closed_by_server, Errc::protocol_broken})
     if (error.code == against_node) return Outcome::unreachable;
   return Outcome::refused;

@@ -34,6 +34,7 @@ class Attempt final : public Connecting, public Watcher {
     drop_socket();
   }
   void on_ready(unsigned ready) override;
+  bool looking_up() const override { return look_ups_ > 0 && addresses_.empty(); }
 
  private:
   void later(Duration delay, void (Attempt::*step)()) {
@@ -94,7 +95,9 @@ void Attempt::look_up() {
 void Attempt::looked_up(const Resolved& found) {
   if (found.addresses.empty() && found.temporary && look_ups_ < kResolveTries)
     return later(kResolveAgainAfter * look_ups_, &Attempt::look_up);
-  if (found.addresses.empty()) return finish(fail(Errc::name_not_found, to_.host + ": " + found.problem));
+  if (found.addresses.empty())
+    return finish(
+        fail(found.temporary ? Errc::name_service_failed : Errc::name_not_found, to_.host + ": " + found.problem));
   addresses_ = found.addresses;
   try_next();
 }
@@ -146,7 +149,7 @@ void Attempt::address_failed(int error) {
 
 void Attempt::give_up() {
   deadline_timer_ = 0;
-  finish(fail(Errc::timed_out, where(to_)));
+  finish(fail(looking_up() ? Errc::name_service_failed : Errc::timed_out, where(to_)));
 }
 
 // The last thing that happens here: `done` may destroy this object.

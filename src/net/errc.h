@@ -8,11 +8,12 @@ enum class Errc {
   name_not_found,
   connect_failed,
   timed_out,
-  busy,
+  busy,  // our own queue of look-ups is too long
   bad_address,
   address_in_use,
   listen_failed,
   accept_failed,
+  name_service_failed,  // the name could not be looked up now; it may exist
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::net

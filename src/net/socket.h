@@ -95,7 +95,8 @@ struct Destination {
 class BlockingPool;
 class Connecting {
  public:
-  virtual ~Connecting() = default;  // destroying it gives up
+  virtual ~Connecting() = default;      // destroying it gives up
+  virtual bool looking_up() const = 0;  // the name is not resolved yet
 };
 struct ConnectOptions {
   Deadline deadline;

@@ -474,10 +474,12 @@ void Pool::cancel(ServerLink& link) {
   ++link.cancels_in_flight;
   link.cancelled = true;
   const std::uint64_t id = ++last_cancel_;
+  link.cancel = id;
   ServerLink* self = &link;
+  // A link that was closed meanwhile may have given its place in memory to another one.
   auto over = [this, id, self] {
     cancels_.erase(id);
-    if (!all_.contains(self) || --self->cancels_in_flight > 0) return;
+    if (!all_.contains(self) || self->cancel != id || --self->cancels_in_flight > 0) return;
     if (self->holder != 0) {
       if (const auto tell = std::exchange(self->on_cancels_over, nullptr)) tell();
       return;

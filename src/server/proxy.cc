@@ -76,6 +76,7 @@ Proxy::~Proxy() {
   for (std::thread& thread : threads_) thread.join();
   // Its jobs post their results to loops that end with the workers.
   blocking_.stop();
+  probing_.stop();
   monitor_.reset();
 }
 
@@ -97,7 +98,7 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
     shared_.health.store(std::make_shared<const report::HealthByNode>(figures));
   };
   monitor_ =
-      std::make_unique<monitor::Monitor>(monitor::ProbeMeans{control_, blocking_, scratch_}, log_, std::move(hooks));
+      std::make_unique<monitor::Monitor>(monitor::ProbeMeans{control_, probing_, scratch_}, log_, std::move(hooks));
   monitor_->start(files_.settings, discard_state);
   view_ = monitor_->view();
   const std::size_t count = worker_count(*files_.settings);

@@ -25,6 +25,8 @@ struct Files {
 
 class Proxy final : public session::Workers {
  public:
+  static constexpr int kProbingThreads = 2;
+
   Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool& blocking, Files files);
   ~Proxy() override;
 
@@ -59,6 +61,7 @@ class Proxy final : public session::Workers {
   Log& log_;
   net::Loop& control_;
   net::BlockingPool& blocking_;
+  net::BlockingPool probing_{kProbingThreads};  // look-ups for probes wait behind nothing that clients cause
   Files files_;
   std::shared_ptr<const std::vector<config::Interface>> interfaces_;
   session::Shared shared_;

@@ -1,6 +1,7 @@
 // The links a session holds: getting them, bringing them up to the session's state, giving them back, losing them.
 #include <algorithm>
 
+#include "base/assert.h"
 #include "session/session.h"
 #include "session/session_log.h"
 #include "session/words.h"
@@ -35,6 +36,7 @@ pool::ServerLink* Session::of(const backend::Link& link) const {
 }
 
 pool::KeyPoolPtr& Session::key_pool(NodeId node) {
+  HG_ASSERT(node != kNoNode);
   std::vector<pool::KeyPoolPtr>& pools = identity_->pools;
   const auto at = static_cast<std::size_t>(node.value);
   if (at >= pools.size()) pools.resize(at + 1);

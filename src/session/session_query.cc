@@ -165,9 +165,17 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
     fail_request(report);
     return Next::served;
   }
+  const NodeId node = view().write_node();
+  if (node == kNoNode) {
+    used += input.size();
+    fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
+    return Next::served;
+  }
   pool::ServerLink* link = nullptr;
-  if (const Next next = acquire(view().write_node(), link); next != Next::served) return next;
-  if (const Next next = bring_up(*link, true); next != Next::served) return next;
+  if (const Next next = acquire(node, link); next != Next::served) return next;
+  if (!unit_open()) {
+    if (const Next next = bring_up(*link, true); next != Next::served) return next;
+  }
   work().plan.write = true;
   link->memory.opaque = true;
   link->memory.opaque_owner = id_;
