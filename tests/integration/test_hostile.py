@@ -41,7 +41,7 @@ STATES = {
                                + execute("p", 2) + SYNC), "Z"),
     "in copy in": ((query("copy hostile from stdin"),), "G"),
     "in copy in, extended": ((parse("copy hostile from stdin") + bind() + execute() + SYNC,), "G"),
-    "in a copy message": ((query("copy hostile from stdin"), copy_data("1\n" * 50)[:20]), ""),
+    "in a copy message": ((query("copy hostile from stdin") + copy_data("1\n" * 50)[:20],), "G"),
     "in copy out": ((query("copy (select repeat('x', 1000) from generate_series(1, 20000)) to stdout"),), "H"),
     "while it runs": ((query("select pg_sleep(0.3)"),), ""),
     "half a query": ((query("insert into hostile values (1)")[:-3],), ""),
