@@ -187,6 +187,14 @@ const ::List* created_name(const ::Node* node) {
       return as<::CreateDomainStmt>(node)->domainname;
     case T_DefineStmt:
       return as<::DefineStmt>(node)->defnames;
+    case T_CreateStatsStmt:
+      return as<::CreateStatsStmt>(node)->defnames;
+    case T_CreateConversionStmt:
+      return as<::CreateConversionStmt>(node)->conversion_name;
+    case T_CreateOpClassStmt:
+      return as<::CreateOpClassStmt>(node)->opclassname;
+    case T_CreateOpFamilyStmt:
+      return as<::CreateOpFamilyStmt>(node)->opfamilyname;
     default:
       return nullptr;
   }
@@ -298,6 +306,7 @@ void Walk::object_target(::ObjectType type, const ::Node* object) {
 void Walk::ddl_temporary(const ::Node* node) {
   const ::RangeVar* created = nullptr;
   if (nodeTag(node) == T_CreateStmt) created = as<::CreateStmt>(node)->relation;
+  if (nodeTag(node) == T_CreateForeignTableStmt) created = as<::CreateForeignTableStmt>(node)->base.relation;
   if (nodeTag(node) == T_ViewStmt) created = as<::ViewStmt>(node)->view;
   if (nodeTag(node) == T_CreateSeqStmt) created = as<::CreateSeqStmt>(node)->sequence;
   if (nodeTag(node) == T_CompositeTypeStmt) created = as<::CompositeTypeStmt>(node)->typevar;

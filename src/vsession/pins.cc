@@ -20,6 +20,10 @@ bool calls_nothing(const sql::Statement& s) {
   return s.kind == Kind::prepare || (s.kind == Kind::explain && !s.explain_analyze) || (s.kind == Kind::ddl && !s.into);
 }
 
+bool creates_where_path_says(const sql::Statement& s) {
+  return s.into || (s.kind == Kind::ddl && s.ddl_tag.starts_with("CREATE"));
+}
+
 // SELECT pg_advisory_unlock_all() and nothing else, which gave its one row.
 bool is_plain_call(const VirtualSession::Outcome& outcome) {
   const sql::Statement& s = outcome.statement;
@@ -60,6 +64,10 @@ void VirtualSession::note_pins(const Outcome& outcome) {
       break;
   }
   if (s.creates_temp) note_temporary(s);
+  if (creates_where_path_says(s) && search_path_key_.find("pg_temp") != std::string::npos) {
+    add_pin(Pin::temporary_table);  // maybe there: what else is in the path may not exist
+    temporary_unnamed_ = true;
+  }
   if (s.drops_table) note_dropped(s);
   if (s.kind == Kind::ddl && !state_.temp_tables.empty() && s.ddl_tag == "ALTER TABLE") temporary_unnamed_ = true;
 }
@@ -83,6 +91,7 @@ void VirtualSession::note_temporary(const sql::Statement& statement) {
   add_pin(Pin::temporary_table);
   // Only DROP TABLE is followed: what is dropped otherwise stays pinned until DISCARD.
   if (statement.kind == Kind::ddl && !statement.ddl_tag.starts_with("CREATE TABLE")) temporary_unnamed_ = true;
+  if (statement.ddl_tag == "CREATE STATISTICS") return;  // written is the table that it describes
   std::vector<std::string>& names = state_.temp_tables;
   for (const sql::Relation& relation : statement.written) {
     if (std::find(names.begin(), names.end(), relation.name) != names.end()) continue;

@@ -167,6 +167,38 @@ def test_set_follows_its_session(tight):
 
 
 @herdgate_only
+def test_what_others_set_is_reset_whatever_the_role(start_proxy):
+    """One link for two sessions: what only a superuser may set, set by one, is not in the way of the other's role."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "load_balance_mode": False})
+    show = "select current_setting('session_replication_role'), current_user, current_setting('row_security')"
+    with proxy.connect(user="postgres") as strong, proxy.connect(user="postgres") as weak:
+        strong.execute("set session_replication_role = replica")
+        strong.execute("set row_security = off")
+        weak.execute("set role reader")
+        for _ in range(3):
+            assert weak.execute(show).fetchone() == ("origin", "reader", "on")
+            assert strong.execute(show).fetchone() == ("replica", "postgres", "off")
+        weak.execute("reset role")
+        weak.execute("set session authorization test")
+        for _ in range(3):
+            assert weak.execute(show).fetchone() == ("origin", "test", "on")
+            assert strong.execute(show).fetchone() == ("replica", "postgres", "off")
+
+
+@herdgate_only
+def test_date_style_follows_by_halves(start_proxy):
+    """SET of one half keeps the other, also on a link that another session has had meanwhile."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "load_balance_mode": False})
+    with proxy.connect(user="test") as one, proxy.connect(user="test") as other:
+        one.execute("set datestyle to ymd")
+        one.execute("set datestyle to sql")
+        other.execute("set datestyle to german")
+        for _ in range(3):
+            assert one.execute("show datestyle").fetchone() == ("SQL, YMD",)
+            assert other.execute("show datestyle").fetchone() == ("German, DMY",)
+
+
+@herdgate_only
 def test_set_local_rollback_reset_discard(tight):
     with tight.connect(user="test") as c, tight.connect(user="test") as other:
         def shown():
@@ -289,11 +321,16 @@ def test_prepared_statement_outlives_its_table(start_proxy):
     ("listen pinned", "select pg_listening_channels()"),
     ("select pg_advisory_lock(4242)", "select pg_advisory_unlock(4242)"),
     ("declare pinned cursor with hold for select 1", "fetch pinned"),
+    ("create statistics pg_temp.pinned on relname, relnamespace from pinned_by",
+     "select oid from pg_statistic_ext where stxname = 'pinned' and pg_statistics_obj_is_visible(oid) is not null "
+     "and stxnamespace = pg_my_temp_schema()"),
+    ("set search_path = pg_temp; create table pinned (a int)", "select count(*) from pinned"),
 ])
 def test_pins(start_proxy, take, check):
     """What cannot be carried keeps its link: other sessions, on the other link, do not disturb it."""
     proxy = start_proxy({"pool_mode": "transaction", "pool_size": 2, "load_balance_mode": False})
     with proxy.connect(user="test") as pinned, proxy.connect(user="test") as other:
+        other.execute("create table if not exists pinned_by (relname name, relnamespace oid)")
         pinned.execute(take)
         pid = pinned.execute("select pg_backend_pid()").fetchone()[0]
         for _ in range(10):
