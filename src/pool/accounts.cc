@@ -81,6 +81,12 @@ bool Accounts::fresh_wanted(const backend::LinkKey& key) const {
   return std::any_of(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.fresh && w.key == key; });
 }
 
+bool Accounts::waits_for(const backend::LinkKey& key) const {
+  if (!anybody_waits()) return false;
+  const std::lock_guard lock(mutex_);
+  return std::any_of(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.key == key; });
+}
+
 std::optional<Waiting> Accounts::first_that_may_open() {
   const std::lock_guard lock(mutex_);
   const auto it = std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return may_open(w.key); });

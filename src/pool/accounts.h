@@ -55,6 +55,7 @@ class Accounts {
   // Who gets an idle link of this key; taken off the queue. Never one who needs a fresh link.
   std::optional<Waiting> first_waiting(const backend::LinkKey& key);
   bool fresh_wanted(const backend::LinkKey& key) const;
+  bool waits_for(const backend::LinkKey& key) const;  // somebody does, for a link of this key
   // Who may open a link now that a slot is free; taken off the queue, and the slot is taken for it.
   std::optional<Waiting> first_that_may_open();
 

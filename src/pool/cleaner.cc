@@ -41,11 +41,7 @@ void Cleaner::finish(bool fine) {
     if (!*alive) return;
     if (pool.cleaning_.erase(&link) > 0) pool.count_cleaning(link, -1);
     link.link->set_user(nullptr);
-    if (fine && link.link->clean()) {
-      pool.make_available(link);
-    } else {
-      pool.close(link, Error{backend::Errc::closed_by_us, "it could not be reset"});
-    }
+    pool.cleaned(link, fine);
   });
 }
 

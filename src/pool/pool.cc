@@ -170,9 +170,7 @@ void Pool::enqueue(Pending& pending) {
       complete(*self, tl::unexpected(failure(Errc::wait_timed_out, fmt::format("waited {} s", waited.count()))));
     });
   }
-  // Others may have an idle link of this kind, or one of another kind that can make room.
-  if (self->ask_.pool->cleaning < self->ask_.pool->awaited)
-    wiring_.peers.post_all_others(wiring_.worker, [key](Pool& other) { other.relinquish(key); });
+  if (self->ask_.pool->cleaning < self->ask_.pool->awaited) ask_others(key);
 }
 
 void Pool::open(Pending& pending) {
@@ -313,6 +311,25 @@ void Pool::make_available(ServerLink& link) {
   }
   link.home->idle.push_back(&link);
   link.home->account->idle.fetch_add(1, std::memory_order_relaxed);
+}
+
+// A link has been cleaned, or could not be. Those who counted on it, here and by relinquish(), may have seen it go to
+// another worker's waiter who was before them: in session mode it stays there as long as that client does.
+void Pool::cleaned(ServerLink& link, bool fine) {
+  const KeyPoolPtr home = link.home;
+  if (fine && link.link->clean()) {
+    make_available(link);
+  } else {
+    close(link, Error{backend::Errc::closed_by_us, "it could not be reset"});
+  }
+  if (home->cleaning > 0 || !wiring_.accounts.waits_for(home->key)) return;
+  relinquish(home->key);
+  if (home->awaited > 0) ask_others(home->key);
+}
+
+// Others may have an idle link of this kind, or one of another kind that can make room.
+void Pool::ask_others(const backend::LinkKey& key) {
+  wiring_.peers.post_all_others(wiring_.worker, [key](Pool& other) { other.relinquish(key); });
 }
 
 void Pool::hand_over(ServerLink& link, const Waiting& to) {

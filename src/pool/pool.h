@@ -139,6 +139,8 @@ class Pool {
   void opened(Pending& pending, tl::expected<backend::Opened, backend::OpenFailure> result);
   void complete(Pending& pending, Result result);
   void make_available(ServerLink& link);
+  void cleaned(ServerLink& link, bool fine);
+  void ask_others(const backend::LinkKey& key);
   void hand_over(ServerLink& link, const Waiting& to);
   void hand_to(ServerLink& link, Pending& pending);
   void serve_anew(const Waiting& who);

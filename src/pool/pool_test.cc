@@ -192,6 +192,22 @@ TEST_F(PoolTest, ALinkThatBreaksOnItsWayToAnotherWorkerIsReplaced) {
   EXPECT_EQ(accounts.links(), 1u);
 }
 
+// issue: both counted on the link that was being cleaned; who came second waited until the first had left.
+TEST_F(PoolTest, WhoCountedOnALinkThatWentElsewhereGetsAnother) {
+  accounts.set_limits({.total = 5, .per_key = 0});
+  settings.reset_query_list = {"DISCARD ALL"};
+  configure();
+  ServerLink* link = get(ann);
+  pool().give_back(*link, {.session_ends = true, .dirty = true});
+  const auto there = ask(ann, 1), here = ask(ann, 0);
+  EXPECT_EQ(accounts.waiting(), 2u) << "both wait for it";
+  until([&] { return there->result && here->result; });
+  EXPECT_NE(here->link(), nullptr);
+  EXPECT_NE(there->link(), nullptr);
+  EXPECT_EQ(server.logins, 2);
+  EXPECT_EQ(accounts.waiting(), 0u);
+}
+
 TEST_F(PoolTest, WhoGivesUpLeavesHisLinkToTheNext) {
   ServerLink* link = get(ann);
   auto gives_up = ask(ann);
