@@ -203,6 +203,7 @@ def test_ten_thousand_clients_over_twenty_links(start_proxy):
                 c.send(query(f"select '<{number}.{turn}>', count(*) from generate_series(1, 100)"))
             for number, c in enumerate(clients):
                 assert [row(p) for k, p in c.until("Z") if k == "D"] == [[f"<{number}.{turn}>", "100"]]
+        print(f"memory with 10,000 clients: {memory_kb(proxy)} kB")
         assert memory_kb(proxy) < 200_000 or under_sanitizer()
     finally:
         for c in clients:
@@ -238,5 +239,6 @@ def test_half_a_gigabyte_of_copy_in_bounded_memory(start_proxy, table):
             if kind == "Z":
                 break
         c.ask("rollback")
+    print(f"500 MB in and out: {peak} kB more at most")
     assert received == pieces * 8
     assert peak < 6000 or under_sanitizer()
