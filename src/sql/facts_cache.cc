@@ -2,11 +2,14 @@
 // one text pass for another, an unkeyed one would let clients fill one bucket.
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 #include <list>
 #include <unordered_map>
 
 #include "base/hash.h"
 #include "sql/facts.h"
+#include "sql/text_shape.h"
 
 namespace herdgate::sql {
 namespace {
@@ -51,62 +54,16 @@ struct KeyHash {
 };
 
 struct Entry {
-  std::string text;
-  Key key;  // its view is into `text`
+  TextShape shape;  // of a whole text: without numbers
+  Key key;          // its view is into shape.text
   std::shared_ptr<const Facts> facts;
   std::size_t bytes = 0;
+  std::uint8_t guessed_at = 0;  // its place among the guesses
 };
 
 std::uint8_t option_bits(const ParseOptions& options) {
   return static_cast<std::uint8_t>((options.standard_conforming_strings ? 1 : 0) |
                                    (options.ascii_safe_encoding ? 2 : 0));
-}
-
-// What a character means to shape_of(); plain and word characters are copied as they are.
-enum CharClass : std::uint8_t { kPlain, kWord, kDigit, kQuote, kMinus, kSlash, kOpaque };
-
-constexpr std::array<CharClass, 256> char_classes() {
-  std::array<CharClass, 256> classes{};
-  for (int c = 0; c < 256; ++c) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
-    classes[static_cast<std::size_t>(c)] = letter ? kWord : c >= '0' && c <= '9' ? kDigit : kPlain;
-  }
-  classes['\''] = kQuote, classes['-'] = kMinus, classes['/'] = kSlash;
-  classes['"'] = classes['$'] = classes['\\'] = kOpaque;
-  return classes;
-}
-constexpr std::array<CharClass, 256> kClasses = char_classes();
-CharClass class_of(char c) { return kClasses[static_cast<unsigned char>(c)]; }
-bool in_word(char c) { return class_of(c) == kWord || class_of(c) == kDigit; }
-
-// The text with every number replaced by 0: applications that put values into their texts send few shapes. False where
-// that could hide something: quoted names, comments, dollar quotes, backslashes, and digits that run into a word.
-bool shape_of(std::string_view text, std::string& shape) {
-  shape.resize(text.size());  // a shape is never longer
-  char* out = shape.data();
-  bool numbers = false;
-  const char* const end = text.data() + text.size();
-  for (const char* p = text.data(); p < end;) {
-    const CharClass is = class_of(*p);
-    const char next = p + 1 < end ? p[1] : '\0';
-    if (is == kOpaque || (is == kMinus && next == '-') || (is == kSlash && next == '*')) return false;
-    if (is == kQuote) {  // a constant stays as it is: 'now' means something
-      const char* const close = std::find(p + 1, end, '\'');
-      if (close == end || std::find(p, close, '\\') != close) return false;
-      out = std::copy(p, close + 1, out);
-      p = close + 1;
-    } else if (is == kDigit && (p == text.data() || !in_word(p[-1]))) {
-      while (p < end && (class_of(*p) == kDigit || *p == '.')) ++p;
-      if (p < end && (in_word(*p) || *p == '$')) return false;
-      *out++ = '0';
-      numbers = true;
-    } else {
-      do *out++ = *p++;
-      while (p < end && class_of(*p) <= kWord);
-    }
-  }
-  shape.resize(static_cast<std::size_t>(out - shape.data()));
-  return numbers;
 }
 
 // May texts of one shape share these facts? Not where a number is one of them.
@@ -120,22 +77,31 @@ bool same_for_all_numbers(const Facts& facts) {
 
 constexpr std::uint8_t kShapeBit = 4;  // among the option bits: the key is a shape, not a text
 
+// Where to look first for what was found of a text before: texts that begin alike share a place, the newest has it.
+std::uint8_t guess_of(std::string_view text) {
+  std::array<std::uint64_t, 2> begin{};
+  std::memcpy(begin.data(), text.data(), std::min(text.size(), sizeof begin));
+  return static_cast<std::uint8_t>(((begin[0] ^ std::rotl(begin[1], 29)) * 0x9e3779b97f4a7c15ULL) >> 56);
+}
+
 }  // namespace
 
 struct FactsCache::Store {
   using Entries = std::list<Entry>;  // most recently used first
 
-  void insert(const Key& key, std::shared_ptr<const Facts> facts) {
-    entries.push_front(Entry{std::string(key.text), key, std::move(facts), 0});
+  void insert(const Key& key, const std::vector<std::uint32_t>& numbers, std::shared_ptr<const Facts> facts) {
+    entries.push_front(Entry{TextShape{std::string(key.text), numbers}, key, std::move(facts)});
     Entry& entry = entries.front();
-    entry.key.text = entry.text;
+    entry.key.text = entry.shape.text;
     // An entry's own parts and its place in the index count, so that many small texts stay within the bound too.
-    entry.bytes = sizeof(Entry) + 8 * sizeof(void*) + entry.text.capacity() + bytes_of(*entry.facts);
+    entry.bytes = sizeof(Entry) + 8 * sizeof(void*) + entry.shape.text.capacity() + numbers.size() * sizeof numbers[0] +
+                  bytes_of(*entry.facts);
     bytes += entry.bytes;
     index.emplace(entry.key, entries.begin());
     while (entries.size() > max_entries || bytes > max_bytes) drop_oldest();
   }
   void drop_oldest() {
+    forget_guess(entries.back());
     index.erase(entries.back().key);
     bytes -= entries.back().bytes;
     entries.pop_back();
@@ -147,13 +113,41 @@ struct FactsCache::Store {
   std::unordered_map<Key, Entries::iterator, KeyHash> index{};
   std::size_t bytes = 0;
   std::uint64_t hits = 0, misses = 0, last_serial = 0;
-  std::string shape{};
+  TextShape shape{};  // scratch space
+  struct Guess {
+    Entry* entry = nullptr;
+    Entries::iterator place{};
+  };
+  std::array<Guess, 256> guesses{};
 
-  std::shared_ptr<const Facts> find(const Key& key) {
+  // The short way: the text is compared as a whole with what a text that begins like it found last, so that no hash is
+  // needed, and a wrong guess costs time only.
+  const Entry* guess(std::string_view text, std::uint8_t options) {
+    const Guess& guess = guesses[guess_of(text)];
+    if (guess.entry == nullptr || (guess.entry->key.options & ~kShapeBit) != options ||
+        !has_shape(text, guess.entry->shape))
+      return nullptr;
+    ++hits;
+    if (guess.place != entries.begin()) entries.splice(entries.begin(), entries, guess.place);
+    return guess.entry;
+  }
+  void forget_guess(const Entry& entry) {
+    if (guesses[entry.guessed_at].entry == &entry) guesses[entry.guessed_at].entry = nullptr;
+  }
+  // What is first among the entries has just been found or made for this text.
+  void remember_guess(std::string_view text) {
+    Entry& entry = entries.front();
+    forget_guess(entry);
+    entry.guessed_at = guess_of(text);
+    guesses[entry.guessed_at] = Guess{&entry, entries.begin()};
+  }
+
+  std::shared_ptr<const Facts> find(const Key& key, std::string_view text) {
     const auto found = index.find(key);
     if (found == index.end()) return nullptr;
     ++hits;
     if (found->second != entries.begin()) entries.splice(entries.begin(), entries, found->second);
+    remember_guess(text);
     return found->second->facts;
   }
 };
@@ -168,22 +162,26 @@ std::shared_ptr<const Facts> FactsCache::facts(std::string_view text, const Pars
     ++store.misses;
     return std::make_shared<const Facts>(parse_facts(text, options));
   }
+  const std::uint8_t bits = option_bits(options);
+  if (const Entry* known = store.guess(text, bits)) return known->facts;
   const bool shaped = options.ascii_safe_encoding && shape_of(text, store.shape);
   Key shape;
   if (shaped) {
-    shape = Key{store.shape, hash64(store.hash_key, store.shape),
-                static_cast<std::uint8_t>(option_bits(options) | kShapeBit)};
-    if (auto found = store.find(shape)) return found;
+    shape =
+        Key{store.shape.text, hash64(store.hash_key, store.shape.text), static_cast<std::uint8_t>(bits | kShapeBit)};
+    if (auto found = store.find(shape, text)) return found;
   }
-  const Key key{text, hash64(store.hash_key, text), option_bits(options)};
-  if (auto found = store.find(key)) return found;
+  const Key key{text, hash64(store.hash_key, text), bits};
+  if (auto found = store.find(key, text)) return found;
   ++store.misses;
   Facts parsed = parse_facts(text, options);
   const bool shared = shaped && same_for_all_numbers(parsed);
   if (shared) parsed.statements.front().begin = parsed.statements.front().length = 0;  // other texts, other lengths
+  if (!shared) store.shape.numbers.clear();
   parsed.serial = ++store.last_serial;
   auto facts = std::make_shared<const Facts>(std::move(parsed));
-  store.insert(shared ? shape : key, facts);
+  store.insert(shared ? shape : key, store.shape.numbers, facts);
+  if (!store.entries.empty()) store.remember_guess(text);
   return facts;
 }
 

@@ -374,5 +374,29 @@ TEST(FactsCache, NumbersThatMatterAreNotShared) {
   for (const auto& [a, b] : pairs) EXPECT_NE(cache.facts(a, {}), cache.facts(b, {})) << a << " | " << b;
 }
 
+// Texts that begin alike push each other off the short way; each still finds its own, and what was dropped is not
+// found.
+TEST(FactsCache, TextsThatBeginAlikeFindTheirOwn) {
+  FactsCache cache(8);
+  for (int round = 0; round < 3; ++round) {
+    for (const std::string name : {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}) {
+      const std::string begin = round == 1 ? "select 1, x from " : "select t.id, t.x from ";
+      const auto facts = cache.facts(begin + name, {});
+      EXPECT_EQ(facts->first().relations.at(0).name, name);
+      EXPECT_EQ(cache.facts(begin + name, {}), facts);
+    }
+  }
+}
+
+TEST(FactsCache, NumbersAtTheBeginningOutliveWhatWasFoundByThem) {
+  FactsCache cache(1);
+  for (int i = 0; i < 600; ++i) {
+    EXPECT_EQ(cache.facts("select " + std::to_string(i * 7919), {})->first().kind, Kind::select);
+    if (i % 3 == 0) {
+      EXPECT_EQ(cache.facts("update t set a = b", {})->first().kind, Kind::update);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace herdgate::sql
