@@ -29,15 +29,18 @@ class RecentAnswers {
   static constexpr std::size_t kSlots = 256;
   RecentAnswers() : slots_(std::make_unique<std::array<Slot, kSlots>>()) {}
   // Valid until the next keep().
-  const sql::Answers* find(const Asked& asked, TimePoint now) const;
-  const sql::Answers* keep(const Asked& asked, sql::Answers answers, TimePoint until);
+  struct Kept {
+    sql::Answers answers;
+    TimePoint until{};
+  };
+  const Kept* find(const Asked& asked, TimePoint now) const;
+  void keep(const Asked& asked, sql::Answers answers, TimePoint until);
 
  private:
   struct Slot {
     Asked asked;        // its views are into `names`
     std::string names;  // database, role, search_path, one after the other
-    TimePoint until;
-    sql::Answers answers;
+    Kept kept;
   };
   std::unique_ptr<std::array<Slot, kSlots>> slots_;
 };

@@ -24,9 +24,9 @@ TEST(RecentAnswers, KnowsWhatWasKept) {
   RecentAnswers recent;
   EXPECT_EQ(recent.find(asked_about(7), kNow), nullptr);
   recent.keep(asked_about(7), one_view(), TimePoint::max());
-  const sql::Answers* found = recent.find(asked_about(7), kNow);
+  const RecentAnswers::Kept* found = recent.find(asked_about(7), kNow);
   ASSERT_NE(found, nullptr);
-  EXPECT_TRUE(found->relations.at(0).view);
+  EXPECT_TRUE(found->answers.relations.at(0).view);
 }
 
 TEST(RecentAnswers, EverythingThatAnAnswerDependsOnCounts) {

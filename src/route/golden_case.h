@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "route/recent_plans.h"
 #include "route/route.h"
 
 namespace herdgate::route::golden {
@@ -28,6 +29,8 @@ class Scenario {
   // False when the line is not a header line.
   bool read(std::string_view line);
   Plan decide(std::string_view sql) const;
+  // The same as a session asks: through what was planned lately. `facts` have a serial number.
+  Plan recall(std::string_view sql, const sql::Facts& facts, RecentPlans& recent) const;
   std::string run(std::string_view sql) const;
 
   cluster::View view;
@@ -39,6 +42,11 @@ class Scenario {
   sql::Answers answer(const sql::Questions& questions) const;
 
  private:
+  struct Prepared;
+  Prepared prepared_for(const sql::Facts& facts) const;
+  LbChoice choose() const;
+  Input input(std::string_view sql, const sql::Facts& facts, const vsession::SessionState& now,
+              const sql::Answers& answers) const;
   void read_view(std::string_view text);
   void read_state(std::string_view text);
   void read_input(std::string_view text);

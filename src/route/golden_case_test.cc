@@ -263,41 +263,79 @@ sql::Answers Scenario::answer(const sql::Questions& questions) const {
   return out;
 }
 
-Plan Scenario::decide(std::string_view text) const {
-  const sql::Facts facts = sql::parse_facts(text, {});
+// What EXECUTE names; `statement` is null when there is no such thing.
+struct Scenario::Prepared {
+  sql::Facts body;
+  bool known = false;
+  const sql::Statement* statement() const { return known ? &body.first() : nullptr; }
+};
+
+Scenario::Prepared Scenario::prepared_for(const sql::Facts& facts) const {
   const sql::Statement& first = facts.first();
   const std::string& name = first.inner && first.inner->kind == sql::Kind::execute ? first.inner->name : first.name;
   const bool by_name = first.kind == sql::Kind::execute || first.kind == sql::Kind::deallocate || first.inner;
   const auto it = by_name ? prepared_.find(name) : prepared_.end();
-  const sql::Facts body = sql::parse_facts(it != prepared_.end() ? it->second : "", {});
-  const sql::Statement* prepared = it != prepared_.end() ? &body.first() : nullptr;
-  const sql::Answers answers = answer(questions(facts, state, settings, prepared));
-  // What the session does before it asks: a node for its reads, anew for each statement where the settings say so.
-  vsession::SessionState now = state;
+  return {sql::parse_facts(it != prepared_.end() ? it->second : "", {}), it != prepared_.end()};
+}
+
+// What the session does before it asks: a node for its reads, anew for each statement where the settings say so.
+LbChoice Scenario::choose() const {
   const cluster::Node* lb = view.find(state.lb_node);
   const bool anew = settings.statement_level_load_balance && state.tx.status == vsession::TxStatus::idle;
-  LbChoice choice{state.lb_node, Rule::load_balance, {}};
-  if (anew || lb == nullptr || !lb->live())
-    choice = choose_lb_node({.view = view,
-                             .settings = settings,
-                             .user = user_,
-                             .database = database_,
-                             .application_name = app_,
-                             .draw = draw_,
-                             .draw2 = draw2_});
+  if (!anew && lb != nullptr && lb->live()) return {state.lb_node, Rule::load_balance, {}};
+  return choose_lb_node({.view = view,
+                         .settings = settings,
+                         .user = user_,
+                         .database = database_,
+                         .application_name = app_,
+                         .draw = draw_,
+                         .draw2 = draw2_});
+}
+
+Input Scenario::input(std::string_view text, const sql::Facts& facts, const vsession::SessionState& now,
+                      const sql::Answers& answers) const {
+  return {.facts = facts,
+          .state = now,
+          .answers = answers,
+          .view = view,
+          .settings = settings,
+          .allow_sql_comments = comments_ || settings.allow_sql_comments,
+          .check_unlogged_table = unlogged_ && settings.check_unlogged_table,
+          .draw = draw_,
+          .text = text,
+          .draw2 = draw2_,
+          .user = user_,
+          .database = database_,
+          .application_name = app_,
+          .cut_unit = cut_unit_};
+}
+
+Plan Scenario::decide(std::string_view text) const {
+  const sql::Facts facts = sql::parse_facts(text, {});
+  const Prepared prepared = prepared_for(facts);
+  const sql::Answers answers = answer(questions(facts, state, settings, prepared.statement()));
+  vsession::SessionState now = state;
+  const LbChoice choice = choose();
   now.lb_node = choice.node;
-  return route::decide({.facts = facts,
-                        .state = now,
-                        .answers = answers,
-                        .view = view,
-                        .settings = settings,
-                        .allow_sql_comments = comments_ || settings.allow_sql_comments,
-                        .check_unlogged_table = unlogged_ && settings.check_unlogged_table,
-                        .draw = draw_,
-                        .text = text,
-                        .prepared = prepared,
-                        .lb_choice = &choice,
-                        .cut_unit = cut_unit_});
+  Input in = input(text, facts, now, answers);
+  in.prepared = prepared.statement();
+  in.lb_choice = &choice;
+  return route::decide(in);
+}
+
+Plan Scenario::recall(std::string_view text, const sql::Facts& facts, RecentPlans& recent) const {
+  const Prepared prepared = prepared_for(facts);
+  sql::Answers answers;
+  vsession::SessionState now = state;
+  now.lb_node = choose().node;
+  Input in = input(text, facts, now, answers);
+  in.prepared = prepared.statement();
+  const Asked asked{in, user_, {}, 0};
+  if (const Plan* known = recent.find(asked, TimePoint{})) return *known;
+  answers = answer(questions(facts, state, settings, prepared.statement()));
+  const Plan plan = route::decide(in);
+  recent.keep(asked, plan, TimePoint::max());
+  return plan;
 }
 
 std::string Scenario::run(std::string_view text) const {

@@ -218,11 +218,9 @@ void Session::finish_request() {
   phase_ = Phase::idle;
   const bool in_transaction = vs_.state().tx.status != vsession::TxStatus::idle;
   if (run_) {
-    run_->work = Work{};
-    run_->reruns = run_->known_heads = 0;
-    if (!run_->unit.open) run_->unit.items.clear();
     if (!in_transaction && !run_->portals.empty()) run_->portals.clear();
     stop_running();
+    if (run_) run_->reset_request();
   }
   if (!in_transaction) {
     vs_.state().tx_node = kNoNode;
@@ -231,11 +229,6 @@ void Session::finish_request() {
     release_idle_links();
   }
   arm_idle_timer();
-}
-
-Running& Session::run() {
-  if (!run_) run_ = worker_.lend_running();
-  return *run_;
 }
 
 void Session::stop_running() {

@@ -94,7 +94,9 @@ class Session final : public net::Watcher, public backend::LinkUser {
 
   // Simple queries (session_query.cc).
   Next serve_query(ByteView input, std::size_t& used);
+  route::Input routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
   Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
+  Next decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan);
   Next plan_explained(std::string_view text, Explained& into);
   bool tells_client(Level level) const;
   void announce(const backend::Link& link, std::string_view what, std::string_view text);
@@ -107,7 +109,7 @@ class Session final : public net::Watcher, public backend::LinkUser {
   std::string_view executed_text(const sql::Statement& statement, std::string_view text) const;
   const sql::Statement* prepared_statement(const sql::Statement& statement) const;
   Next look_up(const sql::Facts& facts, catalog::Found found);
-  Next answers_for(const sql::Facts& facts, sql::Answers& answers);
+  Next answers_for(const sql::Facts& facts, Explained& into);
   void note_statement(std::size_t index, bool ok);
   void note_done(const sql::Statement& statement, std::string_view text, bool ok,
                  const std::shared_ptr<const sql::Facts>& facts);
@@ -162,7 +164,10 @@ class Session final : public net::Watcher, public backend::LinkUser {
 
   // What exists only while something is served; made when first needed, gone when the request, its unit and the portals
   // of its transaction are.
-  Running& run();
+  Running& run() {
+    if (!run_) run_ = worker_.lend_running();
+    return *run_;
+  }
   Work& work() { return run().work; }
   Unit& unit() { return run().unit; }
   pool::ServerLink* at_work() const { return run_ ? run_->work.link : nullptr; }  // the link that serves the request

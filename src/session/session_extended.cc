@@ -226,7 +226,7 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
     if (const Next next = bring_up(*link, open); next != Next::served) return next;
   }
   const bool whole = work().request.synced && !unit_open();
-  if (whole && !work().plan.write && work().copy.empty()) work().copy = Bytes(messages);
+  if (whole && !work().plan.write && work().copy.empty()) work().copy.assign(messages);
   if (work().plan.opaque) {
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;

@@ -119,7 +119,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     if (const Next next = bring_up(*link, in_transaction); next != Next::served) return next;
   }
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
-  if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy = Bytes(input);
+  if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy.assign(input);
   announce(*link->link, "", *text);
   count_statement(worker_.counters(), node, facts->first().kind);
   worker_.make_way_for(facts->first());
@@ -139,7 +139,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
 Session::Next Session::plan_explained(std::string_view text, Explained& into) {
   const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
   into.facts = worker_.facts().facts(text, options);
-  auto& kept = work().explained;  // the same value when we come back from a look-up
+  auto& kept = work().seldom().explained;  // the same value when we come back from a look-up
   if (std::find(kept.begin(), kept.end(), into.facts) == kept.end()) kept.push_back(into.facts);
   return decide(*into.facts, text, into);
 }
@@ -293,32 +293,56 @@ void Session::ask_workers(std::function<void(const report::Server&)> then) {
   });
 }
 
+route::Input Session::routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers) {
+  return route::Input{.facts = facts,
+                      .state = vs_.state(),
+                      .answers = answers,
+                      .view = view(),
+                      .settings = settings(),
+                      .allow_sql_comments = own().allow_sql_comments(settings()),
+                      .check_unlogged_table = own().check_unlogged_table(settings()),
+                      .text = executed_text(facts.first(), text),
+                      .prepared = prepared_statement(facts.first()),
+                      .user = identity_->user,
+                      .database = identity_->database,
+                      .application_name = identity_->application};
+}
+
 // Changes nothing of the session but its load balance node.
 Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Explained& into) {
   vs_.state().lb_node = lb_node();
-  if (const Next next = answers_for(facts, into.answers); next != Next::served) return next;
-  const route::Input input{.facts = facts,
-                           .state = vs_.state(),
-                           .answers = into.answers,
-                           .view = view(),
-                           .settings = settings(),
-                           .allow_sql_comments = own().allow_sql_comments(settings()),
-                           .check_unlogged_table = own().check_unlogged_table(settings()),
-                           .draw = worker_.random().fraction(),
-                           .text = executed_text(facts.first(), text),
-                           .prepared = prepared_statement(facts.first()),
-                           .draw2 = worker_.random().fraction(),
-                           .user = identity_->user,
-                           .database = identity_->database,
-                           .application_name = identity_->application};
+  route::Input input = routing_input(facts, text, into.answers);
+  if (const Next next = answers_for(facts, into); next != Next::served) return next;
+  input.draw = worker_.random().fraction();
+  input.draw2 = worker_.random().fraction();
   into.plan = route::decide(input);
   return Next::served;
 }
 
-Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
+// The same, from what was planned lately if it can be. That is kept for the newest snapshot only.
+Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan) {
+  vs_.state().lb_node = lb_node();
   Explained decided;
+  if (snapshot_ != worker_.snapshot()) {
+    const Next next = decide(facts, text, decided);
+    plan = std::move(decided.plan);
+    return next;
+  }
+  const route::Input input = routing_input(facts, text, decided.answers);
+  const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
+  const route::Asked asked{input, role, vs_.search_path_key(), worker_.shared().epochs.current(identity_->database)};
+  if (const route::Plan* known = worker_.recent_plans().find(asked, worker_.loop().now())) {
+    plan = *known;
+    return Next::served;
+  }
   if (const Next next = decide(facts, text, decided); next != Next::served) return next;
-  work().plan = decided.plan;
+  worker_.recent_plans().keep(asked, decided.plan, decided.until);
+  plan = std::move(decided.plan);
+  return Next::served;
+}
+
+Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
+  if (const Next next = decide_or_recall(facts, text, work().plan); next != Next::served) return next;
   work().ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
   if (const std::string_view name = executed_name(facts.first()); !name.empty()) work().executed = name;
   if (work().on_primary || (work().avoid != kNoNode && work().plan.node == work().avoid))
@@ -333,13 +357,15 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
 
 // What the catalog says of the names in a statement: from the caches, or from a server, which takes a wait. Where the
 // server would not answer, the answers stay empty, and what is not known counts as the worst case.
-Session::Next Session::answers_for(const sql::Facts& facts, sql::Answers& answers) {
+Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const sql::Statement* prepared = prepared_statement(facts.first());
   const route::Needs wanted = route::needs(facts, vs_.state(), settings(), prepared);
   if (!wanted.any()) return Next::served;
-  for (const auto& [known, learned] : work().learned) {
-    if (known == &facts) {
-      answers = learned;
+  if (work().rest) {
+    for (const auto& [known, learned] : work().rest->learned) {
+      if (known != &facts) continue;
+      into.answers = learned;
+      into.until = TimePoint::min();
       return Next::served;
     }
   }
@@ -350,16 +376,18 @@ Session::Next Session::answers_for(const sql::Facts& facts, sql::Answers& answer
   const bool own_names = (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
   const bool may_recall = facts.serial != 0 && prepared == nullptr && !own_names;
   if (may_recall) {
-    if (const sql::Answers* known = worker_.recent_answers().find(asked, worker_.loop().now())) {
-      answers = *known;
+    if (const catalog::RecentAnswers::Kept* known = worker_.recent_answers().find(asked, worker_.loop().now())) {
+      into.answers = known->answers;
+      into.until = known->until;
       return Next::served;
     }
   }
   catalog::Found found =
       worker_.catalog().lookup(viewpoint(), route::questions(facts, vs_.state(), settings(), prepared));
   if (!found.open.empty()) return look_up(facts, std::move(found));
-  answers = std::move(found.answers);
-  if (may_recall) worker_.recent_answers().keep(asked, answers, found.until);
+  into.answers = std::move(found.answers);
+  into.until = found.until;
+  if (may_recall) worker_.recent_answers().keep(asked, into.answers, found.until);
   return Next::served;
 }
 
@@ -383,11 +411,11 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
   }
   if (const Next next = bring_up(*link, false); next != Next::served) return next;
   const std::string sql = catalog::query_for(found.open);
-  work().look_up.found = std::move(found);
-  work().look_up.about = &facts;
-  work().look_up.failed = false;
-  work().look_up.error.reset();
-  work().look_up.rows.clear();
+  work().look_up().found = std::move(found);
+  work().look_up().about = &facts;
+  work().look_up().failed = false;
+  work().look_up().error.reset();
+  work().look_up().rows.clear();
   phase_ = Phase::lookup;
   link->link->send_query(sql, backend::Fate::capture, kNoteCatalog);
   link->link->flush();

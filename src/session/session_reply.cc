@@ -75,10 +75,10 @@ void Session::log_backend_message(const backend::Link& link, char type) {
 
 void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, bool stable) {
   if (head.note == kNoteCatalog) {
-    if (work().look_up.rows.size() + bytes.size() > backend::Client::kMaxResultBytes) {
-      work().look_up.failed = true;
+    if (work().look_up().rows.size() + bytes.size() > backend::Client::kMaxResultBytes) {
+      work().look_up().failed = true;
     } else {
-      work().look_up.rows.append(bytes);
+      work().look_up().rows.append(bytes);
     }
     return;
   }
@@ -153,8 +153,8 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   }
   switch (head.note) {
     case kNoteCatalog:
-      work().look_up.failed = true;
-      work().look_up.error = copy_of(*report);
+      work().look_up().failed = true;
+      work().look_up().error = copy_of(*report);
       return;
     case kNoteNamed:
       run().named_error = copy_of(*report);
@@ -210,7 +210,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
 
 // Too long to be looked at; the rest of it follows as rows do.
 void Session::long_error(const backend::Link& link, const Debt& head, const Message& message) {
-  if (head.note == kNoteCatalog) work().look_up.failed = true;
+  if (head.note == kNoteCatalog) work().look_up().failed = true;
   if (head.note != kNoteClient) return;
   worker_.counters().nodes[link.key().node.value].error.fetch_add(1, std::memory_order_relaxed);
   work().failed = work().forwarded = true;
@@ -382,21 +382,21 @@ void Session::on_chunk_end(backend::Link& link) {
 void Session::lookup_done() {
   phase_ = Phase::idle;
   sql::Answers answers;  // empty when the server would not answer: then the worst is assumed
-  if (!work().look_up.failed) {
-    auto rows = text_rows(work().look_up.rows);
+  if (!work().look_up().failed) {
+    auto rows = text_rows(work().look_up().rows);
     if (rows) {
-      auto learned = worker_.catalog().learn(viewpoint(), std::move(work().look_up.found), *rows);
+      auto learned = worker_.catalog().learn(viewpoint(), std::move(work().look_up().found), *rows);
       if (learned) answers = std::move(*learned);
     }
   }
-  work().learned.emplace_back(work().look_up.about, std::move(answers));
-  Bytes().swap(work().look_up.rows);
+  work().seldom().learned.emplace_back(work().look_up().about, std::move(answers));
+  Bytes().swap(work().look_up().rows);
   // A transaction that failed under our question has failed for the client, who hears why.
   const bool failed =
-      work().look_up.error && vs_.state().tx.status == TxStatus::open &&
+      work().look_up().error && vs_.state().tx.status == TxStatus::open &&
       std::any_of(links_.begin(), links_.end(), [](const auto* link) { return link->link->status() == 'E'; });
   if (work().cancel || failed) {
-    const wire::Report report = work().cancel ? canceled() : *work().look_up.error;
+    const wire::Report report = work().cancel ? canceled() : *work().look_up().error;
     drop_request_from_input();
     fail_request(report);
   }
@@ -432,7 +432,7 @@ void Session::run_again() {
   const NodeId avoid = work().avoid;
   run().known_heads = work().heads;
   unit().items.clear();
-  work() = Work{};
+  work().reset();
   work().on_primary = on_primary;
   work().avoid = avoid;
   phase_ = Phase::idle;
@@ -472,7 +472,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   }
   if (mid_message) return retire();  // half of a message has gone out: this stream cannot be mended
   if (phase_ == Phase::lookup && was_working) {
-    work().look_up.failed = true;
+    work().look_up().failed = true;
     return lookup_done();
   }
   const bool waited = phase_ == Phase::replaying && was_working;

@@ -66,10 +66,7 @@ RunningPtr Worker::lend_running() {
 
 void Worker::take_back(RunningPtr running) {
   if (spare_.size() >= kMaxSpare) return;
-  std::vector<vsession::PreparedPtr> items = std::move(running->unit.items);
-  items.clear();
-  *running = Running{};
-  if (items.capacity() <= 64) running->unit.items = std::move(items);
+  running->reset();
   spare_.push_back(std::move(running));
 }
 
@@ -107,6 +104,7 @@ void Worker::let_in(const ClientGate::Waiting& who, std::size_t limit) {
 void Worker::take_snapshot(SnapshotPtr snapshot) {
   snapshot_ = std::move(snapshot);
   pool_->configure(snapshot_->settings, snapshot_->view);
+  recent_plans_.clear();
   for (auto& [id, session] : sessions_) {
     if (session->idle()) session->settings_changed();
   }

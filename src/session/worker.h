@@ -17,6 +17,7 @@
 #include "net/loop.h"
 #include "net/socket.h"
 #include "pool/pool.h"
+#include "route/recent_plans.h"
 #include "session/auth_query.h"
 #include "session/client_stream.h"
 #include "session/identity.h"
@@ -61,6 +62,7 @@ class Worker {
   sql::FactsCache& facts() { return facts_; }
   catalog::Catalog& catalog() { return catalog_; }
   catalog::RecentAnswers& recent_answers() { return recent_answers_; }
+  route::RecentPlans& recent_plans() { return recent_plans_; }  // made under snapshot()
   AuthQueries& auth_queries() { return auth_queries_; }
   Random& random() { return random_; }
   Gathering::Spare& gathering() { return gathering_; }
@@ -110,6 +112,7 @@ class Worker {
   sql::FactsCache facts_;
   catalog::Catalog catalog_;
   catalog::RecentAnswers recent_answers_;
+  route::RecentPlans recent_plans_;
   Random random_;
   Identities identities_;
   std::vector<RunningPtr> spare_;  // used over and over by sessions while they are served

@@ -1,0 +1,91 @@
+#include "route/recent_plans.h"
+
+#include "route/conditions.h"
+
+namespace herdgate::route {
+namespace {
+
+// What is left of a plain case for decide() and needs() to look at; the rest is in the View, the Settings and the
+// Facts.
+struct Key {
+  std::uint64_t text = 0, epoch = 0;
+  NodeId lb_node = kNoNode;
+  sql::Isolation default_isolation = sql::Isolation::read_committed;
+  bool default_read_only = false, wrote_in_session = false, allow_sql_comments = false, check_unlogged_table = false;
+  bool operator==(const Key&) const = default;
+};
+
+Key key_of(const Asked& asked) {
+  const Input& in = asked.input;
+  return Key{in.facts.serial,
+             asked.epoch,
+             in.state.lb_node,
+             in.state.default_isolation,
+             in.state.default_read_only,
+             in.state.wrote_in_session,
+             in.allow_sql_comments,
+             in.check_unlogged_table};
+}
+
+// EXECUTE and DEALLOCATE, EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE: what they name changes under the same text.
+bool names_something_prepared(const sql::Statement& statement) {
+  const sql::Statement* inner = &statement;
+  while (inner->inner) inner = inner->inner.get();
+  return inner->kind == sql::Kind::execute || inner->kind == sql::Kind::deallocate;
+}
+
+// Outside of a transaction nothing of state.tx but its status counts. Chance has no part in it: the node for reads has
+// been chosen and is live, and ties among standbys (prefer_lower_delay_standby) are left out. So are patterns over the
+// text, because texts that differ in their numbers share their facts.
+bool is_plain(const Input& in) {
+  const vsession::SessionState& state = in.state;
+  if (in.facts.serial == 0 || state.tx.status != vsession::TxStatus::idle || state.pins != 0 || in.cut_unit ||
+      !state.temp_tables.empty() || state.tx_node != kNoNode || in.prepared != nullptr || in.lb_choice != nullptr)
+    return false;
+  if (in.settings.prefer_lower_delay_standby || !in.settings.patterns->primary_routing_queries.empty()) return false;
+  const cluster::Node* node = in.view.find(state.lb_node);
+  return node != nullptr && node->live() && !in.facts.multi() && !names_something_prepared(in.facts.first());
+}
+
+// Sessions that read from different nodes do not push out each other's plans for one text.
+std::size_t slot_of(const Input& in) {
+  constexpr std::uint64_t kApart = 61;
+  return (in.facts.serial + kApart * static_cast<std::uint64_t>(in.state.lb_node.value)) % RecentPlans::kSlots;
+}
+
+}  // namespace
+
+struct RecentPlans::Slot {
+  Key key;
+  std::string database, role, search_path;
+  TimePoint until{};
+  Plan plan;
+};
+
+RecentPlans::RecentPlans() : slots_(std::make_unique<std::array<Slot, kSlots>>()) {}
+RecentPlans::~RecentPlans() = default;
+
+const Plan* RecentPlans::find(const Asked& asked, TimePoint now) const {
+  if (!is_plain(asked.input)) return nullptr;
+  const Slot& slot = (*slots_)[slot_of(asked.input)];
+  const bool same = slot.key == key_of(asked) && now < slot.until && slot.database == asked.input.database &&
+                    slot.role == asked.role && slot.search_path == asked.search_path;
+  return same ? &slot.plan : nullptr;
+}
+
+void RecentPlans::keep(const Asked& asked, const Plan& plan, TimePoint until) {
+  if (!is_plain(asked.input)) return;
+  Slot& slot = (*slots_)[slot_of(asked.input)];
+  slot.key = key_of(asked);
+  slot.database = asked.input.database;
+  slot.role = asked.role;
+  slot.search_path = asked.search_path;
+  slot.until = until;
+  slot.plan = plan;
+}
+
+void RecentPlans::clear() {
+  for (Slot& slot : *slots_) slot.key.text = 0;
+}
+
+}  // namespace herdgate::route
