@@ -93,11 +93,16 @@ std::uint64_t inode_of(const std::string& path) {
 }  // namespace
 
 Listener::Listener(Loop& loop, Socket socket, std::string path)
-    : loop_(loop), socket_(std::move(socket)), path_(std::move(path)), inode_(path_.empty() ? 0 : inode_of(path_)) {}
+    : loop_(&loop), socket_(std::move(socket)), path_(std::move(path)), inode_(path_.empty() ? 0 : inode_of(path_)) {}
 
-Listener::~Listener() {
-  loop_.cancel(retry_);
-  if (accepted_) loop_.unwatch(socket_.fd());
+Listener::~Listener() { close(); }
+
+void Listener::close() {
+  if (!socket_.open()) return;
+  loop_->cancel(std::exchange(retry_, 0));
+  if (accepted_) loop_->unwatch(socket_.fd());
+  ready_ = false;
+  socket_.close();
   // A later server may have put its own socket in this place.
   if (!path_.empty() && inode_of(path_) == inode_) ::unlink(path_.c_str());
 }
@@ -140,7 +145,7 @@ Result<std::unique_ptr<Listener>> Listener::unix_socket(Loop& loop, const UnixOp
 
 Result<Done> Listener::start(Accepted accepted, Troubled troubled) {
   HG_ASSERT(!accepted_);
-  HG_CHECK(loop_.watch(socket_.fd(), *this));
+  HG_CHECK(loop_->watch(socket_.fd(), *this));
   accepted_ = std::move(accepted);
   troubled_ = std::move(troubled);
   return Done{};
@@ -148,7 +153,7 @@ Result<Done> Listener::start(Accepted accepted, Troubled troubled) {
 
 void Listener::pause() {
   paused_ = true;
-  loop_.cancel(std::exchange(retry_, 0));
+  loop_->cancel(std::exchange(retry_, 0));
 }
 
 void Listener::resume() {
@@ -169,7 +174,7 @@ void Listener::on_ready(unsigned ready) {
 
 void Listener::accept_after(Duration delay) {
   if (retry_ != 0) return;
-  retry_ = loop_.after(delay, [this] {
+  retry_ = loop_->after(delay, [this] {
     retry_ = 0;
     accept_some();
   });

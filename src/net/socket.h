@@ -108,6 +108,7 @@ std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destin
 
 // Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out it
 // pauses for a moment and says so through `troubled` instead of spinning. The callbacks may pause it, not destroy it.
+// It is made anywhere; from start() to close() it belongs to the thread of its loop.
 class Listener final : public Watcher {
  public:
   using Accepted = std::function<void(Socket, const Address&)>;
@@ -120,7 +121,9 @@ class Listener final : public Watcher {
   };
   static Result<std::unique_ptr<Listener>> unix_socket(Loop& loop, const UnixOptions& options);
   ~Listener() override;
+  void serve_on(Loop& loop) { loop_ = &loop; }  // before start(): another loop than the one it was made for
   Result<Done> start(Accepted accepted, Troubled troubled);
+  void close();  // whoever connects from now on is refused; a UNIX socket's file is removed
   void pause();
   void resume();
   int port() const;  // the real one, when asked for 0
@@ -130,7 +133,7 @@ class Listener final : public Watcher {
   explicit Listener(Loop& loop, Socket socket, std::string path);
   void accept_some();
   void accept_after(Duration delay);
-  Loop& loop_;
+  Loop* loop_;
   Socket socket_;
   std::string path_;         // UNIX socket file to remove at the end
   std::uint64_t inode_ = 0;  // … if it is still this one

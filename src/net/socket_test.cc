@@ -265,6 +265,33 @@ TEST_F(UnixListener, AcceptsAndCallsThePeerLocal) {
   EXPECT_EQ(peers[0].port(), 0);
 }
 
+TEST_F(UnixListener, ClosedItRefusesClientsAndLeavesNoFile) {
+  const auto listener = listen();
+  ASSERT_TRUE(listener) << listener.error().text();
+  std::vector<Socket> accepted;
+  accept_into(**listener, accepted);
+  ASSERT_TRUE(connect_to({folder, 5}));
+  run_until([&] { return !accepted.empty(); });
+  (*listener)->close();
+  EXPECT_FALSE(std::filesystem::exists(path()));
+  EXPECT_FALSE(connect_to({folder, 5}));
+  const auto again = listen();  // the place is free
+  ASSERT_TRUE(again) << again.error().text();
+  (*listener)->close();  // and closing twice does not take it away
+  EXPECT_TRUE(std::filesystem::exists(path()));
+}
+
+TEST_F(UnixListener, ServesOnAnotherLoopThanItWasMadeFor) {
+  Loop maker{clock};
+  const auto listener = Listener::unix_socket(maker, {.path = path(), .group = {}, .mode = 0700, .backlog = 8});
+  ASSERT_TRUE(listener) << listener.error().text();
+  (*listener)->serve_on(loop);
+  std::vector<Socket> accepted;
+  accept_into(**listener, accepted);
+  ASSERT_TRUE(connect_to({folder, 5}));
+  run_until([&] { return !accepted.empty(); });
+}
+
 TEST_F(UnixListener, TakesTheFileOfADeadServerButNotOfALiveOne) {
   {
     const Socket dead(::socket(AF_UNIX, SOCK_STREAM, 0));

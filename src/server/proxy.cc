@@ -161,7 +161,42 @@ void Proxy::open_gate() {
   for (const session::ClientGate::Waiting& who : shared_.gate.open(limit)) worker(who.worker).let_in(who, limit);
 }
 
-void Proxy::accept(net::Socket socket, const net::Address& peer) {
+// A single worker accepts by itself: to be handed a socket by another thread costs one sleep and one wake-up more for
+// each client (docs/decisions/0002-the-worker-accepts.md).
+void Proxy::serve(std::vector<std::unique_ptr<net::Listener>> listeners) {
+  listeners_ = std::move(listeners);
+  if (workers_.size() > 1)
+    return listen_on(control_,
+                     [this](net::Socket socket, const net::Address& peer) { hand_out(std::move(socket), peer); });
+  workers_.front()->post([this, &worker = *workers_.front()] {
+    listen_on(worker.loop(), [&worker](net::Socket socket, const net::Address& peer) {
+      worker.load().fetch_add(1, std::memory_order_relaxed);
+      worker.accept(std::move(socket), peer);
+    });
+  });
+}
+
+void Proxy::listen_on(net::Loop& loop, net::Listener::Accepted accepted) {
+  const auto troubled = [this](const Error& error) {
+    LogContext who;
+    HG_LOG(log_, who, Level::warning, "{}; new clients wait", error.text());
+  };
+  for (const auto& listener : listeners_) {
+    listener->serve_on(loop);
+    if (const auto started = listener->start(accepted, troubled); !started) troubled(started.error());
+  }
+}
+
+void Proxy::close_listeners() {
+  const auto close = [this] {
+    for (const auto& listener : listeners_) listener->close();
+  };
+  if (workers_.size() > 1) return close();
+  workers_.front()->post(close);
+}
+
+// To the worker with the fewest clients.
+void Proxy::hand_out(net::Socket socket, const net::Address& peer) {
   session::Worker* least = workers_.front().get();
   for (auto& worker : workers_) {
     if (worker->load().load(std::memory_order_relaxed) < least->load().load(std::memory_order_relaxed))
@@ -182,6 +217,7 @@ void Proxy::reload(Files files) {
 }
 
 void Proxy::stop(bool fast, std::function<void()> stopped) {
+  close_listeners();
   // A count for each call: a smart stop may be followed by a fast one, and answers to the first may be under way.
   auto left = std::make_shared<std::size_t>(workers_.size());
   auto done = std::make_shared<std::function<void()>>(std::move(stopped));

@@ -1,6 +1,6 @@
 // The proxy proper: the workers with their threads, the monitor on the control loop, and the snapshots between them.
 //
-// Shape    start(), accept() for each new client, reload(), stop(). Everything that is configured comes in as Files.
+// Shape    start(), serve(), reload(), stop(). Everything that is configured comes in as Files.
 // Limits   num_workers threads; the rest is bounded by its parts.
 // Errors   start() fails when a thread or a descriptor cannot be had; afterwards nothing fails as a whole.
 // Threads  the control thread, except hint_* and post*, which any worker may call.
@@ -32,7 +32,8 @@ class Proxy final : public session::Workers {
 
   // `ready` comes by the control loop when clients may be accepted: the first of them may want to write.
   void start(bool discard_state, std::function<void()> ready);
-  void accept(net::Socket socket, const net::Address& peer);
+  // Clients come in by these from now on, until stop().
+  void serve(std::vector<std::unique_ptr<net::Listener>> listeners);
   void reload(Files files);
   // `stopped` is posted to the control loop when the last client has left.
   void stop(bool fast, std::function<void()> stopped);
@@ -49,6 +50,9 @@ class Proxy final : public session::Workers {
   void hint_node_reached(NodeId node) override;
 
  private:
+  void listen_on(net::Loop& loop, net::Listener::Accepted accepted);
+  void hand_out(net::Socket socket, const net::Address& peer);
+  void close_listeners();
   void publish();
   void when_settled(std::function<void()> done);
   void shut_gate(std::function<void()> empty);
@@ -70,6 +74,7 @@ class Proxy final : public session::Workers {
   cluster::ViewPtr view_;
   bool roles_announced_ = false;
   std::vector<std::unique_ptr<session::Worker>> workers_;
+  std::vector<std::unique_ptr<net::Listener>> listeners_;  // of the worker's thread where there is but one
   std::vector<std::thread> threads_;
 };
 

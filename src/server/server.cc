@@ -50,15 +50,7 @@ Result<Done> Server::open() {
 }
 
 void Server::accept_clients() {
-  for (const auto& listener : listeners_) {
-    const auto accepted = [this](net::Socket socket, const net::Address& peer) {
-      proxy_.accept(std::move(socket), peer);
-    };
-    const auto troubled = [this](const Error& error) {
-      HG_LOG(log_, who_, Level::warning, "{}; new clients wait", error.text());
-    };
-    if (const auto started = listener->start(accepted, troubled); !started) troubled(started.error());
-  }
+  if (!stopping_) proxy_.serve(std::move(listeners_));
 }
 
 Result<Done> Server::open_pcp() {

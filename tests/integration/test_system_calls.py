@@ -7,6 +7,7 @@ import pytest
 from support import system
 
 CLIENTS, EACH = 64, 400
+CONNECTS = 200  # where one connects for each transaction
 PIPELINE = "\\startpipeline\n" + "select 1 + :client_id;\n" * 10 + "\\endpipeline\n"
 
 pytestmark = pytest.mark.herdgate_only
@@ -42,3 +43,23 @@ def test_two_receives_two_sends_and_few_waits(start_proxy, tmp_path, mode, pool_
     assert waits < 0.5
     assert receives < 2.15  # logins included, some 0.06 for each of their messages
     assert sends < 2.15
+
+
+def switches(pid, thread):
+    """How often this thread has gone to sleep so far."""
+    with open(f"/proc/{pid}/task/{thread}/status") as f:
+        return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", f.read(), re.M).group(1))
+
+
+def test_a_single_worker_accepts_by_itself(start_proxy, tmp_path):
+    script = tmp_path / "script.sql"
+    script.write_text("select 1;\n")
+    proxy = start_proxy({"num_workers": 1, "sr_check_period": 0}, fresh=True)
+    pid = proxy.process.pid
+    one_by_one = ["-C", "-c", "1", "-f", str(script)]
+    pgbench(proxy, *one_by_one, "-t", "10")  # what the control thread learns from the first links is past
+    before = switches(pid, pid)
+    pgbench(proxy, *one_by_one, "-t", str(CONNECTS))
+    woken = (switches(pid, pid) - before) / CONNECTS
+    print(f"control thread: {woken:.3f} sleeps for each client")
+    assert woken < 0.2  # it was woken once for each
