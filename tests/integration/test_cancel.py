@@ -179,6 +179,7 @@ def locked_catalog(start_proxy, cluster, marks):
             holder.execute("lock table pg_catalog.pg_proc in access exclusive mode")
 
         def waits():
+            holder.execute("select pg_stat_clear_snapshot()")  # else the transaction sees what it saw first
             return holder.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
                                   f"query like '%{name}%'").fetchone() != (0,)
 
