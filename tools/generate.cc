@@ -1,4 +1,5 @@
-// herdgate_generate: writes docs/configuration.md and the sample files from the parameter table.
+// herdgate_generate: writes docs/configuration.md and the sample files from the parameter table, and docs/jsonlog.md
+// from the table of its fields.
 //
 //   herdgate_generate           writes them into the source tree it was built from
 //   herdgate_generate --check   exit code 1 when a file there differs
@@ -10,6 +11,7 @@
 #include <string_view>
 
 #include "config/documents.h"
+#include "server/log_json.h"
 
 namespace {
 
@@ -22,12 +24,14 @@ std::string contents(const std::filesystem::path& path) {
 
 int run(const std::filesystem::path& root, bool check) {
   int differing = 0;
-  for (const auto& [name, text] : herdgate::config::documents()) {
+  auto documents = herdgate::config::documents();
+  documents.push_back({"docs/jsonlog.md", herdgate::server::json_document()});
+  for (const auto& [name, text] : documents) {
     const std::filesystem::path path = root / name;
     if (contents(path) == text) continue;
     ++differing;
     if (check) {
-      std::fprintf(stderr, "%s differs from the parameter table, run herdgate_generate\n", name.c_str());
+      std::fprintf(stderr, "%s differs from its table, run herdgate_generate\n", name.c_str());
       continue;
     }
     std::filesystem::create_directories(path.parent_path());

@@ -47,7 +47,7 @@ void PcpCommands::run(const pcp::Request& request, Answered answered) {
     case Ask::reload:
       return answered(answer_to(request.ask, services_.reload()));
     case Ask::rotate_log:
-      return answered(answer_to(request.ask, services_.rotate_log()));
+      return answered(rotate_log(request));
     case Ask::drop_cache:
       return answered(answer_to(request.ask, services_.drop_query_cache()));
     case Ask::watchdog_info:
@@ -114,6 +114,12 @@ void PcpCommands::recover(const pcp::Request& request, Answered answered) {
         NodeId(request.number),
         [ask = request.ask, answered](std::optional<cluster::Refusal> no) { answered(answer_to(ask, no)); });
   });
+}
+
+Answer PcpCommands::rotate_log(const pcp::Request& request) {
+  if (request.option == pcp::option::kCluster && !services_.settings()->use_watchdog)
+    return refused("ERROR", "PCP: error while processing log rotation request for cluster", "watchdog is not enabled");
+  return answer_to(request.ask, services_.rotate_log());
 }
 
 // Without a watchdog the whole cluster is this server.

@@ -29,6 +29,7 @@ class PcpCommands {
   void promote(const pcp::Request& request, Answered answered);
   void recover(const pcp::Request& request, Answered answered);
   Answer stop(const pcp::Request& request);
+  Answer rotate_log(const pcp::Request& request);
   // Some requests do not go together with a failover.
   std::optional<Answer> refusal_while_busy() const;
 

@@ -190,6 +190,8 @@ TEST_F(Commands, NotWhileTheClusterChanges) {
 TEST_F(Commands, TheRest) {
   EXPECT_EQ(error(Ask::reload, 0, 'l'), "done");
   EXPECT_EQ(error(Ask::rotate_log, 0, 'l'), "done");
+  EXPECT_EQ(error(Ask::rotate_log, 0, 'c'),
+            "ERROR: PCP: error while processing log rotation request for cluster | watchdog is not enabled");
   EXPECT_EQ(error(Ask::drop_cache), "done");
   EXPECT_EQ(server.did, (Row{"reload", "rotate", "drop"}));
   EXPECT_EQ(error(Ask::watchdog_info, -1), "ERROR: PCP: informing watchdog info failed | watchdog is not enabled");

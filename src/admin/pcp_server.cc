@@ -10,7 +10,8 @@ namespace herdgate::admin {
 
 PcpServer::PcpServer(PcpMeans means, Services& services)
     : means_(std::move(means)), services_(services), commands_(services) {
-  who_.application = who_.process = "pcp_main";
+  who_.application = "pcp_main";
+  who_.process = "PCP CHILD";
 }
 
 PcpServer::~PcpServer() { *alive_ = false; }

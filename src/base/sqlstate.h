@@ -4,6 +4,7 @@
 
 namespace herdgate::sqlstate {
 inline constexpr std::string_view kSuccess = "00000";
+inline constexpr std::string_view kWarning = "01000";
 inline constexpr std::string_view kConnectionFailure = "08006";
 inline constexpr std::string_view kOutcomeUnknown = "08007";
 inline constexpr std::string_view kProtocolViolation = "08P01";

@@ -122,12 +122,13 @@ class Checking {
 
   void logging() {
     std::size_t known = 0;
-    for (const std::string_view word : {"stderr", "syslog"}) known += s_.logs_to(word) ? 1 : 0;
+    for (const std::string_view word : {"stderr", "syslog", "jsonlog"}) known += s_.logs_to(word) ? 1 : 0;
     const auto words = static_cast<std::size_t>(std::ranges::count(s_.log_destination, ',')) + 1;
     if (known != words)
       error("log_destination",
-            fmt::format("invalid value for parameter \"log_destination\": \"{}\" (Available values: stderr, syslog.)",
-                        s_.log_destination));
+            fmt::format(
+                "invalid value for parameter \"log_destination\": \"{}\" (Available values: stderr, syslog, jsonlog.)",
+                s_.log_destination));
   }
 
   void cache() {

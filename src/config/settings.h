@@ -86,7 +86,7 @@ struct Settings {
   const Backend* backend(NodeId id) const;
   double weight_share(NodeId id) const;  // 0..1; 0 when all weights are 0
   HealthCheck health_check(NodeId id) const;
-  bool logs_to(std::string_view destination) const;  // "stderr" or "syslog"
+  bool logs_to(std::string_view destination) const;  // "stderr", "syslog" or "jsonlog"
   // A path as the parameter was written, made absolute by the directory of pgpool.conf when it is relative.
   std::string beside_config(std::string_view path) const;
 };

@@ -34,7 +34,7 @@ enum class CacheMethod : std::uint8_t { shmem = 1, memcached };
 enum class RelcacheQueryTarget : std::uint8_t { primary = 1, load_balance_node };
 enum class CheckTempTable : std::uint8_t { catalog = 1, trace, none, on, off };
 enum class SyslogFacility : std::uint8_t { local0, local1, local2, local3, local4, local5, local6, local7 };
-enum class ErrorVerbosity : std::uint8_t { terse, normal, verbose };  // "default" is a C++ keyword
+using ErrorVerbosity = Verbosity;  // "default" is a C++ keyword
 enum class LogBackendMessages : std::uint8_t { none = 1, terse, verbose };
 // Ours.
 enum class PoolMode : std::uint8_t { session = 1, transaction };

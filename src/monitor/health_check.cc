@@ -87,7 +87,7 @@ void HealthChecks::attempt(NodeId id) {
   Node& node = nodes_.at(id);
   const config::Backend* backend = settings_->backend(id);
   if (node.round > 0)
-    HG_LOG(log_, who_, Level::log, "health check retrying on DB node: {} (round:{})", id.value, node.round);
+    HG_LOG(log_, speaker(id), Level::log, "health check retrying on DB node: {} (round:{})", id.value, node.round);
   node.pretends = settings_->health_check_test && orders_down(id);
   if (node.pretends) {
     Answer answer;
@@ -100,6 +100,14 @@ void HealthChecks::attempt(NodeId id) {
   });
 }
 
+// The original has a process for each node, and its name is in the log.
+LogContext& HealthChecks::speaker(NodeId id) {
+  name_ = fmt::format("health_check{}", id.value);
+  who_.application = name_;
+  who_.process = "HEALTH CHECK";
+  return who_;
+}
+
 void HealthChecks::answered(NodeId id, const Answer& answer) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end()) return;
@@ -108,14 +116,15 @@ void HealthChecks::answered(NodeId id, const Answer& answer) {
   loop_.defer([held = std::exchange(node.probe, nullptr)] {});
   const config::HealthCheck check = settings_->health_check(id);
   if (answer.outcome != cluster::Outcome::unreachable) {
-    if (node.round > 0) HG_LOG(log_, who_, Level::log, "health check retrying on DB node: {} succeeded", id.value);
+    if (node.round > 0)
+      HG_LOG(log_, speaker(id), Level::log, "health check retrying on DB node: {} succeeded", id.value);
     return finish(id, answer);
   }
   const bool timed_out = answer.text.find("timed out") != std::string::npos;
   LogLine line{.level = Level::log, .detail = answer.text};
   const std::string text = fmt::format("health check failed on node {} (timeout:{})", id.value, timed_out ? 1 : 0);
   line.text = text;
-  log_.write(who_, line);
+  log_.write(speaker(id), line);
   if (node.round >= check.health_check_max_retries) return finish(id, answer);
   ++node.round;
   arm(id, check.health_check_retry_delay, &HealthChecks::attempt);

@@ -57,10 +57,12 @@ class HealthChecks {
   void finish(NodeId id, const Answer& answer);
   void count(NodeId id, const Node& node, bool well);
   bool orders_down(NodeId id) const;
+  LogContext& speaker(NodeId id);
 
   net::Loop& loop_;
   Log& log_;
   LogContext who_;
+  std::string name_;  // who_ refers to it
   Hooks hooks_;
   config::SettingsPtr settings_;
   std::map<NodeId, Node> nodes_;

@@ -45,10 +45,11 @@ Result<Detached> Detached::begin() {
   return Detached(pipe[1]);
 }
 
-Result<Done> Detached::ready() {
+Result<Done> Detached::ready(Leave leave) {
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null < 0) return system_error("/dev/null");
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fd == STDERR_FILENO && leave.keep_stderr) continue;
     if (::dup2(null, fd) < 0) return system_error("dup2");
   }
   ::close(null);

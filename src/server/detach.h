@@ -20,7 +20,10 @@ class Detached {
   Detached(Detached&& other) noexcept : pipe_(std::exchange(other.pipe_, -1)) {}
   Detached& operator=(Detached&&) = delete;
   ~Detached();
-  Result<Done> ready();
+  struct Leave {
+    bool keep_stderr = false;  // it is the log's already
+  };
+  Result<Done> ready(Leave leave);
 
  private:
   explicit Detached(int pipe) : pipe_(pipe) {}

@@ -155,21 +155,21 @@ LogSettings log_settings(const config::Settings& settings) {
   LogSettings log;
   log.to_stderr = settings.logs_to("stderr");
   log.to_syslog = settings.logs_to("syslog");
+  log.to_json = settings.logs_to("jsonlog");
   log.prefix = settings.log_line_prefix;
-  switch (settings.log_error_verbosity) {
-    case config::ErrorVerbosity::terse:
-      log.verbosity = Verbosity::terse;
-      break;
-    case config::ErrorVerbosity::normal:
-      log.verbosity = Verbosity::normal;
-      break;
-    case config::ErrorVerbosity::verbose:
-      log.verbosity = Verbosity::verbose;
-      break;
-  }
+  log.verbosity = settings.log_error_verbosity;
   constexpr int kLocal0 = 16;
   log.syslog_facility = kLocal0 + static_cast<int>(settings.syslog_facility);
   log.syslog_ident = settings.syslog_ident;
+  log.threshold = settings.log_min_messages;
+  log.collect = settings.logging_collector;
+  // Absolute, because going into the background changes the working folder.
+  log.rotation.directory = std::filesystem::absolute(settings.beside_config(settings.log_directory)).string();
+  log.rotation.filename = settings.log_filename;
+  log.rotation.mode = static_cast<unsigned>(settings.log_file_mode);
+  log.rotation.age = settings.log_rotation_age;
+  log.rotation.size_bytes = static_cast<std::uint64_t>(settings.log_rotation_size) * 1024;
+  log.rotation.truncate = settings.log_truncate_on_rotation;
   return log;
 }
 

@@ -6,6 +6,7 @@ namespace herdgate::server {
 namespace {
 
 constexpr std::string_view kNoSession = "[No Connection]";
+constexpr std::string_view kUnknown = "[unknown]";  // of a client that has not said it (yet)
 constexpr std::string_view kCut = "…\n";
 
 void append_padded(std::string& out, std::string_view text, int width) {
@@ -28,6 +29,11 @@ int take_width(std::string_view& pattern) {
   return left ? -width : width;
 }
 
+std::string_view told(const LogContext& who, std::string_view text) {
+  if (!text.empty()) return text;
+  return who.session != 0 ? kUnknown : kNoSession;
+}
+
 void append_escape(std::string& out, char escape, int width, const LineFacts& facts, const LogContext& who) {
   switch (escape) {
     case 'a':
@@ -35,9 +41,9 @@ void append_escape(std::string& out, char escape, int width, const LineFacts& fa
     case 'P':
       return append_padded(out, who.process, width);
     case 'u':
-      return append_padded(out, who.user.empty() ? kNoSession : who.user, width);
+      return append_padded(out, told(who, who.user), width);
     case 'd':
-      return append_padded(out, who.database.empty() ? kNoSession : who.database, width);
+      return append_padded(out, told(who, who.database), width);
     case 'p':
       return append_padded(out, std::to_string(facts.pid), width);
     case 'l':

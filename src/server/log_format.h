@@ -18,8 +18,6 @@ namespace herdgate::server {
 
 inline constexpr int kMaxPadding = 1000;
 
-enum class Verbosity { terse, normal, verbose };
-
 // What a line is made of besides its own words.
 struct LineFacts {
   int pid = 0;

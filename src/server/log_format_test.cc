@@ -42,6 +42,11 @@ TEST(LogPrefix, WithoutASessionThereIsNoUser) {
   EXPECT_EQ(format_prefix("%a %u %d", kFacts, who), "main [No Connection] [No Connection]");
 }
 
+TEST(LogPrefix, AClientThatHasNotSaidItsNameIsUnknown) {
+  LogContext who{.application = "child", .session = 1};
+  EXPECT_EQ(format_prefix("%a %u %d", kFacts, who), "child [unknown] [unknown]");
+}
+
 TEST(LogPrefix, PaddingIsBounded) {
   LogContext who = session();
   EXPECT_EQ(format_prefix("%99999999999999999999u", kFacts, who).size(), static_cast<std::size_t>(kMaxPadding));

@@ -1,5 +1,6 @@
 #include "server/log_writer.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <syslog.h>
@@ -7,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <csignal>
 #include <ctime>
@@ -14,15 +16,19 @@
 #include <thread>
 #include <vector>
 
+#include "server/log_collector.h"
+#include "server/log_format.h"
+#include "server/log_json.h"
 #include "server/log_streams.h"
 
 namespace herdgate::server {
 namespace {
 
 struct Message {
-  std::string text;
+  std::array<std::string, kShapes> text;
   int priority = LOG_INFO;
   WallTime said{};
+  std::size_t size() const { return text[kPlain].size() + text[kJson].size(); }
 };
 
 using SettingsPtr = std::shared_ptr<const LogSettings>;
@@ -60,87 +66,274 @@ int syslog_priority(Level level) {
   }
 }
 
-struct LogWriter::State {
-  State(const Clock& c, Streams s) : clock(c), pid(::getpid()), to_stderr(s.stderr_fd), to_syslog(s.syslog_path) {
-    ::sem_init(&wake, 0, 0);
-  }
-  ~State() { ::sem_destroy(&wake); }
+struct LogWriter::State final : LogSink {
+  State(const Clock& c, Streams s);
+  ~State() override;
 
+  // Any thread.
+  void write(LogContext& who, const LogLine& line) override;
+  SettingsPtr current();
+  void wake_up(bool urgently) {
+    if (urgently) urgent = true;
+    ::sem_post(&wake);
+  }
+  Message message(const LogSettings& how, LogContext& who, const LogLine& line);
+  bool enqueue(Message message);
+
+  // The writer's thread.
   void serve();
-  void write_batch(const std::vector<Message>& batch, const LogSettings& how);
-  void say_losses(const LogSettings& how);
-  std::string format(const LogSettings& how, LogContext& who, const LogLine& line, WallTime now);
+  void wait();
+  void gather();
+  void take();
+  void follow_orders();
+  void to_streams(const std::vector<Message>& messages);
+  void account();
+  void give_up_rest();
+  void say_losses();
+  void say(const LogLine& line);
+  void alarm(const LogSettings& with, LogContext& who, const LogLine& line);
 
   const Clock& clock;
   const int pid;
+  const bool take_stderr;
+  const int stderr_fd;  // never descriptor 2 when the collector takes that
   StderrStream to_stderr;
   SyslogStream to_syslog;
   Patience patience;
 
   std::mutex mutex;
   std::condition_variable caught_up;
-  SettingsPtr settings;         // guarded by mutex
-  std::vector<Message> queued;  // guarded by mutex
+  SettingsPtr settings;  // guarded by mutex, as are the next four
+  std::vector<Message> queued;
   std::size_t queued_bytes = 0;
+  std::unique_ptr<LogCollector> arriving;
+  std::pair<std::int64_t, std::string> second;  // the last one that was written out
   // A semaphore, not a condition: a signal handler may post it.
   sem_t wake;
-  std::atomic<std::uint64_t> accepted{0}, done{0}, lost{0};
-  std::atomic<bool> stopping{false};
-  LogContext own;  // speaks about losses; the writer's thread alone
+  std::atomic<std::uint64_t> accepted{0}, done{0}, unsaid{0}, lost{0};
+  std::atomic<bool> stopping{false}, urgent{false}, rotation_asked{false};
+
+  std::vector<Message> batch;  // the writer's thread alone, as all below
+  LogBatch places;             // how far the collector is with it
+  std::unique_ptr<LogCollector> collector;
+  SettingsPtr how;
+  LogContext own{.application = "logger", .process = "LOGGER"};
   std::thread thread;
 };
 
-std::string LogWriter::State::format(const LogSettings& how, LogContext& who, const LogLine& line, WallTime now) {
-  const std::string time_ms = format_wall(now, /*with_ms=*/true);
-  const LineFacts facts{pid, std::string_view(time_ms).substr(0, time_ms.size() - 4), time_ms};
-  return format_message(how.prefix, how.verbosity, facts, who, line);
+LogWriter::State::State(const Clock& c, Streams s)
+    : clock(c),
+      pid(::getpid()),
+      take_stderr(s.take_stderr),
+      stderr_fd(s.take_stderr ? ::fcntl(s.stderr_fd, F_DUPFD_CLOEXEC, 3) : s.stderr_fd),
+      to_stderr(stderr_fd),
+      to_syslog(s.syslog_path) {
+  ::sem_init(&wake, 0, 0);
 }
 
-void LogWriter::State::write_batch(const std::vector<Message>& batch, const LogSettings& how) {
-  if (how.to_stderr) {
+LogWriter::State::~State() {
+  ::sem_destroy(&wake);
+  if (take_stderr) ::close(stderr_fd);
+}
+
+SettingsPtr LogWriter::State::current() {
+  const std::lock_guard lock(mutex);
+  return settings;
+}
+
+Message LogWriter::State::message(const LogSettings& with, LogContext& who, const LogLine& line) {
+  const WallTime now = clock.wall();
+  Message out{.priority = syslog_priority(line.level), .said = now};
+  const Verbosity verbosity = who.verbosity.value_or(with.verbosity);
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
+  std::string time;
+  {
+    // Writing out a time is the dearest part of a line, and most lines share their second.
+    const std::lock_guard lock(mutex);
+    if (second.first != ms / 1000 || second.second.empty()) second = {ms / 1000, format_wall(now)};
+    time = second.second;
+  }
+  const std::size_t seconds_size = time.size();
+  time += fmt::format(".{:03}", ms % 1000);
+  const LineFacts facts{pid, std::string_view(time).substr(0, seconds_size), time};
+  if (with.to_stderr || with.to_syslog) {
+    out.text[kPlain] = format_message(with.prefix, verbosity, facts, who, line);
+  } else {
+    ++who.lines;
+  }
+  if (with.to_json) out.text[kJson] = format_json({pid, now, verbosity}, who, line);
+  return out;
+}
+
+bool LogWriter::State::enqueue(Message fresh) {
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex);
+    if (queued_bytes + fresh.size() > kMaxQueuedBytes) {
+      ++unsaid;
+      ++lost;
+      return false;
+    }
+    queued_bytes += fresh.size();
+    first = queued.empty();
+    queued.push_back(std::move(fresh));
+    ++accepted;
+  }
+  if (first) ::sem_post(&wake);
+  return true;
+}
+
+void LogWriter::State::write(LogContext& who, const LogLine& line) {
+  const SettingsPtr with = current();
+  enqueue(message(*with, who, line));
+}
+
+// What the writer itself has to say goes the way of all messages.
+void LogWriter::State::say(const LogLine& line) {
+  if (passes_server_threshold(line.level, how->threshold)) enqueue(message(*how, own, line));
+}
+
+// Where the log went before the collector had it; if nobody reads there, it is not waited for.
+void LogWriter::State::alarm(const LogSettings& with, LogContext& who, const LogLine& line) {
+  LogSettings plain = with;
+  plain.to_stderr = true;
+  Patience none;
+  none.end_at(std::chrono::steady_clock::now() + kGather);
+  to_stderr.write(message(plain, who, line).text[kPlain], none);
+}
+
+void LogWriter::State::to_streams(const std::vector<Message>& messages) {
+  const bool plain = how->to_stderr && !collector, json = how->to_json && !collector;
+  if (plain || json) {
     std::string all;
-    for (const Message& message : batch) all += message.text;
-    if (!to_stderr.write(all, patience)) lost += batch.size();
+    for (const Message& one : messages) {
+      if (plain) all += one.text[kPlain];
+      if (json) all += one.text[kJson];
+    }
+    if (!to_stderr.write(all, patience)) {
+      unsaid += messages.size();
+      lost += messages.size();
+    }
   }
-  if (!how.to_syslog) return;
-  for (const Message& message : batch) {
-    const bool taken = to_syslog.write(syslog_head(how, message, pid), message.text, patience);
-    if (!taken && !how.to_stderr) ++lost;  // with stderr besides, the message is not gone
+  if (!how->to_syslog) return;
+  for (const Message& one : messages) {
+    const bool taken = to_syslog.write(syslog_head(*how, one, pid), one.text[kPlain], patience);
+    if (taken || how->to_stderr || how->to_json) continue;  // the message is not gone
+    ++unsaid;
+    ++lost;
   }
 }
 
-void LogWriter::State::say_losses(const LogSettings& how) {
-  const std::uint64_t count = lost.exchange(0);
+void LogWriter::State::say_losses() {
+  const std::uint64_t count = unsaid.exchange(0);
   if (count == 0) return;
   const std::string text = fmt::format("{} log messages were lost", count);
   const LogLine line{.level = Level::warning,
                      .text = text,
                      .detail = "The log could not be written as fast as it was filled, or not at all."};
+  if (collector) {
+    if (!enqueue(message(*how, own, line))) unsaid += count;
+    return;
+  }
+  std::vector<Message> one;
+  one.push_back(message(*how, own, line));
   const std::uint64_t before = lost;
-  write_batch({Message{format(how, own, line, clock.wall()), LOG_NOTICE, clock.wall()}}, how);
-  if (lost != before) lost += count - 1;  // it failed again; it counts as what it speaks of
+  to_streams(one);
+  if (lost == before) return;
+  unsaid += count - 1;  // it failed again; it counts as what it speaks of
+  --lost;
+}
+
+// Until a message or an order comes, or until the collector has something to do.
+void LogWriter::State::wait() {
+  constexpr Duration kLongest = std::chrono::hours(1);
+  Duration limit = kLongest;
+  if (collector) limit = std::min(limit, collector->wakes_in().value_or(kLongest));
+  if (stopping) limit = std::min<Duration>(limit, std::chrono::milliseconds(50));
+  timespec until{};
+  ::clock_gettime(CLOCK_REALTIME, &until);
+  const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(limit).count() + until.tv_nsec;
+  until.tv_sec += ns / 1'000'000'000;
+  until.tv_nsec = ns % 1'000'000'000;
+  while (::sem_timedwait(&wake, &until) != 0 && errno == EINTR) {
+  }
+}
+
+// A moment for more messages to come: a write for each of them would cost the clients more than the messages do.
+void LogWriter::State::gather() {
+  if (urgent.exchange(false) || stopping) return;
+  timespec until{};
+  ::clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += std::chrono::nanoseconds(kGather).count();
+  until.tv_sec += until.tv_nsec / 1'000'000'000;
+  until.tv_nsec %= 1'000'000'000;
+  while (::sem_timedwait(&wake, &until) != 0 && errno == EINTR) {
+  }
+}
+
+void LogWriter::State::take() {
+  places = {};
+  {
+    const std::lock_guard lock(mutex);
+    batch.swap(queued);
+    queued_bytes = 0;
+  }
+  if (batch.empty()) return;
+  to_streams(batch);
+  if (!collector) return;
+  for (const LogShape shape : {kPlain, kJson}) {
+    const bool wanted = shape == kJson || how->to_stderr;
+    for (const Message& one : batch)
+      places.lines[shape].push_back(wanted ? std::string_view(one.text[shape]) : std::string_view());
+  }
+}
+
+void LogWriter::State::follow_orders() {
+  const SettingsPtr now = current();
+  {
+    const std::lock_guard lock(mutex);
+    if (arriving) collector = std::move(arriving);
+  }
+  const bool changed = now != how;
+  how = now;
+  const bool asked = rotation_asked.exchange(false);
+  if (!collector) return;
+  if (changed) collector->configure(how->rotation, how->to_json);
+  if (asked) collector->rotate_now();
+}
+
+void LogWriter::State::account() {
+  {
+    const std::lock_guard lock(mutex);
+    done += batch.size();
+  }
+  batch.clear();
+  places = {};
+  caught_up.notify_all();
+}
+
+void LogWriter::State::give_up_rest() {
+  std::size_t taken = batch.size();
+  for (const LogShape shape : {kPlain, kJson}) taken = std::min(taken, places.taken[shape]);
+  lost += batch.size() - taken;
+  account();
 }
 
 void LogWriter::State::serve() {
-  while (!stopping || accepted != done) {
-    while (::sem_wait(&wake) != 0) {
+  how = current();
+  for (;;) {
+    follow_orders();
+    if (batch.empty()) take();
+    const bool written = !collector || collector->write(places);
+    if (written && !batch.empty()) {
+      account();
+      say_losses();
     }
-    std::vector<Message> batch;
-    SettingsPtr how;
-    {
-      const std::lock_guard lock(mutex);
-      batch.swap(queued);
-      queued_bytes = 0;
-      how = settings;
-    }
-    if (batch.empty()) continue;
-    write_batch(batch, *how);
-    say_losses(*how);
-    {
-      const std::lock_guard lock(mutex);
-      done += batch.size();
-    }
-    caught_up.notify_all();
+    if (!written && patience.over(std::chrono::steady_clock::now())) give_up_rest();
+    if (stopping && batch.empty() && accepted == done) return;
+    if (batch.empty() && accepted != done) continue;  // more has come meanwhile
+    wait();
+    if (batch.empty()) gather();
   }
 }
 
@@ -157,46 +350,63 @@ LogWriter::LogWriter(LogSettings settings, const Clock& clock, Streams streams)
 LogWriter::~LogWriter() {
   state_->patience.end_at(std::chrono::steady_clock::now() + kLastFlush);
   state_->stopping = true;
-  ::sem_post(&state_->wake);
+  state_->wake_up(true);
   state_->thread.join();
 }
 
 void LogWriter::configure(LogSettings settings) {
   auto fresh = std::make_shared<const LogSettings>(std::move(settings));
-  const std::lock_guard lock(state_->mutex);
-  state_->settings.swap(fresh);
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->settings.swap(fresh);
+  }
+  state_->wake_up(true);
 }
 
-void LogWriter::write(LogContext& who, const LogLine& line) {
-  SettingsPtr how;
+Result<Done> LogWriter::begin_collecting() {
+  State& state = *state_;
+  const SettingsPtr how = state.current();
+  LogCollector::Voice voice{[&state](const LogLine& line) { state.say(line); },
+                            [&state](const LogLine& line) { state.alarm(*state.how, state.own, line); }};
+  auto collector = std::make_unique<LogCollector>(state.clock, std::move(voice), state.take_stderr);
+  HG_CHECK(collector->begin(how->rotation, how->to_json));
   {
-    const std::lock_guard lock(state_->mutex);
-    how = state_->settings;
+    const std::lock_guard lock(state.mutex);
+    state.arriving = std::move(collector);
   }
-  const WallTime now = state_->clock.wall();
-  Message message{state_->format(*how, who, line, now), syslog_priority(line.level), now};
-  {
-    const std::lock_guard lock(state_->mutex);
-    if (state_->queued_bytes + message.text.size() > kMaxQueuedBytes) {
-      ++state_->lost;
-      return;
-    }
-    state_->queued_bytes += message.text.size();
-    state_->queued.push_back(std::move(message));
-    ++state_->accepted;
-    if (state_->queued.size() > 1) return;  // the writer has been woken already
-  }
-  ::sem_post(&state_->wake);
+  state.wake_up(true);
+  return Done{};
 }
+
+void LogWriter::rotate() {
+  state_->rotation_asked = true;
+  state_->wake_up(true);
+}
+
+void LogWriter::tell_terminal(LogContext& who, const LogLine& line) { state_->alarm(*state_->current(), who, line); }
+
+void LogWriter::leave_terminal() {
+  if (!state_->take_stderr) return;
+  const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (null < 0) return;
+  ::dup3(null, state_->stderr_fd, O_CLOEXEC);
+  ::close(null);
+}
+
+LogWriter::Figures LogWriter::figures() const { return {state_->accepted, state_->lost}; }
+
+void LogWriter::write(LogContext& who, const LogLine& line) { state_->write(who, line); }
 
 bool LogWriter::flush(Duration limit) {
   std::unique_lock lock(state_->mutex);
   const std::uint64_t upto = state_->accepted;
+  if (state_->done < upto) state_->wake_up(true);
   return state_->caught_up.wait_for(lock, limit, [&] { return state_->done >= upto; });
 }
 
 void LogWriter::flush_in_signal_handler() {
   if (pthread_equal(pthread_self(), state_->thread.native_handle()) != 0) return;
+  state_->wake_up(true);
   constexpr int kTries = 100;
   constexpr timespec kPause{0, 10'000'000};
   for (int i = 0; i < kTries && state_->done != state_->accepted; ++i) ::nanosleep(&kPause, nullptr);

@@ -10,7 +10,10 @@
 
 #include <array>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 namespace herdgate::server {
@@ -151,7 +154,7 @@ TEST(LogWriter, AFullDiskLosesMessagesButNotTheProcess) {
   writer.write(who, {.text = "y"});
   EXPECT_TRUE(writer.flush(kGiveUp));
   const std::string text = pipe.lines(3);
-  EXPECT_NE(text.find("main: LOG:  y\nmain: WARNING:  1 log messages were lost\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("main: LOG:  y\nlogger: WARNING:  1 log messages were lost\n"), std::string::npos) << text;
   ::close(full);
 }
 
@@ -256,6 +259,146 @@ TEST(LogWriter, RanksLevelsForSyslog) {
   EXPECT_EQ(syslog_priority(Level::error), LOG_WARNING);
   EXPECT_EQ(syslog_priority(Level::fatal), LOG_ERR);
   EXPECT_EQ(syslog_priority(Level::panic), LOG_CRIT);
+}
+
+// ---- with the collector
+
+class Collecting : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = std::filesystem::temp_directory_path() / "hg_writer_XXXXXX";
+    folder = ::mkdtemp(pattern.data());
+    settings = plain();
+    settings.collect = true;
+    settings.rotation.directory = folder;
+    settings.rotation.filename = "%Y%m%d%H%M%S.log";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder); }
+  std::string all(std::string_view suffix = ".log") const {
+    std::string text;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      if (!entry.path().string().ends_with(suffix)) continue;
+      std::ifstream in(entry.path());
+      text.append(std::istreambuf_iterator<char>(in), {});
+    }
+    return text;
+  }
+  std::string folder;
+  LogSettings settings;
+  const SystemClock clock{};
+  LogContext who;
+};
+
+TEST_F(Collecting, TakesTheLogFromStderr) {
+  Pipe pipe;
+  LogWriter writer(settings, clock, {.stderr_fd = pipe.fds[1]});
+  writer.write(who, {.text = "a"});
+  ASSERT_TRUE(writer.flush(kGiveUp));
+  ASSERT_TRUE(writer.begin_collecting());
+  writer.write(who, {.text = "b"});
+  ASSERT_TRUE(writer.flush(kGiveUp));
+  EXPECT_EQ(pipe.lines(1), "main: LOG:  a\n");
+  EXPECT_EQ(all(), "main: LOG:  b\n");
+}
+
+TEST_F(Collecting, WritesJsonBesideOrAlone) {
+  Pipe pipe;
+  settings.to_json = true;
+  LogWriter writer(settings, clock, {.stderr_fd = pipe.fds[1]});
+  ASSERT_TRUE(writer.begin_collecting());
+  writer.write(who, {.text = "a"});
+  settings.to_stderr = false;
+  ASSERT_TRUE(writer.flush(kGiveUp));
+  writer.configure(settings);
+  writer.write(who, {.text = "b"});
+  ASSERT_TRUE(writer.flush(kGiveUp));
+  EXPECT_EQ(all(), "main: LOG:  a\n");
+  const std::string json = all(".json");
+  EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 2);
+  EXPECT_NE(json.find("\"message\":\"b\""), std::string::npos) << json;
+}
+
+// Files change by size all the while, threads speak at once, and somebody asks for rotation again and again.
+TEST_F(Collecting, AMillionLinesAreAllThereAndWhole) {
+  Pipe pipe;
+  constexpr int kThreads = 4, kEach = 250'000, kBurst = 2000;
+  settings.rotation.size_bytes = 4 << 20;
+  LogWriter::Figures figures;
+  {
+    LogWriter writer(settings, clock, {.stderr_fd = pipe.fds[1]});
+    ASSERT_TRUE(writer.begin_collecting());
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&writer, t] {
+        const std::string name = std::to_string(t);
+        LogContext speaker{.application = name};
+        for (int i = 0; i < kEach; ++i) {
+          const std::string text = std::to_string(i);
+          writer.write(speaker, {.text = text});
+          if (i % kBurst != 0) continue;
+          EXPECT_TRUE(writer.flush(kGiveUp));  // as fast as the disk, so that nothing need be dropped
+          writer.rotate();
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    ASSERT_TRUE(writer.flush(kGiveUp));
+    figures = writer.figures();
+  }
+  EXPECT_EQ(figures.lost, 0u);
+  EXPECT_EQ(figures.accepted, static_cast<std::uint64_t>(kThreads) * kEach);
+  std::vector<std::vector<bool>> seen(kThreads, std::vector<bool>(kEach));
+  std::istringstream lines(all());
+  std::size_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    int thread = 0, number = 0, end = 0;
+    ASSERT_EQ(std::sscanf(line.c_str(), "%d: LOG:  %d%n", &thread, &number, &end), 2) << line;
+    ASSERT_EQ(static_cast<std::size_t>(end), line.size()) << line;
+    ASSERT_FALSE(seen.at(static_cast<std::size_t>(thread)).at(static_cast<std::size_t>(number))) << line;
+    seen[static_cast<std::size_t>(thread)][static_cast<std::size_t>(number)] = true;
+  }
+  EXPECT_EQ(count, static_cast<std::size_t>(kThreads) * kEach);
+  EXPECT_GT(std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()), 1);
+}
+
+TEST_F(Collecting, WhatIsDroppedIsCountedAndSaid) {
+  Pipe pipe;
+  settings.rotation.directory = folder + "/above/log";
+  std::filesystem::create_directory(folder + "/above");
+  LogWriter writer(settings, clock, {.stderr_fd = pipe.fds[1]});
+  ASSERT_TRUE(writer.begin_collecting());
+  std::filesystem::remove_all(folder + "/above");
+  const std::string text(100'000, 'x');
+  constexpr int kSaid = 400;
+  for (int i = 0; i < kSaid; ++i) writer.write(who, {.text = text});
+  EXPECT_FALSE(writer.flush(10ms));
+  const LogWriter::Figures dropped = writer.figures();
+  EXPECT_GT(dropped.lost, 0u);
+  EXPECT_EQ(dropped.lost + dropped.accepted, static_cast<std::uint64_t>(kSaid));
+  std::filesystem::create_directory(folder + "/above");
+  writer.write(who, {.text = "back again"});
+  ASSERT_TRUE(writer.flush(kGiveUp));
+  ASSERT_TRUE(writer.flush(kGiveUp));  // what was said about it
+  folder += "/above/log";
+  const std::string log = all();
+  folder.resize(folder.size() - std::strlen("/above/log"));
+  EXPECT_NE(log.find(fmt::format("{} log messages were lost", dropped.lost)), std::string::npos);
+  EXPECT_NE(log.find("could not write to log file for "), std::string::npos);
+  EXPECT_NE(log.find("back again"), std::string::npos);
+}
+
+TEST_F(Collecting, EndsInTimeWhenTheFolderIsGone) {
+  Pipe pipe;
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    settings.rotation.directory = folder + "/above/log";
+    std::filesystem::create_directory(folder + "/above");
+    LogWriter writer(settings, clock, {.stderr_fd = pipe.fds[1]});
+    ASSERT_TRUE(writer.begin_collecting());
+    std::filesystem::remove_all(folder + "/above");
+    writer.write(who, {.text = "x"});
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, LogWriter::kLastFlush + 3s);
 }
 
 TEST(LogWriter, SaysItsLastWordsBeforeAnAbort) {

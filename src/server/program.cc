@@ -10,6 +10,7 @@
 #include "server/detach.h"
 #include "server/errc.h"
 #include "server/files.h"
+#include "server/log_format.h"
 #include "server/other_process.h"
 #include "server/pid_file.h"
 #include "server/server.h"
@@ -104,9 +105,19 @@ void say_start_findings(Log& log, const Start& start) {
   if (start.descriptor_warning) HG_LOG(log, who, Level::warning, "{}", *start.descriptor_warning);
 }
 
+Result<Done> begin_collecting(Log& log, LogWriter& writer, const LogSettings& how) {
+  LogContext who;
+  const std::string hint = fmt::format("Future log output will appear in directory \"{}\".", how.rotation.directory);
+  log.write(who, {.text = "redirecting log output to logging collector process", .hint = hint});
+  writer.flush(LogWriter::kLastFlush);
+  auto begun = writer.begin_collecting();
+  if (!begun) begun.error().context = fmt::format("could not open log file \"{}\"", begun.error().context);
+  return begun;
+}
+
 int serve(const CommandLine& line, Start& start, std::optional<Detached>& detached) {
   const SystemClock clock;
-  LogWriter writer(start.how, clock);
+  LogWriter writer(start.how, clock, {.take_stderr = start.how.collect});
   const FlushOnCrash flush_on_crash(writer);
   Log log(writer);
   log.set_threshold(log_threshold(*start.read.files.settings, line.debug));
@@ -119,11 +130,21 @@ int serve(const CommandLine& line, Start& start, std::optional<Detached>& detach
   ::unsetenv("NOTIFY_SOCKET");  // not for the commands that we start
 
   LogContext who;
+  bool collecting = false;
   const auto give_up = [&](const Error& error) {
-    if (!start.how.to_stderr) refuse(start.how, error.text());
-    HG_LOG(log, who, Level::fatal, "could not start: {}", error.text());
+    const std::string text = error.text();
+    if (collecting) {
+      writer.tell_terminal(who, {.level = Level::fatal, .text = text});
+    } else if (!start.how.to_stderr) {
+      refuse(start.how, text);
+    }
+    HG_LOG(log, who, Level::fatal, "could not start: {}", text);
     return EXIT_FAILURE;
   };
+  if (start.how.collect) {
+    if (const auto begun = begin_collecting(log, writer, start.how); !begun) return give_up(begun.error());
+    collecting = true;
+  }
   const auto pid_file = PidFile::create(start.pid_path);
   if (!pid_file) return give_up(pid_file.error());
   {
@@ -132,11 +153,14 @@ int serve(const CommandLine& line, Start& start, std::optional<Detached>& detach
     server.announce();
     if (detached) {
       writer.flush(LogWriter::kLastFlush);  // the last that the terminal sees of us
-      if (const auto left = detached->ready(); !left) return give_up(left.error());
+      if (const auto left = detached->ready({.keep_stderr = start.how.collect}); !left) return give_up(left.error());
+      writer.leave_terminal();
     }
     server.run();
   }
   HG_LOG(log, who, Level::log, "shutdown complete");
+  LogContext logger{.application = "logger", .process = "LOGGER"};
+  if (start.how.collect) HG_LOG(log, logger, Level::debug1, "logger shutting down");
   return EXIT_SUCCESS;
 }
 

@@ -112,8 +112,11 @@ void Server::on_signal(int number) {
     case SIGHUP:
       (void)read_again();
       return;
+    case SIGUSR1:  // for logrotate, which may not know a PCP password
+      if (files_.settings->logging_collector) writer_.rotate();
+      return;
     default:
-      return;  // SIGUSR1 and SIGUSR2: nothing waits for them here
+      return;  // SIGUSR2: nothing waits for it here
   }
 }
 
@@ -173,7 +176,11 @@ admin::Services::Refused Server::reload() {
 }
 
 admin::Services::Refused Server::rotate_log() {
-  return cluster::Refusal{Level::error, "process log rotation request failed", "logging_collector is disabled"};
+  if (!files_.settings->logging_collector)
+    return cluster::Refusal{Level::error, "process log rotation request failed", "logging_collector is disabled"};
+  HG_LOG(log_, who_, Level::debug1, "rotating the log file on request");
+  writer_.rotate();
+  return std::nullopt;
 }
 
 admin::Services::Refused Server::drop_query_cache() {
@@ -181,7 +188,9 @@ admin::Services::Refused Server::drop_query_cache() {
 }
 
 void Server::apply_log_settings() {
-  writer_.configure(log_settings(*files_.settings));
+  LogSettings how = log_settings(*files_.settings);
+  how.threshold = log_threshold(*files_.settings, options_.debug);
+  writer_.configure(std::move(how));
   log_.set_threshold(log_threshold(*files_.settings, options_.debug));
 }
 

@@ -470,8 +470,8 @@ def test_every_escape_of_the_prefix(program):
     process = program.start()
     line = next(x for x in program.log().splitlines() if "successfully started" in x)
     time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-    assert re.match(rf"a=main P=main u=\[No Connection\] d=\[No Connection\] p={process.pid} l=\d+ t={time} "
-                    rf"m={time}\.\d{{3}} % \[main    \]\[    main\] LOG:  ", line), line
+    assert re.match(rf"a=main P=MAIN u=\[No Connection\] d=\[No Connection\] p={process.pid} l=\d+ t={time} "
+                    rf"m={time}\.\d{{3}} % \[MAIN    \]\[    MAIN\] LOG:  ", line), line
 
 
 def test_syslog(program):
