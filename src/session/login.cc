@@ -152,6 +152,7 @@ bool Login::read_parameters(const wire::Startup& startup) {
   }
   session_.who_.user = result_.identity.user;
   session_.who_.database = result_.identity.database;
+  session_.who_.application = "[unknown]";
   if (!result_.identity.application.empty()) session_.who_.application = result_.identity.application;
   return true;
 }
@@ -159,6 +160,7 @@ bool Login::read_parameters(const wire::Startup& startup) {
 void Login::on_cancel(const wire::Startup& startup) {
   state_ = State::done;
   Worker& here = session_.worker_;
+  log_cancel(here.log(), session_.who_, session_.settings().log_client_messages, startup.pid);
   if (auto target = here.shared().cancels.find(startup.pid, startup.secret)) {
     Worker& there = here.workers().worker(target->worker);
     there.post([&there, id = target->session] {

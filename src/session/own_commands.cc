@@ -285,6 +285,7 @@ void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
     if (frame.type == wire::fe::kSync) {
+      session_.give_notices();
       wire::put_ready(out, static_cast<char>(session_.vs_.state().tx.status));
       failed_ = false;
       continue;

@@ -20,7 +20,9 @@ Session::Session(Worker& worker, SessionId id, net::Socket socket, const net::Ad
       vs_(worker.shared().hash_key),
       last_active_(worker.loop().now()),
       started_(worker.loop().clock().wall()) {
-  who_.application = who_.process = "child";
+  who_.application = "child";
+  who_.process = "CHILD";
+  who_.session = id.value;
 }
 
 const config::SessionSettings Session::kNothingSet{};
@@ -216,6 +218,7 @@ Session::Next Session::pass_rest(ByteView input, std::size_t& used) {
 // The request has been answered: its links go back where they may, and the next one is served.
 void Session::finish_request() {
   phase_ = Phase::idle;
+  who_.trace = {};
   const bool in_transaction = vs_.state().tx.status != vsession::TxStatus::idle;
   if (run_) {
     if (!in_transaction && !run_->portals.empty()) run_->portals.clear();
@@ -261,12 +264,16 @@ void Session::arm_idle_timer() {
 
 Result<Done> Session::set_own(std::string_view name, std::string_view value) {
   if (!own_) own_ = std::make_unique<config::SessionSettings>();
-  return own_->set(name, value);
+  HG_CHECK(own_->set(name, value));
+  heed_own_levels();
+  return Done{};
 }
 
 Result<Done> Session::reset_own(std::string_view name) {
   config::SessionSettings nothing;
-  return own_ ? own_->reset(name) : nothing.reset(name);
+  HG_CHECK(own_ ? own_->reset(name) : nothing.reset(name));
+  heed_own_levels();
+  return Done{};
 }
 
 void Session::settings_changed() { snapshot_ = worker_.snapshot(); }
@@ -278,7 +285,7 @@ void Session::welcomed(LoginResult result) {
   vs_.share_startup(identity_->startup);
   who_.user = identity_->user;
   who_.database = identity_->database;
-  if (!identity_->application.empty()) who_.application = identity_->application;
+  who_.application = identity_->application.empty() ? "[unknown]" : std::string_view(identity_->application);
   // The login is on the stack.
   worker_.loop().defer([&worker = worker_, id = id_] {
     if (Session* session = worker.find(id)) session->login_.reset();
@@ -315,6 +322,7 @@ void Session::greet(LoginResult& login, ByteView statuses) {
   wire::put_ready(out, 'I');
   client_.added_own();
   worker_.shared().cancels.add(pid_, secret_, {worker_.id(), id_});
+  who_.listener = this;
   phase_ = Phase::idle;
   if (run_) stop_running();
   release_links(false);
@@ -398,6 +406,7 @@ void Session::retire() {
   const bool inside = connected_ != WallTime{} || (login_ && login_->inside_);
   if (login_) login_->stop();
   release_links(true);
+  who_.listener = nullptr;
   log_disconnection(*this, worker_, who_, settings());
   client_.close();
   if (inside) {

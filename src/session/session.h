@@ -26,11 +26,12 @@
 
 namespace herdgate::session {
 
-class Session final : public net::Watcher, public backend::LinkUser {
+class Session final : public net::Watcher, public backend::LinkUser, private LogListener {
  public:
   static constexpr std::size_t kMaxReadAhead = 256 * 1024;
   static constexpr std::size_t kMaxGathered = 64 * 1024;  // of our own answers, before they are written
   static constexpr int kMaxReruns = 1;
+  static constexpr std::size_t kMaxNotices = 64 * 1024;  // of log lines for one request's client
 
   Session(Worker& worker, SessionId id, net::Socket socket, const net::Address& peer);
   ~Session() override;
@@ -91,6 +92,11 @@ class Session final : public net::Watcher, public backend::LinkUser {
   // Log (session_log.cc).
   void log_backend_message(const backend::Link& link, char type);
   void log_rows(const backend::Link& link, ByteView bytes);
+  bool hears(Level level) const override;
+  void tell(const LogLine& line) override;
+  void give_notices();
+  void heed_own_levels();
+  void note_trace(std::string_view text);
 
   // Simple queries (session_query.cc).
   Next serve_query(ByteView input, std::size_t& used);
@@ -206,6 +212,9 @@ class Session final : public net::Watcher, public backend::LinkUser {
   std::unique_ptr<LoginResult> greeting_;         // while the start-up parameters are replayed on the first link
   std::unique_ptr<config::SessionSettings> own_;  // PGPOOL SET; null: nothing set
   vsession::VirtualSession vs_;
+  std::unique_ptr<std::string> trace_;  // traceparent of the statement being served; who_ refers to it
+  std::unique_ptr<Bytes> notices_;      // log lines that the client hears before the next ReadyForQuery
+  bool notices_full_ = false;
   Bytes in_;                      // read and not served yet
   std::size_t rest_missing_ = 0;  // octets of a CopyData or a streamed Bind still to come from the client
   RunningPtr run_;

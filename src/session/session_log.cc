@@ -1,6 +1,8 @@
 #include "session/session_log.h"
 
+#include "base/sqlstate.h"
 #include "session/session.h"
+#include "sql/trace_context.h"
 #include "wire/frontend.h"
 
 namespace herdgate::session {
@@ -41,7 +43,83 @@ std::string client_detail(ByteView message) {
   return {};
 }
 
+std::string_view severity(Level level) { return level <= Level::debug1 ? "DEBUG" : level_name(level); }
+
 }  // namespace
+
+// ---- what the client hears of its own session (client_min_messages). Errors it is told anyway.
+
+bool Session::hears(Level level) const { return level < Level::error && tells_client(level); }
+
+// Kept until the request has been answered: between the messages of an answer under way is no place that is always
+// safe.
+void Session::tell(const LogLine& line) {
+  if (notices_full_) return;
+  if (!notices_) notices_ = std::make_unique<Bytes>();
+  wire::Report notice;
+  notice.severity = severity(line.level);
+  notice.sqlstate = !line.sqlstate.empty()         ? line.sqlstate
+                    : line.level == Level::warning ? sqlstate::kWarning
+                                                   : sqlstate::kSuccess;
+  notice.file = "session";
+  const std::size_t bytes = line.text.size() + line.detail.size() + line.hint.size();
+  notices_full_ = notices_->size() + bytes > kMaxNotices;
+  if (notices_full_) {
+    notice.message = "more was logged about this request than its client is told";
+  } else {
+    notice.message = line.text;
+    notice.detail = line.detail;
+    notice.hint = line.hint;
+  }
+  wire::put_notice(*notices_, notice);
+}
+
+void Session::give_notices() {
+  if (!notices_) return;
+  client_.own() += *notices_;
+  client_.added_own();
+  notices_.reset();
+  notices_full_ = false;
+}
+
+// PGPOOL SET log_min_messages and log_error_verbosity.
+void Session::heed_own_levels() {
+  const Level level = own().log_min_messages(settings());
+  const Verbosity verbosity = own().log_error_verbosity(settings());
+  who_.threshold = level == settings().log_min_messages ? std::nullopt : std::optional(level);
+  who_.verbosity = verbosity == settings().log_error_verbosity ? std::nullopt : std::optional(verbosity);
+}
+
+// The lines of jsonlog about a statement carry the trace context that its comment names.
+void Session::note_trace(std::string_view text) {
+  who_.trace = {};
+  if (!settings().logs_to("jsonlog")) return;
+  const std::string_view found = sql::traceparent(text);
+  if (found.empty()) return;
+  if (!trace_) trace_ = std::make_unique<std::string>();
+  trace_->assign(found);
+  who_.trace = *trace_;
+}
+
+// ---- log_backend_messages
+
+void Session::log_backend_message(const backend::Link& link, char type) {
+  const auto mode = own().log_backend_messages(settings());
+  if (mode == config::LogBackendMessages::none) return;
+  if (!message_log_) message_log_ = std::make_unique<BackendMessageLog>();
+  message_log_->message(worker_.log(), who_, link.key().node.value, type, mode == config::LogBackendMessages::terse);
+}
+
+// The rows of a run, one by one. A row may begin in one run and go on in the next.
+void Session::log_rows(const backend::Link& link, ByteView bytes) {
+  if (!message_log_) message_log_ = std::make_unique<BackendMessageLog>();
+  bytes.remove_prefix(message_log_->skip(bytes.size()));
+  while (bytes.size() >= wire::kHeaderBytes) {
+    log_backend_message(link, bytes[0]);
+    message_log_->expect(load_u32(bytes.data() + 1) + 1);
+    bytes.remove_prefix(message_log_->skip(bytes.size()));
+  }
+}
 
 void log_connection(const Session& session, Worker& worker, LogContext& who, const config::Settings& settings) {
   if (!settings.log_connections) return;
@@ -53,7 +131,9 @@ void log_connection(const Session& session, Worker& worker, LogContext& who, con
   };
   if (!settings.log_hostname) return log(who, peer.host());
   // The name takes a while; the session may be over by then.
-  worker.host_name(peer, [log, whose = who](const std::string& name) mutable { log(whose, name); });
+  LogContext later = who;
+  later.listener = nullptr;
+  worker.host_name(peer, [log, whose = later](const std::string& name) mutable { log(whose, name); });
 }
 
 void log_disconnection(const Session& session, Worker& worker, LogContext& who, const config::Settings& settings) {
@@ -128,6 +208,16 @@ void log_backend_error(Log& log, LogContext& who, const backend::Link& link, std
       fmt::format("pool_send_and_wait: Error or notice message from backend: DB node id: {} backend pid: {} "
                   "statement: \"{}\" message: \"{}\"",
                   link.key().node.value, link.greeting().pid, sql, message));
+}
+
+void log_cancel(Log& log, LogContext& who, bool on, std::int32_t pid) {
+  if (on) say(log, who, Level::log, "Cancel message from frontend.", fmt::format("process id: {}", pid));
+}
+
+std::size_t BackendMessageLog::skip(std::size_t available) {
+  const std::size_t part = std::min(rest_, available);
+  rest_ -= part;
+  return part;
 }
 
 void BackendMessageLog::message(Log& log, LogContext& who, int node, char type, bool terse) {

@@ -27,6 +27,8 @@ void log_node_statement(Log& log, LogContext& who, const backend::Link& link, st
 // log_client_messages: the message at the front of `input`.
 void log_client_message(Log& log, LogContext& who, bool on, ByteView message);
 void log_client_copy(const Session& session, Log& log, LogContext& who, bool on, ByteView input);
+// A cancel request, which log_client_messages counts among the messages.
+void log_cancel(Log& log, LogContext& who, bool on, std::int32_t pid);
 void log_unparsable(const Session& session, Log& log, LogContext& who, std::string_view sql);
 // A standby did not take the session: the primary serves in its place.
 void log_fall_back(Log& log, LogContext& who, NodeId node, const backend::OpenFailure& why);
@@ -39,8 +41,12 @@ class BackendMessageLog {
  public:
   void message(Log& log, LogContext& who, int node, char type, bool terse);
   void flush(Log& log, LogContext& who);
+  // A row of this many octets has begun; skip() says how many of those at hand are still of it.
+  void expect(std::size_t row_bytes) { rest_ = row_bytes; }
+  std::size_t skip(std::size_t available);
 
  private:
+  std::size_t rest_ = 0;
   char last_ = 0;
   int node_ = 0;
   std::uint64_t repeats_ = 0;

@@ -73,6 +73,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     return Next::stop;
   }
   if (!work().facts) {
+    note_trace(*text);
     log_client_message(worker_.log(), who_, own().log_client_messages(settings()), input);
     if (own().log_statement(settings())) log_statement(worker_.log(), who_, *text);
     const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};

@@ -65,14 +65,6 @@ wire::Report copy_of(const wire::ServerReport& report) {
 
 }  // namespace
 
-// log_backend_messages.
-void Session::log_backend_message(const backend::Link& link, char type) {
-  const auto mode = own().log_backend_messages(settings());
-  if (mode == config::LogBackendMessages::none) return;
-  if (!message_log_) message_log_ = std::make_unique<BackendMessageLog>();
-  message_log_->message(worker_.log(), who_, link.key().node.value, type, mode == config::LogBackendMessages::terse);
-}
-
 void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, bool stable) {
   if (head.note == kNoteCatalog) {
     if (work().look_up().rows.size() + bytes.size() > backend::Client::kMaxResultBytes) {
@@ -86,16 +78,6 @@ void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, boo
   if (own().log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
   work().forwarded = true;
   client_.add(bytes, stable);
-}
-
-// Whole rows of a run, one by one; the rest of a row that was cut is not a message of its own.
-void Session::log_rows(const backend::Link& link, ByteView bytes) {
-  while (bytes.size() >= wire::kHeaderBytes && (bytes[0] == wire::be::kDataRow || bytes[0] == wire::be::kCopyData)) {
-    log_backend_message(link, bytes[0]);
-    const std::size_t total = load_u32(bytes.data() + 1) + 1;
-    if (total >= bytes.size()) return;
-    bytes.remove_prefix(total);
-  }
 }
 
 void Session::on_reply(backend::Link& link, const Debt& head, const Message& message, bool) {
@@ -263,6 +245,7 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
     // A RESET within the transaction: what a commit will leave on this link is not what the session has.
     if (link.memory.parameters != vs_.parameters()) link.retire = true;
   }
+  give_notices();
   client_.add(message.bytes, message.stable);
 }
 
@@ -518,6 +501,7 @@ void Session::say_error(const wire::Report& report) {
 }
 
 void Session::say_ready() {
+  give_notices();
   wire::put_ready(client_.own(), static_cast<char>(vs_.state().tx.status));
   client_.added_own();
 }

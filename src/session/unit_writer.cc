@@ -117,6 +117,7 @@ bool UnitWriter::parse(const Frame& frame) {
     return fail(report);
   }
   const vsession::PreparedPtr& statement = *defined;
+  session_.note_trace(message->query);
   log("Parse: ", message->query);
   if (message->statement.empty()) {
     note_unnamed(*statement);
@@ -196,6 +197,7 @@ bool UnitWriter::bind(const Frame& frame) {
   prepare(statement);
   const std::string portal((*message)->portal);
   session_.run().portals[portal] = statement;
+  session_.note_trace(statement->query);
   log("Bind: ", statement->query);
   scratch_.clear();
   wire::put_bind(scratch_, wire::Bind{(*message)->portal, statement->server_name, (*message)->rest});
@@ -234,6 +236,7 @@ bool UnitWriter::execute(const Frame& frame) {
   const auto portal = session_.run().portals.find(message->portal);
   const vsession::PreparedPtr statement = portal == session_.run().portals.end() ? nullptr : portal->second;
   if (statement) {
+    session_.note_trace(statement->query);
     if (session_.own().log_statement(session_.settings()))
       log_statement(session_.worker_.log(), session_.who_, statement->query);
     log("Execute: ", statement->query);
