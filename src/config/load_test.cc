@@ -214,7 +214,7 @@ INSTANTIATE_TEST_SUITE_P(
               "num_init_children"},
         Check{"log_destination = 'stdout'\n",
               "error pgpool.conf:8 invalid value for parameter \"log_destination\": \"stdout\" (Available values: "
-              "stderr, syslog.)"},
+              "stderr, syslog, jsonlog.)"},
         Check{"auth_query = 'select 1'\n", "error pgpool.conf:8 auth_query needs auth_query_user"},
         Check{"backend_flag1 = ALWAYS_PRIMARY\n",
               "warning pgpool.conf 2 nodes have the flag ALWAYS_PRIMARY, the first one is used"},
