@@ -15,7 +15,8 @@ from support.proxy import Proxy  # noqa: E402
 DEMO = os.path.join(system.ROOT, ".demo")
 FIRST_PORT, FIRST_SERVER_PORT = 9999, 11002
 # A primary that dies is replaced by one of the standbys, which needs no script.
-HEALTH = {"health_check_period": 2, "health_check_timeout": 5, "failover_method": "builtin"}
+HEALTH = {"health_check_period": 2, "health_check_timeout": 5, "failover_method": "builtin",
+          "recovery_user": "postgres", "recovery_1st_stage_command": "recovery_1st_stage"}
 CONF = "wal_receiver_timeout = 5s"
 
 
@@ -121,6 +122,23 @@ def start_pgpool(about, cluster):
     return proxy
 
 
+def extension(cluster):
+    """What online recovery and switchover need in the servers; the demo goes on without it."""
+    done = subprocess.run([os.path.join(system.ROOT, "scripts", "install_extensions"), "--if-possible"],
+                          capture_output=True, text=True)
+    print(done.stderr, end="")
+    there = cluster.primary.psql("select count(*) from pg_available_extensions where name = 'pgpool_recovery'")
+    if there != "1":
+        return
+    cluster.primary.psql("create extension if not exists pgpool_recovery", "template1")
+    for node in cluster.nodes:
+        for name in ("recovery_1st_stage", "recovery_basebackup", "pgpool_remote_start"):
+            path = f"{node.data}/{name}"
+            shutil.copy(os.path.join(system.ROOT, "etc", f"{name}.sample"), path)
+            os.chmod(path, 0o700)
+            system.give(path)
+
+
 def show(proxy, cluster):
     names = {n.port: f"node {n.number} ({'primary' if n is cluster.primary else 'standby'}, port {n.port})"
              for n in cluster.nodes}
@@ -140,6 +158,7 @@ def up():
     folder = home()
     print("starting one primary and two standbys")
     about, cluster = start_servers(folder)
+    extension(cluster)
     print("starting pgpool")
     proxy = start_pgpool(about, cluster)
     show(proxy, cluster)

@@ -47,6 +47,7 @@ struct LostPrimary {
   NodeId heir = kNoNode;  // chosen as successor; when it dies, the next one is promoted in its place
   std::chrono::milliseconds searched{0};
   bool said = false;      // that it is looked for
+  bool planned = false;   // built-in switchover: it was stopped on purpose and comes back as a standby
   std::string complaint;  // why the built-in failover promotes nobody; said once per text
   bool operator==(const LostPrimary&) const = default;
 };
@@ -56,6 +57,9 @@ struct Operation {
     asking,      // which of the others live
     commanding,  // failover_command or failback_command
     promoting,   // built-in
+    checking,    // built-in switchover: can it work at all?
+    draining,    // … new writes wait, those under way may end
+    stopping,    // … the old primary is stopped and comes back as a standby
     searching,   // for the new primary
   };
   Demand demand;
@@ -65,6 +69,7 @@ struct Operation {
   std::vector<NodeId> silent;    // asking: who cannot be reached, but stays in use until its health check says so
   std::vector<NodeId> commands;  // nodes for which the command has still to run; the first is under way
   std::vector<NodeId> downed;
+  std::string problem;  // why a built-in switchover was given up
   bool operator==(const Operation&) const = default;
 };
 
@@ -89,6 +94,21 @@ struct Promotion {
   NodeId old_primary;            // the one that wrote last, not a successor that died before it was promoted
   std::vector<NodeId> standbys;  // live ones
   NodeId wanted = kNoNode;       // asked for by a person
+  bool planned = false;          // switchover: the old primary is a standby by now, and takes over again if need be
+};
+
+// Built-in switchover: what is done with the servers at each stage.
+struct SwitchStep {
+  enum Kind : std::uint8_t { check, drain, stop };
+  Kind kind = check;
+  NodeId from = kNoNode, to = kNoNode;
+  std::uint64_t operation = 0;
+};
+
+// A built-in switchover is over, for whoever asked for it.
+struct SwitchoverEnd {
+  NodeId to = kNoNode;
+  std::string problem;  // empty: done
 };
 
 // Rings once; a later alarm of the same number replaces it. Those of operations that are over are ignored.

@@ -144,6 +144,15 @@ const Candidate* furthest(const Situation& s) {
   return best;
 }
 
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (char c : text) {
+    if (c == '\'' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "'";
+}
+
 std::string loss(const Situation& s, const Candidate& best) {
   if (!s.old_primary_position) return "with asynchronous replication commits may be lost";
   if (best.position >= *s.old_primary_position)
@@ -198,7 +207,8 @@ Verdict judge(const Situation& s) {
   return {best->id, "no acknowledged commit is missing: " + count_words(q.answered, needed, q.all)};
 }
 
-std::string repoint(std::string_view conninfo, const std::string& host, int port) {
+std::string repoint(std::string_view conninfo, const std::string& host, int port, const std::string& application_name) {
+  const bool renamed = !application_name.empty();
   std::string out;
   std::string_view rest = conninfo;
   const auto skip = [&] {
@@ -212,20 +222,16 @@ std::string repoint(std::string_view conninfo, const std::string& host, int port
     n = std::min(n + 1, rest.size());
     while (n < rest.size() && blank(rest[n])) ++n;
     const std::size_t value = n;
-    const bool quoted = n < rest.size() && rest[n] == '\'';
-    for (n += quoted ? 1 : 0; n < rest.size() && (quoted ? rest[n] != '\'' : !blank(rest[n])); ++n)
+    const bool in_quotes = n < rest.size() && rest[n] == '\'';
+    for (n += in_quotes ? 1 : 0; n < rest.size() && (in_quotes ? rest[n] != '\'' : !blank(rest[n])); ++n)
       if (rest[n] == '\\' && n + 1 < rest.size()) ++n;
-    if (quoted && n < rest.size()) ++n;
-    if (key != "host" && key != "hostaddr" && key != "port")
+    if (in_quotes && n < rest.size()) ++n;
+    if (key != "host" && key != "hostaddr" && key != "port" && !(renamed && key == "application_name"))
       out += fmt::format("{}={} ", key, rest.substr(value, n - value));
     rest.remove_prefix(n);
   }
-  std::string safe;
-  for (char c : host) {
-    if (c == '\'' || c == '\\') safe += '\\';
-    safe += c;
-  }
-  return out + fmt::format("host='{}' port={}", safe, port);
+  if (renamed) out += fmt::format("application_name={} ", quoted(application_name));
+  return out + fmt::format("host={} port={}", quoted(host), port);
 }
 
 }  // namespace herdgate::cluster

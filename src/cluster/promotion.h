@@ -54,7 +54,8 @@ struct Verdict {
 };
 Verdict judge(const Situation& situation);
 
-// The connection string with another host and port; hostaddr goes.
-std::string repoint(std::string_view conninfo, const std::string& host, int port);
+// The connection string with another host and port; hostaddr goes. Not empty: another application_name, too.
+std::string repoint(std::string_view conninfo, const std::string& host, int port,
+                    const std::string& application_name = {});
 
 }  // namespace herdgate::cluster

@@ -3,7 +3,8 @@
 //
 // Shape    Control's calls answer once, on the control loop, never from within the call. An answer without a Refusal
 //          means: accepted and in the queue, or already begun; what follows (commands, the search for a primary) is
-//          told by the view and the log. Only recover() and detach_gracefully() answer when all is finished.
+//          told by the view and the log. recover() and detach_gracefully() answer when all is finished, and so do a
+//          built-in switchover and, under failover_method = builtin, an attach.
 // Limits   kMaxDemands requests wait; the next one is refused.
 // Errors   Refusal: words for the asker, as Pgpool-II words them.
 // Threads  the control thread.
@@ -48,7 +49,8 @@ class Control {
   // did not leave in time, and that is no refusal.
   virtual void detach_gracefully(NodeId node, Answered answered) = 0;
   virtual void recover(NodeId node, Answered answered) = 0;  // online recovery
-  // The operation under way: "failover", "failback", "promotion", "quarantine", "recovery"; empty: none.
+  // The operation under way: "failover", "failback", "promotion", "quarantine"; empty: none. A recovery is none: it
+  // waits for long, and what else is asked meanwhile is done.
   virtual std::string busy_with() const = 0;
 };
 

@@ -7,9 +7,17 @@
 namespace herdgate::cluster {
 namespace {
 
+// From the moment when new writes wait until there is a primary again.
+bool holds_writes(const State& state) {
+  if (!state.operation || state.operation->demand.kind != Demand::switchover) return false;
+  const Operation::Stage stage = state.operation->stage;
+  const bool promoting = stage == Operation::promoting && state.lost && state.lost->planned;
+  return stage == Operation::draining || stage == Operation::stopping || promoting;
+}
+
 bool same_view(const State& a, const State& b) {
   const auto same_node = [](const Member& x, const Member& y) { return x.node == y.node; };
-  return a.primary == b.primary &&
+  return a.primary == b.primary && holds_writes(a) == holds_writes(b) &&
          std::equal(a.members.begin(), a.members.end(), b.members.begin(), b.members.end(), same_node);
 }
 
@@ -37,7 +45,7 @@ Stepped step(const State& state, const Event& event, WallTime now) {
 }
 
 bool worth_probing(const Member& member) {
-  if (member.node.status == NodeStatus::down) return member.returns;
+  if (member.node.status == NodeStatus::down) return member.returns || (member.superseded && !member.reported);
   return member.node.status != NodeStatus::unused;
 }
 
@@ -68,6 +76,7 @@ ViewPtr view_of(const State& state) {
   auto view = std::make_shared<View>();
   view->epoch = state.epoch;
   view->primary = state.primary;
+  view->switching = holds_writes(state);
   for (const Member& m : state.members) view->nodes.push_back(m.node);
   return view;
 }

@@ -40,6 +40,7 @@ struct Member {
   bool returns = false;     // down, and used again without being asked as soon as it answers
   bool held = false;        // down or unused by request or by the status file: only an attach brings it back
   bool superseded = false;  // was the primary until another one took over: must not come back as one
+  bool reported = false;    // … and that it answers again was said
   bool suspected = false;   // a session could not work with it; the next probe decides
   bool ending = false;      // a session was told that it shuts down; the next probe decides
   bool answered = false;    // a probe has come to an end since start
@@ -135,13 +136,20 @@ struct LeftBehind {
   NodeId node;
   std::string reason;
 };
+// A step of a built-in switchover has ended.
+struct SwitchStepEnded {
+  SwitchStep::Kind kind = SwitchStep::check;
+  std::uint64_t operation = 0;
+  std::string problem;   // check: why not; stop: why the primary still works. Empty: well
+  bool returned = true;  // stop: the old primary answers as a standby
+};
 struct AlarmRang {
   Alarm::Kind kind = Alarm::successors;
   std::uint64_t operation = 0;
 };
 using Event =
     std::variant<Started, SettingsChanged, ProbeResult, HealthChecked, Answered, ReplicationReport, ConnectionFailed,
-                 FirstConnection, Requested, CommandEnded, PromotionEnded, LeftBehind, AlarmRang>;
+                 FirstConnection, Requested, CommandEnded, PromotionEnded, LeftBehind, SwitchStepEnded, AlarmRang>;
 
 struct Said {
   Level level = Level::log;
@@ -155,6 +163,8 @@ struct Actions {
   std::vector<Said> log;
   std::vector<RunCommand> run;  // each ends with a CommandEnded
   std::optional<Promotion> promote;
+  std::optional<SwitchStep> switch_step;  // ends with a SwitchStepEnded
+  std::vector<SwitchoverEnd> switchovers_ended;
   std::vector<Alarm> alarms;
   std::optional<Refusal> refusal;
   bool publish = false;  // the view has changed; before anything else is carried out

@@ -114,6 +114,9 @@ class Player {
     if (word == "ended") return ended(in);
     if (word == "promoted") return promoted(in);
     if (word == "alarm") return alarm(in);
+    if (word == "checked") return SwitchStepEnded{SwitchStep::check, state_.operations, rest(in)};
+    if (word == "drained") return SwitchStepEnded{SwitchStep::drain, state_.operations, {}};
+    if (word == "stopped") return stopped(in);
     if (word == "behind") {
       const NodeId id = read_id(in);
       return LeftBehind{id, rest(in)};
@@ -183,11 +186,20 @@ class Player {
     if (in >> word && word == "behind") {
       const NodeId id = read_id(in);
       p.left_behind.push_back({id, rest(in)});
-    } else if (p.promoted == kNoNode) {
+    } else if (!word.empty()) {
       in.seekg(at);
       p.text = rest(in);
     }
     return p;
+  }
+  // stopped | stopped gone | stopped not why
+  Event stopped(std::istringstream& in) {
+    SwitchStepEnded event{SwitchStep::stop, state_.operations, {}};
+    std::string word;
+    in >> word;
+    event.returned = word != "gone";
+    if (word == "not") event.problem = rest(in);
+    return event;
   }
   Event alarm(std::istringstream& in) {
     std::string kind;
@@ -223,6 +235,9 @@ class Player {
     for (NodeId id : actions.ask) out_ << "ask " << id.value << "\n";
     for (const RunCommand& c : actions.run) out_ << "run " << c.line << "\n";
     if (actions.promote) promotion(*actions.promote);
+    if (actions.switch_step) switch_step(*actions.switch_step);
+    for (const SwitchoverEnd& e : actions.switchovers_ended)
+      out_ << "switchover to " << e.to.value << " ended: " << (e.problem.empty() ? "done" : e.problem) << "\n";
     if (actions.refusal)
       out_ << "refused " << level_name(actions.refusal->level) << ": " << actions.refusal->text << " | "
            << actions.refusal->detail << "\n";
@@ -235,7 +250,12 @@ class Player {
   void promotion(const Promotion& p) {
     out_ << "promote one of";
     for (NodeId id : p.standbys) out_ << " " << id.value;
-    out_ << " in place of " << p.old_primary.value << ", wanted " << p.wanted.value << "\n";
+    out_ << " in place of " << p.old_primary.value << ", wanted " << p.wanted.value << (p.planned ? ", planned" : "")
+         << "\n";
+  }
+  void switch_step(const SwitchStep& s) {
+    static constexpr const char* kWords[] = {"check", "drain", "stop"};
+    out_ << "step " << kWords[s.kind] << " from " << s.from.value << " to " << s.to.value << "\n";
   }
   static std::string one_line(std::string text) {
     for (char& c : text)
@@ -255,7 +275,7 @@ class Player {
       out_ << "]";
     }
     out_ << " main " << v->main().value << " primary " << v->primary.value << " writes " << v->write_node().value
-         << "\n";
+         << (v->switching ? " switching" : "") << "\n";
   }
 
   Rules rules_;

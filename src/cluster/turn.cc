@@ -134,11 +134,14 @@ void Turn::lost_by_probe(Member& member, const ProbeResult& event) {
 void Turn::answered_again(Member& member, std::optional<bool> in_recovery) {
   if (member.superseded && in_recovery != true) {
     member.returns = false;
+    member.reported = true;
     say(Level::warning, fmt::format("node {} answers again and is not used", member.node.id.value),
         "It was the primary until another node took over. Make it a standby and attach it.");
     return;
   }
-  demand(Demand::attach, member.node.id, kAnswersAgain);
+  if (member.returns) return void(demand(Demand::attach, member.node.id, kAnswersAgain));
+  member.reported = true;
+  say(Level::log, fmt::format("node {} is a standby now", member.node.id.value), "It is used when it is attached.");
 }
 
 void Turn::operator()(const ProbeResult& event) {

@@ -3,6 +3,7 @@
 // Shape    operator() takes the event; finish() settles what follows from it (the primary, the next operation, the
 // status
 //          file) and gives the result. turn.cc has probes and replication, turn_operations.cc the work of a failover,
+//          turn_switchover.cc the built-in switchover,
 //          turn_primary.cc who is the primary.
 // Threads  a value of one call of step().
 #pragma once
@@ -32,6 +33,7 @@ class Turn {
   void operator()(const CommandEnded& event);
   void operator()(const PromotionEnded& event);
   void operator()(const LeftBehind& event);
+  void operator()(const SwitchStepEnded& event);
   void operator()(const AlarmRang& event);
   Stepped finish(const State& before);
 
@@ -80,6 +82,15 @@ class Turn {
   CommandNode facts_of(NodeId id) const;
   void auto_failback(Member& member);
   std::vector<NodeId> live_nodes() const;
+
+  // turn_switchover.cc
+  void begin_switchover();
+  void next_switch_step(SwitchStep::Kind kind);
+  void give_up_switchover(const std::string& problem);
+  void give_up_switchover_without_nodes();
+  void stop_old_primary();
+  void take_back_old_primary(const std::string& why);
+  void switched(const PromotionEnded& event);
 
   // turn_primary.cc
   bool all_answered() const;

@@ -38,6 +38,7 @@ void Turn::work_off() {
   for (;;) {
     settle_primary();
     settle_lost();
+    give_up_switchover_without_nodes();
     if (state_.operation && state_.operation->stage == Operation::searching) {
       std::erase_if(state_.demands, [](const Demand& d) { return d.kind == Demand::search; });
       if (state_.demands.empty()) return;
@@ -56,7 +57,11 @@ void Turn::begin(const Demand& demand) {
   Member* member = find(demand.node);
   if (!member) return;
   const bool live = member->node.live();
-  if (demand.kind == Demand::attach ? live : !live) return;        // done already by what came before
+  const bool over = demand.kind == Demand::attach ? live : !live;  // done already by what came before
+  const bool switches = demand.kind == Demand::switchover;
+  if (switches && (over || demand.node == state_.primary))
+    return actions_.switchovers_ended.push_back({demand.node, over ? "the node went down" : ""});
+  if (over) return;
   if (demand.reason == kAnswersAgain && !member->returns) return;  // another took over meanwhile
   Operation operation;
   operation.demand = demand;
@@ -76,7 +81,8 @@ void Turn::begin(const Demand& demand) {
     case Demand::promote:
       return begin_promote(*member);
     case Demand::switchover:
-      if (Member* old = find(state_.primary); old && old->node.live()) return begin_down(*old);
+      if (Member* old = find(state_.primary); old && old->node.live())
+        return state_.rules.failover.builtin ? begin_switchover() : begin_down(*old);
       return choose_successor();
     case Demand::search:
       return;
@@ -132,7 +138,7 @@ void Turn::begin_down(Member& member) {
   if (primary_is_lost()) {
     // Until somebody is promoted nothing is lost when it comes back; a script may be promoting somebody, though.
     member.returns = state_.rules.failover.builtin && !member.held;
-    if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, kNoNode, {}, false, {}};
+    if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main};
     if (operation.demand.kind == Demand::down) return ask_the_others();
   }
   choose_successor();
@@ -220,7 +226,7 @@ void Turn::begin_attach(Member& member) {
   node.status_reason = operation.demand.reason;
   member.returns = member.held = member.superseded = false;
   if (state_.rules.streaming && !state_.lost && !primary_found())
-    state_.lost = LostPrimary{kNoNode, operation.old_main, kNoNode, {}, false, {}};
+    state_.lost = LostPrimary{kNoNode, operation.old_main};
   if (state_.lost) state_.lost->searched = {};
   actions_.probe.push_back(node.id);
   operation.new_main = main_of(state_.members);
@@ -234,7 +240,7 @@ void Turn::begin_promote(Member& member) {
   const NodeId node = member.node.id;
   say(Level::log, fmt::format("promotion of node {} was requested", node.value),
       "It is taken for the primary; all other nodes are set down.");
-  if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, node, {}, false, {}};
+  if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, node};
   for (Member& m : state_.members) {
     if (m.node.id == node || !m.node.live()) continue;
     mark_down(m, fmt::format("node {} was promoted", node.value));
@@ -248,8 +254,9 @@ void Turn::begin_promote(Member& member) {
 void Turn::promote_builtin() {
   Operation& operation = *state_.operation;
   operation.stage = Operation::promoting;
-  const NodeId wanted = operation.demand.kind == Demand::switchover ? operation.demand.node : kNoNode;
-  actions_.promote = Promotion{state_.lost->primary, live_nodes(), wanted};
+  const bool asked = operation.demand.kind == Demand::switchover || state_.lost->planned;
+  const NodeId wanted = asked ? state_.lost->heir : kNoNode;
+  actions_.promote = Promotion{state_.lost->primary, live_nodes(), wanted, state_.lost->planned};
 }
 
 void Turn::operator()(const PromotionEnded& event) {
@@ -258,11 +265,16 @@ void Turn::operator()(const PromotionEnded& event) {
     Member* member = find(id);
     if (member && member->node.live()) mark_down(*member, reason);
   }
+  if (state_.operation->demand.kind == Demand::switchover) state_.operation->problem = event.text;
   if (event.promoted == kNoNode) {
     if (std::exchange(state_.lost->complaint, event.text) != event.text)
       say(Level::warning, "built-in failover did not promote a standby", event.text + ".");
     return search();
   }
+  if (state_.lost->planned) return switched(event);
+  if (event.promoted == state_.operation->demand.node) state_.operation->problem.clear();
+  if (state_.operation->demand.kind == Demand::switchover && event.promoted != state_.operation->demand.node)
+    state_.operation->problem = fmt::format("node {} was promoted instead", event.promoted.value);
   if (Member* member = find(event.promoted)) take_role(*member, false);
   if (Member* old = find(state_.lost->primary)) old->returns = false;
   say(Level::log, fmt::format("built-in failover: node {} was promoted", event.promoted.value), event.text);
@@ -368,6 +380,8 @@ void Turn::operator()(const AlarmRang& event) {
 
 void Turn::end_operation() {
   const Operation operation = *std::exchange(state_.operation, std::nullopt);
+  if (operation.demand.kind == Demand::switchover && state_.rules.failover.builtin)
+    actions_.switchovers_ended.push_back({operation.demand.node, operation.problem});
   const Member* member = find(operation.demand.node);
   if (!member || operation.demand.kind == Demand::search) return;
   switch (operation.demand.kind) {
@@ -473,8 +487,6 @@ bool Turn::refuses_promotion(const Request& request, const Member* member) {
     refuse(Level::fatal, text, "It is the primary already.");
   else if (!member->node.live())
     refuse(Level::fatal, text, fmt::format("It is {}.", status_word(member->node)));
-  else if (request.kind == Request::switchover && state_.rules.failover.builtin)
-    refuse(Level::fatal, text, "failover_method = builtin cannot switch over without its server-side extension.");
   else
     return false;
   return true;

@@ -76,7 +76,10 @@ void Turn::settle_primary() {
   if (state_.primary != kNoNode) {
     state_.searching = false;
     if (state_.primary == before) return;
-    if (Member* old = find(before)) old->superseded = !old->node.live();
+    if (Member* old = find(before)) {
+      old->superseded = !old->node.live();
+      old->reported = false;
+    }
     if (Member* fresh = find(state_.primary)) fresh->superseded = false;
     say(Level::log, fmt::format("find_primary_node: primary node is {}", state_.primary.value));
     if (before != kNoNode) say(Level::log, fmt::format("failover: set new primary node: {}", state_.primary.value));

@@ -42,6 +42,8 @@ struct View {
   std::uint64_t epoch = 0;
   std::vector<Node> nodes;
   NodeId primary = kNoNode;  // found as primary; kNoNode: none known, main stands in
+  // A planned change of the primary is under way: what would begin a write waits, what has begun may end.
+  bool switching = false;
   const Node* find(NodeId id) const {
     for (const Node& n : nodes)
       if (n.id == id) return &n;

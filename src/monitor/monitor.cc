@@ -36,7 +36,8 @@ Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
                 {[this](const cluster::PromotionEnded& event) { feed(event); },
                  [this](NodeId node, const std::string& reason) {
                    feed(cluster::LeftBehind{node, reason});
-                 }}) {}
+                 }}),
+      switchover_(means, log, [this](const cluster::SwitchStepEnded& event) { feed(event); }) {}
 
 Monitor::~Monitor() {
   *alive_ = false;
@@ -92,7 +93,15 @@ void Monitor::answer(Answered answered, std::optional<cluster::Refusal> refusal)
 }
 
 void Monitor::request(const cluster::Request& request, Answered answered) {
-  answer(std::move(answered), feed(cluster::Requested{request}));
+  if (request.kind == cluster::Request::attach && follows_first(request))
+    return attach_follower(request, std::move(answered));
+  const bool switches = request.kind == cluster::Request::switchover && state_.rules.failover.builtin;
+  const auto asker = std::make_shared<Answered>(std::move(answered));
+  if (switches) switch_askers_.emplace(request.node, asker);  // it may be over before this returns
+  const auto refusal = feed(cluster::Requested{request});
+  if (switches && !refusal) return;
+  std::erase_if(switch_askers_, [&](const auto& other) { return other.second == asker; });
+  answer(*asker, refusal);
 }
 
 std::string Monitor::busy_with() const {
@@ -126,10 +135,6 @@ void Monitor::sessions_left(NodeId node, bool all, const Answered& answered) {
   answer(answered, std::nullopt);
 }
 
-void Monitor::recover(NodeId, Answered answered) {
-  answer(std::move(answered), cluster::Refusal{Level::error, "node recovery failed", "This is not built yet."});
-}
-
 // ---- the machine
 
 std::optional<cluster::Refusal> Monitor::feed(const cluster::Event& event) {
@@ -156,6 +161,8 @@ void Monitor::carry_out(const cluster::Actions& actions) {
   for (const cluster::RunCommand& command : actions.run) errands_.run(command, command_limit(command.kind));
   for (const cluster::Alarm& alarm : actions.alarms) errands_.alarm(alarm);
   if (actions.promote) promote(*actions.promote);
+  if (actions.switch_step) switch_step(*actions.switch_step);
+  for (const cluster::SwitchoverEnd& end : actions.switchovers_ended) switchover_ended(end);
 }
 
 // Not before every worker has let go of the old primary.
@@ -170,23 +177,31 @@ void Monitor::promote(const cluster::Promotion& promotion) {
 }
 
 Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const {
-  const bool recovery = !settings_->recovery_user.empty();
   Promoter::Job job;
   for (const config::Backend& b : settings_->backends) {
-    if (b.id == promotion.old_primary) continue;
-    ProbeTarget t = target(b);
-    if (recovery) t.user = settings_->recovery_user;
-    if (recovery && hooks_.credentials) t.credentials = hooks_.credentials(t.user, settings_->recovery_password);
-    t.database = "postgres";
+    if (b.id == promotion.old_primary && !promotion.planned) continue;
     const auto& live = promotion.standbys;
-    job.standbys.push_back({t, b.application_name, std::find(live.begin(), live.end(), b.id) != live.end()});
+    const bool usable = std::find(live.begin(), live.end(), b.id) != live.end();
+    job.standbys.push_back({powerful(b, "postgres"), b.application_name, usable});
   }
+  job.planned = promotion.planned;
+  job.old_primary = promotion.old_primary;
   if (const auto known = primaries_.find(promotion.old_primary); known != primaries_.end()) {
     job.rule = known->second.rule;
     job.old_primary_position = known->second.position;
   }
   job.wanted = promotion.wanted;
   return job;
+}
+
+// With the user that may alter and promote.
+ProbeTarget Monitor::powerful(const config::Backend& backend, const std::string& database) const {
+  ProbeTarget t = target(backend);
+  const bool recovery = !settings_->recovery_user.empty();
+  if (recovery) t.user = settings_->recovery_user;
+  if (recovery && hooks_.credentials) t.credentials = hooks_.credentials(t.user, settings_->recovery_password);
+  t.database = database;
+  return t;
 }
 
 // What the built-in failover will want to know when the node cannot be asked any more, and what it needs to be sure.

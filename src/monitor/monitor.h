@@ -20,10 +20,13 @@
 #include "cluster/state.h"
 #include "config/settings.h"
 #include "monitor/errands.h"
+#include "monitor/follower.h"
 #include "monitor/health_check.h"
 #include "monitor/probe.h"
 #include "monitor/promoter.h"
+#include "monitor/recovery.h"
 #include "monitor/schedule.h"
+#include "monitor/switchover.h"
 
 namespace herdgate::monitor {
 
@@ -86,6 +89,14 @@ class Monitor final : public cluster::Control {
   void tell_first_look();
   void promote(const cluster::Promotion& promotion);
   Promoter::Job promotion_job(const cluster::Promotion& promotion) const;
+  ProbeTarget powerful(const config::Backend& backend, const std::string& database) const;
+  void switch_step(const cluster::SwitchStep& step);
+  Switchover::Job switchover_job(const cluster::SwitchStep& step) const;
+  void switchover_ended(const cluster::SwitchoverEnd& end);
+  bool follows_first(const cluster::Request& request) const;
+  void attach_follower(const cluster::Request& request, Answered answered);
+  std::optional<cluster::Refusal> refuses_recovery(NodeId node) const;
+  Recovery::Job recovery_job(NodeId node) const;
   void learn(NodeId node, const Answer& answer);
   bool wants_health_check(NodeId node) const;
   Duration command_limit(cluster::RunCommand::Kind kind) const;
@@ -114,6 +125,10 @@ class Monitor final : public cluster::Control {
   Errands errands_;
   HealthChecks health_;
   Promoter promoter_;
+  Switchover switchover_;
+  std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
+  std::map<NodeId, std::shared_ptr<Follower>> followers_;
+  std::shared_ptr<Recovery> recovery_;
   std::map<NodeId, PrimaryFacts> primaries_;  // what nodes said while they were the primary
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;

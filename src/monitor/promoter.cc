@@ -6,14 +6,16 @@
 #include <charconv>
 #include <utility>
 
+#include "cluster/switchover.h"
+
 namespace herdgate::monitor {
 namespace {
 
 constexpr const char* kExamine =
     "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver "
     "WHERE status IS NULL OR status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
-    "pg_catalog.current_setting('primary_slot_name')";
-constexpr std::size_t kExamineColumns = 4;
+    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('synchronous_standby_names')";
+constexpr std::size_t kExamineColumns = 5;
 constexpr const char* kPosition =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), "
     "GREATEST(COALESCE(pg_catalog.pg_last_wal_receive_lsn(), '0/0'), "
@@ -23,20 +25,6 @@ constexpr std::size_t kPositionColumns = 3;
 constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
 constexpr const char* kFollows =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming')";
-
-std::string literal(std::string_view text) {
-  std::string out = " E'";
-  for (char c : text) {
-    if (c == '\'' || c == '\\') out += c;
-    out += c;
-  }
-  return out + "'";
-}
-
-std::string text_of(const backend::Rows& rows, std::size_t column) {
-  if (rows.size() != 1 || column >= rows.front().size()) return {};
-  return rows.front()[column].value_or(std::string());
-}
 
 }  // namespace
 
@@ -62,13 +50,7 @@ void Promoter::start(Job job) {
     server->candidate.id = standby.target.node;
     server->candidate.application_name = standby.application_name;
     server->candidate.usable = standby.usable;
-    backend::OpenRequest request{{standby.target.node, standby.target.database, standby.target.user},
-                                 standby.target.to,
-                                 Deadline::after(means_.loop.now(), kStepLimit),
-                                 standby.target.tcp,
-                                 standby.target.credentials};
-    server->client =
-        std::make_unique<backend::Client>(means_.loop, means_.blocking, means_.scratch, std::move(request));
+    server->client = ask(means_, standby.target, kStepLimit);
     servers_.push_back(std::move(server));
   }
   began_ = means_.loop.now();
@@ -117,6 +99,7 @@ void Promoter::examine() {
     server.candidate.receiving = text_of(rows, 1) == "t";
     server.conninfo = text_of(rows, 2);
     server.slot = text_of(rows, 3);
+    server.sync_names = text_of(rows, 4);
     std::string& known = conninfos_[server.candidate.id];
     if (server.conninfo.empty())
       server.conninfo = known;
@@ -130,7 +113,8 @@ void Promoter::examine() {
 void Promoter::examined() {
   const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
   const auto found = std::find_if(servers_.begin(), servers_.end(), receiving);
-  if (found == servers_.end()) return stop_receivers();
+  // After a planned stop they receive from what is a standby itself.
+  if (found == servers_.end() || job_.planned) return stop_receivers();
   // A receiver notices the end of its connection a moment after the proxy did.
   if (means_.loop.now() - began_ < kCalmLimit) return later(kCalmPause, [this] { examine(); });
   hooks_.done({kNoNode, fmt::format("node {} still receives from the old primary", (*found)->candidate.id.value), {}});
@@ -174,7 +158,7 @@ void Promoter::positions_read() {
   situation.rule = job_.rule;
   situation.old_primary_position = job_.old_primary_position;
   situation.wanted = job_.wanted;
-  const cluster::Verdict verdict = judge(situation);
+  const cluster::Verdict verdict = job_.planned ? judge_switchover(situation, job_.old_primary) : judge(situation);
   verdict_ = verdict.text;
   if (verdict.promote == kNoNode) return restore();
   promote(verdict.promote);
@@ -197,12 +181,25 @@ void Promoter::promote(NodeId node) {
                           if (run != run_) return;
                           const bool well = rows && text_of(*rows, 0) == "t" && text_of(*rows, 1) == "f";
                           if (!rows) server->trouble = rows.error().text();
-                          if (well) return later(Duration::zero(), [this] { make_slots(); });
+                          if (well) return later(Duration::zero(), [this] { promoted(); });
                           verdict_ = fmt::format("node {} could not be promoted: {}", server->candidate.id.value,
                                                  server->trouble.empty() ? "it is still in recovery" : server->trouble);
                           chosen_ = kNoNode;
                           later(Duration::zero(), [this] { restore(); });
                         });
+}
+
+// Its own settings count from now on. They are not changed: names that do not answer would stop every commit.
+void Promoter::promoted() {
+  const std::size_t before = job_.rule ? job_.rule->count : 0;
+  const auto rule = cluster::parse_sync_names(successor()->sync_names);
+  if (rule && rule->count < before && chosen_ != job_.old_primary)
+    say(Level::warning,
+        fmt::format(
+            "synchronous_standby_names of node {} asks for {} synchronous standbys, the old primary's asked for "
+            "{}: an acknowledged commit may be on fewer servers from now on",
+            chosen_.value, rule->count, before));
+  make_slots();
 }
 
 void Promoter::make_slots() {

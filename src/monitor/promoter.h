@@ -15,11 +15,11 @@
 #include <string>
 #include <vector>
 
-#include "backend/client.h"
 #include "base/log.h"
 #include "cluster/promotion.h"
 #include "cluster/state.h"
-#include "monitor/probe.h"
+#include "monitor/follower.h"
+#include "monitor/question.h"
 
 namespace herdgate::monitor {
 
@@ -27,8 +27,6 @@ inline constexpr Duration kStepLimit = std::chrono::seconds(3);
 inline constexpr Duration kCalmLimit = std::chrono::seconds(1);
 inline constexpr Duration kCalmPause = std::chrono::milliseconds(50);
 inline constexpr Duration kPromoteLimit = std::chrono::seconds(30);
-inline constexpr Duration kFollowLimit = std::chrono::seconds(15);
-inline constexpr Duration kFollowPause = std::chrono::milliseconds(250);
 
 class Promoter {
  public:
@@ -38,10 +36,12 @@ class Promoter {
     bool usable = true;  // false: it is down for the proxy
   };
   struct Job {
-    std::vector<Standby> standbys;  // all but the old primary, also those that are down
+    std::vector<Standby> standbys;  // all, also those that are down; the old primary only when planned
     std::optional<cluster::SyncRule> rule;
     std::optional<std::uint64_t> old_primary_position;
     NodeId wanted = kNoNode;
+    bool planned = false;  // a switchover: the old primary is among the standbys
+    NodeId old_primary = kNoNode;
   };
   struct Hooks {
     std::function<void(const cluster::PromotionEnded&)> done;
@@ -59,7 +59,7 @@ class Promoter {
     Standby standby;
     cluster::Candidate candidate;
     std::unique_ptr<backend::Client> client;
-    std::string conninfo, slot;
+    std::string conninfo, slot, sync_names;
     bool stopped = false, pointed = false, follows = false;
     std::string trouble;
   };
@@ -78,6 +78,7 @@ class Promoter {
   void read_positions();
   void positions_read();
   void promote(NodeId node);
+  void promoted();
   void make_slots();
   void point_the_others();
   void pointed();

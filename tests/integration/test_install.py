@@ -19,7 +19,10 @@ PCP = ("attach_node", "detach_node", "promote_node", "recovery_node", "node_coun
        "pool_status", "proc_count", "proc_info", "watchdog_info", "stop_pgpool", "reload_config", "log_rotate",
        "invalidate_query_cache")
 FILES = {"bin/pgpool", "bin/pg_md5", "bin/pg_enc", "etc/pgpool.conf.sample", "etc/pool_hba.conf.sample",
-         "etc/pcp.conf.sample", "share/pgpool-II/insert_lock.sql", "share/pgpool-II/pgpool.logrotate", *(f"bin/pcp_{name}" for name in PCP)}
+         "etc/pcp.conf.sample", "etc/failover.sh.sample", "etc/follow_primary.sh.sample",
+         "etc/recovery_1st_stage.sample", "etc/recovery_basebackup.sample", "etc/pgpool_remote_start.sample",
+         "share/pgpool-II/insert_lock.sql", "share/pgpool-II/pgpool.logrotate",
+         *(f"bin/pcp_{name}" for name in PCP)}
 
 
 def files_below(folder):

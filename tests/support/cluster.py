@@ -90,14 +90,16 @@ class Node:
 
     def pid(self):
         """The postmaster's pid, or 0. Works too for a cluster that another process started."""
-        if self.process is not None:
-            return self.process.pid if self.process.poll() is None else 0
-        try:
+        if self.process is not None and self.process.poll() is None:
+            return self.process.pid
+        try:  # it may have been started again by somebody else, as after a switchover
             with open(f"{self.data}/postmaster.pid") as f:
                 pid = int(f.readline())
+            with open(f"/proc/{pid}/cmdline") as f:
+                command = f.read()
         except (OSError, ValueError):
             return 0
-        return pid if system.alive(pid) else 0
+        return pid if system.alive(pid) and "postgres" in command else 0
 
     def end(self, signal_number):
         pid = self.pid()
@@ -219,7 +221,8 @@ class Cluster:
 
     def create(self):
         template = make_template(self.trixie)
-        extra = CONF + self.conf + "\n"
+        # Also when it is started without our command line, as by scripts.
+        extra = f"{CONF}unix_socket_directories = '{self.inner}'\n{self.conf}\n"
         for node in self.nodes:
             subprocess.run(["cp", "-a", template, node.data], check=True)
             with open(f"{node.data}/postgresql.conf", "a") as f:

@@ -1,0 +1,28 @@
+#include "monitor/question.h"
+
+namespace herdgate::monitor {
+
+std::unique_ptr<backend::Client> ask(const ProbeMeans& means, const ProbeTarget& target, Duration limit) {
+  backend::OpenRequest request{{target.node, target.database, target.user},
+                               target.to,
+                               Deadline::after(means.loop.now(), limit),
+                               target.tcp,
+                               target.credentials};
+  return std::make_unique<backend::Client>(means.loop, means.blocking, means.scratch, std::move(request));
+}
+
+std::string literal(std::string_view text) {
+  std::string out = " E'";
+  for (char c : text) {
+    if (c == '\'' || c == '\\') out += c;
+    out += c;
+  }
+  return out + "'";
+}
+
+std::string text_of(const backend::Rows& rows, std::size_t column) {
+  if (rows.size() != 1 || column >= rows.front().size()) return {};
+  return rows.front()[column].value_or(std::string());
+}
+
+}  // namespace herdgate::monitor

@@ -1,0 +1,174 @@
+"""pcp_promote_node --switchover: built in, and by failover_command. Each case ends with "and it recovers"."""
+import os
+import shutil
+import threading
+import time
+
+import psycopg
+import pytest
+from support import system
+from support.system import wait_until
+from test_builtin_failover import BuiltinHerd, check, run_writers
+from test_failover import Herd
+from test_recovery import follows, prepare
+
+pytestmark = pytest.mark.herdgate_only
+
+
+@pytest.fixture
+def herd():
+    made = []
+
+    def make(kind=BuiltinHerd, **parameters):
+        made.append(prepare(kind(recovery_user="postgres", **parameters)))
+        return made[-1].start()
+    yield make
+    for h in made:
+        if os.path.exists(h.pcp.passes[True]):
+            os.unlink(h.pcp.passes[True])
+        h.end()
+
+
+def switch(h, to):
+    """What pcp_promote_node --switchover printed."""
+    code, out, err = h.pcp.run("pcp_promote_node", "--switchover", "-n", str(to))
+    return out + err
+
+
+def roles(h):
+    return [n.psql("select pg_is_in_recovery()", "postgres") for n in h.cluster.nodes]
+
+
+@pytest.mark.parametrize("sync", ["", "ANY 1 (node1, node2)"])
+def test_there_and_back_under_writes(herd, sync):
+    h = herd(sync=sync)
+    writer = run_writers(h)
+    assert switch(h, 2) == "pcp_promote_node -- Command Successful\n"
+    h.wait_for(primary=2, down=())
+    assert roles(h) == ["t", "t", "f"]
+    follows(h, h.cluster.nodes[0], h.cluster.nodes[2])
+    follows(h, h.cluster.nodes[1], h.cluster.nodes[2])
+    count = len(writer.acknowledged)
+    wait_until(lambda: len(writer.acknowledged) > count + 20, "writes on the new primary")
+    # And back.
+    assert switch(h, 0) == "pcp_promote_node -- Command Successful\n"
+    h.wait_for(primary=0, down=())
+    assert roles(h) == ["f", "t", "t"]
+    check(h, writer)
+    log = h.proxy.log()
+    assert log.count("no commit is missing: it has all that the old primary wrote until its end") == 2
+    assert ("synchronous_standby_names of node 2 asks for 0" in log) == bool(sync)
+    print(f"longest gap {writer.longest_gap:.2f} s, errors {len(writer.unknown)}")
+    # And it recovers: a failover works as before.
+    h.cluster.nodes[0].kill()
+    wait_until(lambda: "built-in failover: node" in h.proxy.log() and "was promoted" in h.proxy.log(), "a failover", 30)
+    assert h.write() >= 1
+
+
+def test_refusals_say_why_and_change_nothing(herd):
+    h = herd()
+    h.write()
+    n = h.cluster.nodes
+    n[0].psql("drop extension pgpool_recovery", "template1")
+    out = switch(h, 1)
+    assert "could not switch over to node 1" in out and "CREATE EXTENSION pgpool_recovery" in out
+    n[0].psql("create extension pgpool_recovery", "template1")
+    assert "already primary" in switch(h, 0)
+    conninfo = n[1].psql("show primary_conninfo")
+    n[1].psql("alter system set primary_conninfo = ''")
+    n[1].psql("select pg_reload_conf()")
+    wait_until(lambda: n[1].psql("select count(*) from pg_stat_wal_receiver") == "0", "the receiver to end")
+    assert "node 1 does not receive from the primary" in switch(h, 1)
+    quoted = conninfo.replace("'", "''")
+    n[1].psql(f"alter system set primary_conninfo = '{quoted}'")
+    n[1].psql("select pg_reload_conf()")
+    wait_until(lambda: n[1].psql("select count(*) from pg_stat_wal_receiver where status = 'streaming'") == "1", "it")
+    assert h.state() == (0, (), (0,))
+    n[2].kill()
+    h.wait_for(primary=0, down=(2,))
+    assert "could not promote node 2" in switch(h, 2)
+    assert h.write() >= 2
+    # And it recovers.
+    assert switch(h, 1) == "pcp_promote_node -- Command Successful\n"
+    h.wait_for(primary=1, down=(2,))
+    assert h.write() >= 3
+
+
+def test_a_transaction_that_does_not_end_is_cut_off(herd):
+    h = herd(failover_wait_timeout=3)
+    h.write()
+    with h.proxy.connect(autocommit=False) as c:
+        c.execute("insert into t values (2)")
+        began = time.monotonic()
+        assert switch(h, 1) == "pcp_promote_node -- Command Successful\n"
+        assert time.monotonic() - began < 20
+        assert "did not end their transactions in time" in h.proxy.log()
+        with pytest.raises(psycopg.errors.SerializationFailure, match="connection to node 0 was lost"):
+            c.execute("select 1")
+        c.rollback()
+    h.wait_for(primary=1, down=())
+    # And it recovers.
+    assert h.write() >= 1
+
+
+def test_the_new_primary_dies_while_the_old_one_stops(herd):
+    """The old primary has everything, so it takes over again."""
+    h = herd(health_check_period=0, failover_on_backend_error=False)
+    h.write()
+    # The standby goes as soon as the old primary is being stopped.
+    other = h.cluster.nodes[2]
+    answers = []
+    asker = threading.Thread(target=lambda: answers.append(switch(h, 2)))
+    asker.start()
+    wait_until(lambda: "switchover to node 2." in h.proxy.log(), "the stop")
+    other.kill()
+    asker.join(60)
+    assert answers
+    if "Command Successful" not in answers[0]:
+        assert "could not switch over to node 2" in answers[0]
+        wait_until(lambda: h.state()[0] == 0, "the old primary", 40)
+        assert h.cluster.nodes[0].psql("select pg_is_in_recovery()") == "f"
+    # And it recovers.
+    other.process = None
+    other.start()
+    wait_until(lambda: h.write() >= 1, "writes", 60)
+
+
+def test_by_failover_command(herd):
+    """As the original: the scripts do it, here the samples of etc/."""
+    for name in ("failover.sh", "follow_primary.sh"):
+        assert os.path.exists(f"{system.ROOT}/etc/{name}.sample")
+    h = prepare(Herd(recovery_user="postgres"))
+    try:
+        pg_bin = h.cluster.bin
+        for name in ("failover.sh", "follow_primary.sh"):
+            with open(f"{system.ROOT}/etc/{name}.sample") as f:
+                h.script(name, f.read())
+        passes = f"{h.folder}/pcppass"
+        shutil.copy(h.pcp.passes[False], passes)
+        os.chmod(passes, 0o600)
+        system.give(passes)
+        clients = f"{h.folder}/bin"
+        os.makedirs(clients)
+        os.chmod(clients, 0o755)
+        shutil.copy(f"{h.pcp.bin}/pcp_attach_node", f"{clients}/pcp_attach_node")
+        h.proxy.environment = {"PGBIN": pg_bin, "PCPBIN": clients, "PCP_PORT": str(h.proxy.pcp_port),
+                               "PCP_HOST": "127.0.0.1", "PCP_USER": "postgres", "PCPPASSFILE": passes}
+        h.proxy.settings["failover_command"] = f"{h.folder}/failover.sh %d %h %p %D %m %H %M %P %r %R %N %S"
+        h.proxy.settings["follow_primary_command"] = f"{h.folder}/follow_primary.sh %d %h %p %D %m %H %r"
+        for node in h.cluster.nodes:
+            node.append_conf("wal_log_hints = on")
+            node.append_conf(f"port = {node.port}")
+        h.cluster.stop()
+        h.cluster.start()
+        h.start()
+        h.write()
+        assert switch(h, 1) == "pcp_promote_node -- Command Successful\n"
+        h.wait_for(primary=1, down=(), seconds=60)
+        assert roles(h) == ["t", "f", "t"]
+        for number in (0, 2):
+            follows(h, h.cluster.nodes[number], h.cluster.nodes[1])
+        # And it recovers.
+        assert h.write() >= 2
+    finally:
+        h.end()
