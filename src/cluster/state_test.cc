@@ -255,7 +255,7 @@ class Player {
       out_ << "]";
     }
     out_ << " main " << v->main().value << " primary " << v->primary.value << " writes " << v->write_node().value
-         << "\n";
+         << (v->primary_awaited ? " awaited" : "") << "\n";
   }
 
   Rules rules_;

@@ -42,6 +42,9 @@ struct View {
   std::uint64_t epoch = 0;
   std::vector<Node> nodes;
   NodeId primary = kNoNode;  // found as primary; kNoNode: none known, main stands in
+  // Writes should wait: the primary is down, all nodes say that they are standbys, or a session could not work with the
+  // primary and no probe has decided yet.
+  bool primary_awaited = false;
   const Node* find(NodeId id) const {
     for (const Node& n : nodes)
       if (n.id == id) return &n;

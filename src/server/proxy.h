@@ -45,11 +45,14 @@ class Proxy final : public session::Workers {
   std::size_t count() const override { return workers_.size(); }
   void post_all_others(WorkerId from, std::function<void(pool::Pool&)> work) override;
   void post(WorkerId to, std::function<void(pool::Pool&)> work) override;
-  void hint_node_trouble(NodeId node, const std::string& why) override;
+  void hint_node_trouble(NodeId node, const std::string& why, std::string_view farewell) override;
   void hint_node_reached(NodeId node) override;
+  void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) override;
 
  private:
   void publish();
+  void set_pause(const std::string& database, bool on);
+  void end_old_pauses();
   void when_settled(std::function<void()> done);
   void shut_gate(std::function<void()> empty);
   void open_gate();
@@ -68,6 +71,8 @@ class Proxy final : public session::Workers {
   backend::Scratch scratch_;
   std::unique_ptr<monitor::Monitor> monitor_;
   cluster::ViewPtr view_;
+  std::shared_ptr<const session::Pauses> pauses_;  // null: none
+  net::TimerId pause_timer_ = 0;                   // the next one that ends by itself
   bool roles_announced_ = false;
   std::vector<std::unique_ptr<session::Worker>> workers_;
   std::vector<std::thread> threads_;

@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "catalog/catalog.h"
+#include "net/timers.h"
 #include "pool/server_link.h"
+#include "route/hold.h"
 #include "route/route.h"
 #include "session/request.h"
 #include "vsession/virtual_session.h"
@@ -73,6 +75,9 @@ struct Work {
   Bytes copy;                              // the request's bytes, when it may be run again
   bool rerun = false, on_primary = false;  // decided while the answer came: run again (on the primary)
   NodeId avoid = kNoNode;                  // … but not there
+  // Held back.
+  std::optional<Deadline> hold_until;  // since it was held first, however often that happens
+  int hold_failures = 0;               // connections that failed after the primary was said to work
 };
 
 // Parse … Sync. One with a Flush in it, or a long one, is sent in parts: it is open until its Sync.
@@ -85,6 +90,13 @@ struct Unit {
   bool skip = false;                   // an error of ours: everything up to Sync is dropped
   bool stalled = false;                // more replies are owed than is good: the rest waits for some of them
   std::optional<wire::Report> poison;  // the error that takes the place of the poisoned one
+};
+
+// The request waits, unsent.
+struct Holding {
+  route::Hold why = route::Hold::primary;
+  NodeId node = kNoNode;
+  net::TimerId timer = 0;
 };
 
 struct Running {

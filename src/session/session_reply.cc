@@ -453,7 +453,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   const NodeId node = link.key().node;
   const std::string farewell = run_ ? std::exchange(run_->farewell, {}) : std::string();
   const std::string reason = farewell.empty() ? why.text() : farewell;
-  worker_.workers().hint_node_trouble(node, reason);
+  worker_.workers().hint_node_trouble(node, reason, link.farewell());
   const bool carried = at_work() == server || unit_link() == server;
   const bool was_working = carried || !link.ledger().empty();
   const bool in_transaction = server->memory.at_begin != nullptr;
@@ -486,6 +486,20 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   go_on();
 }
 
+// Something among what was sent may have ended the transaction for good; which of it the server did is not known.
+bool Session::commit_in_flight() const {
+  const auto ends = [](const sql::Statement& statement) {
+    using sql::Kind;
+    return statement.kind == Kind::commit || statement.kind == Kind::commit_prepared ||
+           statement.kind == Kind::prepare_transaction || statement.kind == Kind::unparsable;
+  };
+  const auto any = [&](const std::shared_ptr<const sql::Facts>& facts) {
+    return facts && std::any_of(facts->statements.begin(), facts->statements.end(), ends);
+  };
+  return any(run_->work.facts) || std::any_of(run_->unit.items.begin(), run_->unit.items.end(),
+                                              [&](const auto& item) { return item && any(item->facts); });
+}
+
 void Session::lost_while_running(NodeId node, const std::string& why, bool in_transaction) {
   const bool again = work().plan.rerunnable && !work().forwarded && !work().copy.empty() && run().reruns < kMaxReruns &&
                      !in_transaction && vs_.state().tx.status == TxStatus::idle;
@@ -493,9 +507,7 @@ void Session::lost_while_running(NodeId node, const std::string& why, bool in_tr
     work().avoid = node;
     return run_again();
   }
-  const bool commits =
-      work().facts && !work().facts->multi() &&
-      (work().facts->first().kind == sql::Kind::commit || work().facts->first().kind == sql::Kind::commit_prepared);
+  const bool commits = commit_in_flight();
   wire::Report report;
   if (in_transaction && !commits) {
     vs_.transaction_lost(true);

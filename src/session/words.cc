@@ -83,6 +83,24 @@ wire::Report lost_while_pinned(NodeId node, const std::string& pins) {
               fmt::format("connection to node {} was lost, and with it the session's {}", node.value, pins));
 }
 
+wire::Report no_primary(const cluster::View& view, std::chrono::seconds waited) {
+  const cluster::Node* node = view.find(view.primary);
+  std::string why = "Nobody knows which node is the primary.";
+  if (node != nullptr && !node->live())
+    why = fmt::format("Node {} was the primary and is down: {}.", node->id.value, node->status_reason);
+  else if (node != nullptr)
+    why = fmt::format("Node {} is the primary and could not be reached.", node->id.value);
+  return make("ERROR", sqlstate::kConnectionFailure,
+              fmt::format("waited {} s for a primary, and there is none", waited.count()), std::move(why),
+              "The statement was not sent. Raise failover_wait_timeout if a failover takes longer than this.");
+}
+
+wire::Report paused(std::string_view database, std::chrono::seconds waited) {
+  return make("ERROR", sqlstate::kCannotConnectNow,
+              fmt::format("waited {} s for the end of a pause of database \"{}\"", waited.count(), database),
+              "PGPOOL PAUSE holds new work. The statement was not sent.", "PGPOOL RESUME ends the pause.");
+}
+
 wire::Report no_such_statement(std::string_view name) {
   return make("ERROR", sqlstate::kInvalidStatementName,
               name.empty() ? "unnamed prepared statement does not exist"

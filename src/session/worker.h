@@ -34,7 +34,10 @@ class Workers : public pool::Peers {
  public:
   virtual Worker& worker(WorkerId id) = 0;
   virtual std::size_t count() const = 0;
-  virtual void hint_node_trouble(NodeId node, const std::string& why) = 0;  // to the control thread
+  virtual void hint_node_trouble(NodeId node, const std::string& why,
+                                 std::string_view farewell) = 0;  // to the control thread
+  // PGPOOL PAUSE and RESUME, "" = all databases; `done` comes on the worker `from` when all workers keep to it.
+  virtual void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) = 0;
   virtual void hint_node_reached(NodeId node) = 0;
 };
 
