@@ -7,7 +7,8 @@
 namespace herdgate::cluster {
 namespace {
 
-// See View::primary_awaited. Where no node has said what it is, the main node stands in for a primary that may well be it.
+// See View::primary_awaited. Where no node has said what it is, the main node stands in for a primary that may well be
+// it.
 bool primary_awaited(const State& state) {
   if (!state.rules.streaming) return false;
   bool standbys = false, others = false;

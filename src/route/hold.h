@@ -13,8 +13,9 @@ namespace herdgate::route {
 
 enum class Hold : std::uint8_t {
   none,
-  primary,  // until there is a primary that works
-  pause,    // until PGPOOL RESUME
+  primary,   // until there is a primary that works
+  pause,     // until PGPOOL RESUME
+  outcomes,  // until the fate of COMMITs without an answer is known: writing would give their ids out again
 };
 
 struct HoldInput {
@@ -23,6 +24,7 @@ struct HoldInput {
   bool write = false;   // it may change the database
   bool begins = false;  // no server works for its transaction yet
   bool paused = false;  // new work in its database is held
+  bool outcomes_open = false;
 };
 Hold hold(const HoldInput& input);
 

@@ -36,6 +36,16 @@ TEST(Hold, WhereNoneWasEverFoundOnlyWritesWait) {
   EXPECT_EQ(hold({.view = unknown, .node = NodeId(0)}), Hold::none);
 }
 
+TEST(Hold, WritesThatBeginWaitForOutcomesThatAreAskedFor) {
+  const cluster::View calm = herd(NodeId(1), false);
+  const auto held = [&](bool write, bool begins) {
+    return hold({.view = calm, .node = NodeId(1), .write = write, .begins = begins, .outcomes_open = true});
+  };
+  EXPECT_EQ(held(true, true), Hold::outcomes);
+  EXPECT_EQ(held(false, true), Hold::none);
+  EXPECT_EQ(held(true, false), Hold::none);
+}
+
 TEST(Hold, APauseHoldsWhatBeginsAndNothingElse) {
   const cluster::View calm = herd(NodeId(0), false);
   EXPECT_EQ(hold({.view = calm, .node = NodeId(1), .begins = true, .paused = true}), Hold::pause);

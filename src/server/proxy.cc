@@ -238,6 +238,10 @@ void Proxy::hint_node_trouble(NodeId node, const std::string& why, std::string_v
   });
 }
 
+void Proxy::outcomes_closed() {
+  for (auto& worker : workers_) worker->post([&worker = *worker] { worker.wake_waiting(); });
+}
+
 void Proxy::pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) {
   control_.post([this, database, on, from, done = std::move(done)] {
     set_pause(database, on);

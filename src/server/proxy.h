@@ -47,6 +47,7 @@ class Proxy final : public session::Workers {
   void post(WorkerId to, std::function<void(pool::Pool&)> work) override;
   void hint_node_trouble(NodeId node, const std::string& why, std::string_view farewell) override;
   void hint_node_reached(NodeId node) override;
+  void outcomes_closed() override;
   void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) override;
 
  private:

@@ -228,6 +228,7 @@ void Session::finish_request() {
     stop_running();
   }
   if (!in_transaction) {
+    forget_transaction_id();
     vs_.state().tx_node = kNoNode;
     vs_.state().standby_link_in_tx = false;
     if (!unit_open() && snapshot_ != worker_.snapshot()) settings_changed();
@@ -406,6 +407,7 @@ void Session::retire() {
   phase_ = Phase::closed;
   worker_.loop().cancel(std::exchange(idle_timer_, 0));
   end_hold();
+  forget_lost_commit();
   pending_.reset();
   if (!secret_.empty()) worker_.shared().cancels.remove(pid_, secret_);
   const bool inside = connected_ != WallTime{} || (login_ && login_->inside_);

@@ -23,6 +23,7 @@
 #include "session/running.h"
 #include "session/session_log.h"
 #include "session/worker.h"
+#include "vsession/commit_fate.h"
 #include "vsession/virtual_session.h"
 
 namespace herdgate::session {
@@ -40,7 +41,9 @@ class Session final : public net::Watcher, public backend::LinkUser {
   SessionId id() const { return id_; }
   net::Address peer() const { return peer_.address(); }
   // It waits for something that a new snapshot may bring; snapshot_came() says that there is one.
-  bool waits_for_herd() const { return phase_ == Phase::held || phase_ == Phase::acquiring || phase_ == Phase::login; }
+  bool waits_for_herd() const {
+    return phase_ == Phase::held || phase_ == Phase::acquiring || phase_ == Phase::login || lost_commit_;
+  }
   void snapshot_came();
   bool idle() const { return phase_ == Phase::idle && vs_.state().tx.status == vsession::TxStatus::idle; }
   report::SlotRow row() const;
@@ -157,6 +160,17 @@ class Session final : public net::Watcher, public backend::LinkUser {
   bool wait_after_failure(const backend::OpenFailure& failure);
   bool read_elsewhere();
 
+  // commit_outcome_check (commit_outcome.cc).
+  void ask_transaction_id(pool::ServerLink& link);
+  void take_transaction_id(ByteView row);
+  void forget_transaction_id();
+  void learn_outcome(NodeId node, const std::string& why);
+  void ask_outcome();
+  void outcome_answered(const Result<backend::Rows>& rows);
+  void outcome_learned(vsession::Fate fate);
+  void close_outcome();
+  void forget_lost_commit();
+
   // Answers (session_reply.cc).
   void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
@@ -207,7 +221,9 @@ class Session final : public net::Watcher, public backend::LinkUser {
   bool superuser_ = false;                                  // as the server said at the login
   bool ddl_in_transaction_ = false;                         // its commit makes cached catalog answers old once more
   NodeId pending_node_;
-  std::int32_t pid_ = 0;  // as the client was told, with the secret for its cancel requests
+  bool xid_asked_ = false;  // the answer has not come yet
+  std::uint64_t xid_ = 0;   // of the open transaction; 0: not known
+  std::int32_t pid_ = 0;    // as the client was told, with the secret for its cancel requests
   Bytes secret_;
   ClientStream client_;
   SnapshotPtr snapshot_;
@@ -222,7 +238,8 @@ class Session final : public net::Watcher, public backend::LinkUser {
   RunningPtr run_;
   std::vector<pool::ServerLink*> links_;
   std::unique_ptr<pool::Pool::Pending> pending_;
-  std::unique_ptr<Holding> holding_;             // in phase held
+  std::unique_ptr<Holding> holding_;  // in phase held
+  std::unique_ptr<LostCommit> lost_commit_;
   std::unique_ptr<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
   net::TimerId idle_timer_ = 0;

@@ -74,7 +74,8 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
     drop_link(*link, Error{backend::Errc::closed_by_server, {}});
     link = nullptr;
   }
-  if (snapshot_->restrains && (link == nullptr || snapshot_->pauses)) {
+  const bool asked = worker_.shared().outcomes_open.load(std::memory_order_relaxed) > 0;
+  if (asked || (snapshot_->restrains && (link == nullptr || snapshot_->pauses))) {
     const route::Hold why = restrained(node, work().plan.write);
     if (why != route::Hold::none && hold_back(why, node) == Next::waiting) return Next::waiting;
   }
@@ -146,7 +147,8 @@ void Session::acquired(pool::Pool::Result result) {
     if (read_elsewhere() || wait_after_failure(result.error())) return go_on();
     // A standby that cannot be reached or does not let the session in is no reason to fail: the primary serves.
     const bool can_fall_back = pending_node_ != view().write_node() && !work().plan.write;
-    if (can_fall_back && result.error().elsewhere()) {
+    const bool gone = result.error().error.code == make_error_code(pool::Errc::node_gone);  // the view was an old one
+    if (can_fall_back && (gone || result.error().elsewhere())) {
       log_fall_back(worker_.log(), who_, pending_node_, result.error());
       if (!result.error().against_node()) vs_.state().lb_node = view().write_node();
       work().avoid = pending_node_;

@@ -82,6 +82,7 @@ void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, boo
     }
     return;
   }
+  if (head.note == kNoteTransactionId) return take_transaction_id(bytes);
   if (head.fate != backend::Fate::forward) return;
   if (own().log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
   work().forwarded = true;
@@ -167,6 +168,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
       return;
     }
     case kNoteSecondary:
+    case kNoteTransactionId:
       return;
     case kNotePoison:
       if (unit().poison) wire::put_error(client_.own(), *unit().poison);
@@ -291,6 +293,11 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       return;
     case kNotePrepare:
       if (how != Ended::ok) not_prepared(link, debt);
+      return;
+    case kNoteTransactionId:
+      if (pool::ServerLink* server = of(link); debt.what == Owes::parse && how != Ended::ok && server != nullptr)
+        server->memory.interned.remove("hg_xid");
+      if (debt.what == Owes::sync) xid_asked_ = false;
       return;
     case kNotePoison:
       return;
@@ -509,6 +516,12 @@ void Session::lost_while_running(NodeId node, const std::string& why, bool in_tr
   }
   const bool commits = commit_in_flight();
   wire::Report report;
+  const bool alone = work().ends_transaction && (work().request.kind == Request::Kind::query || work().request.synced);
+  if (in_transaction && commits && alone && xid_ != 0 && !work().forwarded && vs_.state().tx.status == TxStatus::open) {
+    end_secondary(true);
+    unit().open = unit().stalled = false;
+    return learn_outcome(node, why);
+  }
   if (in_transaction && !commits) {
     vs_.transaction_lost(true);
     end_secondary(false);

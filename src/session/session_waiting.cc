@@ -28,14 +28,19 @@ bool Session::begins() const {
 route::Hold Session::restrained(NodeId node, bool write) const {
   const Snapshot& snapshot = *snapshot_;
   const bool paused = snapshot.pauses && snapshot.pauses->holds(identity_->database);
-  return route::hold({.view = *snapshot.view, .node = node, .write = write, .begins = begins(), .paused = paused});
+  return route::hold({.view = *snapshot.view,
+                      .node = node,
+                      .write = write,
+                      .begins = begins(),
+                      .paused = paused,
+                      .outcomes_open = worker_.shared().outcomes_open.load() > 0});
 }
 
 // `served`: waiting is switched off.
 Session::Next Session::hold_back(route::Hold why, NodeId node) {
   const bool unlimited = why == route::Hold::pause && settings().pause_timeout.count() == 0;
   const std::chrono::seconds limit = limit_of(why, settings());
-  if (why == route::Hold::primary && limit.count() == 0) return Next::served;
+  if (why != route::Hold::pause && limit.count() == 0) return Next::served;
   const TimePoint now = worker_.loop().now();
   if (!work().hold_until) work().hold_until = unlimited ? Deadline::never() : Deadline::after(now, limit);
   holding_ = std::make_unique<Holding>(Holding{why, node, 0});
@@ -67,6 +72,7 @@ void Session::hold_expired() {
 
 void Session::snapshot_came() {
   if (login_) return login_->snapshot_came();
+  if (lost_commit_) return ask_outcome();
   if (phase_ == Phase::acquiring && pending_) {
     // Nobody will give us a link to a node that is down; one that hangs would not even say so.
     const cluster::Node* node = worker_.snapshot()->view->find(pending_node_);

@@ -133,6 +133,7 @@ struct Shared {
   HealthBoard health;
   HashKey hash_key;
   auth::Secret mock_secret;
+  std::atomic<int> outcomes_open{0};  // COMMITs without an answer whose fate is being asked; writes wait for that
   std::atomic<std::uint64_t> last_session{0};
   std::atomic<std::uint64_t> connections_received{0};
   WallTime started{};

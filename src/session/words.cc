@@ -78,6 +78,19 @@ wire::Report outcome_unknown(NodeId node, const std::string& why) {
               fmt::format("{}.", why), "Find out whether it took effect before running it again.");
 }
 
+wire::Report committed_after_all(NodeId node, const std::string& why) {
+  return make(
+      "ERROR", sqlstate::kOutcomeUnknown,
+      fmt::format("connection to node {} was lost while it committed, and the transaction is committed", node.value),
+      fmt::format("{}. The primary of now has the transaction.", why), "Do not run it again.");
+}
+
+wire::Report not_committed(NodeId node, const std::string& why) {
+  return make("ERROR", sqlstate::kSerializationFailure,
+              fmt::format("connection to node {} was lost while it committed, and nothing was committed", node.value),
+              fmt::format("{}. The primary of now does not have the transaction.", why), "Run the transaction again.");
+}
+
 wire::Report lost_while_pinned(NodeId node, const std::string& pins) {
   return make("FATAL", sqlstate::kAdminShutdown,
               fmt::format("connection to node {} was lost, and with it the session's {}", node.value, pins));

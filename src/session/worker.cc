@@ -108,13 +108,17 @@ void Worker::let_in(const ClientGate::Waiting& who, std::size_t limit) {
 void Worker::take_snapshot(SnapshotPtr snapshot) {
   snapshot_ = std::move(snapshot);
   pool_->configure(snapshot_->settings, snapshot_->view);
-  std::vector<SessionId> waiting;  // serving one of them may end others
   for (auto& [id, session] : sessions_) {
-    if (session->idle())
-      session->settings_changed();
-    else if (session->waits_for_herd())
-      waiting.push_back(id);
+    if (session->idle()) session->settings_changed();
   }
+  wake_waiting();
+}
+
+// Who waits for the herd looks whether it is as wanted.
+void Worker::wake_waiting() {
+  std::vector<SessionId> waiting;  // serving one of them may end others
+  for (auto& [id, session] : sessions_)
+    if (session->waits_for_herd()) waiting.push_back(id);
   for (const SessionId id : waiting)
     if (Session* session = find(id)) session->snapshot_came();
 }
