@@ -16,6 +16,7 @@
 #include "auth/server_auth.h"
 #include "backend/errc.h"
 #include "backend/link.h"
+#include "base/sqlstate.h"
 #include "net/socket.h"
 #include "wire/backend.h"
 
@@ -27,6 +28,8 @@ struct OpenFailure {
   std::optional<auth::Refusal> refusal;  // ours, when we could not log in
   // True when this speaks against the node itself, so that it should be probed.
   bool against_node() const;
+  // It starts up, recovers or shuts down: 57P03.
+  bool not_ready() const { return server && server->sqlstate == sqlstate::kCannotConnectNow; }
   // True when another node may take the session all the same: this one is out of reach, or has refused it by its own
   // words (full, not that far in its replay, a login trigger that writes), or our name service fails.
   bool elsewhere() const;

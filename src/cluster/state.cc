@@ -15,9 +15,22 @@ bool holds_writes(const State& state) {
   return stage == Operation::draining || stage == Operation::stopping || promoting;
 }
 
+// See View::primary_awaited. Where no node has said what it is, the main node stands in for a primary that may well be
+// it.
+bool primary_awaited(const State& state) {
+  if (!state.rules.streaming) return false;
+  bool standbys = false, others = false;
+  for (const Member& m : state.members) {
+    if (m.node.id == state.primary) return !m.node.live() || m.doubted;
+    (m.node.real_role == Role::standby ? standbys : others) |= m.node.live();
+  }
+  return standbys && !others;
+}
+
 bool same_view(const State& a, const State& b) {
   const auto same_node = [](const Member& x, const Member& y) { return x.node == y.node; };
   return a.primary == b.primary && holds_writes(a) == holds_writes(b) &&
+         primary_awaited(a) == primary_awaited(b) &&
          std::equal(a.members.begin(), a.members.end(), b.members.begin(), b.members.end(), same_node);
 }
 
@@ -77,6 +90,7 @@ ViewPtr view_of(const State& state) {
   view->epoch = state.epoch;
   view->primary = state.primary;
   view->switching = holds_writes(state);
+  view->primary_awaited = primary_awaited(state);
   for (const Member& m : state.members) view->nodes.push_back(m.node);
   return view;
 }

@@ -42,6 +42,7 @@ struct Member {
   bool superseded = false;  // was the primary until another one took over: must not come back as one
   bool reported = false;    // … and that it answers again was said
   bool suspected = false;   // a session could not work with it; the next probe decides
+  bool doubted = false;     // the primary: a session could not work with it, and nothing has shown yet that it works
   bool ending = false;      // a session was told that it shuts down; the next probe decides
   bool answered = false;    // a probe has come to an end since start
   bool invalid = false;     // says it is a primary while another node is; said in the log
@@ -115,6 +116,7 @@ struct ReplicationReport {
 struct ConnectionFailed {  // a hint from a session or a pool, no proof
   NodeId node;
   bool shutdown = false;  // the server said that it shuts down
+  bool doubt = true;      // the server may not work at all
 };
 struct FirstConnection {
   NodeId node;

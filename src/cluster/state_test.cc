@@ -275,7 +275,7 @@ class Player {
       out_ << "]";
     }
     out_ << " main " << v->main().value << " primary " << v->primary.value << " writes " << v->write_node().value
-         << (v->switching ? " switching" : "") << "\n";
+         << (v->switching ? " switching" : "") << (v->primary_awaited ? " awaited" : "") << "\n";
   }
 
   Rules rules_;

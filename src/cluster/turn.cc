@@ -156,7 +156,7 @@ void Turn::operator()(const ProbeResult& event) {
   }
   if (event.outcome == Outcome::not_ready)
     return complain(*member, fmt::format("node {} is not ready", id), event.text);
-  member->suspected = member->ending = false;
+  member->suspected = member->doubted = member->ending = false;
   if (member->node.status == NodeStatus::down) {
     answered_again(*member, event.in_recovery);
     if (!member->returns || state_.operation) return;
@@ -172,6 +172,7 @@ void Turn::operator()(const HealthChecked& event) {
   Member* member = find(event.node);
   if (!member || member->node.status == NodeStatus::unused) return;
   const int id = event.node.value;
+  if (event.outcome == Outcome::healthy) member->doubted = false;
   if (event.outcome != Outcome::unreachable) {
     if (member->node.quarantined)
       demand(Demand::attach, event.node, "the quarantined node answers again");
@@ -194,6 +195,7 @@ void Turn::operator()(const ConnectionFailed& event) {
   if (!member || !member->node.live()) return;
   const FailoverRules& rules = state_.rules.failover;
   member->suspected |= rules.on_backend_error;
+  member->doubted |= event.doubt && event.node == state_.primary;
   member->ending |= event.shutdown && rules.on_backend_shutdown;
   actions_.probe.push_back(event.node);
 }

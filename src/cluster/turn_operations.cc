@@ -111,7 +111,7 @@ void Turn::clear_figures(Member& member) {
   node.delay_time.reset();
   node.replication_state.clear();
   node.replication_sync_state.clear();
-  member.invalid = member.streams = member.suspected = member.ending = false;
+  member.invalid = member.streams = member.suspected = member.doubted = member.ending = false;
   member.upstream.reset();
   member.complaint.clear();
 }

@@ -44,6 +44,9 @@ struct View {
   NodeId primary = kNoNode;  // found as primary; kNoNode: none known, main stands in
   // A planned change of the primary is under way: what would begin a write waits, what has begun may end.
   bool switching = false;
+  // Writes should wait: the primary is down, all nodes say that they are standbys, or a session could not work with the
+  // primary and no probe has decided yet.
+  bool primary_awaited = false;
   const Node* find(NodeId id) const {
     for (const Node& n : nodes)
       if (n.id == id) return &n;

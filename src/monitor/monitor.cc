@@ -68,7 +68,9 @@ void Monitor::reload(config::SettingsPtr settings) {
   health_.configure(settings_);
 }
 
-void Monitor::connection_failed(NodeId node, bool shutdown) { feed(cluster::ConnectionFailed{node, shutdown}); }
+void Monitor::connection_failed(NodeId node, bool shutdown, bool doubt) {
+  feed(cluster::ConnectionFailed{node, shutdown, doubt});
+}
 
 void Monitor::first_connection(NodeId node) { feed(cluster::FirstConnection{node}); }
 
@@ -276,8 +278,7 @@ Duration Monitor::period() {
   const Duration regular =
       settings_->sr_check_period.count() > 0 ? Duration(settings_->sr_check_period) : kLivenessPeriod;
   // A primary that went down is looked for as well: another node may have taken over.
-  const cluster::Node* primary = view_->find(state_.primary);
-  const bool searching = state_.searching || (primary && !primary->live());
+  const bool searching = state_.searching || view_->primary_awaited;
   if (!searching || !asks()) {
     search_began_.reset();
     return regular;
@@ -336,6 +337,9 @@ void Monitor::ended(NodeId node, const Answer& answer) {
   // The probe is calling us: it goes when its call has returned.
   if (const auto probe = probes_.extract(node)) means_.loop.defer([held = probe.mapped()] {});
   schedule_.ended(node, answer.outcome == cluster::Outcome::healthy, means_.loop.now());
+  // Sessions wait for a primary that starts up or recovers: it is asked as often as hints would have it.
+  if (answer.outcome == cluster::Outcome::not_ready && view_->primary_awaited && node == view_->primary)
+    schedule_.hint(node, means_.loop.now());
   learn(node, answer);
   feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text, answer.upstream});
   // A probe that has logged in is a connection like any other: the node is up, not only waiting for one.

@@ -63,7 +63,7 @@ class Monitor final : public cluster::Control {
   void start(config::SettingsPtr settings, bool discard_state);
   void reload(config::SettingsPtr settings);
   // shutdown: the server said that it shuts down.
-  void connection_failed(NodeId node, bool shutdown = false);
+  void connection_failed(NodeId node, bool shutdown = false, bool doubt = true);
   void first_connection(NodeId node);
   cluster::ViewPtr view() const { return view_; }
 

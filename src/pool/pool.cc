@@ -192,7 +192,9 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
     pending.holds_slot_ = false;
     wiring_.accounts.closed(key);
     serve_slots();
-    if (result.error().against_node()) wiring_.node_trouble(key.node, result.error().error.text());
+    const std::string_view state = result.error().not_ready() ? sqlstate::kCannotConnectNow : std::string_view();
+    if (result.error().against_node() || !state.empty())
+      wiring_.node_trouble(key.node, result.error().error.text(), state);
     return complete(pending, tl::unexpected(std::move(result.error())));
   }
   wiring_.node_reached(key.node);
@@ -474,7 +476,8 @@ void Pool::close(ServerLink& link, const Error& why) {
 void Pool::report_loss(const ServerLink& link) {
   const std::string& farewell = link.link->farewell();
   const bool shutdown = farewell == sqlstate::kAdminShutdown || farewell == sqlstate::kCrashShutdown;
-  if (shutdown || link.holder == 0) wiring_.node_trouble(link.link->key().node, "connection closed " + farewell);
+  if (shutdown || link.holder == 0)
+    wiring_.node_trouble(link.link->key().node, "connection closed " + farewell, farewell);
 }
 
 void Pool::discard(ServerLink& link, const Error& why) {

@@ -68,8 +68,9 @@ class Pool {
     Peers& peers;
     WorkerId worker;
     Log& log;
-    std::function<void(NodeId, const std::string&)> node_trouble;  // a connection could not be made or broke: a hint
-    std::function<void(NodeId)> node_reached;                      // a connection was made
+    // A connection could not be made or broke: a hint, with the SQLSTATE of what the server said to that.
+    std::function<void(NodeId, const std::string& why, std::string_view farewell)> node_trouble;
+    std::function<void(NodeId)> node_reached;  // a connection was made
   };
   explicit Pool(Wiring wiring);
   ~Pool();

@@ -62,15 +62,16 @@ struct PoolTest : ::testing::Test {
   void SetUp() override {
     server.changed = [this] { changed(); };
     for (int i = 0; i < 2; ++i) {
-      workers.pools.push_back(std::make_unique<Pool>(Pool::Wiring{.loop = loop,
-                                                                  .blocking = blocking,
-                                                                  .scratch = scratch,
-                                                                  .accounts = accounts,
-                                                                  .peers = workers,
-                                                                  .worker = WorkerId(i),
-                                                                  .log = log,
-                                                                  .node_trouble = [](NodeId, const std::string&) {},
-                                                                  .node_reached = [](NodeId) {}}));
+      workers.pools.push_back(
+          std::make_unique<Pool>(Pool::Wiring{.loop = loop,
+                                              .blocking = blocking,
+                                              .scratch = scratch,
+                                              .accounts = accounts,
+                                              .peers = workers,
+                                              .worker = WorkerId(i),
+                                              .log = log,
+                                              .node_trouble = [](NodeId, const std::string&, std::string_view) {},
+                                              .node_reached = [](NodeId) {}}));
     }
     configure();
   }

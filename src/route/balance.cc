@@ -28,9 +28,9 @@ NodeId weighted(const View& view, double draw, May&& may) {
   return last;  // rounding may leave nothing for the last one: it is chosen then
 }
 
-bool live(const View& view, NodeId id) {
-  const Node* node = view.find(id);
-  return node != nullptr && node->live();
+bool usable(const LbInput& in, NodeId id) {
+  const Node* node = in.view.find(id);
+  return node != nullptr && node->live() && id != in.avoid;
 }
 
 struct Wanted {
@@ -42,12 +42,12 @@ Wanted wanted_by(const config::Redirect& entry, const LbInput& in) {
   const View& view = in.view;
   const NodeId primary = view.write_node();
   if (entry.target == config::RedirectTarget::standby) {
-    const NodeId standby = weighted(view, in.draw2, [&](const Node& n) { return n.id != primary; });
-    return {standby, live(view, primary) ? primary : standby};
+    const NodeId standby = weighted(view, in.draw2, [&](const Node& n) { return n.id != primary && n.id != in.avoid; });
+    return {standby, usable(in, primary) ? primary : standby};
   }
   const NodeId node = entry.target == config::RedirectTarget::primary ? primary : entry.node;
-  if (!live(view, node)) return {};
-  const NodeId other = weighted(view, in.draw2, [&](const Node& n) { return n.id != node; });
+  if (!usable(in, node)) return {};
+  const NodeId other = weighted(view, in.draw2, [&](const Node& n) { return n.id != node && n.id != in.avoid; });
   return {node, other != kNoNode ? other : node};
 }
 
@@ -90,8 +90,10 @@ LbChoice choose_lb_node(const LbInput& in) {
       return *std::move(c);
   if (!p.user_redirects.empty())
     if (auto c = redirected(p.user_redirects, in.user, "user_redirect_preference_list", in)) return *std::move(c);
-  if (const NodeId node = weighted(in.view, in.draw2, [](const Node&) { return true; }); node != kNoNode)
-    return {node, Rule::load_balance, {}};
+  for (const NodeId avoided : {in.avoid, kNoNode}) {
+    const NodeId node = weighted(in.view, in.draw2, [&](const Node& n) { return n.id != avoided; });
+    if (node != kNoNode) return {node, Rule::load_balance, {}};
+  }
   const NodeId main = in.view.main();
   if (main == kNoNode) return {kNoNode, Rule::no_live_node, {}};
   return {main, Rule::load_balance, "no live node has a weight"};

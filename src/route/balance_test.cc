@@ -154,5 +154,18 @@ TEST(TooLate, ByTimeMakesBytesMeaningless) {
   EXPECT_FALSE(too_late(node, settings));
 }
 
+TEST(Balance, ANodeInDoubtIsChosenOnlyWhenThereIsNoOther) {
+  const auto chosen = [](const cluster::View& view, const config::Settings& settings) {
+    LbInput in{.view = view, .settings = settings, .user = "alice", .database = {}, .application_name = {}};
+    in.avoid = NodeId{0};
+    return choose_lb_node(in).node;
+  };
+  const config::Settings plain = with_users("");
+  EXPECT_EQ(chosen(nodes({1, 1}), plain), NodeId{1});
+  EXPECT_EQ(chosen(nodes({1, 0}), plain), NodeId{0});
+  EXPECT_EQ(chosen(nodes({1, 1}), with_users("alice:primary(1.0)")), NodeId{1});
+  EXPECT_EQ(chosen(nodes({1, 1}), with_users("alice:0(1.0)")), NodeId{1});
+}
+
 }  // namespace
 }  // namespace herdgate::route

@@ -98,6 +98,7 @@ struct LbInput {
   const config::Settings& settings;
   std::string_view user, database, application_name;
   double draw = 0, draw2 = 0;  // two draws: redirect ratio, weighted choice
+  NodeId avoid = kNoNode;      // in doubt at the moment: only when there is no other
 };
 struct LbChoice {
   NodeId node = kNoNode;

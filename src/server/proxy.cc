@@ -44,8 +44,14 @@ std::vector<config::Interface> local_interfaces() {
 }
 
 // 57P01 and 57P02: the server takes its sessions down.
-bool says_shutdown(std::string_view why) {
-  return why.ends_with(sqlstate::kAdminShutdown) || why.ends_with(sqlstate::kCrashShutdown);
+bool says_shutdown(std::string_view farewell) {
+  return farewell == sqlstate::kAdminShutdown || farewell == sqlstate::kCrashShutdown;
+}
+
+// A server that ended one session with words (pg_terminate_backend, a time limit) works. One that is shutting down says
+// so to whoever connects next.
+bool puts_in_doubt(std::string_view farewell) {
+  return farewell.empty() || farewell == sqlstate::kCrashShutdown || farewell == sqlstate::kCannotConnectNow;
 }
 
 // By itself half the cores: clients or servers on the same machine want the others, and a worker that is busy finds
@@ -77,6 +83,7 @@ Proxy::~Proxy() {
   // Its jobs post their results to loops that end with the workers.
   blocking_.stop();
   probing_.stop();
+  control_.cancel(pause_timer_);
   monitor_.reset();
 }
 
@@ -131,6 +138,8 @@ session::SnapshotPtr Proxy::snapshot() const {
   snapshot->interfaces = interfaces_;
   snapshot->key = files_.key;
   snapshot->view = view_;
+  snapshot->pauses = pauses_;
+  snapshot->restrains = pauses_ != nullptr || view_->primary_awaited;
   return snapshot;
 }
 
@@ -257,11 +266,65 @@ void Proxy::post(WorkerId to, std::function<void(pool::Pool&)> work) {
   there.post([&there, work = std::move(work)] { work(there.pool()); });
 }
 
-void Proxy::hint_node_trouble(NodeId node, const std::string& why) {
-  control_.post([this, node, why] {
+void Proxy::hint_node_trouble(NodeId node, const std::string& why, std::string_view farewell) {
+  control_.post([this, node, why, farewell = std::string(farewell)] {
     LogContext who;
     HG_LOG(log_, who, Level::debug1, "connection to node {} failed in a session: {}", node.value, why);
-    monitor_->connection_failed(node, says_shutdown(why));
+    monitor_->connection_failed(node, says_shutdown(farewell), puts_in_doubt(farewell));
+  });
+}
+
+void Proxy::outcomes_closed() {
+  for (auto& worker : workers_) worker->post([&worker = *worker] { worker.wake_waiting(); });
+}
+
+void Proxy::pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) {
+  control_.post([this, database, on, from, done = std::move(done)] {
+    set_pause(database, on);
+    when_settled([this, from, done] { worker(from).post(done); });
+  });
+}
+
+// RESUME without a database ends all of them.
+void Proxy::set_pause(const std::string& database, bool on) {
+  auto pauses = std::make_shared<session::Pauses>(pauses_ ? *pauses_ : session::Pauses{});
+  const std::chrono::seconds limit = files_.settings->pause_timeout;
+  const Deadline end = limit.count() > 0 ? Deadline::after(control_.now(), limit) : Deadline::never();
+  const std::string what = database.empty() ? "all databases" : fmt::format("database \"{}\"", database);
+  LogContext who;
+  if (on && (pauses->databases.size() < session::Pauses::kMaxDatabases || pauses->databases.contains(database)))
+    pauses->databases[database] = end;
+  else if (!on && database.empty())
+    pauses->databases.clear();
+  else
+    pauses->databases.erase(database);
+  HG_LOG(log_, who, Level::log, "new work in {} {}", what, on ? "is held" : "goes on");
+  pauses_ = pauses->databases.empty() ? nullptr : std::move(pauses);
+  publish();
+  end_old_pauses();
+}
+
+// pause_timeout: nobody waits for ever for whoever forgot to say RESUME.
+void Proxy::end_old_pauses() {
+  control_.cancel(std::exchange(pause_timer_, 0));
+  if (!pauses_) return;
+  TimePoint next = TimePoint::max();
+  for (const auto& [database, end] : pauses_->databases) next = std::min(next, end.at);
+  if (next == TimePoint::max()) return;
+  pause_timer_ = control_.after(std::max(Duration::zero(), next - control_.now()), [this] {
+    pause_timer_ = 0;
+    auto left = std::make_shared<session::Pauses>(*pauses_);
+    const TimePoint now = control_.now();
+    LogContext who;
+    std::erase_if(left->databases, [&](const auto& pause) {
+      if (!pause.second.passed(now)) return false;
+      HG_LOG(log_, who, Level::warning, "pause_timeout is over, new work in {} goes on",
+             pause.first.empty() ? "all databases" : fmt::format("database \"{}\"", pause.first));
+      return true;
+    });
+    pauses_ = left->databases.empty() ? nullptr : std::move(left);
+    publish();
+    end_old_pauses();
   });
 }
 

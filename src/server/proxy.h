@@ -46,14 +46,18 @@ class Proxy final : public session::Workers {
   std::size_t count() const override { return workers_.size(); }
   void post_all_others(WorkerId from, std::function<void(pool::Pool&)> work) override;
   void post(WorkerId to, std::function<void(pool::Pool&)> work) override;
-  void hint_node_trouble(NodeId node, const std::string& why) override;
+  void hint_node_trouble(NodeId node, const std::string& why, std::string_view farewell) override;
   void hint_node_reached(NodeId node) override;
+  void outcomes_closed() override;
+  void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) override;
 
  private:
   void listen_on(net::Loop& loop, net::Listener::Accepted accepted);
   void hand_out(net::Socket socket, const net::Address& peer);
   void close_listeners();
   void publish();
+  void set_pause(const std::string& database, bool on);
+  void end_old_pauses();
   void when_settled(std::function<void()> done);
   void shut_gate(std::function<void()> empty);
   void open_gate();
@@ -72,6 +76,8 @@ class Proxy final : public session::Workers {
   backend::Scratch scratch_;
   std::unique_ptr<monitor::Monitor> monitor_;
   cluster::ViewPtr view_;
+  std::shared_ptr<const session::Pauses> pauses_;  // null: none
+  net::TimerId pause_timer_ = 0;                   // the next one that ends by itself
   bool roles_announced_ = false;
   std::vector<std::unique_ptr<session::Worker>> workers_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;  // of the worker's thread where there is but one

@@ -48,6 +48,7 @@ Login::Login(Session& session) : session_(session) {}
 Login::~Login() {
   *alive_ = false;
   session_.worker_.loop().cancel(timer_);
+  session_.worker_.loop().cancel(primary_timer_);
   session_.worker_.shared().gate.withdraw(session_.id());
 }
 
@@ -342,7 +343,38 @@ bool Login::link_is_needed() {
   return result_.reported == nullptr;
 }
 
+// In a failover: until there is a primary, for failover_wait_timeout at most. False: waiting is switched off.
+bool Login::wait_for_primary() {
+  const config::Settings& settings = session_.settings();
+  if (settings.failover_wait_timeout.count() == 0) return false;
+  state_ = State::primary;
+  if (primary_timer_ != 0) return true;
+  primary_timer_ = session_.worker_.loop().after(settings.failover_wait_timeout, [this] {
+    primary_timer_ = 0;
+    wire::Report report = no_primary(session_.view(), session_.settings().failover_wait_timeout);
+    report.severity = "FATAL";
+    refuse(report);
+  });
+  return true;
+}
+
+void Login::snapshot_came() {
+  if (state_ != State::primary && state_ != State::server) return;
+  const cluster::View& now = *session_.worker_.snapshot()->view;
+  if (state_ == State::server) {  // a link to a node that is down will not come
+    const cluster::Node* node = now.find(session_.pending_node_);
+    if (!pending_ || waiting_opener_ != nullptr || (node != nullptr && node->live())) return;
+    pending_.reset();
+  } else if (now.primary_awaited) {
+    return;
+  }
+  get_link();
+}
+
 void Login::get_link() {
+  state_ = State::server;
+  session_.snapshot_ = session_.worker_.snapshot();
+  if (session_.view().primary_awaited && session_.view().primary != kNoNode && wait_for_primary()) return;
   const NodeId node = session_.view().write_node();
   if (node == kNoNode)
     return refuse(fatal(sqlstate::kConnectionFailure, "could not connect to any node",
@@ -382,6 +414,10 @@ void Login::on_link(pool::Pool::Result link) {
   const bool opened_now = method.has_value();
   auto pending = std::move(pending_);
   waiting_opener_ = nullptr;
+  const bool streaming = session_.settings().backend_clustering_mode == config::ClusteringMode::streaming_replication;
+  const bool unreachable = !link && (link.error().against_node() || link.error().not_ready() ||
+                                     link.error().error.code == make_error_code(pool::Errc::node_gone));
+  if (unreachable && streaming && wait_for_primary()) return;
   if (!link) {
     memory().forget(who());
     wire::Report report = report_of(link.error(), session_.pending_node_);
@@ -416,6 +452,7 @@ void Login::on_link(pool::Pool::Result link) {
 
 void Login::welcome(pool::ServerLink* link) {
   session_.worker_.loop().cancel(std::exchange(timer_, 0));
+  session_.worker_.loop().cancel(std::exchange(primary_timer_, 0));
   state_ = State::done;
   if (link != nullptr) result_.link = link;
   session_.welcomed(std::move(result_));

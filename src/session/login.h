@@ -41,10 +41,11 @@ class Login {
   // Consumes what it can of the client's bytes; returns how much.
   std::size_t take(ByteView input);
   void let_in();
+  void snapshot_came();
   void stop() { state_ = State::done; }  // the client has gone; what still comes finds nobody
 
  private:
-  enum class State : std::uint8_t { startup, gate, asking_name, auth_query, client, server, done };
+  enum class State : std::uint8_t { startup, gate, asking_name, auth_query, client, server, primary, done };
   void on_startup(const wire::Startup& startup);
   bool read_parameters(const wire::Startup& startup);
   void on_cancel(const wire::Startup& startup);
@@ -60,6 +61,7 @@ class Login {
   void on_step(auth::Step step);
   void client_proved();
   void get_link();
+  bool wait_for_primary();
   void on_link(pool::Pool::Result link);
   void on_server_method(auth::ServerMethod method, backend::Opener& opener);
   void check_parameters();
@@ -76,7 +78,8 @@ class Login {
   std::unique_ptr<pool::Pool::Pending> pending_;
   backend::Opener* waiting_opener_ = nullptr;
   net::TimerId timer_ = 0;
-  std::string host_name_;  // of the client, verified; only when a rule wants it
+  net::TimerId primary_timer_ = 0;  // runs from the first time that a primary was waited for
+  std::string host_name_;           // of the client, verified; only when a rule wants it
   bool host_name_asked_ = false;
   bool inside_ = false;  // counted by the gate
   bool fresh_ = false;   // the server must prove the password now

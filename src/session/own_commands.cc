@@ -15,6 +15,11 @@ bool same(std::string_view a, std::string_view b) {
   return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
 
+std::string upper(std::string word) {
+  for (char& c : word) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return word;
+}
+
 wire::Report error(std::string_view state, std::string message, std::string hint = {}) {
   wire::Report report;
   report.sqlstate = state;
@@ -51,6 +56,20 @@ bool OwnCommands::needs_report(const sql::Statement& command) {
 }
 
 void OwnCommands::run(const sql::Statement& command, std::string_view text) {
+  if (is_pause(command.pool_words) && !pause_refusal(command.pool_words)) {
+    // Whoever pauses goes on when it is in force everywhere.
+    session_.phase_ = Session::Phase::running;
+    return pause(command.pool_words, [&worker = session_.worker_, id = session_.id_,
+                                      tag = fmt::format("PGPOOL {}", upper(command.pool_words[1]))] {
+      Session* session = worker.find(id);
+      if (session == nullptr || session->phase_ != Session::Phase::running) return;
+      wire::put_command_complete(session->client_.own(), tag);
+      session->client_.added_own();
+      session->say_ready();
+      session->finish_request();
+      session->go_on();
+    });
+  }
   if (!needs_report(command)) {
     send(answer({command, text, nullptr}), true);
     return session_.say_ready();
@@ -89,10 +108,17 @@ OwnCommands::Answer OwnCommands::answer(const Asked& asked) {
     if (same(words[1], "set")) return pgpool_set(words);
     if (same(words[1], "reset")) return pgpool_reset(words);
     if (same(words[1], "kill")) return pgpool_kill(words);
+    if (is_pause(words)) {
+      Answer told;
+      told.error = pause_refusal(words);
+      told.tag = fmt::format("PGPOOL {}", upper(words[1]));
+      if (!told.error) pause(words, [] {});
+      return told;
+    }
   }
   Answer wrong;
   wrong.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL command",
-                      "Known are PGPOOL SHOW, SET, RESET, SET CACHE DELETE, EXPLAIN ROUTE and KILL.");
+                      "Known are PGPOOL SHOW, SET, RESET, SET CACHE DELETE, EXPLAIN ROUTE, KILL, PAUSE and RESUME.");
   return wrong;
 }
 
@@ -123,6 +149,7 @@ OwnCommands::Answer OwnCommands::show_pool(std::string_view what, const report::
 
 OwnCommands::Answer OwnCommands::pgpool_show(std::string_view name) {
   Answer answer;
+  if (same(name, "paused")) return show_paused();
   const config::Settings settings = session_.own().over(session_.settings());
   if (same(name, "all")) {
     answer.table = table_of(config::show_all(settings));
@@ -199,6 +226,41 @@ OwnCommands::Answer OwnCommands::pgpool_kill(const std::vector<std::string>& wor
     });
   }
   answer.tag = "PGPOOL KILL";
+  return answer;
+}
+
+// PGPOOL PAUSE [database], PGPOOL RESUME [database].
+bool OwnCommands::is_pause(const std::vector<std::string>& words) {
+  return words.size() >= 2 && same(words[0], "pgpool") && (same(words[1], "pause") || same(words[1], "resume"));
+}
+
+std::optional<wire::Report> OwnCommands::pause_refusal(const std::vector<std::string>& words) const {
+  if (words.size() > 3)
+    return error(sqlstate::kSyntaxError, fmt::format("syntax error in PGPOOL {}", upper(words[1])),
+                 fmt::format("Write PGPOOL {} or PGPOOL {} database.", upper(words[1]), upper(words[1])));
+  // PGPOOL KILL ends one's own sessions; this holds those of others.
+  if (!session_.superuser_)
+    return error(sqlstate::kInsufficientPrivilege, fmt::format("permission denied for PGPOOL {}", upper(words[1])),
+                 "Only superusers may pause and resume.");
+  return std::nullopt;
+}
+
+void OwnCommands::pause(const std::vector<std::string>& words, std::function<void()> done) {
+  const std::string database = words.size() == 3 ? words[2] : std::string();
+  session_.worker_.workers().pause(database, same(words[1], "pause"), session_.worker_.id(), std::move(done));
+}
+
+OwnCommands::Answer OwnCommands::show_paused() {
+  Answer answer;
+  answer.table.columns = {"database", "seconds_left"};
+  const auto& pauses = session_.worker_.snapshot()->pauses;
+  if (!pauses) return answer;
+  const TimePoint now = session_.worker_.loop().now();
+  for (const auto& [database, end] : pauses->databases) {
+    const bool limited = end.at != TimePoint::max();
+    const auto left = std::chrono::duration_cast<std::chrono::seconds>(end.at - now).count();
+    answer.table.rows.push_back({database.empty() ? "*" : database, limited ? std::to_string(left) : ""});
+  }
   return answer;
 }
 

@@ -1,5 +1,5 @@
-// SHOW POOL_*, PGPOOL SHOW/SET/RESET, PGPOOL EXPLAIN ROUTE, PGPOOL KILL: answered by the proxy itself, in the simple
-// and in the extended protocol.
+// SHOW POOL_*, PGPOOL SHOW/SET/RESET, PGPOOL EXPLAIN ROUTE, KILL, PAUSE, RESUME: answered by the proxy itself, in the
+// simple and in the extended protocol.
 //
 // Shape    run() and answer_unit() answer at once when they can, or collect a report from all workers first; then the
 //          session is in phase `running` without a link and goes on when the report is there.
@@ -38,6 +38,10 @@ class OwnCommands {
   Answer pgpool_set(const std::vector<std::string>& words);
   Answer pgpool_reset(const std::vector<std::string>& words);
   Answer pgpool_kill(const std::vector<std::string>& words);
+  static bool is_pause(const std::vector<std::string>& words);
+  std::optional<wire::Report> pause_refusal(const std::vector<std::string>& words) const;
+  void pause(const std::vector<std::string>& words, std::function<void()> done);
+  Answer show_paused();
   void send(const Answer& answer, bool with_description);
   void write_unit(ByteView unit, const report::Server* server);
   void unit_parse(const Frame& frame);

@@ -12,8 +12,11 @@
 #include <string>
 #include <vector>
 
+#include "backend/client.h"
 #include "catalog/catalog.h"
+#include "net/timers.h"
 #include "pool/server_link.h"
+#include "route/hold.h"
 #include "route/route.h"
 #include "session/request.h"
 #include "vsession/virtual_session.h"
@@ -23,14 +26,15 @@ namespace herdgate::session {
 
 // Whom an entry of a link's ledger is for.
 enum Note : std::uint16_t {
-  kNoteClient = 0,    // the client's own message
-  kNoteReplay,        // bringing the link up to the session's state: parameters, BEGIN, prepared statements
-  kNoteAcknowledged,  // the part of it that has to succeed before anything else is sent
-  kNoteNamed,         // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
-  kNotePrepare,       // an interned statement prepared ahead of its Bind: an error is the client's
-  kNoteCatalog,       // questions about relations and functions
-  kNoteSecondary,     // the end of a transaction on the link that did not carry COMMIT
-  kNotePoison,        // fails on purpose, in the place of an error that we found ourselves
+  kNoteClient = 0,     // the client's own message
+  kNoteReplay,         // bringing the link up to the session's state: parameters, BEGIN, prepared statements
+  kNoteAcknowledged,   // the part of it that has to succeed before anything else is sent
+  kNoteNamed,          // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
+  kNotePrepare,        // an interned statement prepared ahead of its Bind: an error is the client's
+  kNoteCatalog,        // questions about relations and functions
+  kNoteSecondary,      // the end of a transaction on the link that did not carry COMMIT
+  kNoteTransactionId,  // commit_outcome_check
+  kNotePoison,         // fails on purpose, in the place of an error that we found ourselves
 };
 
 // A statement, what is known of it, and where it would go.
@@ -72,6 +76,9 @@ struct Progress {
   // Running it again.
   bool rerun = false, on_primary = false;  // decided while the answer came: run again (on the primary)
   NodeId avoid = kNoNode;                  // … but not there
+  // Held back.
+  std::optional<Deadline> hold_until;  // since it was held first, however often that happens
+  int hold_failures = 0;               // connections that failed after the primary was said to work
 };
 
 // The request being served. Used for one request after the other: reset() between them leaves its buffers in place,
@@ -125,6 +132,23 @@ struct Unit {
     open = hold = skip = stalled = false;
     poison.reset();
   }
+};
+
+// The request waits, unsent.
+struct Holding {
+  route::Hold why = route::Hold::primary;
+  NodeId node = kNoNode;
+  net::TimerId timer = 0;
+};
+
+// A COMMIT got no answer, and what came of it is asked of the primary that there is afterwards.
+struct LostCommit {
+  std::uint64_t xid = 0;
+  NodeId node = kNoNode;  // where it was sent
+  std::string why;        // how the link was lost
+  std::unique_ptr<backend::Client> client;
+  net::TimerId limit = 0, again = 0;
+  bool counted = true;  // in Shared::outcomes_open
 };
 
 struct Running {

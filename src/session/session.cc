@@ -27,7 +27,10 @@ Session::Session(Worker& worker, SessionId id, net::Socket socket, const net::Ad
 
 const config::SessionSettings Session::kNothingSet{};
 
-Session::~Session() { worker_.loop().cancel(idle_timer_); }
+Session::~Session() {
+  worker_.loop().cancel(idle_timer_);
+  end_hold();
+}
 
 Result<Done> Session::start() {
   HG_CHECK(worker_.loop().watch(client_.fd(), *this));
@@ -226,6 +229,7 @@ void Session::finish_request() {
     if (run_) run_->reset_request();
   }
   if (!in_transaction) {
+    forget_transaction_id();
     vs_.state().tx_node = kNoNode;
     vs_.state().standby_link_in_tx = false;
     if (!unit_open() && snapshot_ != worker_.snapshot()) settings_changed();
@@ -314,6 +318,7 @@ void Session::greet(LoginResult& login, ByteView statuses) {
   wire::put_authentication(out, 0);
   out += statuses;
   if (login.link != nullptr) out += login.link->link->take_notices();
+  superuser_ = statuses.find(ByteView("is_superuser\0on", 16)) != ByteView::npos;
   secret_.resize(login.minor >= 2 ? 32 : 4);
   fill_random(secret_);
   const bool own_pid = login.link == nullptr || settings().pool_mode != config::PoolMode::session;
@@ -343,7 +348,8 @@ void Session::let_in() {
 }
 
 void Session::cancel_running() {
-  if (phase_ == Phase::acquiring) {
+  if (phase_ == Phase::acquiring || phase_ == Phase::held) {
+    end_hold();
     pending_.reset();
     for (pool::ServerLink* link : links_) link->on_cancels_over = nullptr;
     drop_request_from_input();
@@ -401,6 +407,8 @@ void Session::retire() {
   if (phase_ == Phase::closed) return;
   phase_ = Phase::closed;
   worker_.loop().cancel(std::exchange(idle_timer_, 0));
+  end_hold();
+  forget_lost_commit();
   pending_.reset();
   if (!secret_.empty()) worker_.shared().cancels.remove(pid_, secret_);
   const bool inside = connected_ != WallTime{} || (login_ && login_->inside_);
@@ -434,6 +442,8 @@ report::SlotRow Session::row() const {
   row.idle_seconds = std::chrono::duration_cast<std::chrono::seconds>(worker_.loop().now() - last_active_).count();
   if (phase_ == Phase::login) {
     row.status = "Connecting";
+  } else if (phase_ == Phase::held) {
+    row.status = holding_->why == route::Hold::pause ? "Paused" : "Waiting for primary";
   } else if (phase_ != Phase::idle) {
     row.status = "Execute command";
   } else {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "config/session_settings.h"
+#include "route/hold.h"
 #include "route/route.h"
 #include "session/client_stream.h"
 #include "session/login.h"
@@ -22,6 +23,7 @@
 #include "session/running.h"
 #include "session/session_log.h"
 #include "session/worker.h"
+#include "vsession/commit_fate.h"
 #include "vsession/virtual_session.h"
 
 namespace herdgate::session {
@@ -39,6 +41,11 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
 
   SessionId id() const { return id_; }
   net::Address peer() const { return peer_.address(); }
+  // It waits for something that a new snapshot may bring; snapshot_came() says that there is one.
+  bool waits_for_herd() const {
+    return phase_ == Phase::held || phase_ == Phase::acquiring || phase_ == Phase::login || lost_commit_;
+  }
+  void snapshot_came();
   bool idle() const { return phase_ == Phase::idle && vs_.state().tx.status == vsession::TxStatus::idle; }
   report::SlotRow row() const;
 
@@ -61,7 +68,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
  private:
   friend class Login;
   friend class OwnCommands;
-  enum class Phase : std::uint8_t { login, idle, lookup, acquiring, replaying, running, closed };
+  enum class Phase : std::uint8_t { login, idle, lookup, held, acquiring, replaying, running, closed };
   enum class Next : std::uint8_t { served, waiting, stop };
 
   // Input and the serving of requests (session.cc).
@@ -151,12 +158,34 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   NodeId node_for(const route::Plan& plan) const;
   pool::KeyPoolPtr& key_pool(NodeId node);
 
+  // Waiting for a primary, or for PGPOOL RESUME (session_waiting.cc).
+  route::Hold restrained(NodeId node, bool write) const;
+  Next hold_back(route::Hold why, NodeId node);
+  void end_hold();
+  void hold_expired();
+  void serve_anew();
+  bool begins() const;
+  bool wait_after_failure(const backend::OpenFailure& failure);
+  bool read_elsewhere();
+
+  // commit_outcome_check (commit_outcome.cc).
+  void ask_transaction_id(pool::ServerLink& link);
+  void take_transaction_id(ByteView row);
+  void forget_transaction_id();
+  void learn_outcome(NodeId node, const std::string& why);
+  void ask_outcome();
+  void outcome_answered(const Result<backend::Rows>& rows);
+  void outcome_learned(vsession::Fate fate);
+  void close_outcome();
+  void forget_lost_commit();
+
   // Answers (session_reply.cc).
   void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void reply_ready(pool::ServerLink& link, const backend::Message& message);
   bool missing_named(const backend::Link& link, std::string_view state);
   void lost_while_running(NodeId node, const std::string& why, bool in_transaction);
+  bool commit_in_flight() const;
   void lookup_done();
   void replay_done();
   void run_again();
@@ -200,9 +229,12 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   bool readable_ = false, hangup_ = false, ended_ = false;  // of the client's stream
   bool finished_in_chunk_ = false;                          // what is waited for has come with the chunk being read
   bool serving_ = false;                                    // serve_input() is on the stack
+  bool superuser_ = false;                                  // as the server said at the login
   bool ddl_in_transaction_ = false;                         // its commit makes cached catalog answers old once more
   NodeId pending_node_;
-  std::int32_t pid_ = 0;  // as the client was told, with the secret for its cancel requests
+  bool xid_asked_ = false;  // the answer has not come yet
+  std::uint64_t xid_ = 0;   // of the open transaction; 0: not known
+  std::int32_t pid_ = 0;    // as the client was told, with the secret for its cancel requests
   Bytes secret_;
   ClientStream client_;
   SnapshotPtr snapshot_;
@@ -220,6 +252,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   RunningPtr run_;
   std::vector<pool::ServerLink*> links_;
   std::unique_ptr<pool::Pool::Pending> pending_;
+  std::unique_ptr<Holding> holding_;  // in phase held
+  std::unique_ptr<LostCommit> lost_commit_;
   std::unique_ptr<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
   net::TimerId idle_timer_ = 0;

@@ -242,6 +242,7 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
   if (!written.synced) unit().open = true;
   unit().link = link;
   if (written.streamed) rest_missing_ = work().request.missing;
+  if (whole && written.synced && work().plan.write && settings().commit_outcome_check) ask_transaction_id(*link);
   link->link->flush();
   if (written.answered_locally) {  // an error of ours before anything was sent
     unit().open = false;

@@ -70,8 +70,16 @@ NodeId Session::node_for(const route::Plan& plan) const {
 
 Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   link = held(node);
-  if (link != nullptr && !link->link->lost()) return Next::served;
-  if (link != nullptr) drop_link(*link, Error{backend::Errc::closed_by_server, {}});
+  if (link != nullptr && link->link->lost()) {
+    drop_link(*link, Error{backend::Errc::closed_by_server, {}});
+    link = nullptr;
+  }
+  const bool asked = worker_.shared().outcomes_open.load(std::memory_order_relaxed) > 0;
+  if (asked || (snapshot_->restrains && (link == nullptr || snapshot_->pauses))) {
+    const route::Hold why = restrained(node, work().plan.write);
+    if (why != route::Hold::none && hold_back(why, node) == Next::waiting) return Next::waiting;
+  }
+  if (link != nullptr) return Next::served;
   pool::KeyPoolPtr& keys = key_pool(node);
   if (pool::ServerLink* taken = worker_.pool().try_take(*keys)) {
     adopt(*taken);
@@ -136,9 +144,11 @@ void Session::acquired(pool::Pool::Result result) {
   phase_ = Phase::idle;
   if (!result) {
     snapshot_ = worker_.snapshot();
+    if (read_elsewhere() || wait_after_failure(result.error())) return go_on();
     // A standby that cannot be reached or does not let the session in is no reason to fail: the primary serves.
     const bool can_fall_back = pending_node_ != view().write_node() && !work().plan.write;
-    if (can_fall_back && result.error().elsewhere()) {
+    const bool gone = result.error().error.code == make_error_code(pool::Errc::node_gone);  // the view was an old one
+    if (can_fall_back && (gone || result.error().elsewhere())) {
       log_fall_back(worker_.log(), who_, pending_node_, result.error());
       if (!result.error().against_node()) vs_.state().lb_node = view().write_node();
       work().avoid = pending_node_;
@@ -326,14 +336,17 @@ NodeId Session::lb_node() {
   vsession::SessionState& state = vs_.state();
   const cluster::Node* now = view().find(state.lb_node);
   const bool anew = settings().statement_level_load_balance && state.tx.status == vsession::TxStatus::idle;
-  if (now != nullptr && now->live() && !anew && !(run_ && state.lb_node == run_->work.avoid)) return state.lb_node;
+  NodeId avoid = view().primary_awaited ? view().primary : kNoNode;
+  if (run_ && run_->work.avoid != kNoNode) avoid = run_->work.avoid;
+  if (now != nullptr && now->live() && !anew && (state.lb_node != avoid || avoid == kNoNode)) return state.lb_node;
   const route::LbInput input{view(),
                              settings(),
                              identity_->user,
                              identity_->database,
                              identity_->application,
                              worker_.random().fraction(),
-                             worker_.random().fraction()};
+                             worker_.random().fraction(),
+                             avoid};
   state.lb_node = route::choose_lb_node(input).node;
   return state.lb_node;
 }

@@ -24,6 +24,9 @@ std::string_view executed_name(const sql::Statement& statement) {
   return inner->kind == Kind::execute ? std::string_view(inner->name) : std::string_view();
 }
 
+// A server in copy-in mode takes nothing but data.
+bool may_copy(Kind kind) { return kind == Kind::copy_from || kind == Kind::unparsable; }
+
 bool keeps_text(const sql::Facts& facts) {
   for (const sql::Statement& statement : facts.statements) {
     if (statement.kind == Kind::set || statement.kind == Kind::prepare || !statement.settings.empty()) return true;
@@ -132,6 +135,8 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   work().link = link;
   used += input.size();
   link->link->send(input, backend::Owes::query, backend::Fate::forward, kNoteClient);
+  if (work().plan.write && settings().commit_outcome_check && !facts->multi() && !may_copy(facts->first().kind))
+    ask_transaction_id(*link);
   link->link->flush();
   return phase_ == Phase::idle ? Next::served : Next::waiting;
 }
@@ -446,6 +451,7 @@ void Session::note_statement(std::size_t index, bool ok) {
 void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
                         const std::shared_ptr<const sql::Facts>& facts) {
   vs_.statement_done({statement, text, work().tag, ok, work().plan.write, facts});
+  if (ends_transaction(statement.kind) || statement.kind == Kind::unparsable) forget_transaction_id();
   if (!ok) return;
   if (vs_.state().tx.status != TxStatus::idle && work().plan.write)
     vs_.note_written(route::adaptive_written(*facts, settings()));

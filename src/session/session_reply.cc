@@ -74,6 +74,7 @@ void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, boo
     }
     return;
   }
+  if (head.note == kNoteTransactionId) return take_transaction_id(bytes);
   if (head.fate != backend::Fate::forward) return;
   if (own().log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
   work().forwarded = true;
@@ -149,6 +150,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
       return;
     }
     case kNoteSecondary:
+    case kNoteTransactionId:
       return;
     case kNotePoison:
       if (unit().poison) wire::put_error(client_.own(), *unit().poison);
@@ -274,6 +276,11 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       return;
     case kNotePrepare:
       if (how != Ended::ok) not_prepared(link, debt);
+      return;
+    case kNoteTransactionId:
+      if (pool::ServerLink* server = of(link); debt.what == Owes::parse && how != Ended::ok && server != nullptr)
+        server->memory.interned.remove("hg_xid");
+      if (debt.what == Owes::sync) xid_asked_ = false;
       return;
     case kNotePoison:
       return;
@@ -436,7 +443,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   const NodeId node = link.key().node;
   const std::string farewell = run_ ? std::exchange(run_->farewell, {}) : std::string();
   const std::string reason = farewell.empty() ? why.text() : farewell;
-  worker_.workers().hint_node_trouble(node, reason);
+  worker_.workers().hint_node_trouble(node, reason, link.farewell());
   const bool carried = at_work() == server || unit_link() == server;
   const bool was_working = carried || !link.ledger().empty();
   const bool in_transaction = server->memory.at_begin != nullptr;
@@ -469,6 +476,20 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   go_on();
 }
 
+// Something among what was sent may have ended the transaction for good; which of it the server did is not known.
+bool Session::commit_in_flight() const {
+  const auto ends = [](const sql::Statement& statement) {
+    using sql::Kind;
+    return statement.kind == Kind::commit || statement.kind == Kind::commit_prepared ||
+           statement.kind == Kind::prepare_transaction || statement.kind == Kind::unparsable;
+  };
+  const auto any = [&](const std::shared_ptr<const sql::Facts>& facts) {
+    return facts && std::any_of(facts->statements.begin(), facts->statements.end(), ends);
+  };
+  return any(run_->work.facts) || std::any_of(run_->unit.items.begin(), run_->unit.items.end(),
+                                              [&](const auto& item) { return item && any(item->facts); });
+}
+
 void Session::lost_while_running(NodeId node, const std::string& why, bool in_transaction) {
   const bool again = work().plan.rerunnable && !work().forwarded && !work().copy.empty() && run().reruns < kMaxReruns &&
                      !in_transaction && vs_.state().tx.status == TxStatus::idle;
@@ -476,10 +497,14 @@ void Session::lost_while_running(NodeId node, const std::string& why, bool in_tr
     work().avoid = node;
     return run_again();
   }
-  const bool commits =
-      work().facts && !work().facts->multi() &&
-      (work().facts->first().kind == sql::Kind::commit || work().facts->first().kind == sql::Kind::commit_prepared);
+  const bool commits = commit_in_flight();
   wire::Report report;
+  const bool alone = work().ends_transaction && (work().request.kind == Request::Kind::query || work().request.synced);
+  if (in_transaction && commits && alone && xid_ != 0 && !work().forwarded && vs_.state().tx.status == TxStatus::open) {
+    end_secondary(true);
+    unit().open = unit().stalled = false;
+    return learn_outcome(node, why);
+  }
   if (in_transaction && !commits) {
     vs_.transaction_lost(true);
     end_secondary(false);

@@ -29,6 +29,15 @@
 
 namespace herdgate::session {
 
+// What PGPOOL PAUSE holds: by database, "" = all of them, with the moment at which it goes on by itself.
+struct Pauses {
+  static constexpr std::size_t kMaxDatabases = 1000;
+  std::map<std::string, Deadline, std::less<>> databases;
+  bool holds(std::string_view database) const {
+    return databases.find("") != databases.end() || databases.find(database) != databases.end();
+  }
+};
+
 // Settings, files and cluster as one worker sees them; replaced as a whole, taken once per request.
 struct Snapshot {
   config::SettingsPtr settings;
@@ -37,6 +46,8 @@ struct Snapshot {
   std::shared_ptr<const std::vector<config::Interface>> interfaces;
   std::optional<auth::Secret> key;  // for AES entries
   cluster::ViewPtr view;
+  std::shared_ptr<const Pauses> pauses;  // null: nothing is paused
+  bool restrains = false;                // some work has to wait: something is paused, or the primary is awaited
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
@@ -122,6 +133,7 @@ struct Shared {
   HealthBoard health;
   HashKey hash_key;
   auth::Secret mock_secret;
+  std::atomic<int> outcomes_open{0};  // COMMITs without an answer whose fate is being asked; writes wait for that
   std::atomic<std::uint64_t> last_session{0};
   std::atomic<std::uint64_t> connections_received{0};
   WallTime started{};

@@ -78,9 +78,40 @@ wire::Report outcome_unknown(NodeId node, const std::string& why) {
               fmt::format("{}.", why), "Find out whether it took effect before running it again.");
 }
 
+wire::Report committed_after_all(NodeId node, const std::string& why) {
+  return make(
+      "ERROR", sqlstate::kOutcomeUnknown,
+      fmt::format("connection to node {} was lost while it committed, and the transaction is committed", node.value),
+      fmt::format("{}. The primary of now has the transaction.", why), "Do not run it again.");
+}
+
+wire::Report not_committed(NodeId node, const std::string& why) {
+  return make("ERROR", sqlstate::kSerializationFailure,
+              fmt::format("connection to node {} was lost while it committed, and nothing was committed", node.value),
+              fmt::format("{}. The primary of now does not have the transaction.", why), "Run the transaction again.");
+}
+
 wire::Report lost_while_pinned(NodeId node, const std::string& pins) {
   return make("FATAL", sqlstate::kAdminShutdown,
               fmt::format("connection to node {} was lost, and with it the session's {}", node.value, pins));
+}
+
+wire::Report no_primary(const cluster::View& view, std::chrono::seconds waited) {
+  const cluster::Node* node = view.find(view.primary);
+  std::string why = "Nobody knows which node is the primary.";
+  if (node != nullptr && !node->live())
+    why = fmt::format("Node {} was the primary and is down: {}.", node->id.value, node->status_reason);
+  else if (node != nullptr)
+    why = fmt::format("Node {} is the primary and could not be reached.", node->id.value);
+  return make("ERROR", sqlstate::kConnectionFailure,
+              fmt::format("waited {} s for a primary, and there is none", waited.count()), std::move(why),
+              "The statement was not sent. Raise failover_wait_timeout if a failover takes longer than this.");
+}
+
+wire::Report paused(std::string_view database, std::chrono::seconds waited) {
+  return make("ERROR", sqlstate::kCannotConnectNow,
+              fmt::format("waited {} s for the end of a pause of database \"{}\"", waited.count(), database),
+              "PGPOOL PAUSE holds new work. The statement was not sent.", "PGPOOL RESUME ends the pause.");
 }
 
 wire::Report no_such_statement(std::string_view name) {

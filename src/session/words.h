@@ -1,6 +1,9 @@
 // The words for clients: the only place where an error code becomes a message.
 #pragma once
+#include <chrono>
+
 #include "backend/opener.h"
+#include "cluster/view.h"
 #include "pool/errc.h"
 #include "wire/backend.h"
 
@@ -15,7 +18,11 @@ wire::Report canceled();
 wire::Report lost_in_transaction(NodeId node, const std::string& why);
 wire::Report lost_while_reading(NodeId node, const std::string& why);
 wire::Report outcome_unknown(NodeId node, const std::string& why);
+wire::Report committed_after_all(NodeId node, const std::string& why);
+wire::Report not_committed(NodeId node, const std::string& why);
 wire::Report lost_while_pinned(NodeId node, const std::string& pins);
+wire::Report no_primary(const cluster::View& view, std::chrono::seconds waited);
+wire::Report paused(std::string_view database, std::chrono::seconds waited);
 wire::Report no_such_statement(std::string_view name);
 wire::Report no_such_savepoint(std::string_view name);
 wire::Report shutting_down();

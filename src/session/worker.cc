@@ -26,7 +26,8 @@ Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers
       .peers = workers_,
       .worker = id_,
       .log = shared_.log,
-      .node_trouble = [this](NodeId node, const std::string& why) { workers_.hint_node_trouble(node, why); },
+      .node_trouble = [this](NodeId node, const std::string& why,
+                             std::string_view farewell) { workers_.hint_node_trouble(node, why, farewell); },
       .node_reached = [this](NodeId node) { workers_.hint_node_reached(node); },
   };
   pool_ = std::make_unique<pool::Pool>(std::move(wiring));
@@ -108,6 +109,16 @@ void Worker::take_snapshot(SnapshotPtr snapshot) {
   for (auto& [id, session] : sessions_) {
     if (session->idle()) session->settings_changed();
   }
+  wake_waiting();
+}
+
+// Who waits for the herd looks whether it is as wanted.
+void Worker::wake_waiting() {
+  std::vector<SessionId> waiting;  // serving one of them may end others
+  for (auto& [id, session] : sessions_)
+    if (session->waits_for_herd()) waiting.push_back(id);
+  for (const SessionId id : waiting)
+    if (Session* session = find(id)) session->snapshot_came();
 }
 
 void Worker::stop(bool fast, std::function<void()> empty) {

@@ -35,7 +35,11 @@ class Workers : public pool::Peers {
  public:
   virtual Worker& worker(WorkerId id) = 0;
   virtual std::size_t count() const = 0;
-  virtual void hint_node_trouble(NodeId node, const std::string& why) = 0;  // to the control thread
+  virtual void hint_node_trouble(NodeId node, const std::string& why,
+                                 std::string_view farewell) = 0;  // to the control thread
+  virtual void outcomes_closed() = 0;  // Shared::outcomes_open is 0 again: who waits for that looks at it
+  // PGPOOL PAUSE and RESUME, "" = all databases; `done` comes on the worker `from` when all workers keep to it.
+  virtual void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) = 0;
   virtual void hint_node_reached(NodeId node) = 0;
 };
 
@@ -76,6 +80,7 @@ class Worker {
   void post(std::function<void()> work) { loop_.post(std::move(work)); }
   void accept(net::Socket socket, const net::Address& peer);  // on its own thread
   void take_snapshot(SnapshotPtr snapshot);
+  void wake_waiting();
   Session* find(SessionId id);
   void retire(Session& session);
   // A client's place is free: whoever waits longest at the gate gets it, here or on another worker.

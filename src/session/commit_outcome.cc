@@ -1,0 +1,155 @@
+// commit_outcome_check: the id of a transaction that writes is learned while it runs, so that the fate of a COMMIT
+// which got no answer can be asked of the primary that there is afterwards.
+#include "session/session.h"
+#include "session/words.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+namespace {
+using backend::Fate;
+using backend::Owes;
+using vsession::TxStatus;
+
+constexpr Duration kAskLimit = std::chrono::seconds(5);
+constexpr Duration kAskAgain = std::chrono::milliseconds(100);  // the server still works on it
+constexpr const char* kName = "hg_xid";                         // of the statement and the portal
+
+}  // namespace
+
+// Behind the first write of an explicit transaction, in the same write to the server. Named, because a simple query
+// would drop the client's unnamed portal; and nothing behind what may begin COPY.
+void Session::ask_transaction_id(pool::ServerLink& link) {
+  const vsession::Transaction& tx = vs_.state().tx;
+  if (xid_ != 0 || xid_asked_ || !work().plan.write || work().ends_transaction || unit().hold) return;
+  if (tx.status != TxStatus::open || !tx.explicit_block || link.link->key().node != view().write_node()) return;
+  if (settings().backend_clustering_mode != config::ClusteringMode::streaming_replication) return;
+  xid_asked_ = true;
+  backend::Link& raw = *link.link;
+  pool::InternedStatements& interned = link.memory.interned;
+  Bytes out;
+  const auto send = [&](Owes what, Fate fate) {
+    raw.send(out, what, fate, kNoteTransactionId);
+    out.clear();
+  };
+  if (!interned.touch(kName)) {
+    for (const std::string& old : interned.add(kName, static_cast<std::size_t>(settings().max_prepared_statements), 0))
+      link.memory.to_close.push_back(old);
+    wire::put_parse(out, wire::Parse{kName, "SELECT pg_catalog.txid_current_if_assigned()", ByteView("\0\0", 2)});
+    send(Owes::parse, Fate::swallow);
+  }
+  wire::put_bind(out, wire::Bind{kName, kName, ByteView("\0\0\0\0\0\0", 6)});
+  send(Owes::bind, Fate::swallow);
+  wire::put_execute(out, kName, 0);
+  send(Owes::execute, Fate::capture);
+  wire::put_close(out, 'P', kName);
+  send(Owes::close, Fate::swallow);
+  wire::put_empty(out, wire::fe::kSync);
+  send(Owes::sync, Fate::swallow);
+}
+
+// One row that came in pieces is not looked at: the id stays unknown, the next write asks again.
+void Session::take_transaction_id(ByteView row) {
+  xid_asked_ = false;
+  auto rows = backend::read_rows(row);
+  if (!rows || rows->size() != 1 || rows->front().size() != 1 || !rows->front()[0]) return;
+  xid_ = std::strtoull(rows->front()[0]->c_str(), nullptr, 10);
+}
+
+void Session::forget_transaction_id() {
+  xid_ = 0;
+  xid_asked_ = false;
+}
+
+// The link was lost with COMMIT on it. From here on nobody of ours writes before the fate is known: an asynchronous
+// promotion gives ids out again.
+void Session::learn_outcome(NodeId node, const std::string& why) {
+  lost_commit_ = std::make_unique<LostCommit>();
+  lost_commit_->xid = xid_;
+  lost_commit_->node = node;
+  lost_commit_->why = why;
+  forget_transaction_id();
+  worker_.shared().outcomes_open.fetch_add(1);
+  phase_ = Phase::running;
+  lost_commit_->limit = worker_.loop().after(std::max<Duration>(settings().failover_wait_timeout, kAskLimit), [this] {
+    lost_commit_->limit = 0;
+    outcome_learned(vsession::Fate::unknown);
+  });
+  ask_outcome();
+}
+
+void Session::ask_outcome() {
+  LostCommit& lost = *lost_commit_;
+  worker_.loop().cancel(std::exchange(lost.again, 0));
+  const SnapshotPtr& now = worker_.snapshot();
+  const cluster::Node* node = now->view->find(now->view->write_node());
+  if (lost.client || now->view->primary_awaited || node == nullptr) return;
+  const net::TcpOptions tcp{};
+  backend::OpenRequest request{{node->id, identity_->database, identity_->user},
+                               {node->host, node->port},
+                               Deadline::after(worker_.loop().now(), kAskLimit),
+                               tcp,
+                               identity_->credentials};
+  lost.client =
+      std::make_unique<backend::Client>(worker_.loop(), worker_.blocking(), worker_.scratch(), std::move(request));
+  lost.client->query(
+      fmt::format("SELECT pg_catalog.txid_status({})", lost.xid), Deadline::after(worker_.loop().now(), kAskLimit),
+      [this](Result<backend::Rows> rows) {
+        // The client calls us: it goes when its call has returned.
+        worker_.loop().defer([client = std::shared_ptr<backend::Client>(std::move(lost_commit_->client))] {});
+        outcome_answered(rows);
+      });
+}
+
+void Session::outcome_answered(const Result<backend::Rows>& rows) {
+  vsession::Fate fate = vsession::Fate::unknown;
+  if (rows && rows->size() == 1 && rows->front().size() == 1) fate = vsession::fate_of(rows->front()[0]);
+  if (!rows) fate = vsession::fate_of_error(rows.error().text());
+  if (!rows && fate == vsession::Fate::unknown) {  // not reached: the probe's word comes with a snapshot
+    const NodeId primary = worker_.snapshot()->view->write_node();
+    worker_.workers().hint_node_trouble(primary, rows.error().text(), {});
+    return;
+  }
+  if (fate != vsession::Fate::running) return outcome_learned(fate);
+  close_outcome();  // its id will not be given out again
+  lost_commit_->again = worker_.loop().after(kAskAgain, [this] {
+    lost_commit_->again = 0;
+    ask_outcome();
+  });
+}
+
+// Others may write again.
+void Session::close_outcome() {
+  if (!lost_commit_ || !std::exchange(lost_commit_->counted, false)) return;
+  if (worker_.shared().outcomes_open.fetch_sub(1) == 1) worker_.workers().outcomes_closed();
+}
+
+void Session::forget_lost_commit() {
+  if (!lost_commit_) return;
+  close_outcome();
+  worker_.loop().cancel(lost_commit_->limit);
+  worker_.loop().cancel(lost_commit_->again);
+  lost_commit_.reset();
+}
+
+void Session::outcome_learned(vsession::Fate fate) {
+  const NodeId node = lost_commit_->node;
+  const std::string why = lost_commit_->why;
+  forget_lost_commit();
+  const bool plain = work().facts != nullptr;  // a COMMIT alone in the simple protocol
+  if (fate == vsession::Fate::committed && plain) {
+    vs_.statement_done({work().facts->first(), {}, "COMMIT", true, true, work().facts});
+    vs_.ready(TxStatus::idle);
+    wire::put_command_complete(client_.own(), "COMMIT");
+    client_.added_own();
+    say_ready();
+    finish_request();
+    return go_on();
+  }
+  vs_.transaction_lost(false);
+  fail_request(fate == vsession::Fate::committed     ? committed_after_all(node, why)
+               : fate == vsession::Fate::rolled_back ? not_committed(node, why)
+                                                     : outcome_unknown(node, why));
+  go_on();
+}
+
+}  // namespace herdgate::session
