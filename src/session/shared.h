@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "cache/store.h"
 #include "catalog/catalog.h"
 #include "cluster/view.h"
 #include "config/hba.h"
@@ -120,6 +121,7 @@ struct Shared {
   ClientGate gate;
   LoginMemory logins;
   HealthBoard health;
+  std::unique_ptr<cache::Store> query_cache;  // null: memory_cache_enabled is off
   HashKey hash_key;
   auth::Secret mock_secret;
   std::atomic<std::uint64_t> last_session{0};
