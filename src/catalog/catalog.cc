@@ -92,7 +92,7 @@ using Functions = Shelf<sql::Function, sql::FunctionAnswer>;
 // Beyond what one text asks: the primary, and no caching.
 sql::RelationAnswer worst_relation() {
   sql::RelationAnswer a;
-  a.exists = a.view = a.below_writing_function = true;
+  a.exists = a.view = a.below_writing_function = a.side_effects = a.other_kind = true;
   return a;
 }
 sql::FunctionAnswer worst_function() {
@@ -127,8 +127,14 @@ class Reading {
   void relation_row(char kind, sql::RelationAnswer& a, const std::vector<std::string>& columns);
   sql::Answers answers_;
   std::size_t relations_, functions_;  // how many were asked; what is beyond has the worst answer
-  std::size_t below_ = 0;
+  std::size_t below_ = 0, reads_ = 0, cascades_ = 0;
 };
+
+std::uint32_t oid_of(const std::string& text) {
+  std::uint32_t oid = 0;
+  std::from_chars(text.data(), text.data() + text.size(), oid);
+  return oid;
+}
 
 Result<Done> Reading::row(const std::vector<std::string>& columns) {
   if (columns.size() != kColumns) return fail(Errc::bad_answer, std::to_string(columns.size()) + " columns");
@@ -137,7 +143,7 @@ Result<Done> Reading::row(const std::vector<std::string>& columns) {
   std::size_t at = 0;
   const auto [end, error] = std::from_chars(place.data(), place.data() + place.size(), at);
   const bool number = error == std::errc() && end == place.data() + place.size();
-  const bool known = kind.size() == 1 && std::string_view("rdbwf").find(kind[0]) != std::string_view::npos;
+  const bool known = kind.size() == 1 && std::string_view("rdbwfotx").find(kind[0]) != std::string_view::npos;
   if (!known || !number || at >= (kind == "f" ? functions_ : relations_))
     return fail(Errc::bad_answer,
                 "row of kind \"" + kind.substr(0, 8) + "\" for question \"" + place.substr(0, 16) + "\"");
@@ -158,6 +164,9 @@ Result<Done> Reading::row(const std::vector<std::string>& columns) {
 void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<std::string>& columns) {
   const std::string& flags = columns[4];
   if (kind == 'w') a.below_writing_function = true;
+  if (kind == 'x') a.side_effects = true;
+  if (kind == 'o') ++reads_, a.reads.push_back(oid_of(columns[2]));
+  if (kind == 't') ++cascades_, a.cascades.push_back(oid_of(columns[2]));
   if (kind == 'b') {
     ++below_;
     a.below.push_back({columns[2], columns[3]});
@@ -176,12 +185,16 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
   }
   // A policy below makes the rows depend on who asks just as one on the relation itself does.
   if (kind == 'r' || kind == 'd') a.row_security |= has(flags, 's');
+  if (kind == 'r' || kind == 'd') a.other_kind |= has(flags, 'k');
 }
 
 sql::Answers Reading::finish() {
   if (below_ > kMaxBelow)
     for (sql::RelationAnswer& a : answers_.relations)
       if (a.view) a.below_writing_function = true;
+  // Some are missing: a read of it is not cached, a write to it may change anything.
+  if (reads_ > kMaxBelow || cascades_ > kMaxBelow)
+    for (sql::RelationAnswer& a : answers_.relations) a.other_kind = a.side_effects = true;
   return std::move(answers_);
 }
 

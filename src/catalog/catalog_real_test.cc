@@ -118,6 +118,19 @@ create function clock_face() returns timetz language sql immutable as $$select '
 create view v_wild as select wild(1);
 create view v_wild_operator as select a from plain where wild(a) = 1;
 create view v_wild_aggregate as select sum(wild(a)) over () from plain;
+create table owner (a int primary key);
+create table pet (a int primary key references owner on delete cascade) partition by range (a);
+create table pet1 partition of pet for values from (0) to (10);
+create table toy (a int references pet on update set null);
+create table food (a int references owner);
+create table watched (a int);
+create function watch() returns trigger language plpgsql as 'begin return new; end';
+create trigger w after insert on watched for each row execute function watch();
+create table searched (a text, b tsvector);
+create trigger s before insert on searched for each row execute function tsvector_update_trigger(b, 'pg_catalog.simple', a);
+create table ruled (a int);
+create rule r as on insert to ruled do also select 1;
+create view v_pet as select * from pet;
 create table "Odd ""Name"" with 'quotes' \ and Ünïcode 表" (a int);
 create table "select" (a int);
 create table abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl (a int);
@@ -240,6 +253,23 @@ TEST_F(CatalogReal, Functions) {
   EXPECT_TRUE(function("", "clock_face").returns_time_zone_type);
   EXPECT_FALSE(function("pg_catalog", "wild").exists);
   EXPECT_TRUE(function("pg_catalog", "nextval").is_volatile);
+}
+
+TEST_F(CatalogReal, WhatReadsAndWritesReach) {
+  const auto owner = relation("owner", kPath), pet = relation("pet", kPath), view = relation("v_pet", kPath);
+  EXPECT_EQ(owner.reads.size(), 1u);
+  EXPECT_EQ(owner.cascades.size(), 3u) << "pet, its partition, and what refers to pet; not food, which only restricts";
+  EXPECT_EQ(pet.reads.size(), 2u);
+  EXPECT_EQ(pet.cascades.size(), 1u);
+  EXPECT_EQ(view.reads.size(), 3u);
+  EXPECT_EQ(relation("toy", kPath).cascades.size(), 0u);
+  EXPECT_EQ(relation("food", kPath).cascades.size(), 0u);
+  EXPECT_FALSE(owner.side_effects || pet.side_effects || owner.other_kind);
+  EXPECT_TRUE(relation("watched", kPath).side_effects);
+  EXPECT_FALSE(relation("searched", kPath).side_effects) << "PostgreSQL's own trigger functions change nothing else";
+  EXPECT_TRUE(relation("ruled", kPath).side_effects);
+  EXPECT_TRUE(relation("seq", kPath).other_kind);
+  EXPECT_FALSE(relation("m1", kPath).other_kind || view.other_kind);
 }
 
 TEST_F(CatalogReal, ManyNamesAtOnceKeepTheirPlaces) {

@@ -165,7 +165,7 @@ TEST_F(CatalogTest, RowsThatWereNotAskedForAreRefused) {
   Catalog c = make();
   const Found f = c.lookup(alice, {{{"", "a"}}, {{"", "f"}}});
   for (const Rows& rows :
-       {Rows{{"r", "0", "public", "t"}}, Rows{{"r", "1", "public", "t", ""}}, Rows{{"x", "0", "public", "t", ""}},
+       {Rows{{"r", "0", "public", "t"}}, Rows{{"r", "1", "public", "t", ""}}, Rows{{"q", "0", "public", "t", ""}},
         Rows{{"r", "", "public", "t", ""}}, Rows{{"r", "0x", "public", "t", ""}}, Rows{{"f", "1", "", "", ""}},
         Rows{{"", "0", "", "", ""}}, Rows{{"r", "-1", "public", "t", ""}}, Rows{{}}}) {
     const auto learned = c.learn(alice, f, rows);
@@ -191,6 +191,33 @@ TEST_F(CatalogTest, BeyondTheLimitTheWorstIsAssumedAndNotKept) {
   EXPECT_TRUE(learned->relations[256].below_writing_function);
   EXPECT_TRUE(learned->functions[0].is_volatile);
   EXPECT_FALSE(c.lookup(alice, {{}, {{"", "f"}}}).open.empty());
+}
+
+TEST_F(CatalogTest, WhatAReadReachesAndWhatAWriteReachesBeside) {
+  Catalog c = make();
+  const auto learned = c.learn(alice, c.lookup(alice, {{{"", "a"}, {"", "b"}}, {}}),
+                               {{"r", "0", "s", "a", ""},
+                                {"o", "0", "10", "", ""},
+                                {"o", "0", "11", "", ""},
+                                {"t", "0", "12", "", ""},
+                                {"r", "1", "s", "b", "k"},
+                                {"o", "1", "20", "", ""},
+                                {"x", "1", "", "", ""}});
+  ASSERT_TRUE(learned);
+  EXPECT_EQ(learned->relations[0].reads, (std::vector<std::uint32_t>{10, 11}));
+  EXPECT_EQ(learned->relations[0].cascades, (std::vector<std::uint32_t>{12}));
+  EXPECT_FALSE(learned->relations[0].side_effects || learned->relations[0].other_kind);
+  EXPECT_EQ(learned->relations[1].reads, (std::vector<std::uint32_t>{20}));
+  EXPECT_TRUE(learned->relations[1].side_effects && learned->relations[1].other_kind);
+}
+
+TEST_F(CatalogTest, OfTooManyTheWorstIsAssumed) {
+  Catalog c = make();
+  Rows rows{{"r", "0", "public", "p", ""}};
+  for (std::size_t i = 0; i <= kMaxBelow; ++i) rows.push_back({"o", "0", std::to_string(100 + i), "", ""});
+  const auto learned = c.learn(alice, c.lookup(alice, relation("p")), rows);
+  ASSERT_TRUE(learned);
+  EXPECT_TRUE(learned->relations[0].side_effects && learned->relations[0].other_kind);
 }
 
 TEST_F(CatalogTest, AViewOverTooManyRelationsCountsAsWriting) {

@@ -70,12 +70,22 @@ constexpr std::string_view kRelationParts =
     " || CASE WHEN c.relpersistence = 'u'::pg_catalog.\"char\" THEN 'u' ELSE '' END"
     " || CASE WHEN c.relrowsecurity THEN 's' ELSE '' END"
     " || CASE WHEN c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\""
-    " THEN 'v' ELSE '' END AS flags"
+    " THEN 'v' ELSE '' END"
+    " || CASE WHEN c.relkind = 'r'::pg_catalog.\"char\" OR c.relkind = 'p'::pg_catalog.\"char\""
+    " OR c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\" THEN '' ELSE 'k' END AS flags"
     " FROM below b, found f, pg_catalog.pg_class c, pg_catalog.pg_namespace s"
-    " WHERE f.p = b.p AND c.oid = b.id AND s.oid = c.relnamespace)";
+    " WHERE f.p = b.p AND c.oid = b.id AND s.oid = c.relnamespace),"
+    // what a write may reach: foreign keys act by internal triggers of the table they refer to, whose functions are
+    // RI_FKey_cascade_del and _upd, _setnull_del and _upd, _setdefault_del and _upd
+    " touched(p, id) AS (SELECT b.p, b.id FROM below b UNION SELECT t.p, e.id FROM touched t, LATERAL"
+    " (SELECT g.tgconstrrelid FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.id AND g.tgisinternal"
+    " AND (g.tgfoid = 1646::pg_catalog.oid OR g.tgfoid = 1647::pg_catalog.oid OR g.tgfoid = 1650::pg_catalog.oid"
+    " OR g.tgfoid = 1651::pg_catalog.oid OR g.tgfoid = 1652::pg_catalog.oid OR g.tgfoid = 1653::pg_catalog.oid)"
+    " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.id) e(id))";
 
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
-// w a volatile function called by a view.
+// w a volatile function called by a view, o the oid of what a read reaches, t of what a write reaches beside that, x a
+// trigger (not one of PostgreSQL's own functions) or a rule that a write may run.
 constexpr std::string_view kRelationRows =
     "SELECT 'r'::pg_catalog.text, s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text,"
     " s.flags::pg_catalog.text FROM seen s WHERE s.root AND NOT s.child"
@@ -86,7 +96,15 @@ constexpr std::string_view kRelationRows =
     " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
     " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc f"
     " WHERE r.ev_class = s.oid AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name"
-    " AND f.oid = (m.x)[1]::pg_catalog.oid AND f.provolatile = 'v'::pg_catalog.\"char\")";
+    " AND f.oid = (m.x)[1]::pg_catalog.oid AND f.provolatile = 'v'::pg_catalog.\"char\")"
+    " UNION ALL (SELECT DISTINCT 'o', b.p::pg_catalog.text, b.id::pg_catalog.text, '', '' FROM below b LIMIT {limit})"
+    " UNION ALL (SELECT DISTINCT 't', t.p::pg_catalog.text, t.id::pg_catalog.text, '', '' FROM touched t"
+    " WHERE NOT EXISTS (SELECT FROM below b WHERE b.p = t.p AND b.id = t.id) LIMIT {limit})"
+    " UNION ALL (SELECT DISTINCT 'x', t.p::pg_catalog.text, '', '', '' FROM touched t WHERE EXISTS"
+    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
+    " AND f.oid = g.tgfoid AND f.pronamespace <> 11::pg_catalog.oid)"
+    " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
+    " AND r.ev_type <> '1'::pg_catalog.\"char\"))";
 
 // f: flags of all overloads of a name together. 1184 and 1266 are timestamptz and timetz.
 constexpr std::string_view kFunctionRows =
@@ -102,7 +120,8 @@ constexpr std::string_view kFunctionRows =
 std::string with_limit(std::string_view text) {
   std::string out(text);
   const std::string_view mark = "{limit}";
-  out.replace(out.find(mark), mark.size(), std::to_string(kMaxBelow + 1));
+  for (std::size_t at = 0; (at = out.find(mark)) != std::string::npos;)
+    out.replace(at, mark.size(), std::to_string(kMaxBelow + 1));
   return out;
 }
 

@@ -109,6 +109,7 @@ struct NodeReplication {
   std::optional<std::uint64_t> delay_bytes;
   std::optional<std::chrono::microseconds> delay_time;
   std::string state, sync_state;
+  std::optional<TimePoint> replayed_to = {};  // see Node
 };
 struct ReplicationReport {
   std::vector<NodeReplication> nodes;  // of one round; a node that is not in it has no known delay

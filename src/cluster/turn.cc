@@ -230,6 +230,7 @@ void Turn::take_replication(Member& member, const NodeReplication* report) {
   const bool by_time = state_.rules.delay_by_time();
   node.delay_bytes = report && !by_time ? report->delay_bytes : std::nullopt;
   node.delay_time = report && by_time ? report->delay_time : std::nullopt;
+  node.replayed_to = report ? report->replayed_to : std::nullopt;
   node.replication_state = report ? report->state : "";
   node.replication_sync_state = report ? report->sync_state : "";
   say_delay(node);

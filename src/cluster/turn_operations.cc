@@ -109,6 +109,7 @@ void Turn::clear_figures(Member& member) {
   node.real_role = Role::unknown;
   node.delay_bytes.reset();
   node.delay_time.reset();
+  node.replayed_to.reset();
   node.replication_state.clear();
   node.replication_sync_state.clear();
   member.invalid = member.streams = member.suspected = member.doubted = member.ending = false;

@@ -31,6 +31,8 @@ struct Node {
   Role real_role = Role::unknown;  // by pg_is_in_recovery, when it was last asked
   std::optional<std::uint64_t> delay_bytes;
   std::optional<std::chrono::microseconds> delay_time;
+  // A standby, while the query cache is on: it shows whatever was committed and acknowledged before this moment.
+  std::optional<TimePoint> replayed_to;
   std::string replication_state, replication_sync_state;  // as in pg_stat_replication, or empty
   WallTime status_changed{};
   std::string status_reason;  // why, in words

@@ -355,6 +355,7 @@ void Monitor::begin_round(const std::vector<NodeId>& nodes) {
   if (!round_.awaited.empty()) finish_round();
   round_.answers.clear();
   round_.awaited = {nodes.begin(), nodes.end()};
+  round_.began = means_.loop.now();
   if (nodes.empty()) return;
   round_.timer = means_.loop.after(kReportWait, [this] {
     round_.timer = 0;
@@ -370,7 +371,21 @@ void Monitor::finish_round() {
   if (!asks() || settings_->sr_check_period.count() == 0) return;
   RoundOptions options{state_.primary, {}};
   for (const config::Backend& b : settings_->backends) options.application_names[b.id] = b.application_name;
-  feed(replication_report(answers, options));
+  cluster::ReplicationReport report = replication_report(answers, options);
+  if (settings_->memory_cache_enabled) tell_replayed(answers, report);
+  feed(report);
+}
+
+// The primary was asked after the round began: what had been acknowledged by then is in its position.
+void Monitor::tell_replayed(const std::map<NodeId, Answer>& answers, cluster::ReplicationReport& report) {
+  const auto primary = answers.find(state_.primary);
+  if (primary == answers.end() || !primary->second.position) return;
+  replayed_.note(state_.primary, round_.began, *primary->second.position);
+  for (cluster::NodeReplication& node : report.nodes) {
+    const auto answer = answers.find(node.node);
+    if (node.node == state_.primary || answer == answers.end() || !answer->second.position) continue;
+    node.replayed_to = replayed_.of(*answer->second.position);
+  }
 }
 
 }  // namespace herdgate::monitor

@@ -25,6 +25,7 @@
 #include "monitor/probe.h"
 #include "monitor/promoter.h"
 #include "monitor/recovery.h"
+#include "monitor/replayed.h"
 #include "monitor/schedule.h"
 #include "monitor/switchover.h"
 
@@ -80,6 +81,7 @@ class Monitor final : public cluster::Control {
   struct Round {
     std::set<NodeId> awaited;
     std::map<NodeId, Answer> answers;
+    TimePoint began{};
     net::TimerId timer = 0;
   };
   std::optional<cluster::StateFile> read_state(bool discard);
@@ -110,6 +112,7 @@ class Monitor final : public cluster::Control {
   void tick();
   void begin_round(const std::vector<NodeId>& nodes);
   void finish_round();
+  void tell_replayed(const std::map<NodeId, Answer>& answers, cluster::ReplicationReport& report);
   void start_one(NodeId node);
   ProbeTarget target(const config::Backend& backend) const;
   void ended(NodeId node, const Answer& answer);
@@ -133,6 +136,7 @@ class Monitor final : public cluster::Control {
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;
   Round round_;
+  Replayed replayed_;
   net::TimerId first_look_limit_ = 0;
   net::TimerId timer_ = 0, leaving_ = 0;  // leaving_: a graceful detach waits for the sessions
   std::optional<TimePoint> search_began_;

@@ -244,10 +244,14 @@ Table pool_health_check_stats(const Server& server, const Settings& settings) {
   return table;
 }
 
-Table pool_cache() {
+Table pool_cache(const Server& server) {
+  const CacheFigures& c = server.cache;
+  const double ratio = c.hits == 0 ? 0 : static_cast<double>(c.hits) / static_cast<double>(c.hits + c.selects);
   return {{"num_cache_hits", "num_selects", "cache_hit_ratio", "num_hash_entries", "used_hash_entries",
            "num_cache_entries", "used_cache_entries_size", "free_cache_entries_size", "fragment_cache_entries_size"},
-          {{"0", "0", "0.00", "0", "0", "0", "0", "0", "0"}}};
+          {{std::to_string(c.hits), std::to_string(c.selects), fmt::format("{:.2f}", ratio),
+            std::to_string(c.hash_entries), std::to_string(c.entries), std::to_string(c.entries),
+            std::to_string(c.used_bytes), std::to_string(c.free_bytes), "0"}}};
 }
 
 Table pool_status(const Server& server, const Settings& settings) {
@@ -257,6 +261,9 @@ Table pool_status(const Server& server, const Settings& settings) {
     live.backend_status[node.id.value] = status_word(node);
     live.standby_delay[node.id.value] = delay_text(node);
   }
+  live.cache_stats_start_time = format_wall(server.started);
+  live.no_cache_hits = std::to_string(server.cache.selects);
+  live.cache_hits = std::to_string(server.cache.hits);
   Table table{{"item", "value", "description"}, {}};
   for (const config::ShowRow& row : config::pool_status_rows(settings, live))
     table.rows.push_back({row.item, row.value, row.description});

@@ -26,7 +26,7 @@ Table pool_pools(const Server& server, const config::Settings& settings);
 Table pool_version();
 Table pool_backend_stats(const Server& server, const config::Settings& settings);
 Table pool_health_check_stats(const Server& server, const config::Settings& settings);
-Table pool_cache();  // figures come with the query cache; until then they are zero
+Table pool_cache(const Server& server);
 Table pool_status(const Server& server, const config::Settings& settings);
 
 // Words that PCP and the metrics use too.

@@ -206,8 +206,10 @@ TEST_F(Rows, Pools) {
 TEST_F(Rows, VersionAndCache) {
   EXPECT_EQ(pool_version().columns, Row{"pool_version"});
   EXPECT_EQ(pool_version().rows, std::vector<Row>{{"4.6.1 (Herdgate)"}});
-  EXPECT_EQ(pool_cache().columns.size(), 9u);
-  EXPECT_EQ(pool_cache().rows.at(0).size(), 9u);
+  EXPECT_EQ(pool_cache({}).columns.size(), 9u);
+  EXPECT_EQ(pool_cache({}).rows.at(0), (Row{"0", "0", "0.00", "0", "0", "0", "0", "0", "0"}));
+  server.cache = {30, 10, 1024, 7, 5000, 60000};
+  EXPECT_EQ(pool_cache(server).rows.at(0), (Row{"30", "10", "0.75", "1024", "7", "7", "5000", "60000", "0"}));
 }
 
 TEST_F(Rows, StatusRowsCarryTheStateOfTheNodes) {
@@ -222,6 +224,7 @@ TEST_F(Rows, StatusRowsCarryTheStateOfTheNodes) {
   EXPECT_EQ(value("backend_status2"), "down");
   EXPECT_EQ(value("standby_delay1"), "4096");
   EXPECT_EQ(value("port"), "9999");
+  EXPECT_EQ(value("memqcache_cache_hits"), "0");
 }
 
 }  // namespace

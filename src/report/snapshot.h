@@ -59,6 +59,12 @@ struct HealthFigures {
 };
 using HealthByNode = std::map<NodeId, HealthFigures>;
 
+// The query cache. Bytes are those of whole entries.
+struct CacheFigures {
+  std::uint64_t hits = 0, selects = 0;  // selects: SELECTs that a server answered
+  std::uint64_t hash_entries = 0, entries = 0, used_bytes = 0, free_bytes = 0;
+};
+
 struct Server {
   cluster::ViewPtr view;
   std::shared_ptr<const HealthByNode> health;  // null: nothing is checked
@@ -66,6 +72,7 @@ struct Server {
   std::vector<SlotRow> slots;
   std::vector<LinkRow> links;
   WallTime started{};
+  CacheFigures cache;  // all zero while memory_cache_enabled is off
 };
 
 }  // namespace herdgate::report

@@ -111,69 +111,6 @@ const T* at_or_null(const std::vector<T>& all, std::size_t at) {
   return at < all.size() ? &all[at] : nullptr;
 }
 
-// What keeps a result out of the query cache by the shape of the statement alone; empty: nothing does.
-std::string_view shape_excludes(const sql::Facts& facts) {
-  if (facts.multi()) return "several statements";
-  const Statement& s = facts.first();
-  if (s.kind == Kind::unparsable || s.too_deep) return "the text could not be examined";
-  if (s.kind != Kind::select) return "not a SELECT";
-  if (facts.leading_comment == sql::LeadingComment::no_query_cache) return "NO QUERY CACHE comment";
-  if (facts.leading_comment == sql::LeadingComment::force_query_cache) return {};
-  if (s.into) return "SELECT INTO";
-  if (s.locking) return "rows are locked";
-  if (s.writing_with_top || s.writing_with_any) return "WITH changes data";
-  if (s.tablesample) return "TABLESAMPLE";
-  if (s.current_time) return "the current time is used";
-  if (s.time_zone_cast) return "a cast depends on the time zone";
-  return {};
-}
-
-std::string relation_excludes(const sql::Relation& r, const sql::RelationAnswer* a, const config::Patterns& p) {
-  const std::string name = full_name(r);
-  if (p.cache_unsafe_tables.matches(name)) return fmt::format("{} is in cache_unsafe_memqcache_table_list", name);
-  if (r.schema == "pg_catalog") return fmt::format("{} is a system catalog", name);
-  if (a == nullptr) return {};
-  if (a->system_catalog) return fmt::format("{} is a system catalog", name);
-  if (a->temporary) return fmt::format("{} is temporary", name);
-  if (a->row_security) return fmt::format("{} has row security", name);
-  const bool safe = p.cache_safe_tables.matches(name);
-  if (a->unlogged && !safe) return fmt::format("{} is unlogged", name);
-  if (a->view && !safe) return fmt::format("{} is a view", name);
-  return {};
-}
-
-std::string function_excludes(const sql::Function& f, const sql::FunctionAnswer* a) {
-  if (a == nullptr) return {};
-  const std::string name = full_name(f);
-  if (a->is_volatile) return fmt::format("function {} is volatile", name);
-  if (a->stable) return fmt::format("function {} is not immutable", name);
-  if (a->returns_time_zone_type) return fmt::format("function {} returns a time with time zone", name);
-  return {};
-}
-
-std::string names_exclude(const Explain& in) {
-  std::size_t r = 0, f = 0;
-  std::string why;
-  for_each_part(in.facts, in.prepared, [&](const Statement& s) {
-    for (const sql::Relation& x : s.relations) {
-      const auto* a = at_or_null(in.answers.relations, r++);
-      if (why.empty()) why = relation_excludes(x, a, *in.settings.patterns);
-    }
-    for (const sql::Function& x : s.functions) {
-      const auto* a = at_or_null(in.answers.functions, f++);
-      if (why.empty()) why = function_excludes(x, a);
-    }
-  });
-  return why;
-}
-
-std::string cacheable_text(const Explain& in) {
-  if (const auto shape = shape_excludes(in.facts); !shape.empty()) return fmt::format("no: {}", shape);
-  const bool forced = in.facts.leading_comment == sql::LeadingComment::force_query_cache;
-  if (const std::string why = forced ? std::string{} : names_exclude(in); !why.empty()) return "no: " + why;
-  return "unknown (query cache not built yet)";
-}
-
 void add_names(const Explain& in, std::vector<ExplainRow>& rows) {
   std::vector<ExplainRow> functions;
   std::size_t r = 0, f = 0;
@@ -201,7 +138,6 @@ std::vector<ExplainRow> explain_route(const Explain& in) {
   add_reads_node(in, rows);
   add_names(in, rows);
   if (!in.facts.parse_error.empty()) rows.push_back({"parse error", in.facts.parse_error});
-  rows.push_back({"cacheable", cacheable_text(in)});
   return rows;
 }
 

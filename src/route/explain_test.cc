@@ -22,12 +22,6 @@ std::string rows_of(const golden::Scenario& s, std::string_view text) {
   return out;
 }
 
-std::string cacheable(const golden::Scenario& s, std::string_view text) {
-  const std::string rows = rows_of(s, text);
-  const auto at = rows.find("cacheable|");
-  return at == std::string::npos ? rows : rows.substr(at + 10, rows.size() - at - 11);
-}
-
 TEST(ExplainRoute, ABalancedRead) {
   const golden::Scenario s;
   EXPECT_EQ(rows_of(s, "SELECT abs(a) FROM public.t1"),
@@ -38,8 +32,7 @@ TEST(ExplainRoute, ABalancedRead) {
             "reason|The statement only reads and is balanced.\n"
             "effects|may be run again elsewhere\n"
             "relation|public.t1: table\n"
-            "function|abs: immutable, built in\n"
-            "cacheable|unknown (query cache not built yet)\n");
+            "function|abs: immutable, built in\n");
 }
 
 TEST(ExplainRoute, TheNodeForReads) {
@@ -86,8 +79,7 @@ TEST(ExplainRoute, AWritingFunction) {
             "detail|relation v\n"
             "effects|counts as a write, may leave unknown state on the connection\n"
             "relation|v: view over public.t1, public.t2; an unlogged table is below, row security\n"
-            "function|my.fill: volatile, user-defined\n"
-            "cacheable|no: v has row security\n");
+            "function|my.fill: volatile, user-defined\n");
 }
 
 TEST(ExplainRoute, AWriteAndItsText) {
@@ -100,8 +92,7 @@ TEST(ExplainRoute, AWriteAndItsText) {
             "reason|The text has several statements that do not all just read.\n"
             "effects|counts as a write, may leave unknown state on the connection\n"
             "relation|t1: not looked up\n"
-            "function|now: not looked up\n"
-            "cacheable|no: several statements\n");
+            "function|now: not looked up\n");
 }
 
 TEST(ExplainRoute, UnparsableTextSaysWhy) {
@@ -117,44 +108,6 @@ TEST(ExplainRoute, NodesThatAreNotThere) {
   EXPECT_NE(rows_of(s, "DELETE FROM t1").find("node|0 (n0:5432, primary, not live)\n"), std::string::npos);
   s.read("view: 0 down; 1 down");
   EXPECT_NE(rows_of(s, "SELECT 1").find("node|none\n"), std::string::npos);
-}
-
-TEST(ExplainRoute, WhatExcludesAResultFromTheCache) {
-  golden::Scenario s;
-  s.read("relation tmp: temporary");
-  s.read("relation v: view below=t1");
-  s.read("relation u: unlogged");
-  s.read("function vol: volatile user");
-  s.read("function tz: timestamptz");
-  s.read("settings: cache_unsafe_memqcache_table_list = 'bad'");
-  s.read("settings: cache_safe_memqcache_table_list = 'u2,v2'");
-  s.read("relation v2: view below=t1");
-  s.read("relation u2: unlogged");
-  const std::pair<std::string_view, std::string_view> cases[] = {
-      {"INSERT INTO t1 VALUES (1)", "no: not a SELECT"},
-      {"SELECT 1; SELECT 2", "no: several statements"},
-      {"SELECT * INTO t2 FROM t1", "no: SELECT INTO"},
-      {"SELECT * FROM t1 FOR SHARE", "no: rows are locked"},
-      {"WITH c AS (DELETE FROM t1 RETURNING 1) SELECT * FROM c", "no: WITH changes data"},
-      {"SELECT * FROM t1 TABLESAMPLE SYSTEM (1)", "no: TABLESAMPLE"},
-      {"SELECT CURRENT_TIMESTAMP", "no: the current time is used"},
-      {"SELECT a::timestamptz FROM t1", "no: a cast depends on the time zone"},
-      {"/*NO QUERY CACHE*/ SELECT 1", "no: NO QUERY CACHE comment"},
-      {"/*FORCE QUERY CACHE*/ SELECT vol()", "unknown (query cache not built yet)"},
-      {"SELECT * FROM tmp", "no: tmp is temporary"},
-      {"SELECT * FROM v", "no: v is a view"},
-      {"SELECT * FROM v2", "unknown (query cache not built yet)"},
-      {"SELECT * FROM u", "no: u is unlogged"},
-      {"SELECT * FROM u2", "unknown (query cache not built yet)"},
-      {"SELECT * FROM bad", "no: bad is in cache_unsafe_memqcache_table_list"},
-      {"SELECT * FROM pg_class", "no: pg_class is a system catalog"},
-      {"SELECT * FROM pg_catalog.pg_class", "no: pg_catalog.pg_class is a system catalog"},
-      {"SELECT vol()", "no: function vol is volatile"},
-      {"SELECT now()", "no: function now is not immutable"},
-      {"SELECT tz()", "no: function tz returns a time with time zone"},
-      {"SELEC", "no: the text could not be examined"},
-  };
-  for (const auto& [text, expected] : cases) EXPECT_EQ(cacheable(s, text), expected) << text;
 }
 
 }  // namespace

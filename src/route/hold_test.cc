@@ -36,6 +36,14 @@ TEST(Hold, WhereNoneWasEverFoundOnlyWritesWait) {
   EXPECT_EQ(hold({.view = unknown, .node = NodeId(0)}), Hold::none);
 }
 
+TEST(Hold, APlannedChangeLetsWhatHasBegunEnd) {
+  cluster::View switching = herd(NodeId(0), false);
+  switching.switching = true;
+  EXPECT_EQ(hold({.view = switching, .node = NodeId(0), .write = true, .begins = true}), Hold::primary);
+  EXPECT_EQ(hold({.view = switching, .node = NodeId(0), .write = true, .begins = false}), Hold::none);
+  EXPECT_EQ(hold({.view = switching, .node = NodeId(1), .begins = true}), Hold::none);
+}
+
 TEST(Hold, WritesThatBeginWaitForOutcomesThatAreAskedFor) {
   const cluster::View calm = herd(NodeId(1), false);
   const auto held = [&](bool write, bool begins) {

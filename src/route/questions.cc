@@ -40,6 +40,15 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+// The query cache asks what a read depends on and what a write changes. Of DDL it thinks the worst unasked.
+bool cache_asks(const sql::Facts& facts, const Statement* prepared) {
+  bool asks = false;
+  for_each_part(facts, prepared, [&](const Statement& s) {
+    asks |= s.kind != sql::Kind::ddl && s.kind != sql::Kind::truncate && (s.kind != sql::Kind::select || !s.into);
+  });
+  return asks;
+}
+
 }  // namespace
 
 Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
@@ -49,6 +58,11 @@ Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const 
   // Whether a link may go to another session as it is depends on the functions called, wherever they run.
   const bool links_are_shared = settings.pool_mode == config::PoolMode::transaction || settings.skip_clean_reset;
   Needs n{.relations = false, .functions = names.functions && links_are_shared};
+  if (settings.memory_cache_enabled && cache_asks(facts, prepared)) {
+    n.relations = names.relations;
+    n.functions = names.functions;
+    return n;
+  }
   if (settings.backend_clustering_mode == config::ClusteringMode::raw) return n;
   if (class_of(facts, prepared, settings) != Class::either) return n;
   n.relations =

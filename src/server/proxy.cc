@@ -16,6 +16,19 @@ pool::Limits limits_of(const config::Settings& settings) {
       .per_key = static_cast<std::size_t>(settings.pool_size)};
 }
 
+// A result has to fit into a block of the original's memory, head included, and into memqcache_maxcache.
+std::unique_ptr<cache::Store> query_cache(const Clock& clock, const config::Settings& settings) {
+  constexpr std::int64_t kBlockHead = 64;
+  if (!settings.memory_cache_enabled || settings.memqcache_method != config::CacheMethod::shmem) return nullptr;
+  const std::int64_t in_block = std::max<std::int64_t>(settings.memqcache_cache_block_size - kBlockHead, 0);
+  cache::Store::Options options;
+  options.total_bytes = static_cast<std::size_t>(settings.memqcache_total_size);
+  options.max_entries = static_cast<std::size_t>(settings.memqcache_max_num_cache);
+  options.max_answer_bytes = static_cast<std::size_t>(std::min(settings.memqcache_maxcache, in_block));
+  options.expire = settings.memqcache_expire;
+  return std::make_unique<cache::Store>(clock, options);
+}
+
 std::optional<config::IpAddress> ip_of(const sockaddr* address) {
   config::IpAddress ip;
   if (address == nullptr) return std::nullopt;
@@ -71,6 +84,7 @@ Proxy::Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool
       files_(std::move(files)),
       interfaces_(std::make_shared<const std::vector<config::Interface>>(local_interfaces())),
       shared_(log, limits_of(*files_.settings)) {
+  shared_.query_cache = query_cache(clock, *files_.settings);
   shared_.started = clock.wall();
   std::string secret(32, '\0');
   RAND_bytes(reinterpret_cast<unsigned char*>(secret.data()), static_cast<int>(secret.size()));
@@ -90,9 +104,11 @@ Proxy::~Proxy() {
 void Proxy::start(bool discard_state, std::function<void()> ready) {
   monitor::Hooks hooks;
   hooks.publish = [this](cluster::ViewPtr view) {
+    const bool promoted = view_ != nullptr && view->primary != view_->primary;
     view_ = std::move(view);
     announce_roles();
     publish();
+    if (promoted) forget_answers();
   };
   hooks.credentials = [this](const std::string& user, const std::string& password) {
     return monitor_credentials(user, password);
@@ -139,8 +155,21 @@ session::SnapshotPtr Proxy::snapshot() const {
   snapshot->key = files_.key;
   snapshot->view = view_;
   snapshot->pauses = pauses_;
-  snapshot->restrains = pauses_ != nullptr || view_->primary_awaited;
+  snapshot->restrains = pauses_ != nullptr || view_->primary_awaited || view_->switching;
   return snapshot;
+}
+
+// The new primary may lack what the old one has shown. What is read of that one from now on by a session that does not
+// know yet goes with the second flush.
+void Proxy::forget_answers() {
+  if (!shared_.query_cache) return;
+  shared_.query_cache->flush();
+  when_settled([this] { shared_.query_cache->flush(); });
+}
+
+bool Proxy::drop_query_cache() {
+  if (shared_.query_cache) shared_.query_cache->flush();
+  return shared_.query_cache != nullptr;
 }
 
 void Proxy::publish() {
@@ -217,12 +246,17 @@ void Proxy::hand_out(net::Socket socket, const net::Address& peer) {
 }
 
 void Proxy::reload(Files files) {
+  const auto lists = [](const config::Settings& s) {
+    return std::tie(s.cache_safe_memqcache_table_list, s.cache_unsafe_memqcache_table_list);
+  };
+  const bool other_lists = lists(*files.settings) != lists(*files_.settings);
   files_ = std::move(files);
   shared_.accounts.set_limits(limits_of(*files_.settings));
   shared_.logins.clear();
   monitor_->reload(files_.settings);
   view_ = monitor_->view();
   publish();
+  if (other_lists) forget_answers();
 }
 
 void Proxy::stop(bool fast, std::function<void()> stopped) {

@@ -39,6 +39,7 @@ class Proxy final : public session::Workers {
   void stop(bool fast, std::function<void()> stopped);
   // What all workers contribute to a report, with the view of now; `done` is called on the control loop.
   void collect(std::function<void(const report::Server&)> done);
+  bool drop_query_cache();  // false: there is none
   // Requests of people to the cluster; after start(), on the control thread.
   cluster::Control& cluster_control() { return *monitor_; }
 
@@ -62,6 +63,7 @@ class Proxy final : public session::Workers {
   void shut_gate(std::function<void()> empty);
   void open_gate();
   void announce_roles();
+  void forget_answers();
   session::SnapshotPtr snapshot() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;
 

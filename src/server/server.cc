@@ -184,6 +184,7 @@ admin::Services::Refused Server::rotate_log() {
 }
 
 admin::Services::Refused Server::drop_query_cache() {
+  if (proxy_.drop_query_cache()) return std::nullopt;
   return cluster::Refusal{Level::error, "query cache is not enabled", ""};
 }
 

@@ -138,7 +138,7 @@ OwnCommands::Answer OwnCommands::show_pool(std::string_view what, const report::
   } else if (same(what, "pool_health_check_stats")) {
     answer.table = report::pool_health_check_stats(server, settings);
   } else if (same(what, "pool_cache")) {
-    answer.table = report::pool_cache();
+    answer.table = report::pool_cache(server);
   } else if (same(what, "pool_status")) {
     answer.table = report::pool_status(server, session_.own().over(settings));
   } else {
@@ -172,7 +172,9 @@ OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& word
     wire::Report notice;
     notice.severity = "NOTICE";
     notice.sqlstate = sqlstate::kSuccess;
-    notice.message = fmt::format("query cache does not exist for query: \"{}\"", words[4]);
+    const bool deleted = session_.cache_ && session_.cache_->remove(words[4]) > 0;
+    notice.message = deleted ? fmt::format("query cache deleted. query: \"{}\"", words[4])
+                             : fmt::format("query cache does not exist for query: \"{}\"", words[4]);
     notice.file = "own_commands";
     answer.notice = notice;
     return answer;
@@ -305,7 +307,18 @@ OwnCommands::Answer OwnCommands::explain_route(std::string_view text) {
                                  .lb_choice = &choice};
   for (const route::ExplainRow& row : route::explain_route(explained))
     answer.table.rows.push_back({row.item, row.value});
+  answer.table.rows.push_back({"cacheable", cacheable(told, text)});
   return answer;
+}
+
+std::string OwnCommands::cacheable(const Explained& told, std::string_view text) const {
+  if (!session_.cache_) return "no: memory_cache_enabled is off";
+  const config::Settings& settings = session_.settings();
+  const cache::Verdict verdict = cache::verdict(
+      {*told.facts, text, told.answers, *settings.patterns, session_.own().allow_sql_comments(settings)});
+  if (!verdict.ok()) return "no: " + verdict.refusal;
+  const std::string_view now = session_.cache_->refusal();
+  return now.empty() ? "yes" : fmt::format("not now: {}", now);
 }
 
 void OwnCommands::unit_parse(const Frame& frame) {

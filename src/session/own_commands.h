@@ -43,6 +43,7 @@ class OwnCommands {
   void pause(const std::vector<std::string>& words, std::function<void()> done);
   Answer show_paused();
   void send(const Answer& answer, bool with_description);
+  std::string cacheable(const Explained& told, std::string_view text) const;
   void write_unit(ByteView unit, const report::Server* server);
   void unit_parse(const Frame& frame);
   void unit_describe(const vsession::PreparedStatement& statement, const report::Server* server);

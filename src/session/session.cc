@@ -235,6 +235,7 @@ void Session::finish_request() {
     if (!unit_open() && snapshot_ != worker_.snapshot()) settings_changed();
     release_idle_links();
   }
+  if (cache_) cache_->finished();
   arm_idle_timer();
 }
 
@@ -287,6 +288,7 @@ void Session::welcomed(LoginResult result) {
   login->identity.startup = vs_.startup_parameters();
   identity_ = worker_.identity(std::move(login->identity));
   vs_.share_startup(identity_->startup);
+  if (cache::Store* store = worker_.shared().query_cache.get()) cache_ = std::make_unique<SessionCache>(*this, *store);
   who_.user = identity_->user;
   who_.database = identity_->database;
   who_.application = identity_->application.empty() ? "[unknown]" : std::string_view(identity_->application);

@@ -21,6 +21,7 @@
 #include "session/login.h"
 #include "session/request.h"
 #include "session/running.h"
+#include "session/session_cache.h"
 #include "session/session_log.h"
 #include "session/worker.h"
 #include "vsession/commit_fate.h"
@@ -67,6 +68,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
 
  private:
   friend class Login;
+  friend class SessionCache;
   friend class OwnCommands;
   enum class Phase : std::uint8_t { login, idle, lookup, held, acquiring, replaying, running, closed };
   enum class Next : std::uint8_t { served, waiting, stop };
@@ -255,6 +257,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   std::unique_ptr<Holding> holding_;  // in phase held
   std::unique_ptr<LostCommit> lost_commit_;
   std::unique_ptr<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
+  std::unique_ptr<SessionCache> cache_;          // null: memory_cache_enabled is off
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
   net::TimerId idle_timer_ = 0;
   TimePoint last_active_;

@@ -69,6 +69,11 @@ Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
       OwnCommands(*this).answer_unit(input);
       return Next::served;
     }
+    if (cache_ && !unit_open() && cache_->answer_unit(input)) {
+      used += input.size();
+      finish_request();
+      return Next::served;
+    }
     if (const Next next = plan_unit(input); next != Next::served) return next;
   }
   return run_unit(input, used);
@@ -231,6 +236,7 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
   }
+  if (cache_) cache_->sending_unit(messages, link->link->key().node);
   work().link = link;
   phase_ = Phase::running;
   UnitWriter writer(*this, *link);
@@ -247,6 +253,7 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
   if (written.answered_locally) {  // an error of ours before anything was sent
     unit().open = false;
     work().link = nullptr;
+    if (cache_) cache_->ready(/*committed=*/false);
     unit().skip = !written.synced;
     if (written.synced) say_ready();
     finish_request();

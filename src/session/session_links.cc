@@ -75,7 +75,7 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
     link = nullptr;
   }
   const bool asked = worker_.shared().outcomes_open.load(std::memory_order_relaxed) > 0;
-  if (asked || (snapshot_->restrains && (link == nullptr || snapshot_->pauses))) {
+  if (asked || (snapshot_->restrains && (link == nullptr || snapshot_->pauses || view().switching))) {
     const route::Hold why = restrained(node, work().plan.write);
     if (why != route::Hold::none && hold_back(why, node) == Next::waiting) return Next::waiting;
   }

@@ -96,7 +96,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     if (OwnCommands::is_explain_route(facts->first(), *text, explained)) {
       if (const Next next = plan_explained(explained, ahead); next != Next::served) return next;
     }
-    if (!unit_open() && answer_locally(*facts, *text)) {
+    if (!unit_open() && (answer_locally(*facts, *text) || (cache_ && cache_->answer_query(*facts, *text)))) {
       used += input.size();
       if (phase_ != Phase::idle) return Next::waiting;
       finish_request();
@@ -124,6 +124,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   }
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy.assign(input);
+  if (cache_) cache_->sending_query(*facts, *text, link->link->key().node);
   announce(*link->link, "", *text);
   count_statement(worker_.counters(), node, facts->first().kind);
   worker_.make_way_for(facts->first());
@@ -183,6 +184,7 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
     if (const Next next = bring_up(*link, true); next != Next::served) return next;
   }
   work().plan.write = true;
+  if (cache_) cache_->sending_unknown();
   link->memory.opaque = true;
   link->memory.opaque_owner = id_;
   phase_ = Phase::running;
@@ -329,8 +331,9 @@ Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Ex
 Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan) {
   vs_.state().lb_node = lb_node();
   Explained decided;
-  if (snapshot_ != worker_.snapshot()) {
+  if (cache_ || snapshot_ != worker_.snapshot()) {  // the query cache needs the answers, not the plan alone
     const Next next = decide(facts, text, decided);
+    if (cache_ && next == Next::served) cache_->planned(facts, text, decided.answers);
     plan = std::move(decided.plan);
     return next;
   }

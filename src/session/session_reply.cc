@@ -78,6 +78,7 @@ void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, boo
   if (head.fate != backend::Fate::forward) return;
   if (own().log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
   work().forwarded = true;
+  if (cache_) cache_->rows(head, bytes);
   client_.add(bytes, stable);
 }
 
@@ -87,6 +88,7 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
     log_backend_message(link, message.type);
     if (message.type == kReady && message_log_) message_log_->flush(worker_.log(), who_);
   }
+  if (cache_) cache_->reply(head, message);
   if (message.type == kError) return reply_error(link, head, message);
   if (head.note != kNoteClient) return;
   switch (message.type) {
@@ -247,6 +249,7 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
     // A RESET within the transaction: what a commit will leave on this link is not what the session has.
     if (link.memory.parameters != vs_.parameters()) link.retire = true;
   }
+  if (cache_) cache_->ready(work().tag != "ROLLBACK" && !work().failed);
   give_notices();
   client_.add(message.bytes, message.stable);
 }

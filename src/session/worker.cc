@@ -191,6 +191,10 @@ void Worker::collect(std::function<void(report::Server)> done) {
   gathering->server.view = snapshot_->view;
   gathering->server.health = shared_.health.load();
   gathering->server.started = shared_.started;
+  if (shared_.query_cache) {
+    const cache::Figures f = shared_.query_cache->figures();
+    gathering->server.cache = {f.hits, f.selects, f.entry_slots, f.entries, f.used_bytes, f.free_bytes};
+  }
   gathering->open = workers_.count();
   gathering->done = std::move(done);
   gathering->server.counts.resize(snapshot_->view->nodes.size());

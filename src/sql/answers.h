@@ -3,6 +3,7 @@
 // Shape    Questions are made by `route`, answered by `catalog`, read by `route` and `cache`; same order in all three.
 // Threads  values.
 #pragma once
+#include <cstdint>
 #include <vector>
 
 #include "sql/facts.h"
@@ -20,6 +21,12 @@ struct RelationAnswer {
   std::vector<Relation> below;  // base relations of a view, qualified, transitively
   bool below_temporary = false, below_unlogged = false, below_system = false;
   bool below_writing_function = false;  // the view calls a volatile function
+  bool other_kind = false;  // it, or something below it, is neither a table nor a view: a foreign table, a sequence
+  // For the query cache, by oid. What a read of it depends on: itself, what a view is made of, children and partitions.
+  std::vector<std::uint32_t> reads;
+  // What a write to it may change beside that: tables whose foreign keys cascade, and their children.
+  std::vector<std::uint32_t> cascades;
+  bool side_effects = false;  // a write to it runs triggers or rules that may change anything
 };
 struct FunctionAnswer {
   bool exists = false;

@@ -1,0 +1,174 @@
+#include "cache/effects.h"
+
+#include <algorithm>
+#include <string>
+
+namespace herdgate::cache {
+namespace {
+
+using sql::Kind;
+using sql::Statement;
+
+// The places of a statement's names among the answers.
+struct Place {
+  std::size_t relations = 0, functions = 0;
+};
+
+// Built in, volatile, and running whatever text it is given.
+bool runs_text(std::string_view function) {
+  return function.starts_with("query_to_xml") || function.starts_with("cursor_to_xml");
+}
+
+class Gathering {
+ public:
+  Gathering(const sql::Answers& answers, Effects& out) : answers_(answers), out_(out) {}
+
+  void add(const Statement& s) {
+    if (runs(s)) statement(s);
+    place_.relations += s.relations.size();
+    place_.functions += s.functions.size();
+  }
+
+ private:
+  static bool runs(const Statement& s) {
+    if (s.kind == Kind::explain) return s.explain_analyze;
+    return s.kind != Kind::prepare && s.kind != Kind::deallocate;
+  }
+  void statement(const Statement& s);
+  void control(const Statement& s);
+  void ddl(const Statement& s);
+  void written(const Statement& s);
+  void functions(const Statement& s);
+  void unknown() { out_.scope.database = out_.unknown_state = true; }
+
+  const sql::Answers& answers_;
+  Effects& out_;
+  Place place_;
+};
+
+void Gathering::control(const Statement& s) {
+  switch (s.kind) {
+    case Kind::prepare_transaction:
+      out_.prepares = s.name;
+      out_.ends_transaction = true;
+      return;
+    case Kind::commit:
+    case Kind::rollback:
+      out_.ends_transaction = true;
+      return;
+    case Kind::commit_prepared:
+      out_.commits_prepared = s.name;
+      return;
+    case Kind::rollback_prepared:
+      out_.rolls_back_prepared = s.name;
+      return;
+    case Kind::load:
+      out_.unknown_state = true;
+      return;
+    default:
+      return;
+  }
+}
+
+void Gathering::statement(const Statement& s) {
+  control(s);
+  switch (s.kind) {
+    case Kind::ddl:
+      return ddl(s);
+    case Kind::unparsable:
+    case Kind::call:
+    case Kind::do_block:
+      return unknown();
+    case Kind::truncate:  // CASCADE takes whatever refers to it
+    case Kind::other:
+      out_.scope.database = true;
+      return;
+    default:
+      break;
+  }
+  if (s.too_deep) return unknown();
+  if (s.into && !s.creates_temp) out_.scope.database = true;
+  if (!s.into) written(s);
+  functions(s);
+}
+
+// Another definition may change any answer, be it by a new table that hides the old one.
+void Gathering::ddl(const Statement& s) {
+  constexpr std::string_view kHarmless[] = {"ANALYZE", "COMMENT",         "CREATE INDEX",
+                                            "REINDEX", "CREATE DATABASE", "CREATE TABLESPACE"};
+  constexpr std::string_view kEverything[] = {"ALTER TABLE",    "ALTER DATABASE", "ALTER ROLE",
+                                              "ALTER ROLE SET", "DROP DATABASE",  "DROP ROLE",
+                                              "DROP OWNED",     "REASSIGN OWNED", "ALTER SYSTEM"};
+  const auto among = [&](const auto& list) {
+    return std::find(std::begin(list), std::end(list), s.ddl_tag) != std::end(list);
+  };
+  if (s.creates_temp || among(kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
+  out_.scope.database = true;
+  out_.scope.everything |= among(kEverything) || s.ddl_tag.starts_with("REVOKE");
+  if (s.inner) functions(s);
+}
+
+void Gathering::written(const Statement& s) {
+  for (const sql::Relation& target : s.written) {
+    const auto at = std::find(s.relations.begin(), s.relations.end(), target);
+    const std::size_t place = place_.relations + static_cast<std::size_t>(at - s.relations.begin());
+    if (at == s.relations.end() || place >= answers_.relations.size()) {
+      out_.scope.database = true;
+      continue;
+    }
+    const sql::RelationAnswer& a = answers_.relations[place];
+    if (a.temporary) continue;
+    out_.scope.database |= !a.exists || a.side_effects || a.reads.empty();
+    out_.scope.add({a.reads});
+    out_.scope.add({a.cascades});
+  }
+}
+
+void Gathering::functions(const Statement& s) {
+  for (std::size_t i = 0; i < s.functions.size(); ++i) {
+    const std::size_t place = place_.functions + i;
+    if (runs_text(s.functions[i].name)) return unknown();
+    if (place >= answers_.functions.size()) return unknown();
+    const sql::FunctionAnswer& a = answers_.functions[place];
+    if (a.is_volatile && a.user_defined) return unknown();
+  }
+  for (std::size_t i = 0; i < s.relations.size(); ++i) {  // views that call one
+    const std::size_t place = place_.relations + i;
+    if (place < answers_.relations.size() && answers_.relations[place].below_writing_function) return unknown();
+  }
+}
+
+bool names_prepared(const Statement& s) {
+  return s.kind == Kind::execute || (s.kind == Kind::explain && s.inner && s.inner->kind == Kind::execute);
+}
+
+const Statement* body_of(const Statement* prepared) {
+  return prepared != nullptr && prepared->kind == Kind::prepare && prepared->inner ? prepared->inner.get() : prepared;
+}
+
+}  // namespace
+
+void Scope::add(const Scope& other) {
+  database |= other.database;
+  everything |= other.everything;
+  for (const std::uint32_t table : other.tables) {
+    if (std::find(tables.begin(), tables.end(), table) == tables.end()) tables.push_back(table);
+  }
+}
+
+Effects effects_of(const sql::Facts& facts, const sql::Answers& answers, const Statement* prepared) {
+  Effects out;
+  Gathering gathering(answers, out);
+  for (const Statement& s : facts.statements) gathering.add(s);
+  for (const Statement& s : facts.statements) {
+    if (!names_prepared(s) || (s.kind == Kind::explain && !s.explain_analyze)) continue;
+    if (prepared == nullptr || facts.multi()) {
+      out.scope.database = out.unknown_state = true;
+    } else {
+      gathering.add(*body_of(prepared));
+    }
+  }
+  return out;
+}
+
+}  // namespace herdgate::cache

@@ -1,0 +1,130 @@
+// The answers that are kept, in the memory of this process: bounded, shared by all workers, and true.
+//
+// Shape    Readers: now() when the read is planned, find() for a hit, put() with what the server sent. Writers: a Doubt
+//          over what they may change, from before the sending of what commits it until its outcome is known. At its
+//          beginning the entries go; while it lasts, and for reads that began before its end, nothing is stored.
+//          So no entry outlives a change that any client can have seen.
+// Units    sequence: counts the ends of doubts; a read that began at n knows of the changes up to n.
+// Limits   total_bytes and max_entries, by second chance: what was used since the hand's last round stays once more;
+//          max_answer_bytes for one answer; kMaxDatabases, kMaxTables (beyond it the idle ones are forgotten, which
+//          refuses reads that began earlier), kMaxPrepared transactions.
+// Errors   none: what does not fit or is in doubt is not stored.
+// Threads  any. One mutex per shard for hits, one per database for stores and writers, held for map operations. Order:
+//          databases, one database, one shard.
+// Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; docs/life_of_a_query.md, "The query cache".
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "cache/effects.h"
+
+namespace herdgate::cache {
+
+// Whole messages: RowDescription first (`head_bytes`, 0: there is none), then the rows and CommandComplete.
+struct Answer {
+  std::shared_ptr<const char[]> bytes;
+  std::uint32_t size = 0, head_bytes = 0;
+  ByteView head() const { return {bytes.get(), head_bytes}; }
+  ByteView rest() const { return {bytes.get() + head_bytes, size - head_bytes}; }
+};
+
+// A read whose answer came whole.
+struct Fill {
+  Hash128 key, text;  // text: see text_key()
+  std::string database;
+  std::vector<std::uint32_t> tables;
+  std::uint64_t began = 0;           // now() when it was planned
+  std::optional<TimePoint> seen_to;  // from a standby: it had replayed whatever was committed before this moment
+  Bytes head, rest;
+};
+
+struct Figures {
+  std::uint64_t hits = 0, selects = 0;  // selects: SELECTs that a server answered
+  std::size_t entries = 0, entry_slots = 0, used_bytes = 0, free_bytes = 0;
+};
+
+class Store;
+struct Database;
+struct Table;
+
+// While it lives, what it covers is in doubt. Unless it was told the outcome, it ends as unknown: then the server may
+// still be working, and what was in doubt stays out of the cache for kUnknownLingers.
+class Doubt {
+ public:
+  static constexpr Duration kUnknownLingers = std::chrono::minutes(10);
+  Doubt() = default;
+  ~Doubt() { end(/*known=*/false); }
+  Doubt(Doubt&& other) noexcept { *this = std::move(other); }
+  Doubt& operator=(Doubt&& other) noexcept;
+  void end(bool known);
+  bool active() const { return store_ != nullptr; }
+
+ private:
+  friend class Store;
+  Store* store_ = nullptr;
+  Database* database_ = nullptr;
+  Scope scope_;
+};
+
+class Store {
+ public:
+  static constexpr std::size_t kShards = 16, kMaxDatabases = 1000, kMaxTables = 100'000, kMaxPrepared = 10'000;
+  static constexpr std::size_t kEntryOverhead = 176;  // a slot, its places in index and tables, the allocation's head
+  struct Options {
+    std::size_t total_bytes = 64 << 20, max_entries = 1'000'000, max_answer_bytes = 400 << 10;
+    std::chrono::seconds expire{0};  // 0: never
+  };
+  Store(const Clock& clock, Options options);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  std::size_t max_answer_bytes() const { return options_.max_answer_bytes; }
+  std::uint64_t now() const { return sequence_.load(std::memory_order_acquire); }
+  std::optional<Answer> find(const Hash128& key);
+  bool put(const Fill& fill);
+  Doubt doubt(std::string_view database, Scope scope);
+  void flush();  // everything, and every read under way
+  std::size_t remove(const Hash128& text);
+  void count_select() { selects_.fetch_add(1, std::memory_order_relaxed); }
+  Figures figures() const;
+
+  // What a prepared transaction changes when it is committed. Of one that is not known, nobody knows what.
+  void keep_prepared(std::string_view database, std::string_view gid, Scope scope);
+  std::optional<Scope> take_prepared(std::string_view database, std::string_view gid);
+
+ private:
+  friend class Doubt;
+  struct Shard;
+  Database* database(std::string_view name);
+  bool admits(Database& database, const Fill& fill) const;
+  void end(const Doubt& doubt, bool known);
+  void begin_all();
+  void end_all(bool known);
+  bool make_room(std::size_t first_shard, std::size_t bytes);
+  void sweep(Table& table);
+  void drop_refs(const std::vector<std::uint64_t>& refs);
+
+  const Clock& clock_;
+  const Options options_;
+  std::atomic<std::uint64_t> sequence_{0}, selects_{0};
+  std::atomic<std::size_t> bytes_{0}, entries_{0};
+  std::unique_ptr<Shard[]> shards_;
+  mutable std::mutex databases_mutex_;
+  std::map<std::string, std::unique_ptr<Database>, std::less<>> databases_;
+  std::mutex prepared_mutex_;
+  std::map<std::pair<std::string, std::string>, Scope> prepared_;
+  std::atomic<int> all_in_doubt_{0};
+};
+
+}  // namespace herdgate::cache

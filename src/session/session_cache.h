@@ -1,0 +1,109 @@
+// The query cache as one session uses it: looks up before planning, keeps what servers answered, and tells the store
+// what its writes put in doubt. Exists only when memory_cache_enabled is on.
+//
+// Shape    answer_query() and answer_unit() answer a request without a server; else planned() for each statement in it,
+//          sending_query() or sending_unit() just before it goes out, rows() and reply() for what comes back, ready()
+//          at its ReadyForQuery and finished() when the request is over, however it ended.
+// Limits   an answer of max_answer_bytes at a time; in a transaction kMaxAside answers of kMaxAsideBytes in all are
+// kept
+//          until COMMIT.
+// Errors   none: in doubt nothing is looked up and nothing is kept.
+// Threads  the worker of its session; the store is shared.
+// Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; docs/life_of_a_query.md, "The query cache".
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/link.h"
+#include "cache/key.h"
+#include "cache/store.h"
+#include "cache/verdict.h"
+#include "vsession/virtual_session.h"
+
+namespace herdgate::session {
+
+class Session;
+
+class SessionCache {
+ public:
+  static constexpr std::size_t kMaxAside = 1000, kMaxAsideBytes = 4 << 20;
+  static constexpr std::size_t kMaxReads = 1000;  // in one unit that is answered from the cache or kept
+
+  SessionCache(Session& session, cache::Store& store) : s_(session), store_(store) {}
+
+  bool answer_query(const sql::Facts& facts, std::string_view text);
+  bool answer_unit(ByteView messages);
+  void planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
+  void sending_query(const sql::Facts& facts, std::string_view text, NodeId node);
+  void sending_unit(ByteView messages, NodeId node);
+  void sending_unknown();  // a function call: what it does cannot be seen
+  void rows(const backend::Debt& head, ByteView bytes);
+  void reply(const backend::Debt& head, const backend::Message& message);
+  void ready(bool committed);
+  void finished();
+
+  // Why this session neither looks up nor keeps now; empty: it does.
+  std::string_view refusal() const;
+  std::size_t remove(std::string_view text);  // PGPOOL SET CACHE DELETE
+
+ private:
+  // One Execute of a unit of nothing but Parse, Bind, Describe, Execute through the unnamed portal.
+  struct Read {
+    std::shared_ptr<const sql::Facts> facts;
+    std::string_view text;
+    ByteView types, bind;
+    bool described = false;
+  };
+  // What a server is answering. Not `kept`: it only takes its turn.
+  struct Coming {
+    cache::Fill fill;
+    bool kept = false, done = false;
+  };
+  struct Planned {
+    std::uint64_t serial = 0;
+    cache::Verdict verdict;
+  };
+  bool read_unit(ByteView messages, std::vector<Read>& reads);
+  bool bind(ByteView payload, std::vector<std::pair<std::string_view, Read>>& fresh, Read& read);
+  void write_unit(ByteView messages, const std::vector<cache::Answer>& answers);
+  bool finds(const sql::Facts& facts) const;
+  void begin();
+  void log_hit(std::string_view text);
+  const Hash128& viewer();
+  Hash128 key_of(const Read& read);
+  Hash128 text_key(std::string_view text) const;
+  void expect(const Read& read, const Hash128& key, bool may_keep, std::optional<TimePoint> seen_to);
+  bool node_shows_commits(NodeId node, std::optional<TimePoint>& seen_to) const;
+  bool part_of_cut_unit() const;
+  void unplanned(const sql::Facts& facts, const sql::Statement* prepared);
+  void unplanned_unit(ByteView messages);
+  void add(const cache::Effects& effects);
+  void guard();
+  void take(ByteView bytes, bool head);
+  void store_all(std::vector<cache::Fill>& fills);
+  void keep_aside();
+  void forget_transaction();
+
+  Session& s_;
+  cache::Store& store_;
+  vsession::ParameterSetPtr viewer_parameters_;  // for which viewer_ was made
+  Hash128 viewer_;
+  bool unknown_state_ = false;
+  // Of the open transaction.
+  cache::Scope pending_;
+  bool wrote_ = false;
+  std::vector<cache::Fill> aside_;
+  std::size_t aside_bytes_ = 0;
+  // Of the request.
+  std::optional<std::uint64_t> began_;
+  std::vector<Planned> planned_;
+  cache::Scope scope_;
+  bool ends_ = false;
+  std::string prepares_;
+  std::vector<cache::Doubt> doubts_;
+  std::vector<Coming> coming_;
+  std::size_t at_ = 0;  // the one whose answer comes now
+};
+
+}  // namespace herdgate::session
