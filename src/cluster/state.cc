@@ -29,8 +29,7 @@ bool primary_awaited(const State& state) {
 
 bool same_view(const State& a, const State& b) {
   const auto same_node = [](const Member& x, const Member& y) { return x.node == y.node; };
-  return a.primary == b.primary && holds_writes(a) == holds_writes(b) &&
-         primary_awaited(a) == primary_awaited(b) &&
+  return a.primary == b.primary && holds_writes(a) == holds_writes(b) && primary_awaited(a) == primary_awaited(b) &&
          std::equal(a.members.begin(), a.members.end(), b.members.begin(), b.members.end(), same_node);
 }
 

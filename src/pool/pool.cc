@@ -294,7 +294,6 @@ void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
     link.memory.parameters = std::make_shared<vsession::ParameterSet>();
     link.memory.opaque = false;
   }
-  link.memory.at_begin = nullptr;
   link.cancelled = false;
   auto& cleaner = cleaning_[&link];
   if (!cleaner) count_cleaning(link, 1);

@@ -49,8 +49,6 @@ struct NamedStatement {
 
 struct LinkMemory {
   vsession::ParameterSetPtr parameters;  // set beyond what its login gave; never null
-  vsession::ParameterSetPtr at_begin;    // the same when its open transaction began; null when there is none
-  vsession::ParameterSetPtr at_commit;   // what it will have when that transaction commits
   InternedStatements interned;
   std::vector<std::string> to_close;  // interned statements whose plans became invalid: closed before the next unit
   std::map<std::string, NamedStatement> named;  // by clients' own names

@@ -156,8 +156,7 @@ void Scenario::read_state(std::string_view text) {
                         {"default_read_only", &state.default_read_only},
                         {"snapshot_shared", &tx.snapshot_shared},
                         {"block", &tx.multi_statement_block},
-                        {"overflow", &tx.written_overflow},
-                        {"standby_link", &state.standby_link_in_tx}};
+                        {"overflow", &tx.written_overflow}};
   each_word(text, [&](Word w) {
     if (set_flag(flags, w.name)) return;
     if (w.name == "lb") {

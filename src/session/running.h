@@ -6,7 +6,6 @@
 // Limits   kMaxItems in a unit; the rest is bounded by the request.
 // Threads  the worker of its session.
 #pragma once
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,8 +64,9 @@ struct Seldom {
 struct Progress {
   bool planned = false;
   bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
-  bool cancel = false;            // asked for while nothing of the client's was running
-  bool copy_over = false;         // COPY FROM: CopyDone or CopyFail has gone to the server
+  bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
+  bool cancel = false;      // asked for while nothing of the client's was running
+  bool copy_over = false;   // COPY FROM: CopyDone or CopyFail has gone to the server
   // How the answer goes.
   bool failed = false;
   bool forwarded = false;  // a row, a tag or an error has gone to the client
@@ -118,6 +118,7 @@ struct Work : Progress {
 struct Unit {
   static constexpr std::size_t kMaxItems = 65'000, kMaxKeptItems = 64;
   std::vector<vsession::PreparedPtr> items;  // what the messages under way refer to; Debt::item is a place in here
+  std::vector<std::uint64_t> undone;         // generations of statements whose Parse was not carried out, ascending
   pool::ServerLink* link = nullptr;          // where all of an open unit goes
   bool open = false;
   bool hold = false;                   // an Execute may have started COPY: the rest waits for the server's word
@@ -125,8 +126,12 @@ struct Unit {
   bool stalled = false;                // more replies are owed than is good: the rest waits for some of them
   std::optional<wire::Report> poison;  // the error that takes the place of the poisoned one
 
-  void reset() {
+  void forget() {
     items.clear();
+    undone.clear();
+  }
+  void reset() {
+    forget();
     if (items.capacity() > kMaxKeptItems) std::vector<vsession::PreparedPtr>().swap(items);
     link = nullptr;
     open = hold = skip = stalled = false;
@@ -154,7 +159,6 @@ struct LostCommit {
 struct Running {
   Work work;
   Unit unit;
-  std::map<std::string, vsession::PreparedPtr, std::less<>> portals;  // of the open transaction
   int reruns = 0;
   int known_heads = 0;                       // run again: this many of them the client has already
   std::optional<wire::Report> replay_error;  // why the link could not be brought up
@@ -165,13 +169,12 @@ struct Running {
   void reset_request() {
     work.reset();
     reruns = known_heads = 0;
-    if (!unit.open) unit.items.clear();
+    if (!unit.open) unit.forget();
   }
   // For another session.
   void reset() {
     work.reset();
     unit.reset();
-    portals.clear();
     reruns = known_heads = 0;
     replay_error.reset();
     named_error.reset();

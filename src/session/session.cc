@@ -218,20 +218,24 @@ Session::Next Session::pass_rest(ByteView input, std::size_t& used) {
   return server_is_slow() ? Next::stop : Next::served;
 }
 
+// Whatever becomes of the request, what is still to come of its last message is no message of its own.
+void Session::rest_follows() {
+  if (work().request.streamed) rest_missing_ = work().request.missing;
+}
+
 // The request has been answered: its links go back where they may, and the next one is served.
 void Session::finish_request() {
   phase_ = Phase::idle;
   who_.trace = {};
   const bool in_transaction = vs_.state().tx.status != vsession::TxStatus::idle;
   if (run_) {
-    if (!in_transaction && !run_->portals.empty()) run_->portals.clear();
     stop_running();
     if (run_) run_->reset_request();
   }
   if (!in_transaction) {
     forget_transaction_id();
     vs_.state().tx_node = kNoNode;
-    vs_.state().standby_link_in_tx = false;
+    parts_.forget_portals();
     if (!unit_open() && snapshot_ != worker_.snapshot()) settings_changed();
     release_idle_links();
   }
@@ -240,7 +244,7 @@ void Session::finish_request() {
 }
 
 void Session::stop_running() {
-  if (!run_->unit.open && !run_->unit.skip && run_->portals.empty()) worker_.take_back(std::move(run_));
+  if (!run_->unit.open && !run_->unit.skip) worker_.take_back(std::move(run_));
 }
 
 // Between two requests; not within a unit or a transaction.

@@ -25,6 +25,7 @@
 #include "session/session_log.h"
 #include "session/worker.h"
 #include "vsession/commit_fate.h"
+#include "vsession/transaction_links.h"
 #include "vsession/virtual_session.h"
 
 namespace herdgate::session {
@@ -80,6 +81,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   Next serve(ByteView input, std::size_t& used);
   Next serve_copy(const Request& request, ByteView input, std::size_t& used);
   Next pass_rest(ByteView input, std::size_t& used);
+  void rest_follows();
   bool ignores_until_sync() const;
   bool copies_in() const;
   Next serve_in_copy(const Request& request, ByteView input, std::size_t& used);
@@ -109,6 +111,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
 
   // Simple queries (session_query.cc).
   Next serve_query(ByteView input, std::size_t& used);
+  void understand(ByteView input, std::string_view text);
   route::Input routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
   Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
   Next decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan);
@@ -132,11 +135,17 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   // Extended units (session_extended.cc).
   Next serve_unit(ByteView input, std::size_t& used);
   Next plan_unit(ByteView messages);
+  struct Seen;
+  struct Planned;
+  Planned planned_in(const Frame& frame, Seen& seen);
+  void keep_to_unit(const route::Plan& before);
+  bool tell_of_loss(ByteView messages);
   Next plan_explained_in(ByteView messages);
   Next run_unit(ByteView messages, std::size_t& used);
   bool unit_is_local(ByteView messages);
   bool stalls(backend::Link& link, std::size_t unit_bytes);
   void unit_parse_undone(std::size_t item);
+  void unit_close_undone(std::size_t item);
   void unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   friend class UnitWriter;
 
@@ -148,12 +157,12 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void adopt(pool::ServerLink& link);
   Next bring_up(pool::ServerLink& link, bool in_transaction);
   void bring_up_named(pool::ServerLink& link);
+  void join(pool::ServerLink& link, char status);
   std::string begin_text(const pool::ServerLink& link) const;
   Deadline wait_deadline() const;
   void release_links(bool session_ends);
   void drop_link(pool::ServerLink& link, const Error& why);
-  void end_secondary(bool commit);
-  void end_part(pool::ServerLink& link, bool commit);
+  void send_ends(const vsession::TransactionLinks::Ends& ends);
   bool give_way();
   void part(pool::ServerLink& link);
   void give_back(pool::ServerLink& link, bool session_ends);
@@ -185,9 +194,11 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void reply_ready(pool::ServerLink& link, const backend::Message& message);
+  void commit_failed();
   bool missing_named(const backend::Link& link, std::string_view state);
-  void lost_while_running(NodeId node, const std::string& why, bool in_transaction);
-  bool commit_in_flight() const;
+  vsession::TransactionLinks::Under what_is_under_way(const pool::ServerLink& lost);
+  bool may_learn_outcome() const;
+  void tell(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why);
   void lookup_done();
   void replay_done();
   void run_again();
@@ -199,8 +210,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void say_ready();
   void fail_request(const wire::Report& report);
 
-  // What exists only while something is served; made when first needed, gone when the request, its unit and the portals
-  // of its transaction are.
+  // What exists only while something is served; made when first needed, gone when the request and its unit are.
   Running& run() {
     if (!run_) run_ = worker_.lend_running();
     return *run_;
@@ -249,6 +259,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   std::unique_ptr<std::string> trace_;  // traceparent of the statement being served; who_ refers to it
   std::unique_ptr<Bytes> notices_;      // log lines that the client hears before the next ReadyForQuery
   bool notices_full_ = false;
+  vsession::TransactionLinks parts_;
   Bytes in_;                      // read and not served yet
   std::size_t rest_missing_ = 0;  // octets of a CopyData or a streamed Bind still to come from the client
   RunningPtr run_;

@@ -141,9 +141,7 @@ bool SessionCache::answer_unit(ByteView messages) {
   const Request& request = s_.work().request;
   if (!request.synced || request.streamed || !refusal().empty()) return false;
   // A server that takes part in the transaction has an unnamed portal, which the client's Bind would replace.
-  for (const pool::ServerLink* link : s_.links_) {
-    if (link->memory.at_begin != nullptr) return false;
-  }
+  if (!s_.parts_.empty()) return false;
   std::vector<Read> reads;
   if (!read_unit(messages, reads)) return false;
   std::vector<cache::Answer> answers;
@@ -294,8 +292,8 @@ void SessionCache::unplanned_unit(ByteView messages) {
       if (known) facts = known->facts;
     } else if (frame.type == wire::fe::kExecute) {
       const auto execute = wire::parse_execute(frame.payload);
-      const auto portal = execute ? s_.run().portals.find(execute->portal) : s_.run().portals.end();
-      if (portal != s_.run().portals.end() && portal->second) facts = portal->second->facts;
+      const vsession::Portal* portal = execute ? s_.parts_.portal(execute->portal) : nullptr;
+      if (portal != nullptr && portal->statement) facts = portal->statement->facts;
     }
     if (facts) unplanned(*facts, s_.prepared_statement(facts->first()));
   }

@@ -1,4 +1,7 @@
 // Extended protocol: units of Parse … Sync. Routing looks at all statements of a unit and sends it to one node.
+#include <algorithm>
+#include <set>
+
 #include "base/sqlstate.h"
 #include "session/own_commands.h"
 #include "session/session.h"
@@ -40,7 +43,7 @@ void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
 Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
   if (unit_skips()) {
     used += input.size();
-    if (work().request.streamed) rest_missing_ = work().request.missing;
+    rest_follows();
     if (work().request.synced) {
       unit().skip = false;
       say_ready();
@@ -48,11 +51,8 @@ Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
     }
     return Next::served;
   }
-  if (pending_error_) {
-    const wire::Report report = std::move(*pending_error_);
-    pending_error_.reset();
+  if (pending_error_ && !unit_open() && tell_of_loss(input)) {
     used += input.size();
-    fail_request(report);
     return Next::served;
   }
   if (!work().planned) {
@@ -153,64 +153,134 @@ Session::Next Session::plan_explained_in(ByteView messages) {
   return Next::served;
 }
 
-Session::Next Session::plan_unit(ByteView messages) {
-  if (unit_link() != nullptr) {
-    work().plan = route::Plan{.node = unit_link()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
-    work().planned = true;
-    return Next::served;
+// What the messages of a unit have said so far.
+struct Session::Seen {
+  std::map<std::string, std::shared_ptr<const sql::Facts>, std::less<>> parsed;
+  std::set<std::string, std::less<>> bound;
+  bool binds = false;
+};
+
+// A message's statement, if there is something to plan.
+struct Session::Planned {
+  std::shared_ptr<const sql::Facts> facts;
+  std::string_view text;
+  NodeId node = kNoNode;  // of the portal that it goes on with
+  bool operator==(const Planned&) const = default;
+};
+
+Session::Planned Session::planned_in(const Frame& frame, Seen& seen) {
+  const auto prepared = [&](std::string_view name) {
+    const vsession::PreparedPtr statement = vs_.find_prepared(name);
+    if (!statement || seen.parsed.contains(name)) return Planned{};
+    return Planned{statement->facts, statement->query};
+  };
+  if (frame.type == wire::fe::kParse) {
+    auto parse = wire::parse_parse(frame.payload);
+    if (!parse) return {};
+    const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+    auto facts = worker_.facts().facts(parse->query, options);
+    seen.parsed[std::string(parse->statement)] = facts;
+    return {std::move(facts), parse->query};
   }
-  const NodeId write_node = view().write_node();
-  const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
-  std::map<std::string, std::shared_ptr<const sql::Facts>, std::less<>> fresh;  // parsed in this unit
-  route::Plan whole;
-  bool only_ends = true, executes = false;
-  const sql::Facts* planned = nullptr;  // pipelines run one statement many times: what was planned last is not again
-  std::string_view planned_text;
+  if (frame.type == wire::fe::kBind) {
+    auto bind = wire::parse_bind_head(frame.payload);
+    if (!bind || !*bind) return {};
+    seen.binds = true;
+    if (parts_.portal((*bind)->portal) != nullptr) seen.bound.emplace((*bind)->portal);
+    return prepared((*bind)->statement);
+  }
+  std::string_view portal;
+  if (frame.type == wire::fe::kDescribe) {
+    auto describe = wire::parse_describe_or_close(frame.payload);
+    if (!describe) return {};
+    if (describe->what == 'S') return prepared(describe->name);
+    portal = describe->name;
+  } else if (frame.type == wire::fe::kExecute) {
+    auto execute = wire::parse_execute(frame.payload);
+    if (!execute) return {};
+    portal = execute->portal;
+  } else {
+    return {};
+  }
+  const vsession::Portal* known = parts_.portal(portal);
+  if (known == nullptr || seen.bound.contains(portal)) return {};
+  return {known->statement->facts, known->statement->query, known->node};
+}
+
+// The beginning of the unit has settled where it goes, not what its other parts do there.
+void Session::keep_to_unit(const route::Plan& before) {
+  route::Plan& plan = work().plan;
+  plan.write = plan.write || before.write;
+  plan.opaque = plan.opaque || before.opaque;
+  plan.rerunnable = plan.both = false;
+  plan.node = unit_link()->link->key().node;
+  plan.rule = route::Rule::cut_unit;
+  work().planned = true;
+}
+
+// A link of the transaction was lost while nobody asked. False: the client wants to go back anyway.
+bool Session::tell_of_loss(ByteView messages) {
+  Seen seen;
+  bool ends = false, only_back = true;
   for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
-    std::shared_ptr<const sql::Facts> facts;
-    std::string_view text;
-    if (frame.type == wire::fe::kParse) {
-      auto parse = wire::parse_parse(frame.payload);
-      if (!parse) break;
-      facts = worker_.facts().facts(parse->query, options);
-      text = parse->query;
-      fresh[std::string(parse->statement)] = facts;
-    } else if (frame.type == wire::fe::kBind) {
-      auto bind = wire::parse_bind_head(frame.payload);
-      if (!bind || !*bind) break;
-      executes = true;
-      if (fresh.contains((*bind)->statement)) continue;
-      const vsession::PreparedPtr statement = vs_.find_prepared((*bind)->statement);
-      if (statement) facts = statement->facts, text = statement->query;
-    } else if (frame.type == wire::fe::kDescribe) {
-      auto describe = wire::parse_describe_or_close(frame.payload);
-      if (!describe || describe->what != 'S' || fresh.contains(describe->name)) continue;
-      const vsession::PreparedPtr statement = vs_.find_prepared(describe->name);
-      if (statement) facts = statement->facts, text = statement->query;
-    } else if (frame.type == wire::fe::kExecute && !executes) {
-      auto execute = wire::parse_execute(frame.payload);
-      if (!execute) continue;
-      const auto portal = run().portals.find(execute->portal);
-      if (portal != run().portals.end() && portal->second) facts = portal->second->facts, text = portal->second->query;
+    const Planned statement = planned_in(frame, seen);
+    if (!statement.facts) continue;
+    const Kind kind = statement.facts->first().kind;
+    ends = kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
+    only_back = only_back && kind == Kind::rollback;
+    if (!ends) break;
+  }
+  const wire::Report report = std::move(*pending_error_);
+  pending_error_.reset();
+  if (ends && only_back && seen.binds && work().request.synced) return false;
+  work().ends_transaction = ends && seen.binds;
+  rest_follows();
+  fail_request(report);
+  return true;
+}
+
+Session::Next Session::plan_unit(ByteView messages) {
+  const bool begun = unit_link() != nullptr;
+  const NodeId write_node = view().write_node();
+  route::Plan whole = begun ? work().plan : route::Plan{};
+  NodeId portal_node = kNoNode;
+  Seen seen;
+  Planned last;  // pipelines run one statement many times: what was planned last is not again
+  bool only_ends = true;
+  for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
+    const Frame frame = first_frame(rest);
+    rest.remove_prefix(frame.whole.size());
+    Planned statement = planned_in(frame, seen);
+    if (!statement.facts || statement == last) continue;
+    if (const Next next = plan_query(*statement.facts, statement.text); next != Next::served) return next;
+    if (statement.node != kNoNode) {
+      portal_node = work().plan.node = statement.node;
+      work().plan.both = false;
     }
-    if (!facts || (facts.get() == planned && text == planned_text)) continue;
-    if (const Next next = plan_query(*facts, text); next != Next::served) return next;
-    planned = facts.get(), planned_text = text;
     only_ends = only_ends && work().ends_transaction;
     combine(whole, work().plan, write_node);
+    last = std::move(statement);
     work().planned = false;
   }
   if (whole.node == kNoNode) whole = route::Plan{.node = write_node, .rule = route::Rule::class_primary};
+  if (begun) {
+    work().plan = whole;
+    keep_to_unit(whole);
+    return Next::served;
+  }
   if (!work().request.synced) {
-    const vsession::SessionState& state = vs_.state();
-    if (state.tx_node == kNoNode) whole.node = write_node;
+    if (portal_node != kNoNode) {
+      whole.node = portal_node;
+    } else if (vs_.state().tx_node == kNoNode) {
+      whole.node = write_node;
+    }
     whole.rule = route::Rule::cut_unit;
     whole.rerunnable = false;
   }
   work().plan = whole;
-  work().ends_transaction = only_ends && executes;
+  work().ends_transaction = only_ends && seen.binds;
   work().planned = true;
   return Next::served;
 }
@@ -220,6 +290,7 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
   pool::ServerLink* link = nullptr;
   if (node == kNoNode) {
     used += messages.size();
+    rest_follows();
     fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
     return Next::served;
   }
@@ -245,9 +316,12 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
   unit().hold = written.hold;
   if (written.defines) work().copy.clear();  // its Parse would find the name taken
   work().request.synced = written.synced;
-  if (!written.synced) unit().open = true;
+  if (!written.synced) {
+    unit().open = true;
+    work().planned = false;  // what follows is looked at as well
+  }
   unit().link = link;
-  if (written.streamed) rest_missing_ = work().request.missing;
+  rest_follows();
   if (whole && written.synced && work().plan.write && settings().commit_outcome_check) ask_transaction_id(*link);
   link->link->flush();
   if (written.answered_locally) {  // an error of ours before anything was sent
@@ -282,7 +356,16 @@ bool Session::stalls(backend::Link& link, std::size_t unit_bytes) {
 // The client's Parse had no effect: the name is free again.
 void Session::unit_parse_undone(std::size_t item) {
   if (item >= unit().items.size() || !unit().items[item]) return;
-  if (vs_.find_prepared(unit().items[item]->name) == unit().items[item]) vs_.close_prepared(unit().items[item]->name);
+  const vsession::PreparedStatement& undone = *unit().items[item];
+  unit().undone.push_back(undone.generation);
+  if (vs_.find_prepared(undone.name) == unit().items[item]) vs_.close_prepared(std::string(undone.name));
+}
+
+// A Close was skipped. If the Parse before it was too, there is nothing to be had back.
+void Session::unit_close_undone(std::size_t item) {
+  const vsession::PreparedPtr& closed = unit().items[item];
+  const std::vector<std::uint64_t>& undone = unit().undone;
+  if (!std::binary_search(undone.begin(), undone.end(), closed->generation)) vs_.close_undone(closed);
 }
 
 void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) {

@@ -53,18 +53,13 @@ void Session::adopt(pool::ServerLink& link) {
 
 // A pinned session stays where its pin is; everything else goes where the plan says.
 NodeId Session::node_for(const route::Plan& plan) const {
+  if (unit_link() != nullptr) return unit_link()->link->key().node;
   if (plan.write ? vs_.state().pins != 0 : route::pins_reads(vs_.state(), settings())) {
     const NodeId write_node = view().write_node();
     if (held(write_node) == nullptr && !links_.empty()) return links_.front()->link->key().node;
     return write_node;
   }
-  if (run_ && run_->work.ends_transaction) {
-    const pool::ServerLink* primary = held(plan.node);
-    if (primary != nullptr && primary->memory.at_begin != nullptr) return plan.node;
-    for (const pool::ServerLink* link : links_) {
-      if (link->memory.at_begin != nullptr) return link->link->key().node;
-    }
-  }
+  if (run_ && run_->work.ends_transaction && !parts_.empty()) return parts_.carrier(plan.node);
   return plan.node;
 }
 
@@ -118,16 +113,13 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
 // Before waiting for what others have: what they may wait for goes back. A standby's part in the transaction ends; from
 // here on the primary serves it. Links on which something of the session hangs stay: then it must not wait.
 bool Session::give_way() {
-  const auto named = [](const auto& portal) { return !portal.first.empty(); };
-  if (vs_.state().pins != 0 || unit_open() || (run_ && std::any_of(run_->portals.begin(), run_->portals.end(), named)))
-    return false;
+  if (vs_.state().pins != 0 || unit_open() || parts_.has_named_portals()) return false;
+  send_ends(parts_.end_all(/*commit=*/true));
   const std::vector<pool::ServerLink*> all = links_;
   for (pool::ServerLink* link : all) {
-    end_part(*link, true);
     link->parting = true;
     part(*link);
   }
-  vs_.state().standby_link_in_tx = false;
   return true;
 }
 
@@ -210,7 +202,7 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   const char status = raw.ledger().empty() ? raw.status() : 'I';
   if (status == 'E') return Next::served;  // a failed transaction takes nothing but its end
   bool acknowledge = false;
-  const bool joined = memory.at_begin != nullptr;  // it takes part in the open transaction already
+  const bool joined = parts_.part(raw.key().node) != nullptr;  // it takes part in the open transaction already
   const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : vs_.base_parameters();
   if (memory.parameters->fingerprint() != wanted->fingerprint()) {
     if (joined) link.retire = true;  // what is set within a transaction here would outlive it in ways not followed
@@ -229,19 +221,30 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
     raw.flush();
     return Next::waiting;
   }
-  if (in_transaction && memory.at_begin == nullptr && vs_.state().tx.explicit_block && status == 'I') {
-    raw.send_query(begin_text(link), backend::Fate::swallow, kNoteReplay);
-    memory.at_begin = memory.parameters;
-    for (const std::string& sql : vs_.transaction_settings()) raw.send_query(sql, backend::Fate::swallow, kNoteReplay);
-    memory.at_commit = vs_.session_parameters();
-    memory.parameters = vs_.parameters();
-    // The session's transaction has failed where no server knows of it. This is sure to fail: the server then refuses
-    // what follows, and COMMIT becomes ROLLBACK.
-    if (vs_.state().tx.status == vsession::TxStatus::failed)
-      raw.send_query("ROLLBACK TO SAVEPOINT hg_failed", backend::Fate::swallow, kNoteSecondary);
-    if (link.link->key().node != view().write_node()) vs_.state().standby_link_in_tx = true;
-  }
+  if (in_transaction) join(link, status);
   return Next::served;
+}
+
+// What the transaction needs there before a statement of it.
+void Session::join(pool::ServerLink& link, char status) {
+  using Ahead = vsession::TransactionLinks::Ahead;
+  backend::Link& raw = *link.link;
+  const NodeId node = raw.key().node;
+  const Ahead ahead = parts_.before(node, vs_.state().tx);
+  if (ahead == Ahead::begin || ahead == Ahead::begin_and_fail) {
+    if (status != 'I') return;
+    raw.send_query(begin_text(link), backend::Fate::swallow, kNoteReplay);
+    parts_.joined(node, link.memory.parameters, vs_.session_parameters());
+    for (const std::string& sql : vs_.transaction_settings()) raw.send_query(sql, backend::Fate::swallow, kNoteReplay);
+    link.memory.parameters = vs_.parameters();
+  }
+  // The session's transaction has failed where this server does not know of it. What is sent is sure to fail: the
+  // server then refuses what follows, and COMMIT becomes ROLLBACK. A ROLLBACK needs no such help.
+  const bool only_back = work().ends_transaction && !work().may_commit;
+  if ((ahead == Ahead::fail || ahead == Ahead::begin_and_fail) && !only_back) {
+    raw.send_query("ROLLBACK TO SAVEPOINT hg_failed", backend::Fate::swallow, kNoteSecondary);
+    parts_.failed(node);
+  }
 }
 
 // Makes the link's statements of SQL's PREPARE those of the session. One that is refused here (a table in it is gone)
@@ -311,25 +314,20 @@ void Session::give_back(pool::ServerLink& link, bool session_ends) {
 
 void Session::drop_link(pool::ServerLink& link, const Error& why) {
   std::erase(links_, &link);
+  if (!link.parting) parts_.leave(link.link->key().node);
   if (at_work() == &link) run_->work.link = nullptr;
   if (unit_link() == &link) run_->unit.link = nullptr;
   worker_.pool().discard(link, why);
 }
 
-// The transaction has ended on the link that carried its end; any other link that took part only read.
-void Session::end_secondary(bool commit) {
-  for (pool::ServerLink* link : links_) {
-    if (link != at_work()) end_part(*link, commit);
+void Session::send_ends(const vsession::TransactionLinks::Ends& ends) {
+  for (const vsession::TransactionLinks::End& end : ends) {
+    pool::ServerLink* link = held(end.node);
+    if (link == nullptr) continue;
+    link->memory.parameters = end.leaves;
+    link->link->send_query(end.commit ? "COMMIT" : "ROLLBACK", backend::Fate::swallow, kNoteSecondary);
+    link->link->flush();  // may lose it
   }
-}
-
-void Session::end_part(pool::ServerLink& link, bool commit) {
-  if (link.memory.at_begin == nullptr) return;
-  link.link->send_query(commit ? "COMMIT" : "ROLLBACK", backend::Fate::swallow, kNoteSecondary);
-  link.link->flush();
-  const bool keeps = commit && link.memory.at_commit && link.link->status() != 'E';
-  link.memory.parameters = keeps ? link.memory.at_commit : link.memory.at_begin;
-  link.memory.at_begin = nullptr;
 }
 
 NodeId Session::lb_node() {

@@ -27,6 +27,14 @@ std::string_view executed_name(const sql::Statement& statement) {
 // A server in copy-in mode takes nothing but data.
 bool may_copy(Kind kind) { return kind == Kind::copy_from || kind == Kind::unparsable; }
 
+// What it says may stay although no answer comes. Of a text that could not be parsed nothing is known.
+bool may_commit(const sql::Facts& facts) {
+  return std::any_of(facts.statements.begin(), facts.statements.end(), [](const sql::Statement& s) {
+    return s.kind == Kind::commit || s.kind == Kind::prepare_transaction || s.kind == Kind::commit_prepared ||
+           s.kind == Kind::unparsable;
+  });
+}
+
 bool keeps_text(const sql::Facts& facts) {
   for (const sql::Statement& statement : facts.statements) {
     if (statement.kind == Kind::set || statement.kind == Kind::prepare || !statement.settings.empty()) return true;
@@ -69,27 +77,32 @@ void count_statement(WorkerCounters& counters, NodeId node, Kind kind) {
   if (node.value >= 0 && node.value < kMaxNodes) count(counters.nodes[node.value], kind);
 }
 
+// What a simple query says, and the log lines about its coming.
+void Session::understand(ByteView input, std::string_view text) {
+  note_trace(text);
+  log_client_message(worker_.log(), who_, own().log_client_messages(settings()), input);
+  if (own().log_statement(settings())) log_statement(worker_.log(), who_, text);
+  const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+  work().facts = worker_.facts().facts(text, options);
+  if (work().facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
+    log_unparsable(*this, worker_.log(), who_, text);
+}
+
 Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   auto text = wire::parse_query(input.substr(wire::kHeaderBytes));
   if (!text) {
     end(protocol_violation("invalid message format"));
     return Next::stop;
   }
-  if (!work().facts) {
-    note_trace(*text);
-    log_client_message(worker_.log(), who_, own().log_client_messages(settings()), input);
-    if (own().log_statement(settings())) log_statement(worker_.log(), who_, *text);
-    const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
-    work().facts = worker_.facts().facts(*text, options);
-    if (work().facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
-      log_unparsable(*this, worker_.log(), who_, *text);
-  }
+  if (!work().facts) understand(input, *text);
   const std::shared_ptr<const sql::Facts> facts = work().facts;
   if (!work().planned && unit_link() != nullptr) {
-    work().plan = route::Plan{.node = unit_link()->link->key().node, .write = true, .rule = route::Rule::cut_unit};
-    work().planned = true;
+    const route::Plan before = work().plan;
+    if (const Next next = plan_query(*facts, *text); next != Next::served) return next;
+    keep_to_unit(before);
   }
-  if (pending_error_) work().planned = false;  // the transaction this was planned for was lost while it waited
+  // The transaction this was planned for was lost while it waited.
+  if (pending_error_ && !unit_open()) work().planned = false;
   if (!work().planned) {
     Explained ahead;
     std::string_view explained;
@@ -119,8 +132,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
   if (!unit_open()) {
-    const bool in_transaction = vs_.state().tx.status == TxStatus::open;
-    if (const Next next = bring_up(*link, in_transaction); next != Next::served) return next;
+    if (const Next next = bring_up(*link, true); next != Next::served) return next;
   }
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy.assign(input);
@@ -203,7 +215,8 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   if (pending_error_ && first.kind != Kind::pool_command) {
     const wire::Report report = std::move(*pending_error_);
     pending_error_.reset();
-    if (!ends_transaction(first.kind)) {
+    if (first.kind != Kind::rollback) {
+      work().ends_transaction = ends_transaction(first.kind);
       fail_request(report);
       return true;
     }
@@ -242,9 +255,7 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
 bool Session::end_unopened_transaction(const sql::Statement& statement, std::string_view text) {
   const TxStatus status = vs_.state().tx.status;
   if (status == TxStatus::idle || (statement.kind != Kind::commit && statement.kind != Kind::rollback)) return false;
-  for (const pool::ServerLink* link : links_) {
-    if (link->memory.at_begin != nullptr || (link->link->ledger().empty() && link->link->status() != 'I')) return false;
-  }
+  if (!parts_.empty()) return false;
   const bool commits = statement.kind == Kind::commit && status != TxStatus::failed;
   const std::string_view tag = commits ? "COMMIT" : "ROLLBACK";
   vs_.statement_done({statement, text, tag, true, false});
@@ -353,6 +364,7 @@ Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_vie
 Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
   if (const Next next = decide_or_recall(facts, text, work().plan); next != Next::served) return next;
   work().ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
+  work().may_commit = work().may_commit || may_commit(facts);
   if (const std::string_view name = executed_name(facts.first()); !name.empty()) work().executed = name;
   if (work().on_primary || (work().avoid != kNoNode && work().plan.node == work().avoid))
     work().plan.node = view().write_node();
@@ -393,7 +405,11 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   }
   catalog::Found found =
       worker_.catalog().lookup(viewpoint(), route::questions(facts, vs_.state(), settings(), prepared));
-  if (!found.open.empty()) return look_up(facts, std::move(found));
+  if (!found.open.empty()) {
+    if (!unit_open()) return look_up(facts, std::move(found));
+    into.until = TimePoint::min();  // a question in the middle of it would end its implicit transaction
+    return Next::served;
+  }
   into.answers = std::move(found.answers);
   into.until = found.until;
   if (may_recall) worker_.recent_answers().keep(asked, into.answers, found.until);
@@ -466,8 +482,9 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   pool::LinkMemory& memory = work().link->memory;
   if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {
     // One transaction has ended and another has begun: only here, the other links join it when they are needed.
-    end_secondary(work().tag == "COMMIT");
-    memory.at_begin = vs_.base_parameters();
+    send_ends(parts_.chained(work().link->link->key().node, work().tag == "COMMIT", vs_.base_parameters()));
+  } else if (statement.kind == Kind::rollback_to) {
+    send_ends(parts_.rolled_back_to(work().link->link->key().node));
   }
   if (statement.kind == Kind::prepare) {
     if (const vsession::PreparedPtr made = vs_.find_prepared(statement.name)) memory.named[made->name] = {made->id};

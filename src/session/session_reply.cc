@@ -187,6 +187,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   work().failed = true;
   work().forwarded = true;
   if (head.what == Owes::query) note_statement(work().statement, false);
+  if (head.what == Owes::sync) commit_failed();
   if (misses && run().named_error) {
     say_error(*run().named_error);
   } else {
@@ -201,7 +202,13 @@ void Session::long_error(const backend::Link& link, const Debt& head, const Mess
   worker_.counters().nodes[link.key().node.value].error.fetch_add(1, std::memory_order_relaxed);
   work().failed = work().forwarded = true;
   if (head.what == Owes::query) note_statement(work().statement, false);
+  if (head.what == Owes::sync) commit_failed();
   client_.add(message.bytes, message.stable);
+}
+
+// An error answers Sync: the implicit transaction has not been committed, though each of its statements succeeded.
+void Session::commit_failed() {
+  if (!vs_.state().tx.explicit_block) vs_.transaction_lost(/*stay_failed=*/false);
 }
 
 // The session has a statement of that name and this link has not, because its PREPARE was refused when it was repeated
@@ -230,22 +237,19 @@ void Session::forget_plans(pool::ServerLink& link) {
 
 void Session::reply_ready(pool::ServerLink& link, const Message& message) {
   const auto status = static_cast<TxStatus>(link.link->status());
-  if (work().rerun) {
-    return end_part(link, false);
-  }
+  const NodeId node = link.link->key().node;
+  if (work().rerun) return send_ends(parts_.leave(node));
   vs_.ready(status);
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
+  const bool committed = work().tag != "ROLLBACK" && !work().failed;
+  send_ends(parts_.answered(node, status, committed, link.memory.parameters));
   if (status == TxStatus::idle) {
-    const bool committed = work().tag != "ROLLBACK" && !work().failed;
-    end_secondary(committed);
-    link.memory.at_begin = nullptr;
+    pending_error_.reset();  // a link was lost that only read: the transaction has ended without it
     if (std::exchange(ddl_in_transaction_, false)) worker_.shared().epochs.raise(identity_->database);
-  } else if (link.memory.at_begin == nullptr) {
-    link.memory.at_begin = link.memory.parameters;
   }
   link.memory.parameters = vs_.link_parameters();
   if (status != TxStatus::idle) {
-    link.memory.at_commit = vs_.session_parameters();
+    parts_.will_leave(node, vs_.session_parameters());
     // A RESET within the transaction: what a commit will leave on this link is not what the session has.
     if (link.memory.parameters != vs_.parameters()) link.retire = true;
   }
@@ -292,7 +296,13 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
   }
   if (debt.what == Owes::local) {
     if (how == Ended::ok && forward_head()) client_.add(debt.local, false);
-    if (how != Ended::ok && debt.item != 0) unit_parse_undone(debt.item - 1);
+    if (how == Ended::ok || debt.item == 0) return;
+    return debt.local[0] == wire::be::kParseComplete ? unit_parse_undone(debt.item - 1)
+                                                     : unit_close_undone(debt.item - 1);
+  }
+  if (debt.what == Owes::close && debt.item != 0) {
+    if (how != Ended::ok) return unit_close_undone(debt.item - 1);
+    if (pool::ServerLink* server = of(link)) server->memory.named.erase(unit().items[debt.item - 1]->name);
     return;
   }
   if (debt.what == Owes::execute || debt.what == Owes::parse) {
@@ -447,14 +457,15 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   const std::string farewell = run_ ? std::exchange(run_->farewell, {}) : std::string();
   const std::string reason = farewell.empty() ? why.text() : farewell;
   worker_.workers().hint_node_trouble(node, reason, link.farewell());
-  const bool carried = at_work() == server || unit_link() == server;
-  const bool was_working = carried || !link.ledger().empty();
-  const bool in_transaction = server->memory.at_begin != nullptr;
-  const bool mid_message = link.mid_forward() && carried;
+  const vsession::TransactionLinks::Under under = what_is_under_way(*server);
+  const bool was_working = under.carried || (!server->parting && !link.ledger().empty());
+  const bool mid_message = link.mid_forward() && under.carried;
   // In session mode a standby may have served reads beside the link that the pin is about.
   const pool::ServerLink* primary = held(view().write_node());
   const bool pinned = vs_.state().pins != 0 && (primary == nullptr || primary == server);
   const bool greeting = greeting_ != nullptr;
+  vsession::TransactionLinks::Loss loss;
+  if (!server->parting) loss = parts_.lost(node, vs_.state().tx, under);
   drop_link(*server, why);
   if (phase_ == Phase::closed) return;
   if (pinned) return end(lost_while_pinned(node, vsession::pin_names(vs_.state().pins)));
@@ -464,58 +475,73 @@ void Session::on_lost(backend::Link& link, const Error& why) {
     return end(report);
   }
   if (mid_message) return retire();  // half of a message has gone out: this stream cannot be mended
-  if (phase_ == Phase::lookup && was_working) {
+  using Tells = vsession::TransactionLinks::Tells;
+  if (phase_ == Phase::lookup && was_working && loss.tells == Tells::nothing) {
     work().look_up().failed = true;
     return lookup_done();
   }
-  const bool waited = phase_ == Phase::replaying && was_working;
-  if (waited || (phase_ == Phase::acquiring && !pending_)) phase_ = Phase::idle;  // is served again, elsewhere
-  if (carried && (phase_ == Phase::running || unit_open())) return lost_while_running(node, reason, in_transaction);
-  if (in_transaction) {
-    vs_.transaction_lost(true);
-    pending_error_ = std::make_unique<wire::Report>(lost_in_transaction(node, reason));
-    end_secondary(false);
-  }
-  go_on();
+  // What waited for this link is served again: elsewhere, or with the news of the loss.
+  const bool waited = (phase_ == Phase::replaying || phase_ == Phase::lookup) && was_working;
+  if (waited || (phase_ == Phase::acquiring && !pending_)) phase_ = Phase::idle;
+  tell(loss, node, reason);
 }
 
-// Something among what was sent may have ended the transaction for good; which of it the server did is not known.
-bool Session::commit_in_flight() const {
-  const auto ends = [](const sql::Statement& statement) {
-    using sql::Kind;
-    return statement.kind == Kind::commit || statement.kind == Kind::commit_prepared ||
-           statement.kind == Kind::prepare_transaction || statement.kind == Kind::unparsable;
-  };
-  const auto any = [&](const std::shared_ptr<const sql::Facts>& facts) {
-    return facts && std::any_of(facts->statements.begin(), facts->statements.end(), ends);
-  };
-  return any(run_->work.facts) || std::any_of(run_->unit.items.begin(), run_->unit.items.end(),
-                                              [&](const auto& item) { return item && any(item->facts); });
+vsession::TransactionLinks::Under Session::what_is_under_way(const pool::ServerLink& lost) {
+  vsession::TransactionLinks::Under under;
+  const bool here = at_work() == &lost || unit_link() == &lost;
+  under.carried = here && (phase_ == Phase::running || unit_open());
+  const bool prepares = phase_ == Phase::replaying || phase_ == Phase::lookup;
+  const bool there = prepares && lost.link->ledger().empty();
+  under.elsewhere = !under.carried && (unit_open() || phase_ == Phase::running || there);
+  if (!run_) return under;
+  const Work& now = run_->work;
+  under.may_commit = now.may_commit;
+  under.only_ends = now.ends_transaction;
+  under.writes = now.plan.write;
+  under.runs_again = now.plan.rerunnable && !now.forwarded && !now.copy.empty() && run_->reruns < kMaxReruns;
+  return under;
 }
 
-void Session::lost_while_running(NodeId node, const std::string& why, bool in_transaction) {
-  const bool again = work().plan.rerunnable && !work().forwarded && !work().copy.empty() && run().reruns < kMaxReruns &&
-                     !in_transaction && vs_.state().tx.status == TxStatus::idle;
-  if (again) {
-    work().avoid = node;
-    return run_again();
-  }
-  const bool commits = commit_in_flight();
-  wire::Report report;
-  const bool alone = work().ends_transaction && (work().request.kind == Request::Kind::query || work().request.synced);
-  if (in_transaction && commits && alone && xid_ != 0 && !work().forwarded && vs_.state().tx.status == TxStatus::open) {
-    end_secondary(true);
+// A COMMIT alone, of a transaction whose id is known, of which the client has heard nothing yet.
+bool Session::may_learn_outcome() const {
+  if (!run_ || xid_ == 0 || vs_.state().tx.status != TxStatus::open) return false;
+  const Work& now = run_->work;
+  const bool whole = now.request.kind == Request::Kind::query || now.request.synced;
+  return now.ends_transaction && whole && !now.forwarded;
+}
+
+void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why) {
+  using vsession::TransactionLinks;
+  using Tells = TransactionLinks::Tells;
+  if (loss.tells == Tells::unknown && may_learn_outcome()) {
+    send_ends(loss.ends);
+    if (phase_ == Phase::closed) return;
     unit().open = unit().stalled = false;
     return learn_outcome(node, why);
   }
-  if (in_transaction && !commits) {
-    vs_.transaction_lost(true);
-    end_secondary(false);
-    report = lost_in_transaction(node, why);
-  } else {
-    vs_.transaction_lost(false);
-    end_secondary(false);
-    report = work().plan.write || commits ? outcome_unknown(node, why) : lost_while_reading(node, why);
+  if (loss.session != TransactionLinks::Leaves::as_it_is)
+    vs_.transaction_lost(/*stay_failed=*/loss.session == TransactionLinks::Leaves::failed);
+  send_ends(loss.ends);
+  if (phase_ == Phase::closed) return;
+  wire::Report report;
+  switch (loss.tells) {
+    case Tells::nothing:
+      return go_on();
+    case Tells::later:
+      pending_error_ = std::make_unique<wire::Report>(lost_in_transaction(node, why));
+      return go_on();
+    case Tells::once_more:
+      work().avoid = node;
+      return run_again();
+    case Tells::rolled_back:
+      report = lost_in_transaction(node, why);
+      break;
+    case Tells::unknown:
+      report = outcome_unknown(node, why);
+      break;
+    case Tells::run_it_again:
+      report = lost_while_reading(node, why);
+      break;
   }
   unit().skip = unit().open && !work().request.synced;  // its Sync is still to come
   unit().open = unit().stalled = false;
@@ -536,9 +562,11 @@ void Session::say_ready() {
 
 // Ends the current request with an error of our own; an extended unit's rest has been dropped already.
 void Session::fail_request(const wire::Report& report) {
-  if (vs_.state().tx.status == TxStatus::open) {
-    vs_.transaction_lost(true);
-    for (pool::ServerLink* link : links_) end_part(*link, false);
+  const TxStatus status = vs_.state().tx.status;
+  const bool over = work().ends_transaction && status != TxStatus::idle;  // an end that fails ends it as well
+  if (over || status == TxStatus::open) {
+    vs_.transaction_lost(!over);
+    send_ends(parts_.end_all(/*commit=*/false));
   }
   say_error(report);
   const bool cut = work().request.kind == Request::Kind::extended && !work().request.synced;
@@ -550,7 +578,7 @@ void Session::fail_request(const wire::Report& report) {
 // The request that waited lies at the front of the input.
 void Session::drop_request_from_input() {
   in_.erase(0, std::min(in_.size(), work().request.bytes));
-  if (work().request.streamed) rest_missing_ = work().request.missing;
+  rest_follows();
 }
 
 }  // namespace herdgate::session

@@ -19,11 +19,7 @@ std::chrono::seconds limit_of(route::Hold why, const config::Settings& settings)
 }  // namespace
 
 // No server works for the session's transaction: what comes next begins one.
-bool Session::begins() const {
-  if (unit_open()) return false;
-  return std::none_of(links_.begin(), links_.end(),
-                      [](const pool::ServerLink* link) { return link->memory.at_begin != nullptr; });
-}
+bool Session::begins() const { return !unit_open() && parts_.empty(); }
 
 route::Hold Session::restrained(NodeId node, bool write) const {
   const Snapshot& snapshot = *snapshot_;

@@ -43,10 +43,7 @@ UnitWriter::Written UnitWriter::write(ByteView unit) {
       }
       continue;
     }
-    if (failed_ || raw_.ledger().skipping()) {  // as a server does after an error
-      if (session_.work().request.streamed && rest.empty()) swallow_rest();
-      continue;
-    }
+    if (failed_ || raw_.ledger().skipping()) continue;  // as a server does after an error
     if (!message(frame)) return written_;
   }
   return written_;
@@ -69,9 +66,6 @@ bool UnitWriter::message(const Frame& frame) {
       return true;  // Flush
   }
 }
-
-// No link is in the middle of a message: what still comes of this one goes nowhere.
-void UnitWriter::swallow_rest() { session_.rest_missing_ = session_.work().request.missing; }
 
 // A batch that runs one statement over and over needs one place for it.
 std::uint16_t UnitWriter::item(const vsession::PreparedPtr& statement) {
@@ -190,20 +184,15 @@ bool UnitWriter::bind(const Frame& frame) {
   if (!message || (!*message && !streamed)) return fail(protocol_violation("invalid message format"));
   if (!*message) return fail(protocol_violation("names in Bind are too long"));
   const vsession::PreparedPtr statement = session_.vs_.find_prepared((*message)->statement);
-  if (!statement) {
-    if (streamed) swallow_rest();
-    return fail(no_such_statement((*message)->statement));
-  }
+  if (!statement) return fail(no_such_statement((*message)->statement));
   prepare(statement);
-  const std::string portal((*message)->portal);
-  session_.run().portals[portal] = statement;
+  session_.parts_.bind_portal((*message)->portal, statement, raw_.key().node);
   session_.note_trace(statement->query);
   log("Bind: ", statement->query);
   scratch_.clear();
   wire::put_bind(scratch_, wire::Bind{(*message)->portal, statement->server_name, (*message)->rest});
   if (streamed) {  // the length word counts what is still to come
     store_u32(scratch_.data() + 1, static_cast<std::uint32_t>(scratch_.size() - 1 + session_.work().request.missing));
-    written_.streamed = true;
   }
   raw_.send(scratch_, Owes::bind, Fate::forward, kNoteClient, item(statement));
   if (streamed) raw_.send_unanswered({}, session_.work().request.missing);
@@ -233,8 +222,8 @@ bool UnitWriter::describe(const Frame& frame) {
 bool UnitWriter::execute(const Frame& frame) {
   auto message = wire::parse_execute(frame.payload);
   if (!message) return fail(protocol_violation("invalid message format"));
-  const auto portal = session_.run().portals.find(message->portal);
-  const vsession::PreparedPtr statement = portal == session_.run().portals.end() ? nullptr : portal->second;
+  const vsession::Portal* portal = session_.parts_.portal(message->portal);
+  const vsession::PreparedPtr statement = portal == nullptr ? nullptr : portal->statement;
   if (statement) {
     session_.note_trace(statement->query);
     if (session_.own().log_statement(session_.settings()))
@@ -259,22 +248,35 @@ bool UnitWriter::execute(const Frame& frame) {
 bool UnitWriter::close(const Frame& frame) {
   auto message = wire::parse_describe_or_close(frame.payload);
   if (!message) return fail(protocol_violation("invalid message format"));
-  if (message->what == 'P') {
-    const auto portal = session_.run().portals.find(message->name);
-    if (portal != session_.run().portals.end()) session_.run().portals.erase(portal);
-    raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient);
-    sent_ = true;
-    return true;
-  }
+  if (message->what == 'P') return close_portal(frame, message->name);
+  // At once, since what follows in the unit must not find it; should the server skip it, it is undone.
   const vsession::PreparedPtr statement = session_.vs_.find_prepared(message->name);
+  const auto undo = statement ? static_cast<std::uint16_t>(item(statement) + 1) : std::uint16_t{0};
   if (statement && statement->from_sql) {
-    link_.memory.named.erase(statement->name);
-    raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient);
+    raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient, undo);
   } else {
-    raw_.owe_local(kCloseComplete, kNoteClient);
+    raw_.owe_local(kCloseComplete, kNoteClient, undo);
   }
   session_.vs_.close_prepared(message->name);
   sent_ = true;
+  return true;
+}
+
+// Drivers send the Close of a portal that is done with along with the next statement, wherever that goes.
+bool UnitWriter::close_portal(const Frame& frame, std::string_view name) {
+  const vsession::Portal* portal = session_.parts_.portal(name);
+  const NodeId node = portal == nullptr ? raw_.key().node : portal->node;
+  session_.parts_.close_portal(name);
+  sent_ = true;
+  pool::ServerLink* other = node == raw_.key().node ? nullptr : session_.held(node);
+  if (other == nullptr) {
+    raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient);
+    return true;
+  }
+  other->link->send(frame.whole, Owes::close, Fate::swallow, kNoteSecondary);
+  other->link->send_sync(Fate::swallow, kNoteSecondary);
+  other->link->flush();
+  raw_.owe_local(kCloseComplete, kNoteClient);
   return true;
 }
 

@@ -15,7 +15,6 @@ class UnitWriter {
     std::size_t bytes = 0;  // of the unit, consumed
     bool synced = false;    // a Sync was written (or swallowed by a local error)
     bool hold = false;
-    bool streamed = false;
     bool answered_locally = false;
     bool defines = false;  // a named statement was made
   };
@@ -30,13 +29,13 @@ class UnitWriter {
   bool describe(const Frame& frame);
   bool execute(const Frame& frame);
   bool close(const Frame& frame);
+  bool close_portal(const Frame& frame, std::string_view name);
   void prepare(const vsession::PreparedPtr& statement);  // ahead, if the link does not have it
   std::uint64_t epoch() const;                           // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
   void intern(const std::string& name);
   bool fail(const wire::Report& report);
   std::uint16_t item(const vsession::PreparedPtr& statement);
-  void swallow_rest();
   void log(std::string_view what, std::string_view sql);
 
   Session& session_;

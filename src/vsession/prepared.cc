@@ -48,6 +48,12 @@ void VirtualSession::close_prepared(std::string_view name) {
   prepared_.erase(at);
 }
 
+// What was defined under the name since then has been skipped as well.
+void VirtualSession::close_undone(const PreparedPtr& closed) {
+  const PreparedPtr now = find_prepared(closed->name);
+  if (!now || now->generation > closed->generation) put_prepared(closed);
+}
+
 void VirtualSession::put_prepared(PreparedPtr statement) {
   PreparedPtr& slot = prepared_[statement->name];
   if (slot && slot->from_sql) --prepared_by_sql_;

@@ -45,8 +45,7 @@ inline constexpr std::size_t kMaxWritten = 256;
 
 struct SessionState {
   Transaction tx;
-  bool wrote_in_session = false;      // for `always`: a write succeeded, in or outside of a transaction
-  bool wrote_in_transaction = false;  // for `trans_transaction`: one succeeded in some explicit transaction
+  bool wrote_in_session = false;  // for `always`: a write succeeded, in or outside of a transaction
   sql::Isolation default_isolation = sql::Isolation::read_committed;
   bool default_read_only = false;
   std::uint16_t pins = 0;
@@ -54,7 +53,6 @@ struct SessionState {
   bool role_changed = false;             // SET ROLE / SESSION AUTHORIZATION happened in this session (cache rule)
   NodeId lb_node = kNoNode;              // the session's load balance node
   NodeId tx_node = kNoNode;              // REPEATABLE READ and up: the node of the first statement; all follow
-  bool standby_link_in_tx = false;       // the open transaction has a link to a standby too
 };
 
 }  // namespace herdgate::vsession

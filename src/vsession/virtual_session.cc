@@ -30,7 +30,7 @@ void VirtualSession::statement_done(const Outcome& outcome) {
   if (outcome.write && !only_marks_transactions(outcome.statement.kind)) {
     state_.wrote_in_session = true;
     if (state_.tx.status == TxStatus::open) {
-      state_.tx.wrote = state_.wrote_in_transaction = true;
+      state_.tx.wrote = true;
       note_written(outcome.statement.relations);
     }
   }

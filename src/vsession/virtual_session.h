@@ -93,7 +93,7 @@ class VirtualSession {
   Result<Done> set_startup_parameters(const std::vector<std::pair<std::string, std::string>>& startup);
 
   const SessionState& state() const { return state_; }
-  SessionState& state() { return state_; }  // the session module sets lb_node, tx_node, standby_link_in_tx
+  SessionState& state() { return state_; }  // the session module sets lb_node and tx_node
 
   // A statement that the server has finished: `text` is the slice of this statement, `tag` its CommandComplete tag,
   // `ok` false when it failed. Transaction control, SET, PREPARE, pins and written relations follow from it.
@@ -144,7 +144,8 @@ class VirtualSession {
   Result<PreparedPtr> define(std::string_view name, std::string_view query, ByteView types,
                              std::shared_ptr<const sql::Facts> facts);  // Parse
   PreparedPtr find_prepared(std::string_view name) const;
-  void close_prepared(std::string_view name);  // Close 'S'
+  void close_prepared(std::string_view name);    // Close 'S'
+  void close_undone(const PreparedPtr& closed);  // … which the server has skipped
   const PreparedByName& prepared() const { return prepared_; }
   std::size_t prepared_by_sql() const { return prepared_by_sql_; }  // of these, made by PREPARE
 
