@@ -40,20 +40,20 @@ def primary(cluster):
 @pytest.fixture
 def proxy(start_proxy):
     """What may be read on a standby is."""
-    return start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "num_init_children": 40})
+    return start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "commit_outcome_check": False, "num_init_children": 40})
 
 
 @pytest.fixture
 def adaptive(start_proxy):
     """… even behind a write to another table."""
-    return start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "num_init_children": 40,
+    return start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "commit_outcome_check": False, "num_init_children": 40,
                         "disable_load_balance_on_write": "dml_adaptive"})
 
 
 @pytest.fixture
 def narrow(start_proxy):
     """One link to each node: what one session leaves on it, the next one meets."""
-    return start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "pool_size": 1, "num_init_children": 40})
+    return start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "commit_outcome_check": False, "pool_size": 1, "num_init_children": 40})
 
 
 def step(client, *messages):
