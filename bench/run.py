@@ -165,7 +165,7 @@ def main():
     args = options()
     names = [n for n in (args.targets.split(",") if args.targets else targets.NAMES)]
     if any(n.startswith("pg") for n in names):
-        subprocess.run([f"{system.ROOT}/scripts/fetch_trixie"], check=True)
+        subprocess.run([f"{system.ROOT}/scripts/fetch_trixie", "programs"], check=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # inherited by the proxies; 5,000 clients need 5,100
     results, running, cluster = earlier() if args.add else {}, [], None
