@@ -1,6 +1,7 @@
 // For tests: something that speaks enough of a server's protocol to be pooled, on the loop of the test.
 //
 // Shape    every login is let in; Query and Sync are answered at once; a cancel request stays open until end_cancels().
+//          `script` may answer a message in its own way, or not at all; what is missing is said by say() later.
 //          `changed` is called whenever something has arrived.
 // Threads  the test's.
 #pragma once
@@ -32,7 +33,13 @@ class FakeServer {
     return static_cast<std::size_t>(std::count_if(lines_.begin(), lines_.end(), [](const auto& l) { return l->open; }));
   }
 
-  bool silent = false;  // accepts and says nothing
+  // On the line that heard something last.
+  void say(ByteView bytes) {
+    if (last_ != nullptr) (void)last_->socket_.write(loop_, bytes);
+  }
+
+  bool silent = false;                                           // accepts and says nothing
+  std::function<bool(const Bytes& message, Bytes& out)> script;  // true: `out` is the whole answer
   int logins = 0, cancels = 0, syncs = 0;
   std::vector<std::string> queries;
   std::function<void()> changed = [] {};
@@ -48,7 +55,10 @@ class FakeServer {
     Line(FakeServer& server, net::Socket s) : server_(server), socket_(std::move(s)) {
       (void)server_.loop_.watch(socket_.fd(), *this);
     }
-    ~Line() override { server_.loop_.unwatch(socket_.fd()); }
+    ~Line() override {
+      server_.loop_.unwatch(socket_.fd());
+      if (server_.last_ == this) server_.last_ = nullptr;
+    }
     void on_ready(unsigned) override {
       char chunk[8192];
       for (;;) {
@@ -92,16 +102,17 @@ class FakeServer {
       put(out, 'Z', "I");
     }
     void answer(const Bytes& message, Bytes& out) {
-      if (message[0] == 'Q') {
-        server_.queries.emplace_back(message.c_str() + kHeaderBytes);
-        put(out, 'C', ByteView("OK\0", 3));
-      }
+      server_.last_ = this;
+      if (message[0] == 'Q') server_.queries.emplace_back(message.c_str() + kHeaderBytes);
+      if (server_.script && server_.script(message, out)) return;
+      if (message[0] == 'Q') put(out, 'C', ByteView("OK\0", 3));
       if (message[0] == 'S') ++server_.syncs;
       if (message[0] == 'Q' || message[0] == 'S') put(out, 'Z', "I");
     }
     bool cancels = false, open = true;
 
    private:
+    friend class FakeServer;
     FakeServer& server_;
     net::Socket socket_;
     Bytes in_;
@@ -115,6 +126,7 @@ class FakeServer {
 
   net::Loop& loop_;
   std::unique_ptr<net::Listener> listener_;
+  Line* last_ = nullptr;
   std::vector<std::unique_ptr<Line>> lines_;
 };
 

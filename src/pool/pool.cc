@@ -11,6 +11,10 @@ backend::OpenFailure failure(Errc code, std::string context) {
   return backend::OpenFailure{Error{code, std::move(context)}, std::nullopt, std::nullopt};
 }
 
+backend::OpenFailure node_taken_down(NodeId node) {
+  return {Error{backend::Errc::closed_by_server, fmt::format("node {} was taken down", node.value)}, {}, {}};
+}
+
 // DISCARD ALL without DEALLOCATE and DISCARD PLANS: interned statements stay.
 constexpr const char* kResetOpaque[] = {
     "CLOSE ALL",         "SET SESSION AUTHORIZATION DEFAULT",          "RESET ALL",
@@ -54,9 +58,20 @@ void Pool::abandon_dead_nodes() {
   }
   for (ServerLink* link : dead) {
     if (all_.count(link) == 0) continue;  // gone with one of the others
-    const int node = link->link->key().node.value;
-    link->link->abandon(Error{backend::Errc::closed_by_server, fmt::format("node {} was taken down", node)});
+    link->link->abandon(node_taken_down(link->link->key().node).error);
   }
+}
+
+bool Pool::taken_down(NodeId id) const {
+  const cluster::Node* node = view_->find(id);
+  return node == nullptr || !node->live();
+}
+
+void Pool::stop_opening(Pending& pending) {
+  pending.opener_.reset();
+  if (!std::exchange(pending.holds_slot_, false)) return;
+  wiring_.accounts.closed(pending.ask_.pool->key);
+  serve_slots();
 }
 
 KeyPoolPtr Pool::key_pool(const backend::LinkKey& key) {
@@ -108,11 +123,7 @@ Pool::Pending::~Pending() {
     pool_.wiring_.accounts.withdraw(place_.ticket);
   }
   if (handed_ != nullptr) pool_.make_available(*handed_);
-  if (holds_slot_) {
-    opener_.reset();
-    pool_.wiring_.accounts.closed(ask_.pool->key);
-    pool_.serve_slots();
-  }
+  pool_.stop_opening(*this);
 }
 
 std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
@@ -443,7 +454,9 @@ void Pool::granted(std::uint64_t ticket, const backend::LinkKey& key) {
   by_ticket_.erase(it);
   pending.place_ = {};
   pending.holds_slot_ = true;
-  open(pending);
+  if (!taken_down(key.node)) return open(pending);
+  stop_opening(pending);
+  complete(pending, tl::unexpected(node_taken_down(key.node)));
 }
 
 void Pool::serve_slots() {
@@ -458,6 +471,9 @@ void Pool::close(ServerLink& link, const Error& why) {
   const auto it = all_.find(&link);
   if (it == all_.end()) return;
   link.on_cancels_over = nullptr;
+  for (auto& [id, cancel] : cancels_) {
+    if (cancel.link == &link) cancel.link = nullptr;
+  }
   link.link->set_user(nullptr);
   if (link.link->lost()) report_loss(link);
   link.link->close(why);
@@ -493,21 +509,24 @@ void Pool::cancel(ServerLink& link) {
   ++link.cancels_in_flight;
   link.cancelled = true;
   const std::uint64_t id = ++last_cancel_;
-  link.cancel = id;
-  ServerLink* self = &link;
-  // A link that was closed meanwhile may have given its place in memory to another one.
-  auto over = [this, id, self] {
-    cancels_.erase(id);
-    if (!all_.contains(self) || self->cancel != id || --self->cancels_in_flight > 0) return;
-    if (self->holder != 0) {
-      if (const auto tell = std::exchange(self->on_cancels_over, nullptr)) tell();
-      return;
-    }
-    // Given back while the cancel was on its way: now it can be cleaned and lent again.
-    if (self->link->lost()) return close(*self, Error{backend::Errc::closed_by_server, {}});
-    clean(*self, std::exchange(self->reset, {}));
-  };
-  cancels_[id] = std::make_unique<backend::Canceller>(wiring_.loop, wiring_.blocking, to, link.link->greeting(), over);
+  cancels_[id] = Cancel{std::make_unique<backend::Canceller>(wiring_.loop, wiring_.blocking, to, link.link->greeting(),
+                                                             [this, id, alive = alive_] {
+                                                               if (*alive) cancel_over(id);
+                                                             }),
+                        &link};
+}
+
+void Pool::cancel_over(std::uint64_t id) {
+  ServerLink* link = cancels_.at(id).link;
+  cancels_.erase(id);
+  if (link == nullptr || --link->cancels_in_flight > 0) return;
+  if (link->holder != 0) {
+    if (const auto tell = std::exchange(link->on_cancels_over, nullptr)) tell();
+    return;
+  }
+  // Given back while the cancel was on its way: now it can be cleaned and lent again.
+  if (link->link->lost()) return close(*link, Error{backend::Errc::closed_by_server, {}});
+  clean(*link, std::exchange(link->reset, {}));
 }
 
 void Pool::close_idle(const std::function<bool(const ServerLink&)>& which) {

@@ -156,6 +156,9 @@ class Pool {
   void count_cleaning(const ServerLink& link, int change);
   bool worth_waiting(const KeyPool& pool) const;
   void clean(ServerLink& link, std::vector<std::string> queries);
+  void cancel_over(std::uint64_t id);
+  bool taken_down(NodeId node) const;
+  void stop_opening(Pending& pending);
   std::vector<std::string> reset_queries(const ServerLink& link, const Return& how) const;
 
   Wiring wiring_;
@@ -165,7 +168,12 @@ class Pool {
   std::map<ServerLink*, std::unique_ptr<ServerLink>> all_;
   std::map<std::uint64_t, Pending*> by_ticket_;
   std::map<ServerLink*, std::unique_ptr<Cleaner>> cleaning_;
-  std::map<std::uint64_t, std::unique_ptr<backend::Canceller>> cancels_;
+  // A cancel request under way. Its link may be closed meanwhile, and another one may lie at the same address then.
+  struct Cancel {
+    std::unique_ptr<backend::Canceller> canceller;
+    ServerLink* link;  // null: closed
+  };
+  std::map<std::uint64_t, Cancel> cancels_;
   std::uint64_t last_id_ = 0, last_cancel_ = 0;
   net::TimerId maintenance_ = 0;
   bool stopping_ = false;

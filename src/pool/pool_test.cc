@@ -78,12 +78,13 @@ struct PoolTest : ::testing::Test {
   void TearDown() override { workers.pools.clear(); }
 
   Pool& pool(int worker = 0) { return *workers.pools[static_cast<std::size_t>(worker)]; }
-  void configure() {
+  void configure(cluster::NodeStatus status = cluster::NodeStatus::waiting) {
     auto view = std::make_shared<cluster::View>();
     cluster::Node node;
     node.id = NodeId(0);
     node.host = "127.0.0.1";
     node.port = server.port();
+    node.status = status;
     view->nodes.push_back(node);
     for (auto& each : workers.pools) each->configure(std::make_shared<config::Settings>(settings), view);
   }
@@ -341,6 +342,44 @@ TEST_F(PoolTest, ALinkIsNotLentWhileACancelIsOnItsWay) {
   until([&] { return next->result.has_value(); });
   EXPECT_EQ(next->link(), link);
   EXPECT_EQ(server.syncs, 1) << "a round trip proves that nothing is left to be hit";
+}
+
+// issue: the end of a cancel request was told to whatever link lay at the address of the one it was for. An idle link
+// was cleaned then, and lent while its cleaner was still at work.
+TEST_F(PoolTest, TheEndOfACancelConcernsNoLinkButItsOwn) {
+  ServerLink* link = get(ann);
+  pool().cancel(*link);
+  until([&] { return server.cancels == 1; });
+  pool().discard(*link, Error{backend::Errc::closed_by_us, "by the test"});
+  settle();
+  // Links come and go until one lies where the old one was; the allocator gives it out soon, or never.
+  accounts.set_limits({.total = 64, .per_key = 0});
+  std::vector<ServerLink*> taken;
+  while (taken.size() < 64 && (taken.empty() || taken.back() != link)) taken.push_back(get(ann));
+  for (ServerLink* other : taken) pool().give_back(*other, {});
+  server.end_cancels();
+  settle();
+  for (ServerLink* other : taken) EXPECT_EQ(other->cancels_in_flight, 0);
+  EXPECT_EQ(server.syncs, 0) << "nobody had to be cleaned";
+  for (std::size_t i = 0; i < taken.size(); ++i) EXPECT_NE(get(ann), nullptr);
+  EXPECT_EQ(pool().links(), taken.size());
+}
+
+// issue: a slot that came free was used to open a link to a node that had been taken down meanwhile.
+TEST_F(PoolTest, ASlotIsNotUsedForANodeThatIsTakenDown) {
+  ServerLink* link = get(ann);
+  const auto waiting = ask(ann);
+  settle();
+  EXPECT_EQ(accounts.waiting(), 1u);
+  pool().discard(*link, Error{backend::Errc::closed_by_us, "by the test"});  // the slot is on its way to him
+  configure(cluster::NodeStatus::down);
+  until([&] { return waiting->result.has_value(); });
+  EXPECT_NE(waiting->error().find("taken down"), std::string::npos) << waiting->error();
+  settle();
+  EXPECT_EQ(server.logins, 1);
+  EXPECT_EQ(accounts.links(), 0u);
+  configure(cluster::NodeStatus::up);
+  EXPECT_NE(get(ann), nullptr);
 }
 
 TEST_F(PoolTest, TheHolderHearsWhenACancelIsOver) {

@@ -74,7 +74,6 @@ struct ServerLink {
   std::uint64_t uses = 0;
   int holder = 0;                         // slot number of the session that has it, 0 = none
   int cancels_in_flight = 0;              // not lent while a cancel request may still hit it
-  std::uint64_t cancel = 0;               // number of the last one
   bool cancelled = false;                 // … and a Sync must have come back after the last one
   std::function<void()> on_cancels_over;  // for the holder, once: it may send again
   std::vector<std::string> reset;         // what is to be run when the cancels are over
