@@ -45,14 +45,19 @@ Opener::Opener(net::Loop& loop, net::BlockingPool& blocking, OpenRequest request
   const net::ConnectOptions options{request_.deadline, request_.tcp};
   connecting_ = net::connect(loop_, blocking_, request_.to, options,
                              [this](Result<net::Socket> socket) { connected(std::move(socket)); });
-  if (request_.deadline.at != TimePoint::max()) {
-    timer_ = loop_.after(request_.deadline.at - loop_.now(), [this] {
-      timer_ = 0;
-      const bool named = connecting_ && connecting_->looking_up();
-      fail(Error{named ? Errc::not_looked_up : Errc::timed_out,
-                 fmt::format("{}:{}", request_.to.host, request_.to.port)});
-    });
-  }
+  if (request_.deadline.at != TimePoint::max()) limit_ = request_.deadline.at - loop_.now();
+  limit_the_wait();
+}
+
+void Opener::limit_the_wait() {
+  if (limit_ == Duration::max()) return;
+  loop_.cancel(timer_);
+  timer_ = loop_.after(limit_, [this] {
+    timer_ = 0;
+    const bool named = connecting_ && connecting_->looking_up();
+    fail(
+        Error{named ? Errc::not_looked_up : Errc::timed_out, fmt::format("{}:{}", request_.to.host, request_.to.port)});
+  });
 }
 
 Opener::~Opener() {
@@ -76,7 +81,11 @@ void Opener::connected(Result<net::Socket> socket) {
   write_some();
 }
 
-void Opener::provide(auth::Credentials credentials) { step(auth_.on_credentials(std::move(credentials))); }
+// The server has to answer again, so its time begins anew.
+void Opener::provide(auth::Credentials credentials) {
+  if (!finished_) limit_the_wait();
+  step(auth_.on_credentials(std::move(credentials)));
+}
 
 void Opener::write_some() {
   while (!out_.empty() && !finished_) {

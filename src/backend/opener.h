@@ -3,8 +3,8 @@
 // Shape    constructed = started; `done` is called exactly once, from the loop, never from the constructor. Destroying
 //          it gives up. Without credentials it stops when the server has said how it wants the login (on_method) and
 //          goes on with provide().
-// Limits   the deadline of OpenRequest bounds everything but the wait for provide(), which its caller bounds;
-//          kMaxGreetingBytes of messages.
+// Limits   the deadline of OpenRequest bounds everything up to the wait for provide(), which its caller bounds, and the
+//          time that was left for it at first everything behind that; kMaxGreetingBytes of messages.
 // Errors   OpenFailure: connect_failed and timed_out speak against the node; login_* do not.
 // Threads  one loop. PBKDF2 runs on the BlockingPool.
 // Source   PostgreSQL manual, "Start-up"; protocol 3.2 falls back by NegotiateProtocolVersion.
@@ -69,6 +69,7 @@ class Opener final : public net::Watcher {
   void take(ByteView bytes);
   void on_frame(char type, ByteView payload);
   void step(auth::Step step);
+  void limit_the_wait();
   void fail(Error error);
   void fail(OpenFailure failure);
   void succeed();
@@ -84,6 +85,7 @@ class Opener final : public net::Watcher {
   Greeting greeting_;
   Bytes in_, out_;
   net::TimerId timer_ = 0;
+  Duration limit_ = Duration::max();
   bool started_login_ = false, finished_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

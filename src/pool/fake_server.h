@@ -39,6 +39,8 @@ class FakeServer {
   }
 
   bool silent = false;                                           // accepts and says nothing
+  bool asks = false;                                             // for a password, and says nothing to it
+  Bytes reported;                                                // ParameterStatus messages of a login
   std::function<bool(const Bytes& message, Bytes& out)> script;  // true: `out` is the whole answer
   int logins = 0, cancels = 0, syncs = 0;
   std::vector<std::string> queries;
@@ -97,7 +99,9 @@ class FakeServer {
       }
       inside_ = true;
       ++server_.logins;
+      if (server_.asks) return put(out, 'R', Bytes("\0\0\0\3", 4));
       put(out, 'R', Bytes(4, '\0'));
+      out += server_.reported;
       put(out, 'K', Bytes("\0\0\0\7\1\2\3\4", 8));
       put(out, 'Z', "I");
     }

@@ -382,6 +382,36 @@ TEST_F(PoolTest, ASlotIsNotUsedForANodeThatIsTakenDown) {
   EXPECT_NE(get(ann), nullptr);
 }
 
+// issue: without authentication_timeout nothing ended the wait for a server that has got the password.
+TEST_F(PoolTest, AServerThatSaysNothingToAPasswordIsGivenUp) {
+  server.asks = true;
+  Asker asker;
+  bool asked = false;
+  Pool::Ask what;
+  what.pool = pool().key_pool(ann);
+  what.on_method = [&](auth::ServerMethod, backend::Opener& opener) {
+    asked = true;
+    auth::Credentials credentials;
+    credentials.user = ann.user;
+    credentials.kind = auth::Credentials::Kind::plain;
+    credentials.secret = auth::Secret("secret");
+    opener.provide(credentials);
+  };
+  asker.pending = pool().request(std::move(what), [&](Pool::Result result) {
+    asker.result = std::move(result);
+    loop.defer([this] { changed(); });
+  });
+  until([&] { return asked; });
+  settle();
+  EXPECT_FALSE(asker.result);
+  later(Pool::kOpenTimeout + seconds(1));
+  until([&] { return asker.result.has_value(); });
+  EXPECT_EQ(asker.link(), nullptr);
+  EXPECT_EQ(accounts.links(), 0u);
+  server.asks = false;
+  EXPECT_NE(get(ann), nullptr);
+}
+
 TEST_F(PoolTest, TheHolderHearsWhenACancelIsOver) {
   ServerLink* link = get(ann);
   link->holder = 1;
