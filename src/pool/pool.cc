@@ -15,11 +15,17 @@ backend::OpenFailure node_taken_down(NodeId node) {
   return {Error{backend::Errc::closed_by_server, fmt::format("node {} was taken down", node.value)}, {}, {}};
 }
 
-// DISCARD ALL without DEALLOCATE and DISCARD PLANS: interned statements stay.
+// DISCARD ALL without DISCARD PLANS. The interned statements go as well: what was not seen may have dropped them, or
+// prepared others under names that a session takes for its own.
 constexpr const char* kResetOpaque[] = {
-    "CLOSE ALL",         "SET SESSION AUTHORIZATION DEFAULT",          "RESET ALL",
-    "UNLISTEN *",        "SELECT pg_catalog.pg_advisory_unlock_all()", "DISCARD TEMP",
+    "CLOSE ALL",
+    "SET SESSION AUTHORIZATION DEFAULT",
+    "RESET ALL",
+    "UNLISTEN *",
+    "SELECT pg_catalog.pg_advisory_unlock_all()",
+    "DISCARD TEMP",
     "DISCARD SEQUENCES",
+    "DEALLOCATE ALL",
 };
 
 }  // namespace
@@ -295,7 +301,7 @@ void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
   for (const std::string& query : queries) {
     const bool discard_all = strcasecmp(query.c_str(), "discard all") == 0;
     all = all || discard_all || strcasecmp(query.c_str(), "reset all") == 0;
-    if (discard_all) {
+    if (discard_all || strcasecmp(query.c_str(), "deallocate all") == 0) {
       link.memory.interned.clear();
       link.memory.named.clear();
       link.memory.unnamed_owner = SessionId();

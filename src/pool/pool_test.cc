@@ -412,6 +412,19 @@ TEST_F(PoolTest, AServerThatSaysNothingToAPasswordIsGivenUp) {
   EXPECT_NE(get(ann), nullptr);
 }
 
+// issue: DO could drop the interned statements, or leave others under the names of the next session's.
+TEST_F(PoolTest, ALinkWithUnseenStateLosesItsStatements) {
+  ServerLink* link = get(ann);
+  link->memory.interned.add("hg_1", 10, 0);
+  link->memory.named["x"] = {};
+  link->memory.opaque = true;
+  pool().give_back(*link, {});
+  EXPECT_EQ(get(ann), link);
+  EXPECT_EQ(server.queries.back(), "DEALLOCATE ALL");
+  EXPECT_EQ(link->memory.interned.size(), 0u);
+  EXPECT_TRUE(link->memory.named.empty());
+}
+
 TEST_F(PoolTest, TheHolderHearsWhenACancelIsOver) {
   ServerLink* link = get(ann);
   link->holder = 1;
