@@ -29,13 +29,18 @@ void erase_name(std::vector<Parameter>& all, std::string_view name) {
 
 Result<Done> VirtualSession::set_startup_parameters(const std::vector<std::pair<std::string, std::string>>& startup) {
   std::vector<Parameter> all;
+  bool unsafe = false;
   for (const auto& [name, value] : startup) {
     if (name.empty()) return fail(Errc::bad_parameter_name, "empty name");
     Parameter parameter = raw_parameter(name, value);
     if (not_of_the_session(parameter.name)) continue;
+    if (parameter.name == "client_encoding") unsafe = unsafe_encoding(value);
     erase_name(all, parameter.name);  // the last one counts
     all.push_back(std::move(parameter));
     if (all.size() > kMaxParameters) return fail(Errc::too_many_parameters, std::to_string(startup.size()));
+  }
+  if (unsafe) {
+    for (Parameter& parameter : all) parameter = octets_parameter(std::move(parameter));
   }
   std::sort(all.begin(), all.end(), [](const Parameter& a, const Parameter& b) { return a.name < b.name; });
   startup_ = std::make_shared<ParameterSet>(std::move(all), key_);

@@ -327,6 +327,21 @@ TEST(Replay, DateStyleIsWholeThoughItsWordsChangeHalfOfIt) {
             "SET \"datestyle\" TO 'ISO, DMY'");
 }
 
+// issue: quoting doubled the second octet of a character when that looks like a backslash.
+TEST(Parameters, StartupValuesOfUnsafeEncodingsAreSaidInAscii) {
+  const auto sql_of = [](const char* encoding, const char* name, const char* value) {
+    VirtualSession session(kKey);
+    EXPECT_TRUE(session.set_startup_parameters({{name, value}, {"client_encoding", encoding}}));
+    return session.parameters()->find(name)->sql;
+  };
+  EXPECT_EQ(sql_of("SJIS", "a.b", "\x95\x5c"), R"(SET "a"."b" TO E'\x95\\')");
+  EXPECT_EQ(sql_of("big5", "search_path", "\xa5\x5c"),
+            R"(SELECT pg_catalog.set_config('search_path', E'\xa5\\', false))");
+  EXPECT_EQ(sql_of("GBK", "application_name", "\x95\x5c"), R"(SET "application_name" TO E'\\x95\\')");
+  EXPECT_EQ(sql_of("SJIS", "a.b", "plain\\"), R"(SET "a"."b" TO E'plain\\')");
+  EXPECT_EQ(sql_of("UTF8", "a.b", "\xc3\xa9"), "SET \"a\".\"b\" TO '\xc3\xa9'");
+}
+
 TEST(ParameterSet, EqualSetsHaveEqualFingerprints) {
   EXPECT_EQ(set_of({"set work_mem = 1", "set jit = off"}).fingerprint(),
             set_of({"set jit = off", "set work_mem = 1"}).fingerprint());

@@ -142,6 +142,46 @@ std::optional<Parameter> parameter_of(const sql::Setting& setting, std::string_v
   return out;
 }
 
+namespace {
+
+bool beyond_ascii(char c) { return static_cast<unsigned char>(c) >= 0x80; }
+
+std::string in_hex(char c) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const auto octet = static_cast<unsigned char>(c);
+  return {'\\', 'x', kDigits[octet >> 4U], kDigits[octet & 0xfU]};
+}
+
+// E'…' in which every octet stands for itself, in the server's encoding and not in the client's.
+std::string quote_octets(std::string_view text) {
+  std::string out = "E'";
+  for (const char c : text) {
+    if (beyond_ascii(c)) {
+      out += in_hex(c);
+    } else {
+      if (c == '\'' || c == '\\') out += c;
+      out += c;
+    }
+  }
+  return out + "'";
+}
+
+}  // namespace
+
+// A server does not convert what the startup packet says, and of application_name it makes ASCII.
+Parameter octets_parameter(Parameter raw) {
+  if (std::none_of(raw.value.begin(), raw.value.end(), beyond_ascii)) return raw;
+  if (raw.name == "application_name") {
+    std::string ascii;
+    for (const char c : raw.value) ascii += beyond_ascii(c) ? in_hex(c) : std::string(1, c);
+    return raw_parameter(raw.name, ascii);
+  }
+  const std::string plain = quote_literal(raw.value);
+  const std::size_t at = raw.sql.find(plain);
+  if (at != std::string::npos) raw.sql.replace(at, plain.size(), quote_octets(raw.value));
+  return raw;
+}
+
 Parameter raw_parameter(std::string_view name, std::string_view value) {
   Parameter out{.name = canonical_name(name), .sql = {}, .value = std::string(value)};
   out.sql = is_list_of_names(out.name) ? set_config_sql(out.name, value, false) : set_sql(out.name, {out.value});

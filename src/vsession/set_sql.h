@@ -26,6 +26,8 @@ bool not_of_the_session(std::string_view name);
 std::optional<Parameter> parameter_of(const sql::Setting& setting, std::string_view text);
 // A value as the startup packet gives it: not SQL, no list syntax.
 Parameter raw_parameter(std::string_view name, std::string_view value);
+// The same for a session whose encoding has octets like quotes and backslashes within its characters: in ASCII.
+Parameter octets_parameter(Parameter raw);
 
 // DateStyle, whose words change only one half of it each: `values` over what the session has set up to now ("" when
 // nothing). A half that nobody gave is the login's.
