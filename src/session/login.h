@@ -29,7 +29,7 @@ struct LoginResult {
   int minor = 0;                                             // protocol 3.minor
   std::vector<std::pair<std::string, std::string>> startup;  // parameters that a SET can give
   pool::ServerLink* link = nullptr;                          // the primary's, when one was needed
-  LoginMemory::Reported reported;  // ParameterStatus messages of an earlier login like this one; null: ask the link
+  LoginMemory::Reported reported;  // by the server to an earlier login like this one; null: ask the link
 };
 
 class Login {

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "auth/credentials.h"
 #include "base/hash.h"
@@ -35,7 +36,11 @@ class LoginMemory {
     std::string database, user;
     auto operator<=>(const Who&) const = default;
   };
-  using Reported = std::shared_ptr<const Bytes>;  // ParameterStatus messages, ready to be sent
+  struct Report {
+    Bytes messages;                                            // ParameterStatus, ready to be sent
+    std::vector<std::pair<std::string, std::string>> unusual;  // of these: what a virtual session must be told
+  };
+  using Reported = std::shared_ptr<const Report>;
 
   std::optional<auth::ServerMethod> method(const Who& who, TimePoint now);
   std::optional<auth::Credentials> proved(const Who& who, TimePoint now);

@@ -119,7 +119,7 @@ TEST(LoginMemory, ADoubtedVerifierIsAskedForAgainButNotAtOnce) {
 
 TEST(LoginMemory, WhatServersReportStaysUntilItIsCleared) {
   LoginMemory memory;
-  LoginMemory::Reported values = std::make_shared<const Bytes>();
+  LoginMemory::Reported values = std::make_shared<const LoginMemory::Report>();
   memory.remember_reported("db", "me", Hash128{1, 2}, values);
   EXPECT_EQ(memory.reported("db", "me", Hash128{1, 2}), values);
   EXPECT_EQ(memory.reported("db", "me", Hash128{1, 3}), nullptr);

@@ -311,20 +311,25 @@ void Session::welcomed(LoginResult result) {
 
 // With what the link now says, remembered for the next login like this one.
 void Session::greet_anew(LoginResult& login) {
-  Bytes statuses;
-  for (const auto& [name, value] : login.link->link->reported()) wire::put_parameter_status(statuses, name, value);
-  const auto reported = std::make_shared<const Bytes>(std::move(statuses));
+  LoginMemory::Report report;
+  for (const auto& [name, value] : login.link->link->reported()) {
+    wire::put_parameter_status(report.messages, name, value);
+    if (vsession::VirtualSession::must_be_told(name, value)) report.unusual.emplace_back(name, value);
+  }
+  const auto reported = std::make_shared<const LoginMemory::Report>(std::move(report));
   worker_.shared().logins.remember_reported(identity_->database, identity_->user,
                                             vs_.startup_parameters()->fingerprint(), reported);
   greet(login, *reported);
 }
 
-void Session::greet(LoginResult& login, ByteView statuses) {
+void Session::greet(LoginResult& login, const LoginMemory::Report& reported) {
+  // ALTER ROLE or DATABASE … SET: the client's texts are read as the server reads them.
+  for (const auto& [name, value] : reported.unusual) vs_.parameter_reported(name, value);
   Bytes& out = client_.own();
   wire::put_authentication(out, 0);
-  out += statuses;
+  out += reported.messages;
   if (login.link != nullptr) out += login.link->link->take_notices();
-  superuser_ = statuses.find(ByteView("is_superuser\0on", 16)) != ByteView::npos;
+  superuser_ = reported.messages.find(ByteView("is_superuser\0on", 16)) != ByteView::npos;
   secret_.resize(login.minor >= 2 ? 32 : 4);
   fill_random(secret_);
   const bool own_pid = login.link == nullptr || settings().pool_mode != config::PoolMode::session;

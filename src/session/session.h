@@ -98,7 +98,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void retire();
   void arm_idle_timer();
   void greet_anew(LoginResult& login);
-  void greet(LoginResult& login, ByteView statuses);
+  void greet(LoginResult& login, const LoginMemory::Report& reported);
 
   // Log (session_log.cc).
   void log_backend_message(const backend::Link& link, char type);

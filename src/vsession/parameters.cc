@@ -241,6 +241,12 @@ void VirtualSession::parameter_reported(std::string_view name, std::string_view 
   refresh();
 }
 
+bool VirtualSession::must_be_told(std::string_view name, std::string_view value) {
+  if (equal_nocase(name, "client_encoding")) return unsafe_encoding(value);
+  if (equal_nocase(name, "standard_conforming_strings")) return !parse_bool(value).value_or(true);
+  return equal_nocase(name, "default_transaction_read_only") && parse_bool(value).value_or(false);
+}
+
 std::string_view VirtualSession::parameter_value(std::string_view name) const {
   const Parameter* parameter = current_->find(canonical_name(name));
   return parameter == nullptr ? std::string_view() : parameter->value;

@@ -113,6 +113,8 @@ class VirtualSession {
   void ready(TxStatus status);
   // The server said so without being asked by a SET that we understood (ParameterStatus): pins nothing, informs replay.
   void parameter_reported(std::string_view name, std::string_view value);
+  // Whether a login's value differs from what a virtual session takes for granted until it hears of another one.
+  static bool must_be_told(std::string_view name, std::string_view value);
   // The link of the open transaction is gone, or the commit of an implicit one failed (an error that answers Sync):
   // parameters fall back, state becomes idle or failed.
   void transaction_lost(bool stay_failed);
