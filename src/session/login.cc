@@ -49,7 +49,7 @@ Login::~Login() {
   *alive_ = false;
   session_.worker_.loop().cancel(timer_);
   session_.worker_.loop().cancel(primary_timer_);
-  session_.worker_.shared().gate.withdraw(session_.id());
+  if (queued_) session_.worker_.shared().gate.withdraw(session_.id());
 }
 
 TimePoint Login::now() const { return session_.worker_.loop().now(); }
@@ -184,6 +184,7 @@ void Login::enter_gate() {
     case ClientGate::Entry::refused:
       return refuse(too_many_clients());
     case ClientGate::Entry::wait:
+      queued_ = true;
       break;
   }
   net::Loop& loop = session_.worker_.loop();
@@ -196,6 +197,7 @@ void Login::enter_gate() {
 }
 
 void Login::let_in() {
+  queued_ = false;
   if (state_ == State::done) return;
   inside_ = true;
   net::Loop& loop = session_.worker_.loop();

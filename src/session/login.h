@@ -6,6 +6,7 @@
 // Threads  the worker of its session.
 // Source   PostgreSQL manual, "Start-up"; Pgpool-II 4.6 manual, "Client Authentication".
 #pragma once
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -35,6 +36,8 @@ struct LoginResult {
 class Login {
  public:
   static constexpr std::size_t kMaxPasswordMessage = 8192;
+  // Read ahead of what the login has taken: the longest message of it, no more for one who has not proved anything yet.
+  static constexpr std::size_t kMaxReadAhead = std::max<std::size_t>(wire::kMaxStartup, kMaxPasswordMessage + 1);
   explicit Login(Session& session);
   ~Login();
   void start();
@@ -81,6 +84,7 @@ class Login {
   net::TimerId primary_timer_ = 0;  // runs from the first time that a primary was waited for
   std::string host_name_;           // of the client, verified; only when a rule wants it
   bool host_name_asked_ = false;
+  bool queued_ = false;  // waits at the gate
   bool inside_ = false;  // counted by the gate
   bool fresh_ = false;   // the server must prove the password now
   bool ok_sent_ = false;

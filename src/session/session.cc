@@ -59,7 +59,8 @@ void Session::on_ready(unsigned ready) {
 // A client that does not take its answers, or is far ahead of them, is not listened to for the moment.
 bool Session::holds_back() const {
   const bool behind = phase_ != Phase::idle || unit_stalls();
-  return client_.pending() > 0 || server_is_slow() || (behind && in_.size() > kMaxReadAhead);
+  const bool ahead = phase_ == Phase::login ? in_.size() >= Login::kMaxReadAhead : behind && in_.size() > kMaxReadAhead;
+  return client_.pending() > 0 || server_is_slow() || ahead;
 }
 
 bool Session::server_is_slow() const {
@@ -69,7 +70,9 @@ bool Session::server_is_slow() const {
 
 void Session::read_client() {
   while (readable_ && !ended_ && !serving_ && phase_ != Phase::closed && !holds_back()) {
-    const net::Io io = client_.socket().read(worker_.loop(), worker_.scratch().bytes);
+    std::span<char> room = worker_.scratch().bytes;
+    if (phase_ == Phase::login) room = room.first(std::min(room.size(), Login::kMaxReadAhead - in_.size()));
+    const net::Io io = client_.socket().read(worker_.loop(), room);
     if (io.state == net::Io::failed) return retire();
     // A short read says that nothing more has come, not that nothing more will: the end is read as well.
     readable_ = io.state == net::Io::ok && (io.still_ready || hangup_);
@@ -84,6 +87,8 @@ void Session::read_client() {
       pump();
     }
   }
+  // What a login's client sent too far ahead is not read to its end: that is here when the client has gone.
+  if (hangup_ && phase_ == Phase::login && in_.size() >= Login::kMaxReadAhead) ended_ = true;
   client_ended();
 }
 
