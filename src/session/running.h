@@ -47,7 +47,7 @@ struct Explained {
 // A question to the catalog that a server is answering.
 struct LookUp {
   catalog::Found found;
-  const sql::Facts* about = nullptr;
+  std::shared_ptr<const sql::Facts> about;
   Bytes rows;
   bool failed = false;
   std::optional<wire::Report> error;  // what the server said instead of an answer
@@ -57,7 +57,8 @@ struct LookUp {
 struct Seldom {
   std::vector<std::shared_ptr<const sql::Facts>> explained;  // PGPOOL EXPLAIN ROUTE: of the statements in it
   LookUp look_up;
-  std::vector<std::pair<const sql::Facts*, sql::Answers>> learned;  // what look-ups of this request brought
+  // What look-ups of this request brought. The facts are kept: others could come to lie at the same address.
+  std::vector<std::pair<std::shared_ptr<const sql::Facts>, sql::Answers>> learned;
 };
 
 // How far a request has come: plain values, put back in one assignment.

@@ -30,6 +30,7 @@ const config::SessionSettings Session::kNothingSet{};
 Session::~Session() {
   worker_.loop().cancel(idle_timer_);
   end_hold();
+  worker_.loop().cancel(own_timer_);
 }
 
 Result<Done> Session::start() {
@@ -309,6 +310,7 @@ void Session::welcomed(LoginResult result) {
   phase_ = Phase::replaying;
   if (const LoginMemory::Reported known = login->reported) return greet(*login, *known);
   greeting_ = std::move(login);
+  wait_for_our_own(Phase::replaying);
   if (bring_up(*greeting_->link, false) == Next::waiting) return;
   if (greeting_->link->link->ledger().empty()) return replay_done();
   greeting_->link->link->flush();

@@ -35,7 +35,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   static constexpr std::size_t kMaxReadAhead = 256 * 1024;
   static constexpr std::size_t kMaxGathered = 64 * 1024;  // of our own answers, before they are written
   static constexpr int kMaxReruns = 1;
-  static constexpr std::size_t kMaxNotices = 64 * 1024;  // of log lines for one request's client
+  static constexpr std::size_t kMaxNotices = 64 * 1024;              // of log lines for one request's client
+  static constexpr Duration kOwnTimeout = std::chrono::seconds(30);  // for answers to what is ours, not the client's
 
   Session(Worker& worker, SessionId id, net::Socket socket, const net::Address& peer);
   ~Session() override;
@@ -155,7 +156,12 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   Next acquire(NodeId node, pool::ServerLink*& link);
   void acquired(pool::Pool::Result result);
   void adopt(pool::ServerLink& link);
-  Next bring_up(pool::ServerLink& link, bool in_transaction);
+  // `instead`: of the session's parameters, when not null.
+  Next bring_up(pool::ServerLink& link, bool in_transaction, const vsession::ParameterSetPtr& instead = nullptr);
+  vsession::ParameterSetPtr without_overwritten(const sql::Facts& facts) const;
+  vsession::ParameterSetPtr without_overwritten(ByteView unit);
+  void wait_for_our_own(Phase phase);
+  void own_wait_over();
   void bring_up_named(pool::ServerLink& link);
   void join(pool::ServerLink& link, char status);
   std::string begin_text(const pool::ServerLink& link) const;
@@ -203,6 +209,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void replay_done();
   void run_again();
   void not_prepared(backend::Link& link, const backend::Debt& debt);
+  bool forget_interned(const backend::Link& link, const backend::Debt& head);
   void forget_plans(pool::ServerLink& link);
   bool forward_head();
   void drop_request_from_input();
@@ -243,6 +250,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   bool serving_ = false;                                    // serve_input() is on the stack
   bool superuser_ = false;                                  // as the server said at the login
   bool ddl_in_transaction_ = false;                         // its commit makes cached catalog answers old once more
+  bool replay_refused_ = false;                             // a server has refused what was to be set again
   NodeId pending_node_;
   bool xid_asked_ = false;  // the answer has not come yet
   std::uint64_t xid_ = 0;   // of the open transaction; 0: not known
@@ -270,7 +278,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   std::unique_ptr<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
   std::unique_ptr<SessionCache> cache_;          // null: memory_cache_enabled is off
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
-  net::TimerId idle_timer_ = 0;
+  net::TimerId idle_timer_ = 0, own_timer_ = 0;
+  TimePoint own_since_;  // phases lookup and replaying: since when
   TimePoint last_active_;
   WallTime started_, connected_;
 };

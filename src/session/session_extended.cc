@@ -299,7 +299,8 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
   if (stalls(*link->link, messages.size())) return Next::waiting;
   const bool open = vs_.state().tx.status != vsession::TxStatus::idle;
   if (!unit_open()) {
-    if (const Next next = bring_up(*link, open); next != Next::served) return next;
+    const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(messages) : nullptr;
+    if (const Next next = bring_up(*link, open, instead); next != Next::served) return next;
   }
   const bool whole = work().request.synced && !unit_open();
   if (whole && !work().plan.write && work().copy.empty()) work().copy.assign(messages);

@@ -193,7 +193,7 @@ std::string Session::begin_text(const pool::ServerLink& link) const {
 }
 
 // Queues whatever the link must be told first. `waiting`: something of it has to be acknowledged before going on.
-Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
+Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction, const vsession::ParameterSetPtr& instead) {
   if (link.cancels_in_flight > 0) return wait_for_cancel(link);
   backend::Link& raw = *link.link;
   pool::LinkMemory& memory = link.memory;
@@ -203,7 +203,8 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   if (status == 'E') return Next::served;  // a failed transaction takes nothing but its end
   bool acknowledge = false;
   const bool joined = parts_.part(raw.key().node) != nullptr;  // it takes part in the open transaction already
-  const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : vs_.base_parameters();
+  const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : instead ? instead : vs_.base_parameters();
+  if (wanted == instead) link.retire = true;  // should the statement fail, the link has not what the session has
   if (memory.parameters->fingerprint() != wanted->fingerprint()) {
     if (joined) link.retire = true;  // what is set within a transaction here would outlive it in ways not followed
     const vsession::Replay replay = vsession::replay(*memory.parameters, *wanted);
@@ -217,10 +218,11 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction) {
   bring_up_named(link);
   if (acknowledge) {
     run().replay_error.reset();
-    phase_ = Phase::replaying;
+    wait_for_our_own(Phase::replaying);
     raw.flush();
     return Next::waiting;
   }
+  if (!instead) replay_refused_ = false;
   if (in_transaction) join(link, status);
   return Next::served;
 }
@@ -245,6 +247,69 @@ void Session::join(pool::ServerLink& link, char status) {
     raw.send_query("ROLLBACK TO SAVEPOINT hg_failed", backend::Fate::swallow, kNoteSecondary);
     parts_.failed(node);
   }
+}
+
+// What a server refuses to set again must not keep a session from setting it anew: of statements that do nothing else,
+// the old values of what they set are left out. Null: there are others, or nothing is left out.
+vsession::ParameterSetPtr Session::without_overwritten(const sql::Facts& facts) const {
+  return vs_.base_without(facts.statements);
+}
+
+vsession::ParameterSetPtr Session::without_overwritten(ByteView unit) {
+  const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+  std::shared_ptr<const sql::Facts> only;
+  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
+    const Frame frame = first_frame(rest);
+    rest.remove_prefix(frame.whole.size());
+    std::shared_ptr<const sql::Facts> facts;
+    if (frame.type == wire::fe::kParse) {
+      const auto parse = wire::parse_parse(frame.payload);
+      if (parse) facts = worker_.facts().facts(parse->query, options);
+    } else if (frame.type == wire::fe::kBind) {
+      const auto bind = wire::parse_bind_head(frame.payload);
+      const vsession::PreparedPtr known = bind && *bind ? vs_.find_prepared((*bind)->statement) : nullptr;
+      if (known && !only) facts = known->facts;
+    }
+    if (!facts || (!facts->multi() && facts->first().kind == sql::Kind::begin)) continue;
+    if (only && facts != only) return nullptr;
+    only = facts;
+  }
+  return only ? without_overwritten(*only) : nullptr;
+}
+
+// Whatever we ask or set ourselves the client cannot cancel, so it ends by itself.
+void Session::wait_for_our_own(Phase phase) {
+  phase_ = phase;
+  own_since_ = worker_.loop().now();
+  // One timer for many waits: nearly all of them are over in a moment.
+  if (own_timer_ == 0) own_timer_ = worker_.loop().after(kOwnTimeout, [this] { own_wait_over(); });
+}
+
+void Session::own_wait_over() {
+  own_timer_ = 0;
+  if (phase_ != Phase::lookup && phase_ != Phase::replaying) return;
+  const Duration left = own_since_ + kOwnTimeout - worker_.loop().now();
+  if (left > Duration::zero()) {
+    own_timer_ = worker_.loop().after(left, [this] { own_wait_over(); });
+    return;
+  }
+  std::vector<pool::ServerLink*> owing;
+  std::copy_if(links_.begin(), links_.end(), std::back_inserter(owing),
+               [](const pool::ServerLink* link) { return !link->parting && !link->link->ledger().empty(); });
+  if (owing.empty()) return;
+  const NodeId node = owing.front()->link->key().node;
+  const std::string reason = fmt::format("no answer within {} s", kOwnTimeout / std::chrono::seconds(1));
+  wire::Report report = no_answer_to_us(node, phase_ == Phase::lookup, reason);
+  worker_.workers().hint_node_trouble(node, reason, {});
+  if (greeting_ || vs_.state().pins != 0) {
+    report.severity = "FATAL";
+    return end(report);
+  }
+  for (pool::ServerLink* link : owing) drop_link(*link, Error{backend::Errc::timed_out, reason});
+  phase_ = Phase::idle;
+  drop_request_from_input();
+  fail_request(report);
+  go_on();
 }
 
 // Makes the link's statements of SQL's PREPARE those of the session. One that is refused here (a table in it is gone)

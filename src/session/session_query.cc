@@ -132,7 +132,8 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
   if (!unit_open()) {
-    if (const Next next = bring_up(*link, true); next != Next::served) return next;
+    const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(*facts) : nullptr;
+    if (const Next next = bring_up(*link, true, instead); next != Next::served) return next;
   }
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy.assign(input);
@@ -384,7 +385,7 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   if (!wanted.any()) return Next::served;
   if (work().rest) {
     for (const auto& [known, learned] : work().rest->learned) {
-      if (known != &facts) continue;
+      if (known.get() != &facts) continue;
       into.answers = learned;
       into.until = TimePoint::min();
       return Next::served;
@@ -405,13 +406,15 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   }
   catalog::Found found =
       worker_.catalog().lookup(viewpoint(), route::questions(facts, vs_.state(), settings(), prepared));
-  if (!found.open.empty()) {
+  // A long text is parsed anew each time it is served: what failed for it once would be asked for ever.
+  const bool refused = facts.serial == 0 && work().rest && work().rest->look_up.failed;
+  if (!found.open.empty() && !refused) {
     if (!unit_open()) return look_up(facts, std::move(found));
     into.until = TimePoint::min();  // a question in the middle of it would end its implicit transaction
     return Next::served;
   }
   into.answers = std::move(found.answers);
-  into.until = found.until;
+  into.until = refused ? TimePoint::min() : found.until;
   if (may_recall) worker_.recent_answers().keep(asked, into.answers, found.until);
   return Next::served;
 }
@@ -437,11 +440,11 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
   if (const Next next = bring_up(*link, false); next != Next::served) return next;
   const std::string sql = catalog::query_for(found.open);
   work().look_up().found = std::move(found);
-  work().look_up().about = &facts;
+  work().look_up().about = facts.shared_from_this();
   work().look_up().failed = false;
   work().look_up().error.reset();
   work().look_up().rows.clear();
-  phase_ = Phase::lookup;
+  wait_for_our_own(Phase::lookup);
   link->link->send_query(sql, backend::Fate::capture, kNoteCatalog);
   link->link->flush();
   return Next::waiting;

@@ -170,6 +170,10 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   const bool can_move = vs_.state().tx.status == TxStatus::open && !work().plan.write && !work().forwarded &&
                         !work().copy.empty() && run().reruns < kMaxReruns &&
                         vs_.state().tx.isolation <= sql::Isolation::read_committed;
+  if (report->sqlstate == sqlstate::kInvalidStatementName && forget_interned(link, head) && can_rerun) {
+    work().rerun = true;
+    return;
+  }
   const bool misses = missing_named(link, report->sqlstate);
   if ((can_rerun || can_move) && link.key().node != view().write_node() &&
       (misses || primary_can_do_better(report->sqlstate, report->message))) {
@@ -178,10 +182,8 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   }
   if (own().log_per_node_statement(settings()))
     log_backend_error(worker_.log(), who_, link, simple_text(head, work().copy), report->message);
-  if (pool::ServerLink* server = of(link)) {
-    if (report->message.find("cached plan must not change result type") != std::string_view::npos)
-      forget_plans(*server);
-  }
+  const bool stale_plan = report->message.find("cached plan must not change result type") != std::string_view::npos;
+  if (pool::ServerLink* server = of(link); server != nullptr && stale_plan) forget_plans(*server);
   NodeCounters& counters = worker_.counters().nodes[link.key().node.value];
   counters.error.fetch_add(1, std::memory_order_relaxed);
   work().failed = true;
@@ -222,6 +224,16 @@ bool Session::missing_named(const backend::Link& link, std::string_view state) {
   const auto at = server->memory.named.find(work().executed);
   if (at == server->memory.named.end()) return false;
   at->second.refused = true;
+  return true;
+}
+
+// A statement that the link was believed to have is not there: something that we did not see has dropped it.
+bool Session::forget_interned(const backend::Link& link, const Debt& head) {
+  if ((head.what != Owes::bind && head.what != Owes::describe) || head.item >= unit().items.size()) return false;
+  const vsession::PreparedPtr& item = unit().items[head.item];
+  pool::ServerLink* server = of(link);
+  if (!item || item->from_sql || item->name.empty() || server == nullptr) return false;
+  server->memory.interned.remove(item->server_name);
   return true;
 }
 
@@ -409,6 +421,7 @@ void Session::lookup_done() {
 void Session::replay_done() {
   std::optional<wire::Report> error;
   if (run_) error = std::exchange(run_->replay_error, {});
+  replay_refused_ = replay_refused_ || error.has_value();
   if (greeting_) {
     const std::unique_ptr<LoginResult> login = std::move(greeting_);
     if (!error) return greet_anew(*login);

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -381,6 +382,189 @@ TEST_F(SessionTest, AnErrorInAPipelineSkipsWhatIsBeforeItsSyncAndNothingBehind) 
   until([&] { return client.heard.size() >= wanted.size(); });
   EXPECT_EQ(client.take(), wanted);
   EXPECT_EQ(answer(client, "select 6"), "C ZI ");
+}
+
+Bytes error_of(const char* state) {
+  Bytes out;
+  wire::Report report;
+  report.sqlstate = state;
+  wire::put_error(out, report);
+  return out;
+}
+
+// Refuses what begins with `refused`, as a simple query.
+std::function<bool(const Bytes&, Bytes&)> refusing(std::string refused, const char* state) {
+  return [refused = std::move(refused), state](const Bytes& message, Bytes& out) {
+    if (message[0] != wire::fe::kQuery || message.substr(wire::kHeaderBytes, refused.size()) != refused) return false;
+    out += error_of(state);
+    wire::put_ready(out, 'I');
+    return true;
+  };
+}
+
+// issue: settings from ALTER ROLE or DATABASE were unknown to the parser, which took the literal's end for a statement.
+TEST_F(SessionTest, TextsAreReadAsTheServersLoginReadsThem) {
+  wire::put_parameter_status(primary->reported, "standard_conforming_strings", "off");
+  const std::string sql = R"(select '\'; create table t (i int); --')";
+  for (int login = 0; login < 2; ++login) {  // the second one is told what the first one heard
+    EXPECT_EQ(answer(log_in(), sql), "C ZI ");
+    EXPECT_FALSE(heard(*primary, sql));
+  }
+  EXPECT_EQ(std::count(standby->queries.begin(), standby->queries.end(), sql), 2);
+}
+
+// issue: a server that does not answer a question of ours let the client wait for ever, and a cancel was remembered
+// only.
+TEST_F(SessionTest, AQuestionOfOursThatIsNotAnsweredEnds) {
+  Client& client = log_in();
+  hold(*primary, "");
+  client.query("select * from t");
+  until([&] { return !primary->queries.empty(); });
+  EXPECT_TRUE(standby->queries.empty()) << "the catalog is asked first";
+  clock.ahead += Session::kOwnTimeout + seconds(1);
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "E08006 ZI ");
+  EXPECT_EQ(workers.troubles, std::vector<int>{0});
+  primary->script = nullptr;
+  EXPECT_EQ(answer(client, "select * from t"), "C ZI ");
+}
+
+TEST_F(SessionTest, AReplayThatIsNotAnsweredEnds) {
+  Client& client = log_in();
+  EXPECT_EQ(answer(client, "set search_path = a"), "C ZI ");
+  hold(*standby, "SET");
+  client.query("select 1");
+  until([&] { return !standby->queries.empty(); });
+  clock.ahead += Session::kOwnTimeout + seconds(1);
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "E08006 ZI ");
+  standby->script = nullptr;
+  EXPECT_EQ(answer(client, "select 1"), "C ZI ");
+}
+
+TEST_F(SessionTest, ALoginWhoseFirstReplayIsNotAnsweredEnds) {
+  hold(*primary, "SET");
+  Client& client = connect();
+  client.send(startup({{"work_mem", "1MB"}}));
+  until([&] { return !primary->queries.empty(); });
+  clock.ahead += Session::kOwnTimeout + seconds(1);
+  until([&] { return client.closed; });
+  EXPECT_EQ(client.take(), "E08006 ");
+  primary->script = nullptr;
+  EXPECT_EQ(answer(log_in(), "select 1"), "C ZI ");
+}
+
+// issue: each time it is served a long text has facts of its own, and what failed for others was asked again, for ever.
+TEST_F(SessionTest, WhatCannotBeLearnedAboutALongTextIsAskedOnce) {
+  int asked = 0;
+  const auto refuse = [&asked](const Bytes& message, Bytes& out) {
+    if (message[0] == wire::fe::kQuery) {
+      ++asked;
+      out += error_of("57014");
+    } else if (message[0] == wire::fe::kParse) {
+      wire::put_parse_complete(out);
+      return true;
+    } else if (message[0] == wire::fe::kBind) {
+      wire::put_bind_complete(out);
+      return true;
+    } else if (message[0] == wire::fe::kExecute) {
+      wire::put_command_complete(out, "SELECT 0");
+      return true;
+    }
+    wire::put_ready(out, 'I');
+    return true;
+  };
+  Client& client = log_in();
+  primary->script = standby->script = refuse;
+  client.send(statement("select * from t /*" + std::string(sql::FactsCache::kMaxCachedText, ' ') + "*/") + sync());
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "1 2 C ZI ");
+  EXPECT_EQ(asked, 1);
+}
+
+// issue: SET ROLE r, and r was dropped: every statement failed, the one that would have set it right as well.
+TEST_F(SessionTest, WhatAServerRefusesToSetAgainCanBeSetAnew) {
+  const auto session_with_a_role_that_is_gone = [this]() -> Client& {
+    primary->script = standby->script = nullptr;
+    Client& client = log_in();
+    EXPECT_EQ(answer(client, "set role r"), "C ZI ");
+    primary->drop_all();
+    standby->drop_all();
+    clock.ahead += seconds(2);  // idle links are looked at once a second
+    until([&] { return worker->pool().links() == 0; });
+    primary->script = standby->script = refusing("SET ROLE 'r'", "22023");
+    EXPECT_EQ(answer(client, "select 1"), "E22023 ZI ");
+    return client;
+  };
+  for (const char* sql : {"reset role", "discard all", "set role other"}) {
+    Client& client = session_with_a_role_that_is_gone();
+    EXPECT_EQ(answer(client, "select current_user; reset role"), "E22023 ZI ") << "not without its role";
+    const std::string said = answer(client, sql);
+    EXPECT_EQ(said, "C ZI ") << sql;
+    EXPECT_EQ(answer(client, "select 2"), "C ZI ") << sql;
+    client.leave();
+  }
+  Client& client = session_with_a_role_that_is_gone();
+  const auto refuse = refusing("SET ROLE 'r'", "22023");
+  primary->script = [refuse, extended = ExtendedServer{}](const Bytes& message, Bytes& out) mutable {
+    return refuse(message, out) || extended(message, out);
+  };
+  client.send(statement("reset role") + sync());
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "1 2 C ZI ");
+  EXPECT_EQ(answer(client, "select 2"), "C ZI ");
+}
+
+// issue: a link whose interned statements had been dropped out of sight said 26000 to everyone who used them.
+TEST_F(SessionTest, AnInternedStatementThatIsGoneIsPreparedAgain) {
+  int parses = 0;
+  bool gone = false;
+  standby->script = [&, extended = ExtendedServer{}](const Bytes& message, Bytes& out) mutable {
+    if (message[0] == wire::fe::kParse) ++parses;
+    if (message[0] != wire::fe::kBind || !std::exchange(gone, false)) return extended(message, out);
+    extended.skipping = true;
+    out += error_of("26000");
+    return true;
+  };
+  Client& client = log_in();
+  Bytes parse, run;
+  wire::put_parse(parse, {"s", "select 1", ByteView("\0\0", 2)});
+  wire::put_bind(run, {"", "s", ByteView("\0\0\0\0\0\0", 6)});
+  wire::put_execute(run, "", 0);
+  client.send(parse + run + sync());
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "1 2 C ZI ");
+  gone = true;
+  client.send(run + sync());
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "2 C ZI ");
+  EXPECT_EQ(parses, 2);
+}
+
+// issue: before it had proved anything, a client could have 256 kB kept for it.
+TEST_F(SessionTest, LittleIsReadAheadOfALogin) {
+  hold(*primary, "SET");
+  Client& client = connect();
+  primary->silent = true;
+  client.send(startup({{"work_mem", "1MB"}}));
+  until([&] { return primary->open_lines() == 1; });
+  std::size_t sent = 0;
+  const Bytes block(4096, 'x');
+  for (int quiet = 0; quiet < 50; ++quiet) {
+    const net::Io io = client.socket.write(worker->loop(), block);
+    if (io.state == net::Io::ok) sent += io.bytes, quiet = 0;
+    bool turned = false;
+    worker->loop().post([&] { turned = true; });
+    until([&] { return turned; });
+  }
+  int unread = 0;
+  ASSERT_EQ(::ioctl(theirs, FIONREAD, &unread), 0);
+  EXPECT_GT(sent, 2 * Login::kMaxReadAhead);
+  EXPECT_LE(sent - static_cast<std::size_t>(unread), Login::kMaxReadAhead);
+  const TimePoint left = clock.now();
+  client.leave();
+  until([&] { return worker->sessions() == 0; });
+  EXPECT_LT(clock.now() - left, seconds(5)) << "it is seen at once that the client has gone";
 }
 
 }  // namespace

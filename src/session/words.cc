@@ -114,6 +114,13 @@ wire::Report paused(std::string_view database, std::chrono::seconds waited) {
               "PGPOOL PAUSE holds new work. The statement was not sent.", "PGPOOL RESUME ends the pause.");
 }
 
+wire::Report no_answer_to_us(NodeId node, bool asked, const std::string& why) {
+  return make("ERROR", sqlstate::kConnectionFailure,
+              asked ? fmt::format("could not ask node {} about the names in the statement", node.value)
+                    : fmt::format("could not set the session's parameters on node {}", node.value),
+              fmt::format("{}. The connection to it was closed, the statement was not run.", why));
+}
+
 wire::Report no_such_statement(std::string_view name) {
   return make("ERROR", sqlstate::kInvalidStatementName,
               name.empty() ? "unnamed prepared statement does not exist"

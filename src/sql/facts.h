@@ -150,7 +150,7 @@ struct Statement {
 // Words before the statement proper.
 enum class LeadingComment : std::uint8_t { none, other, force_query_cache, no_query_cache };
 
-struct Facts {
+struct Facts : std::enable_shared_from_this<Facts> {
   std::vector<Statement> statements;  // at least one
   LeadingComment leading_comment = LeadingComment::none;
   char first_char = '\0';      // first octet of the text as it came; '\0' when empty

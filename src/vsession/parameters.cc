@@ -5,6 +5,7 @@
 #include "vsession/set_sql.h"
 
 namespace herdgate::vsession {
+using sql::Kind;
 namespace {
 
 bool is_identity(std::string_view name) { return name == "role" || name == "session_authorization"; }
@@ -164,7 +165,8 @@ void VirtualSession::drop_role(bool local) {
   reset_parameter("role", local);
 }
 
-ParameterSetPtr VirtualSession::changed(const ParameterSetPtr& set, const std::string& name, const Parameter* to) {
+ParameterSetPtr VirtualSession::changed(const ParameterSetPtr& set, const std::string& name,
+                                        const Parameter* to) const {
   const Parameter* now = set->find(name);
   if (now == nullptr && to == nullptr) return set;
   if (now != nullptr && to != nullptr && *now == *to) return set;
@@ -222,6 +224,29 @@ std::vector<std::string> VirtualSession::local_settings() const {
 
 const ParameterSetPtr& VirtualSession::base_parameters() const {
   return state_.tx.explicit_block && !levels_.empty() ? levels_.front().after_commit : current_;
+}
+
+ParameterSetPtr VirtualSession::base_without(const std::vector<sql::Statement>& statements) const {
+  ParameterSetPtr out = base_parameters();
+  for (const sql::Statement& statement : statements) {
+    const bool discards = statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all;
+    if (discards) out = std::make_shared<ParameterSet>();
+    if (statement.kind == Kind::begin) continue;
+    if (!discards && statement.kind != Kind::set && statement.kind != Kind::reset) return nullptr;
+    for (const sql::Setting& setting : statement.settings) {
+      const bool all = setting.form == sql::SetForm::reset_all;
+      const bool one = setting.form == sql::SetForm::value || setting.form == sql::SetForm::to_default;
+      if (setting.local || (!all && !one)) return nullptr;
+      const std::string name = canonical_name(setting.name);
+      const std::vector<Parameter> now = out->all();
+      for (const Parameter& parameter : now) {
+        const bool too = name == "session_authorization" && parameter.name == "role";
+        if (all ? !is_identity(parameter.name) : parameter.name == name || too)
+          out = changed(out, parameter.name, nullptr);
+      }
+    }
+  }
+  return out == base_parameters() ? nullptr : out;
 }
 
 std::vector<std::string> VirtualSession::transaction_settings() const {

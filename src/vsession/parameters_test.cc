@@ -342,6 +342,27 @@ TEST(Parameters, StartupValuesOfUnsafeEncodingsAreSaidInAscii) {
   EXPECT_EQ(sql_of("UTF8", "a.b", "\xc3\xa9"), "SET \"a\".\"b\" TO '\xc3\xa9'");
 }
 
+TEST(Parameters, AStatementThatOnlySetsNeedsNoOldValuesOfThat) {
+  VirtualSession session(kKey);
+  Script script(session);
+  for (const char* sql : {"set role r", "set work_mem = 1", "set a.b = 2"}) script.step(sql);
+  const auto left = [&](const char* sql) {
+    const ParameterSetPtr set = session.base_without(sql::parse_facts(sql, {}).statements);
+    std::string names;
+    for (const Parameter& p : set ? set->all() : std::vector<Parameter>()) names += p.name + " ";
+    return set ? names : "as it is";
+  };
+  EXPECT_EQ(left("reset role"), "a.b work_mem ");
+  EXPECT_EQ(left("set role x"), "a.b work_mem ");
+  EXPECT_EQ(left("begin; set work_mem = 7"), "a.b role ");
+  EXPECT_EQ(left("set session authorization default"), "a.b work_mem ");
+  EXPECT_EQ(left("reset all"), "role ");
+  EXPECT_EQ(left("discard all"), "");
+  EXPECT_EQ(left("set local role x"), "as it is");
+  EXPECT_EQ(left("select 1; reset role"), "as it is") << "the role is needed for the first one";
+  EXPECT_EQ(left("set jit = off"), "as it is");
+}
+
 TEST(ParameterSet, EqualSetsHaveEqualFingerprints) {
   EXPECT_EQ(set_of({"set work_mem = 1", "set jit = off"}).fingerprint(),
             set_of({"set jit = off", "set work_mem = 1"}).fingerprint());

@@ -126,6 +126,9 @@ class VirtualSession {
   // As they were when the open transaction began, else as they are now: what a link must have before BEGIN is sent to
   // it, so that a rollback takes it back to what the session has then.
   const ParameterSetPtr& base_parameters() const;
+  // base_parameters() without what these statements set anew, whatever it was. Null when they do anything else, or when
+  // it is the same.
+  ParameterSetPtr base_without(const std::vector<sql::Statement>& statements) const;
   // What has been set in the open transaction, SET LOCAL included: to be sent behind BEGIN to a link that joins it.
   std::vector<std::string> transaction_settings() const;
   bool has_savepoint(std::string_view name) const;
@@ -173,7 +176,7 @@ class VirtualSession {
   void keep_current(const std::string& name);
   void reset_all(bool identity_too);
   void drop_role(bool local);
-  ParameterSetPtr changed(const ParameterSetPtr& set, const std::string& name, const Parameter* to);
+  ParameterSetPtr changed(const ParameterSetPtr& set, const std::string& name, const Parameter* to) const;
   void assign(ParameterSetPtr after_commit, ParameterSetPtr current);
   void refresh();
   void note_reset(const std::string& name, bool local);

@@ -1,0 +1,83 @@
+"""What a link holds, or a server refuses, without the client having said so; and servers that say nothing at all."""
+import os
+import signal
+import time
+
+import pytest
+
+from support.wire import SYNC, Client, bind, error, execute, kinds, parse, query
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+
+ONE_LINK = {"pool_mode": "transaction", "pool_size": 1, "num_init_children": 10, "load_balance_mode": False,
+            "query_wait_timeout": 20}
+
+
+def failure(client, sql):
+    client.send(query(sql))
+    return [error(p)["C"] for kind, p in client.until("Z") if kind == "E"]
+
+
+def end_links(cluster):
+    cluster.primary.psql("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = 'test' "
+                         "and pid <> pg_backend_pid() and backend_type = 'client backend'")
+
+
+def test_deallocate_all_in_a_do_block_takes_nobody_elses_statements(start_proxy):
+    proxy = start_proxy(ONE_LINK)
+    with Client(proxy.port).login() as one, Client(proxy.port).login() as other:
+        other.send(parse("select 42", "s"), bind(statement="s"), execute(), SYNC)
+        assert kinds(other.until("Z")) == "12DCZ"
+        one.ask("do $$ begin execute 'deallocate all'; end $$")
+        for _ in range(2):
+            other.send(bind(statement="s"), execute(), SYNC)
+            assert kinds(other.until("Z")) == "2DCZ"
+
+
+def test_prepare_in_a_do_block_is_not_run_by_others(start_proxy):
+    proxy = start_proxy(ONE_LINK)
+    with Client(proxy.port).login() as one, Client(proxy.port).login() as other:
+        one.ask("do $$ begin execute 'prepare x as select ''foreign'''; end $$")
+        other.ask("prepare x as select 'own'")
+        assert other.ask("execute x") == [["own"]]
+        one.ask("do $$ begin execute 'prepare y as select ''foreign'''; end $$")
+        other.ask("prepare y as select 'own'")
+        assert other.ask("execute y") == [["own"]] and other.ask("execute x") == [["own"]]
+
+
+@pytest.mark.parametrize("mend", ["reset role", "discard all", "set role test", "extended"])
+def test_a_session_whose_role_is_gone_can_leave_it(start_proxy, cluster, marks, mend):
+    proxy = start_proxy(ONE_LINK)
+    role = marks()
+    cluster.primary.psql(f"create role {role}")
+    with Client(proxy.port).login() as c:
+        c.ask(f"set role {role}")
+        end_links(cluster)
+        cluster.primary.psql(f"drop role {role}")
+        # The first one may still find the link that was ended.
+        assert [failure(c, "select 1") for _ in range(2)][-1] == ["22023"]
+        if mend == "extended":
+            c.send(parse("reset role"), bind(), execute(), SYNC)
+            assert kinds(c.until("Z")) == "12CZ"
+        else:
+            c.ask(mend)
+        assert c.ask("select current_user") == [["test" if mend == "set role test" else "postgres"]]
+    with Client(proxy.port).login() as c:
+        assert c.ask("select current_user") == [["postgres"]]
+
+
+def test_a_stopped_server_process_does_not_hold_its_next_client_for_ever(start_proxy):
+    """What we set ahead is ours: nobody else limits how long its answer may take, and a cancel does not reach it."""
+    proxy = start_proxy({**ONE_LINK, "pool_size": 2})
+    with Client(proxy.port, seconds=60).login() as c, Client(proxy.port).login() as other:
+        c.ask("set search_path = pg_catalog")
+        pid = int(other.ask("select pg_backend_pid()")[0][0])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            begin = time.monotonic()
+            assert failure(c, "select 1") == ["08006"]
+            assert time.monotonic() - begin < 45
+            assert c.ask("show search_path") == [["pg_catalog"]]
+            assert other.ask("select 2") == [["2"]]
+        finally:
+            os.kill(pid, signal.SIGCONT)
