@@ -206,7 +206,13 @@ class Load:
         self.readers = [Reader(herd, n) for n in range(READERS)]
         for client in self.clients():
             client.start()
-        wait_until(lambda: all(c.done for c in self.clients()), "every client to work")
+        try:
+            wait_until(lambda: all(c.done for c in self.clients()), "every client to work")
+        except system.Timeout as e:
+            for c in self.clients():
+                if not c.done:
+                    print(f"    {type(c).__name__} {c.number} has not worked: {c.errors[:3]}", file=sys.stderr)
+            raise RuntimeError(f"{e}; the proxy says: {herd.proxy.log()[-3000:]}") from e
         time.sleep(BEFORE)
 
     def clients(self):
