@@ -58,10 +58,12 @@ class Herd:
                     end = 0 if node.number == 0 else 1
                     node.prefix, node.host = cable.inside(end), cable.addresses[end]
             self.cluster.create().start()
+            system.run([f"{system.ROOT}/scripts/install_extensions", "--if-possible"])
+            self.cluster.primary.psql("create extension pgpool_recovery", "template1")
             self.synchronous()
             self.proxy = Proxy(self.cluster, kind="herdgate", name="failover")
             self.proxy.settings.update({
-                "failover_method": "builtin", "num_init_children": 100, "max_pool": 3, "sr_check_period": 1,
+                "failover_method": "builtin", "recovery_user": "postgres", "num_init_children": 100, "max_pool": 3, "sr_check_period": 1,
                 "auto_failback": True, "auto_failback_interval": 1, **HEALTH})
             if cable:
                 self.proxy.prefix = cable.inside(1)

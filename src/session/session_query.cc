@@ -470,8 +470,7 @@ void Session::note_statement(std::size_t index, bool ok) {
 void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
                         const std::shared_ptr<const sql::Facts>& facts) {
   vs_.statement_done({statement, text, work().tag, ok, work().plan.write, facts});
-  // A COMMIT may have failed with its server: then the id is needed still, and reply_ready() forgets it.
-  if ((ok && ends_transaction(statement.kind)) || statement.kind == Kind::unparsable) forget_transaction_id();
+  if (ends_transaction(statement.kind) || statement.kind == Kind::unparsable) forget_transaction_id();
   if (!ok) return;
   if (vs_.state().tx.status != TxStatus::idle && work().plan.write)
     vs_.note_written(route::adaptive_written(*facts, settings()));
