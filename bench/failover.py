@@ -370,9 +370,8 @@ def soak(rounds):
         first = None
         for number in range(1, rounds + 1):
             old = herd.cluster.primary
-            moment = time.monotonic()
             old.kill()
-            load.goes_on(moment)
+            load.goes_on(time.monotonic())
             promoted = wait_until(herd.primary, "a primary")
             herd.cluster.primary_number = promoted
             old.rebuild(herd.cluster.primary)
@@ -389,6 +388,9 @@ def soak(rounds):
               f"descriptors {first[0]} → {fds}, resident {first[1]} → {resident} kB")
         for sentence in broken:
             print(f"    BROKEN: {sentence}")
+    except system.Timeout:
+        print(herd.proxy.log()[-4000:], file=sys.stderr)
+        raise
     finally:
         herd.end()
     return broken
