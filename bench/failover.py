@@ -58,10 +58,12 @@ class Herd:
                     end = 0 if node.number == 0 else 1
                     node.prefix, node.host = cable.inside(end), cable.addresses[end]
             self.cluster.create().start()
+            system.run([f"{system.ROOT}/scripts/install_extensions", "--if-possible"])
+            self.cluster.primary.psql("create extension pgpool_recovery", "template1")
             self.synchronous()
             self.proxy = Proxy(self.cluster, kind="herdgate", name="failover")
             self.proxy.settings.update({
-                "failover_method": "builtin", "num_init_children": 100, "max_pool": 3, "sr_check_period": 1,
+                "failover_method": "builtin", "recovery_user": "postgres", "num_init_children": 100, "max_pool": 3, "sr_check_period": 1,
                 "auto_failback": True, "auto_failback_interval": 1, **HEALTH})
             if cable:
                 self.proxy.prefix = cable.inside(1)
@@ -206,7 +208,13 @@ class Load:
         self.readers = [Reader(herd, n) for n in range(READERS)]
         for client in self.clients():
             client.start()
-        wait_until(lambda: all(c.done for c in self.clients()), "every client to work")
+        try:
+            wait_until(lambda: all(c.done for c in self.clients()), "every client to work")
+        except system.Timeout as e:
+            for c in self.clients():
+                if not c.done:
+                    print(f"    {type(c).__name__} {c.number} has not worked: {c.errors[:3]}", file=sys.stderr)
+            raise RuntimeError(f"{e}; the proxy says: {herd.proxy.log()[-3000:]}") from e
         time.sleep(BEFORE)
 
     def clients(self):
@@ -362,9 +370,8 @@ def soak(rounds):
         first = None
         for number in range(1, rounds + 1):
             old = herd.cluster.primary
-            moment = time.monotonic()
             old.kill()
-            load.goes_on(moment)
+            load.goes_on(time.monotonic())
             promoted = wait_until(herd.primary, "a primary")
             herd.cluster.primary_number = promoted
             old.rebuild(herd.cluster.primary)
@@ -381,6 +388,9 @@ def soak(rounds):
               f"descriptors {first[0]} → {fds}, resident {first[1]} → {resident} kB")
         for sentence in broken:
             print(f"    BROKEN: {sentence}")
+    except system.Timeout:
+        print(herd.proxy.log()[-4000:], file=sys.stderr)
+        raise
     finally:
         herd.end()
     return broken

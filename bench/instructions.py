@@ -3,6 +3,7 @@
 whatever else the machine does.
 
   bench/instructions.py [--mode session|transaction] [--only WORD]… [--profile FOLDER] [--binary PATH]
+                        [--set NAME=VALUE]…
 
 --profile leaves callgrind's files in FOLDER, one for each workload; callgrind_annotate reads them.
 """
@@ -36,11 +37,11 @@ PIPELINE = "\\set aid random(1, 100000)\n\\startpipeline\n" + \
 class Counted:
     """Herdgate under callgrind. Logins of the runs other than `connect` are counted apart and taken off."""
 
-    def __init__(self, cluster, mode, binary):
+    def __init__(self, cluster, mode, binary, settings):
         self.proxy = Proxy(cluster, kind="herdgate", name="instructions")
         self.proxy.settings.update({
             "num_workers": 1, "pool_mode": mode, "num_init_children": 64, "sr_check_period": 0,
-            "log_min_messages": "warning", "pool_size": 20 if mode == "transaction" else 0})
+            "log_min_messages": "warning", "pool_size": 20 if mode == "transaction" else 0, **settings})
         if binary:
             os.environ["HERDGATE_BINARY"] = binary
         command = self.proxy.command
@@ -94,6 +95,7 @@ def options():
     p.add_argument("--only", action="append", default=[], help="workloads whose name contains this word")
     p.add_argument("--profile", default="", help="folder for callgrind's files")
     p.add_argument("--binary", default="", help="instead of build/tools/pgpool")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of Herdgate")
     return p.parse_args()
 
 
@@ -111,7 +113,7 @@ def main():
         system.run([f"{cluster.bin}/pgbench", "-i", "-q", "-s", "1", "-h", cluster.folder, "-p",
                     str(cluster.primary.port), "-U", "postgres", "bench"])
         cluster.wait_replayed()
-        counted = Counted(cluster, args.mode, args.binary).start()
+        counted = Counted(cluster, args.mode, args.binary, dict(s.split("=", 1) for s in args.set)).start()
         try:
             for name in names:
                 keep = os.path.join(args.profile, f"{name}.callgrind") if args.profile else None

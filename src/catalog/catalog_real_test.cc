@@ -161,6 +161,20 @@ TEST_F(CatalogReal, KindsOfRelations) {
   EXPECT_FALSE(view.below_writing_function) << "system views are not opened";
 }
 
+// Above jit_above_cost the server compiles the query, which takes seconds.
+TEST_F(CatalogReal, IsExpectedToCostLittle) {
+  sql::Questions questions;
+  for (int i = 0; i < 20; ++i) questions.relations.push_back({"", "t" + std::to_string(i)});
+  questions.functions.push_back({"", "now"});
+  int code = 0;
+  const auto plan = ask("", "EXPLAIN " + query_for(questions), code);
+  ASSERT_EQ(code, 0);
+  const std::string first = plan.at(0).at(0);  // Append  (cost=440.35..936.79 rows=…
+  const std::size_t at = first.find("..");
+  ASSERT_NE(at, std::string::npos) << first;
+  EXPECT_LT(std::stod(first.substr(at + 2)), 10'000) << first;
+}
+
 TEST_F(CatalogReal, PartitionsAndChildrenAreLookedInto) {
   const auto parted = relation("parted", kPath);
   EXPECT_TRUE(parted.exists && parted.below_unlogged);

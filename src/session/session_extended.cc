@@ -380,6 +380,7 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
   }
   if (how == backend::Ended::skipped || !item->facts) return;
   const bool ok = how == backend::Ended::ok;
+  if (!ok && !run().farewell.empty()) return;  // the server's last words: on_lost() says what became of it
   for (const sql::Statement& statement : item->facts->statements) {
     note_done(statement, item->query, ok, item->facts);
   }

@@ -256,6 +256,7 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
   const bool committed = work().tag != "ROLLBACK" && !work().failed;
   send_ends(parts_.answered(node, status, committed, link.memory.parameters));
   if (status == TxStatus::idle) {
+    forget_transaction_id();
     pending_error_.reset();  // a link was lost that only read: the transaction has ended without it
     if (std::exchange(ddl_in_transaction_, false)) worker_.shared().epochs.raise(identity_->database);
   }
@@ -532,6 +533,8 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
     unit().open = unit().stalled = false;
     return learn_outcome(node, why);
   }
+  // It must not be taken for that of the next transaction, whatever ends this one.
+  if (parts_.part(view().write_node()) == nullptr) forget_transaction_id();
   if (loss.session != TransactionLinks::Leaves::as_it_is)
     vs_.transaction_lost(/*stay_failed=*/loss.session == TransactionLinks::Leaves::failed);
   send_ends(loss.ends);

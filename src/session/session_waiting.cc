@@ -41,6 +41,13 @@ Session::Next Session::hold_back(route::Hold why, NodeId node) {
   if (!work().hold_until) work().hold_until = unlimited ? Deadline::never() : Deadline::after(now, limit);
   holding_ = std::make_unique<Holding>(Holding{why, node, 0});
   phase_ = Phase::held;
+  // Decided by an older snapshot than the worker has: what it waits for may have come, and nobody would say so again.
+  if (snapshot_ != worker_.snapshot()) {
+    worker_.loop().defer([&worker = worker_, id = id_] {
+      Session* session = worker.find(id);
+      if (session != nullptr && session->phase_ == Phase::held) session->snapshot_came();
+    });
+  }
   if (!unlimited) {
     const Duration left = std::max(Duration::zero(), work().hold_until->at - now);
     holding_->timer = worker_.loop().after(left, [this] {

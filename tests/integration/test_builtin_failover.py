@@ -35,9 +35,10 @@ def herd():
 class Writer(threading.Thread):
     """Inserts numbers one after another, each in a session of its own, and remembers which were acknowledged."""
 
-    def __init__(self, proxy):
+    def __init__(self, proxy, patience):
         super().__init__(daemon=True)
-        self.proxy, self.acknowledged, self.unknown, self.stopping = proxy, [], [], False
+        self.proxy, self.patience = proxy, patience
+        self.acknowledged, self.unknown, self.errors, self.stopping = [], [], [], False
         self.longest_gap = 0.0
 
     def run(self):
@@ -45,24 +46,25 @@ class Writer(threading.Thread):
         while not self.stopping:
             number += 1
             try:
-                with self.proxy.connect(connect_timeout=3) as c:
-                    c.execute("set statement_timeout = '5s'")
+                with self.proxy.connect(connect_timeout=self.patience) as c:
+                    c.execute(f"set statement_timeout = '{self.patience}s'")
                     c.execute("insert into numbers values (%s)", (number,))
                 self.acknowledged.append(number)
                 now = time.monotonic()
                 self.longest_gap, last = max(self.longest_gap, now - last), now
-            except psycopg.Error:
+            except psycopg.Error as e:
                 self.unknown.append(number)
+                self.errors.append(f"{number}: {e}")
 
     def end(self):
         self.stopping = True
         self.join(30)
 
 
-def run_writers(h):
+def run_writers(h, patience=5):
     with h.proxy.connect() as c:
         c.execute("create table numbers (n int)")
-    writer = Writer(h.proxy)
+    writer = Writer(h.proxy, patience)
     writer.start()
     wait_until(lambda: len(writer.acknowledged) > 50, "some writes")
     return writer

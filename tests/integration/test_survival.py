@@ -60,6 +60,11 @@ def status(h):
     return [row["status"] for row in h.show("pool_processes") if row["database"] == "test"]
 
 
+def listed(c, pids):
+    """Whether the proxy still has a link to one of these server processes."""
+    return set(pids) & {str(value) for row in c.execute("show pool_pools").fetchall() for value in row}
+
+
 def promoted(h):
     wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
     node = h.state()[0]
@@ -75,8 +80,11 @@ def test_idle_sessions_notice_nothing_and_writes_wait(herd, mode):
         idle.execute("set work_mem = '7MB'")
         for c in (idle, writer):
             c.execute("insert into t values (0)")
+        old = h.cluster.nodes[0].psql("select pid from pg_stat_activity where datname = 'test' and pid <> pg_backend_pid()")
         h.cluster.nodes[0].kill()
-        # The first statement after the kill, before anybody knows of it: it waits and no error comes.
+        # What is written to a link before its end was read is in flight, and unknown (08007). Here it has been read.
+        wait_until(lambda: not listed(reader, old.split()), "the proxy to have read the end of its links")
+        # The first statement after the kill waits and no error comes.
         write = Later(lambda: writer.execute("insert into t values (1)").rowcount)
         # Reads go on meanwhile.
         for _ in range(20):

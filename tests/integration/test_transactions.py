@@ -182,6 +182,37 @@ def test_link_lost_under_commit(proxy, primary, marks, ending):
         recovers(c)
 
 
+@pytest.fixture
+def checking(start_proxy):
+    """As it is by default: the fate of a COMMIT without an answer is asked of the primary."""
+    return start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "num_init_children": 40})
+
+
+@pytest.mark.parametrize("ending,code", [(query("commit"), "40001"), (extended("commit"), "40001"),
+                                         (query("insert into pens values (2); commit"), "08007"),
+                                         (parse("insert into pens values (2)") + bind() + execute() + extended("commit"), "08007")],
+                         ids=["simple", "extended", "several statements", "several messages"])
+def test_link_lost_under_commit_and_its_outcome_learned(checking, primary, cluster, ending, code):
+    """Over two links. Of a COMMIT by itself the fate is known; what came together with other work stays unknown."""
+    with Client(checking.port).login() as c, checking.connect() as other, other.transaction():
+        other.execute(f"select pg_advisory_xact_lock({LOCK})")
+        c.ask("begin")
+        assert node_of(c, cluster) != 0
+        c.ask("insert into late values (1)")
+        c.send(ending)
+        waits = "select pid from pg_stat_activity where wait_event = 'advisory'"
+        pid = int(wait_until(lambda: primary.psql(waits, "postgres"), "COMMIT to wait"))
+        primary.psql(f"select pg_terminate_backend({pid}, 10000)", "postgres")
+        told, status = outcome(c.until("Z"))
+        assert (told[-1], status) == (code, "I")
+        # And it recovers: the same session runs it again.
+        assert rows(primary, "late") == 0
+        c.ask("begin")
+        c.ask("insert into pens values (3)")
+        assert run(c, "commit") == (["COMMIT"], "I")
+    assert primary.psql("select a from pens") == "3"
+
+
 def test_standby_lost_under_commit_on_the_primary(proxy, primary, cluster, marks):
     """The standby only read: the commit counts, and nothing is told of it later."""
     mark = marks()
