@@ -139,6 +139,7 @@ void Session::outcome_learned(vsession::Fate fate) {
   if (fate == vsession::Fate::committed && plain) {
     vs_.statement_done({work().facts->first(), {}, "COMMIT", true, true, work().facts});
     vs_.ready(TxStatus::idle);
+    if (cache_) cache_->ready(/*committed=*/false);  // it is: but there is nothing of it to be kept
     wire::put_command_complete(client_.own(), "COMMIT");
     client_.added_own();
     say_ready();
@@ -146,6 +147,7 @@ void Session::outcome_learned(vsession::Fate fate) {
     return go_on();
   }
   vs_.transaction_lost(false);
+  if (cache_ && fate != vsession::Fate::unknown) cache_->ready(/*committed=*/false);
   fail_request(fate == vsession::Fate::committed     ? committed_after_all(node, why)
                : fate == vsession::Fate::rolled_back ? not_committed(node, why)
                                                      : outcome_unknown(node, why));
