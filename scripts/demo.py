@@ -116,6 +116,8 @@ def start_pgpool(about, cluster):
     os.chmod(folder, 0o755)
     system.give(folder)
     proxy = Proxy(cluster, kind="herdgate", port=FIRST_PORT, folder=folder)
+    if proxy.port != FIRST_PORT:
+        print(f"port {FIRST_PORT} or the one after it is taken by another program; pgpool gets {proxy.port}")
     # Statement by statement, so that one psql session shows the reads going round.
     proxy.settings.update({"statement_level_load_balance": True, "listen_addresses": "localhost", **HEALTH})
     proxy.start()
