@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """./dev up and ./dev down: a primary, two streaming standbys, and pgpool in front of them, under .demo/."""
+import hashlib
 import json
 import os
 import shutil
@@ -116,8 +117,15 @@ def start_pgpool(about, cluster):
     os.chmod(folder, 0o755)
     system.give(folder)
     proxy = Proxy(cluster, kind="herdgate", port=FIRST_PORT, folder=folder)
+    if proxy.port != FIRST_PORT:
+        print(f"port {FIRST_PORT} or the one after it is taken by another program; pgpool gets {proxy.port}")
     # Statement by statement, so that one psql session shows the reads going round.
     proxy.settings.update({"statement_level_load_balance": True, "listen_addresses": "localhost", **HEALTH})
+    proxy.files["pcp.conf"] = f"demo:{hashlib.md5(b'demo').hexdigest()}\n"
+    passes = f"{folder}/pcppass"
+    with open(passes, "w") as f:
+        f.write("*:*:demo:demo\n")
+    os.chmod(passes, 0o600)
     proxy.start()
     return proxy
 
@@ -166,6 +174,8 @@ def up():
 It runs:  psql -h 127.0.0.1 -p {proxy.port} -U postgres test
 Try:      show pool_nodes;   kill -9 the primary: its pid is the first line of {cluster.primary.data}/postmaster.pid
 Files:    {about['folder']}/pgpool (pgpool.conf, log), {about['folder']}/data0, data1, data2
+PCP:      PCPPASSFILE={about['folder']}/pgpool/pcppass build/tools/pcp_recovery_node -w -h 127.0.0.1 -p {proxy.pcp_port} -U demo -n 2
+          makes a node that is down a standby again (user and password: demo)
 Stop:     ./dev down""")
 
 

@@ -234,4 +234,13 @@ std::string repoint(std::string_view conninfo, const std::string& host, int port
   return out + fmt::format("host={} port={}", quoted(host), port);
 }
 
+std::string stopped_conninfo(std::string_view conninfo) {
+  return std::string(kStoppedMark) + running_conninfo(conninfo);
+}
+
+std::string running_conninfo(std::string_view conninfo) {
+  while (conninfo.starts_with(kStoppedMark)) conninfo.remove_prefix(kStoppedMark.size());
+  return std::string(conninfo);
+}
+
 }  // namespace herdgate::cluster

@@ -125,5 +125,15 @@ TEST(Repoint, HostAndPortChangeTheRestStays) {
   EXPECT_EQ(repoint("", "b'c", 2), "host='b\\'c' port=2");
 }
 
+TEST(Stopped, TheOldOneIsKeptAndComesBack) {
+  for (const char* old : {"", "host=a port=5432 password='x y'", "postgresql://a:5432/?application_name=n1"}) {
+    const std::string stopped = stopped_conninfo(old);
+    EXPECT_EQ(stopped.rfind("stopped_by_pgpool=1 ", 0), 0U);
+    EXPECT_EQ(running_conninfo(stopped), old);
+    EXPECT_EQ(running_conninfo(old), old);
+    EXPECT_EQ(stopped_conninfo(stopped), stopped);
+  }
+}
+
 }  // namespace
 }  // namespace herdgate::cluster

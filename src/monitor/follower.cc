@@ -16,7 +16,7 @@ constexpr const char* kTimeline =
 constexpr const char* kReceiver =
     "SELECT pg_catalog.pg_is_in_recovery(), (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver "
     "WHERE status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
-    "pg_catalog.current_setting('primary_slot_name')";
+    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num')";
 
 }  // namespace
 
@@ -53,7 +53,8 @@ void Follower::looked(const backend::Rows& rows) {
   if (text_of(rows, 0) != "t")
     return end("it is out of recovery, so it would be a second primary; make it a standby of the primary first");
   if (text_of(rows, 1) == timeline_) return end({});
-  conninfo_ = text_of(rows, 2);
+  if (const std::string too_old = too_old_for_builtin(text_of(rows, 4)); !too_old.empty()) return end(too_old);
+  conninfo_ = cluster::running_conninfo(text_of(rows, 2));
   slot_ = text_of(rows, 3);
   const Duration waited = means_.loop.now() - began_;
   if (!pointed_ && waited >= kSettleLimit) return point();

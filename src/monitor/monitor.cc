@@ -169,6 +169,7 @@ void Monitor::carry_out(const cluster::Actions& actions) {
 
 // Not before every worker has let go of the old primary.
 void Monitor::promote(const cluster::Promotion& promotion) {
+  for (auto& [node, held] : std::exchange(mended_, {})) means_.loop.defer([held = std::move(held)] {});
   const auto begin = [this, alive = alive_, promotion] {
     if (*alive) promoter_.start(promotion_job(promotion));
   };
@@ -204,29 +205,6 @@ ProbeTarget Monitor::powerful(const config::Backend& backend, const std::string&
   if (recovery && hooks_.credentials) t.credentials = hooks_.credentials(t.user, settings_->recovery_password);
   t.database = database;
   return t;
-}
-
-// What the built-in failover will want to know when the node cannot be asked any more, and what it needs to be sure.
-void Monitor::learn(NodeId node, const Answer& answer) {
-  if (answer.sync_names) primaries_[node] = {cluster::parse_sync_names(*answer.sync_names), answer.position};
-  if (!state_.rules.failover.builtin || !answer.wal_receiver_timeout) return;
-  const Duration limit = settings_->health_check(node).health_check_timeout;
-  const Duration timeout = *answer.wal_receiver_timeout;
-  std::string& said = complaints_[node];
-  std::string trouble;
-  if (limit > Duration::zero() && (timeout == Duration::zero() || timeout > limit))
-    trouble = fmt::format(
-        "A primary that hangs is replaced only when no standby takes its connection for alive. On node {}: ALTER "
-        "SYSTEM "
-        "SET wal_receiver_timeout = '{}s'; SELECT pg_reload_conf();",
-        node.value, std::chrono::duration_cast<std::chrono::seconds>(limit).count());
-  if (!trouble.empty() && said.empty())
-    say({Level::warning,
-         fmt::format("wal_receiver_timeout of node {} is longer than health_check_timeout, which delays the built-in "
-                     "failover",
-                     node.value),
-         trouble});
-  said = trouble;
 }
 
 Duration Monitor::command_limit(cluster::RunCommand::Kind kind) const {

@@ -100,6 +100,8 @@ class Monitor final : public cluster::Control {
   std::optional<cluster::Refusal> refuses_recovery(NodeId node) const;
   Recovery::Job recovery_job(NodeId node) const;
   void learn(NodeId node, const Answer& answer);
+  void complain(NodeId node, const std::string& text, const std::string& detail);
+  void mend(NodeId node);
   bool wants_health_check(NodeId node) const;
   Duration command_limit(cluster::RunCommand::Kind kind) const;
   void carry_out(const cluster::Actions& actions);
@@ -130,7 +132,7 @@ class Monitor final : public cluster::Control {
   Promoter promoter_;
   Switchover switchover_;
   std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
-  std::map<NodeId, std::shared_ptr<Follower>> followers_;
+  std::map<NodeId, std::shared_ptr<Follower>> followers_, mended_;
   std::shared_ptr<Recovery> recovery_;
   std::map<NodeId, PrimaryFacts> primaries_;  // what nodes said while they were the primary
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once

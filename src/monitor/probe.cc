@@ -25,10 +25,12 @@ constexpr const char* kSendersQuery =
 // The columns are there from PostgreSQL 11 on; as JSON a missing one is null. Without pg_monitor they are null, too.
 constexpr const char* kReceiverQuery =
     "SELECT r->>'sender_host', r->>'sender_port', pg_catalog.date_part('epoch', "
-    "pg_catalog.current_setting('wal_receiver_timeout')::pg_catalog.interval) "
+    "pg_catalog.current_setting('wal_receiver_timeout')::pg_catalog.interval), "
+    "r IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'primary_conninfo' "
+    "AND pg_catalog.starts_with(setting, 'stopped_by_pgpool=1 ')), pg_catalog.current_setting('server_version_num') "
     "FROM (SELECT) AS one LEFT JOIN (SELECT pg_catalog.to_jsonb(w) AS r "
     "FROM pg_catalog.pg_stat_wal_receiver w WHERE status = 'streaming') AS receiver ON true";
-constexpr std::size_t kRoleColumns = 2, kSenderColumns = 5, kReceiverColumns = 3;
+constexpr std::size_t kRoleColumns = 2, kSenderColumns = 5, kReceiverColumns = 5;
 
 constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
 
@@ -78,6 +80,8 @@ class LoginProbe final : public Probing {
     if (rows->size() != 1 || rows->front().size() != kReceiverColumns) return finish();
     const auto& row = rows->front();
     answer_.wal_receiver_timeout = parse_seconds(text_or_empty(row[2]));
+    answer_.stopped = text_or_empty(row[3]) == "t";
+    answer_.version = text_or_empty(row[4]);
     if (row[1]) {
       const std::string port = *row[1];
       cluster::Upstream upstream{text_or_empty(row[0]), 0};

@@ -14,17 +14,31 @@ namespace {
 constexpr const char* kExamine =
     "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver "
     "WHERE status IS NULL OR status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
-    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('synchronous_standby_names')";
-constexpr std::size_t kExamineColumns = 5;
+    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('synchronous_standby_names'), "
+    "pg_catalog.current_setting('server_version_num')";
+constexpr std::size_t kExamineColumns = 6;
+// The timeline by the names of the segments up to that position: a segment of a timeline is there as soon as one octet
+// of it has been received. The control file names it only after the next restartpoint; the receiver is gone by now, and
+// pg_walfile_name() is refused in recovery.
 constexpr const char* kPosition =
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), "
-    "GREATEST(COALESCE(pg_catalog.pg_last_wal_receive_lsn(), '0/0'), "
-    "COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')), "
-    "(SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())";
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), position, "
+    "GREATEST((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()), "
+    "(SELECT pg_catalog.max(('x' || pg_catalog.substr(name, 1, 8))::pg_catalog.bit(32)::pg_catalog.int4) "
+    "FROM pg_catalog.pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' "
+    "AND ('x' || pg_catalog.substr(name, 9, 8))::pg_catalog.bit(32)::pg_catalog.int8 * 4294967296 + "
+    "('x' || pg_catalog.substr(name, 17, 8))::pg_catalog.bit(32)::pg_catalog.int8 * "
+    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) "
+    "<= pg_catalog.pg_wal_lsn_diff(position, '0/0'))) "
+    "FROM (SELECT GREATEST(COALESCE(pg_catalog.pg_last_wal_receive_lsn(), '0/0'), "
+    "COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')) AS position) AS p";
 constexpr std::size_t kPositionColumns = 3;
 constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
 constexpr const char* kFollows =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming')";
+
+std::string set_conninfo(const std::string& conninfo) {
+  return "ALTER SYSTEM SET primary_conninfo =" + literal(conninfo);
+}
 
 }  // namespace
 
@@ -72,6 +86,7 @@ void Promoter::each(Chosen chosen, const Sql& sql, Take take, std::function<void
       if (rows && take) take(*server, *rows);
       if (!rows) server->trouble = rows.error().text();
       if (!rows) server->candidate.answered = false;
+      server->refused = !rows && rows.error().code == backend::Errc::query_failed;
       step_ended();
     });
   }
@@ -97,14 +112,13 @@ void Promoter::examine() {
     if (rows.size() != 1 || rows.front().size() != kExamineColumns) return;
     server.candidate.answered = text_of(rows, 0) == "t";
     server.candidate.receiving = text_of(rows, 1) == "t";
-    server.conninfo = text_of(rows, 2);
+    server.conninfo = cluster::running_conninfo(text_of(rows, 2));
     server.slot = text_of(rows, 3);
     server.sync_names = text_of(rows, 4);
-    std::string& known = conninfos_[server.candidate.id];
-    if (server.conninfo.empty())
-      server.conninfo = known;
-    else
-      known = server.conninfo;
+    const std::string too_old = too_old_for_builtin(text_of(rows, 5));
+    if (too_old.empty()) return;
+    server.trouble = too_old;
+    server.candidate.answered = false;
   };
   each([](const Server& s) { return !s.client->broken(); }, [](const Server&) { return kExamine; }, take,
        [this] { examined(); });
@@ -128,10 +142,14 @@ void Promoter::reload_then(Chosen chosen, std::function<void()> then) {
 // From here on the old primary cannot get a commit acknowledged by a standby, even if it comes back at this moment.
 void Promoter::stop_receivers() {
   began_ = means_.loop.now();
-  each([](const Server& s) { return s.candidate.answered; },
-       [](const Server&) { return "ALTER SYSTEM SET primary_conninfo = ''"; },
-       [](Server& server, const backend::Rows&) { server.stopped = true; },
-       [this] { reload_then([](const Server& s) { return s.stopped; }, [this] { read_positions(); }); });
+  // Without an answer it may have been stopped all the same, unless the server itself refused.
+  const auto asked = [this] {
+    for (const auto& server : servers_) server->stopped = server->stopped && !server->refused;
+    reload_then([](const Server& s) { return s.stopped; }, [this] { read_positions(); });
+  };
+  for (const auto& server : servers_) server->stopped = server->candidate.answered;
+  each([](const Server& s) { return s.stopped; },
+       [](const Server& s) { return set_conninfo(cluster::stopped_conninfo(s.conninfo)); }, nullptr, asked);
 }
 
 void Promoter::read_positions() {
@@ -222,19 +240,20 @@ void Promoter::make_slots() {
 
 void Promoter::point_the_others() {
   const net::Destination to = successor()->standby.target.to;
-  const auto sql = [to](const Server& server) {
+  const auto sql = [to, self = successor()](const Server& server) {
+    if (&server == self) return set_conninfo(server.conninfo);  // no mark is left on what runs
     std::string old = server.conninfo;
     if (old.empty())
       old = fmt::format("user={} application_name={}", server.standby.target.user, server.standby.application_name);
-    return "ALTER SYSTEM SET primary_conninfo =" + literal(cluster::repoint(old, to.host, to.port));
+    return set_conninfo(cluster::repoint(old, to.host, to.port));
   };
-  successor()->stopped = false;  // it has nobody to follow
   each([](const Server& s) { return s.stopped; }, sql,
-       [](Server& server, const backend::Rows&) { server.pointed = true; },
-       [this] { reload_then([](const Server& s) { return s.pointed; }, [this] { pointed(); }); });
+       [self = successor()](Server& server, const backend::Rows&) { server.pointed = &server != self; },
+       [this] { reload_then([](const Server& s) { return s.stopped; }, [this] { pointed(); }); });
 }
 
 void Promoter::pointed() {
+  successor()->stopped = false;  // it has nobody to follow
   cluster::PromotionEnded end{chosen_, verdict_, {}};
   for (const auto& server : servers_)
     if (server->stopped && !server->pointed)
@@ -266,12 +285,37 @@ void Promoter::followers_seen() {
 // ---- not this time
 
 void Promoter::restore() {
-  const auto stopped = [](const Server& s) { return s.stopped; };
-  each(
-      stopped, [](const Server& s) { return "ALTER SYSTEM SET primary_conninfo =" + literal(s.conninfo); }, nullptr,
-      [this, stopped] { reload_then(stopped, [this] {
-                          hooks_.done({kNoNode, verdict_, {}});
-                        }); });
+  put_back([this] {
+    const auto left = [](const auto& s) { return s->stopped; };
+    if (std::none_of(servers_.begin(), servers_.end(), left)) return restored();
+    // The link may be what failed.
+    for (const auto& server : servers_)
+      if (server->stopped) server->client = ask(means_, server->standby.target, kStepLimit);
+    put_back([this] { restored(); });
+  });
+}
+
+void Promoter::put_back(std::function<void()> then) {
+  each([](const Server& s) { return s.stopped; }, [](const Server& s) { return set_conninfo(s.conninfo); },
+       [](Server& server, const backend::Rows&) { server.altered = true; },
+       [this, then = std::move(then)] {
+         each([](const Server& s) { return s.altered; },
+              [](const Server&) { return "SELECT pg_catalog.pg_reload_conf()"; },
+              [](Server& server, const backend::Rows&) { server.stopped = server.altered = false; }, then);
+       });
+}
+
+void Promoter::restored() {
+  cluster::PromotionEnded end{kNoNode, verdict_, {}};
+  for (const auto& server : servers_) {
+    if (!server->stopped) continue;
+    end.left_behind.push_back({server->candidate.id,
+                               "its primary_conninfo could not be put back, so it receives "
+                               "nothing: " +
+                                   server->trouble});
+    say(Level::warning, fmt::format("node {}: {}", server->candidate.id.value, end.left_behind.back().second));
+  }
+  hooks_.done(end);
 }
 
 }  // namespace herdgate::monitor

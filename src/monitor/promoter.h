@@ -5,12 +5,13 @@
 // Limits   kStepLimit for each question to a standby, kCalmLimit until none receives from the old primary,
 // kPromoteLimit
 //          for the promotion.
-// Errors   in PromotionEnded::text; then every standby has its old primary_conninfo again.
+// Errors   in PromotionEnded::text; then every standby has its old primary_conninfo again, or is
+//          named in PromotionEnded::left_behind; a stopped one keeps it in the setting (cluster::stopped_conninfo).
 // Threads  one loop.
-// Source   PostgreSQL manual, "pg_promote", "ALTER SYSTEM", "pg_stat_wal_receiver"; PostgreSQL 12 and later.
+// Source   PostgreSQL manual, "pg_promote", "ALTER SYSTEM", "pg_stat_wal_receiver", "pg_ls_waldir"; kOldestBuiltin and
+// later.
 #pragma once
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,7 +61,8 @@ class Promoter {
     cluster::Candidate candidate;
     std::unique_ptr<backend::Client> client;
     std::string conninfo, slot, sync_names;
-    bool stopped = false, pointed = false, follows = false;
+    bool refused = false;  // the last question, by the server itself
+    bool stopped = false, altered = false, pointed = false, follows = false;
     std::string trouble;
   };
   using Chosen = bool (*)(const Server&);
@@ -83,6 +85,8 @@ class Promoter {
   void point_the_others();
   void pointed();
   void restore();
+  void put_back(std::function<void()> then);
+  void restored();
   void watch_followers();
   void followers_seen();
   Server* successor();
@@ -93,7 +97,6 @@ class Promoter {
   Hooks hooks_;
   Job job_;
   std::vector<std::unique_ptr<Server>> servers_;
-  std::map<NodeId, std::string> conninfos_;  // the last ones that were not empty: an attempt may be interrupted
   std::size_t open_ = 0;
   std::function<void()> then_;
   std::uint64_t run_ = 0;  // answers of earlier jobs are dropped

@@ -1,5 +1,9 @@
 #include "monitor/question.h"
 
+#include <fmt/format.h>
+
+#include <charconv>
+
 namespace herdgate::monitor {
 
 std::unique_ptr<backend::Client> ask(const ProbeMeans& means, const ProbeTarget& target, Duration limit) {
@@ -18,6 +22,14 @@ std::string literal(std::string_view text) {
     out += c;
   }
   return out + "'";
+}
+
+std::string too_old_for_builtin(const std::string& version) {
+  int number = 0;
+  std::from_chars(version.data(), version.data() + version.size(), number);
+  if (number >= kOldestBuiltin) return {};
+  return fmt::format("server_version_num is {}, failover_method = builtin needs PostgreSQL {} or later", version,
+                     kOldestBuiltin / 10000);
 }
 
 std::string text_of(const backend::Rows& rows, std::size_t column) {

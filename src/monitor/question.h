@@ -17,6 +17,11 @@ std::unique_ptr<backend::Client> ask(const ProbeMeans& means, const ProbeTarget&
 
 std::string literal(std::string_view text);  // with a blank before it
 
+// From it on primary_conninfo takes effect without a restart.
+inline constexpr int kOldestBuiltin = 130000;
+// Empty: new enough for the built-in failover. The argument is server_version_num.
+std::string too_old_for_builtin(const std::string& version);
+
 // Of the one row.
 std::string text_of(const backend::Rows& rows, std::size_t column);
 

@@ -33,6 +33,8 @@ struct Answer {
   std::optional<std::string> sync_names;                          // primary only: synchronous_standby_names
   std::optional<cluster::Upstream> upstream;                      // standby only, while it receives
   std::optional<std::chrono::microseconds> wal_receiver_timeout;  // standby only
+  bool stopped = false;  // standby only: a built-in failover that did not end has cut it off
+  std::string version;   // standby only: server_version_num
 };
 
 std::optional<std::uint64_t> parse_position(std::string_view text);             // "16/B374D848"

@@ -1,4 +1,5 @@
 """failover_method = builtin: no script, no ssh. Each case ends with "and it recovers"."""
+import os
 import threading
 import time
 
@@ -161,6 +162,97 @@ def test_a_standby_that_cannot_follow_is_left_down(herd):
     h.cluster.nodes[other].kill()
     h.wait_for(primary=promoted, down=tuple(sorted((0, other))))
     assert h.write() >= 1
+
+
+def streams_from(new, count):
+    wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming'") == str(count),
+               f"{count} standbys to follow")
+
+
+class BigHerd(BuiltinHerd):
+    nodes = 4
+
+
+def test_two_failovers_in_quick_succession():
+    """The control files still show the first timeline, but for the one standby that lacks the last writes."""
+    h = BigHerd()
+    try:
+        h.start()
+        h.write()
+        h.cluster.nodes[0].kill()
+        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        first = h.state()[0]
+        new = h.cluster.nodes[first]
+        streams_from(new, 2)
+        ahead, behind = (h.cluster.nodes[n] for n in (1, 2, 3) if n != first)
+        control = "select timeline_id from pg_control_checkpoint()"
+        new.psql("checkpoint")
+        position = new.psql("select pg_current_wal_lsn()")
+        wait_until(lambda: behind.psql(f"select pg_last_wal_replay_lsn() >= '{position}'") == "t", "the replay")
+        behind.psql("checkpoint")
+        assert (behind.psql(control), ahead.psql(control)) == ("2", "1")
+        behind.psql("alter system set primary_conninfo = ''")
+        behind.psql("select pg_reload_conf()")
+        streams_from(new, 1)
+        before = h.write()
+        position = new.psql("select pg_current_wal_lsn()")
+        wait_until(lambda: ahead.psql(f"select pg_last_wal_replay_lsn() >= '{position}'") == "t", "the replay")
+        new.kill()
+        h.wait_for(primary=ahead.number, down=sorted((0, first)))
+        # And it recovers: nothing is missing, and the one that was behind follows.
+        assert h.write() == before + 1
+        streams_from(ahead, 1)
+    finally:
+        h.end()
+
+
+def test_a_standby_left_cut_off_is_pointed_at_the_primary_again(herd):
+    """As a proxy leaves it that dies between stopping the receivers and the promotion."""
+    h = herd().start()
+    n = h.cluster.nodes[2]
+    conninfo = n.psql("show primary_conninfo")
+    n.psql(f"alter system set primary_conninfo = 'stopped_by_pgpool=1 {conninfo}'")
+    n.psql("select pg_reload_conf()")
+    wait_until(lambda: "node 2 was cut off from its primary" in h.proxy.log(), "the warning")
+    wait_until(lambda: "node 2 receives again" in h.proxy.log(), "its end")
+    assert 'invalid connection option "stopped_by_pgpool"' in n.log()
+    # And it recovers.
+    streams_from(h.cluster.primary, 2)
+    assert "stopped_by_pgpool" not in n.psql("show primary_conninfo")
+    assert h.state() == (0, (), (0,))
+    assert h.write() >= 1
+
+
+def test_a_primary_conninfo_that_cannot_be_put_back_is_told(herd):
+    h = herd(sync="ANY 1 (node1, node2)").start()
+    h.write()
+    h.cluster.nodes[2].kill()
+    h.wait_for(primary=0, down=(2,))
+    n = h.cluster.nodes[1]
+    conninfo = n.psql("show primary_conninfo")
+    settings, obstacle = f"{n.data}/postgresql.auto.conf", f"{n.data}/postgresql.auto.conf.tmp"
+    told = "its primary_conninfo could not be put back"
+    h.cluster.nodes[0].kill()
+    deadline = time.monotonic() + 30
+    while told not in h.proxy.log() and time.monotonic() < deadline:  # it tries again every second
+        with open(settings) as f:
+            if "stopped_by_pgpool" not in f.read():
+                continue
+        try:
+            os.mkdir(obstacle)  # now ALTER SYSTEM fails
+        except FileExistsError:  # its own file is there at this moment
+            continue
+        wait_until(lambda: told in h.proxy.log() or "stopped_by_pgpool" not in open(settings).read(), "the attempt")
+        if told not in h.proxy.log():
+            os.rmdir(obstacle)
+    assert told in h.proxy.log()
+    assert n.psql("show primary_conninfo") == f"stopped_by_pgpool=1 {conninfo}"
+    # And it recovers: the next attempt puts it back, and the old primary goes on.
+    os.rmdir(obstacle)
+    wait_until(lambda: n.psql("show primary_conninfo") == conninfo, "the old primary_conninfo")
+    h.cluster.nodes[0].start()
+    wait_until(lambda: h.cluster.nodes[0].psql("select count(*) from pg_stat_replication where state = 'streaming'")
+               == "1", "the standby to follow")
 
 
 def test_a_long_wal_receiver_timeout_is_named(herd):

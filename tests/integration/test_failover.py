@@ -27,9 +27,10 @@ FAILOVER_CALL = "%d %h %p %D %m %H %M %P %r %R %N %S %%"
 class Herd:
     """Three servers and a proxy with a failover_command that promotes."""
     conf = ""
+    nodes = 3
 
     def __init__(self, **parameters):
-        self.cluster = Cluster(nodes=3, conf=self.conf).create().start()
+        self.cluster = Cluster(nodes=self.nodes, conf=self.conf).create().start()
         self.proxy = Proxy(self.cluster)
         self.folder = system.scratch("scripts")
         self.script("failover.sh", FAILOVER.replace("PSQL", f"{self.cluster.bin}/psql"))
