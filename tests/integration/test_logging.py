@@ -59,6 +59,7 @@ EXPECTED = [
      ["statement: select 1", r"LOCATION:  session:\d+"]),
     ("a statement of two lines", {"log_statement": True}, "select\n1", ["statement: select", "\t1"]),
     ("text that is no SQL", {}, "no sql at all", [r'Unable to parse the query: "no sql at all" from client 127.0.0.1\(\d+\)']),
+    ("notice_per_node_statement", {"notice_per_node_statement": True}, "select 1", []),  # the client's alone
     ("nothing", {}, "select 1", []),
 ]
 
@@ -154,6 +155,54 @@ def test_connections(one_node):
         proxy.remove()
 
 
+def test_standby_delay(start_proxy, cluster):
+    """log_standby_delay: every delay, none, or only those over delay_threshold."""
+    proxy = start_proxy({"log_standby_delay": "always", "delay_threshold": 0}, fresh=True)
+    late = cluster.nodes[2]
+
+    def lines():
+        return re.findall(r"LOG:  Replication of node: 2 is behind (\d+) bytes from the primary server \(node: 0\)\n",
+                          proxy.log())
+
+    def delay():
+        with proxy.connect() as c:
+            return next(int(r[10]) for r in c.execute("show pool_nodes").fetchall() if r[0] == "2")
+
+    def fall_behind():
+        """The proxy has seen a delay that is longer than the one before."""
+        before = delay()
+        cluster.primary.psql("set synchronous_commit = local; select pg_logical_emit_message(false, '', repeat('x', 2000)); "
+                             "create table if not exists delay_made (); drop table delay_made")
+        wait_until(lambda: delay() > before, "the proxy to see the delay")
+
+    def set_to(**settings):
+        count = proxy.log().count("configuration files reloaded")
+        proxy.settings.update(settings)
+        proxy.reload()
+        wait_until(lambda: proxy.log().count("configuration files reloaded") > count, "the reload")
+
+    late.psql("select pg_wal_replay_pause()")
+    try:
+        fall_behind()
+        wait_until(lines, "the delay in the log")
+        set_to(log_standby_delay="none")
+        fall_behind()  # a check that began before the reload has ended
+        count = len(lines())
+        fall_behind()
+        fall_behind()
+        assert len(lines()) == count
+        set_to(log_standby_delay="if_over_threshold", delay_threshold=1 << 40)
+        fall_behind()
+        fall_behind()
+        assert len(lines()) == count
+        set_to(delay_threshold=1000)
+        wait_until(lambda: len(lines()) > count, "the delay over the threshold in the log")
+        assert int(lines()[-1]) > 1000
+    finally:
+        late.psql("select pg_wal_replay_resume()")
+    wait_until(lambda: delay() == 0, "the standby to be there again")
+
+
 # ---- levels within one session
 
 
@@ -178,6 +227,10 @@ def test_a_client_hears_of_its_own_session(plain):
                              ("LOG", "statement: select 1", None)], heard
     for level in ("notice", "warning", "error"):
         assert told(plain, *own, "select 1", level=level) == []
+    for level in ("log", "notice"):
+        heard = told(plain, "PGPOOL SET notice_per_node_statement = on", "select 1", level=level)
+        assert heard[0] == ("NOTICE", "DB node id: 0 statement: select 1", None), heard
+    assert told(plain, "PGPOOL SET notice_per_node_statement = on", "select 1", level="warning") == []
     # Errors come once, as errors.
     heard = told(plain, "PGPOOL SET log_per_node_statement = on", "select nonsense", level="log")
     assert {h[0] for h in heard} == {"LOG"}
@@ -303,6 +356,28 @@ def test_reload_changes_everything_but_the_collector_itself(collecting):
             c.execute("select length('" + "x" * 2000 + "')")
             return len([n for n in p.names() if not n.endswith("two.log")]) >= 2
         wait_until(two, "two files")
+
+
+def test_pcp_connections(collecting):
+    p = collecting(log_min_messages="log", log_pcp_processes=True)
+
+    def set_to(value, reloads):
+        p.settings["log_pcp_processes"] = value
+        p.reload()
+        wait_until(lambda: p.text().count("configuration files reloaded") == reloads, "the reload")
+
+    def ends():
+        return len(re.findall(r"^PCP CHILD \d+: LOG:  PCP connection ended$", p.text(), re.M))
+
+    assert p.pcp("pcp_node_count") == "1\n"
+    wait_until(lambda: ends() == 1, "the end of the first")
+    set_to(False, 1)
+    assert p.pcp("pcp_node_count") == "1\n"
+    set_to(True, 2)
+    assert p.pcp("pcp_node_count") == "1\n"
+    wait_until(lambda: ends() == 2, "the end of the third")
+    assert len(re.findall(r"^PCP CHILD \d+: LOG:  new PCP connection received\n"
+                          r"PCP CHILD \d+: DETAIL:  The client is 127\.0\.0\.1\(\d+\)\.$", p.text(), re.M)) == 2
 
 
 def test_pcp_log_rotate(collecting):

@@ -130,7 +130,7 @@ def test_wrong_passwords(pcp):
     assert pcp.run("pcp_node_count", user="nobody") == (1, "", refused.format("nobody"))
     code, _, err = pcp.run("pcp_node_count", env={"PCPPASSFILE": "/nonexistent"})
     assert (code, err) == (1, refused.format("postgres"))
-    assert 'PCP authentication failed for user "stranger"' in pcp.proxy.log()
+    wait_until(lambda: 'PCP authentication failed for user "stranger"' in pcp.proxy.log(), "the refusal in the log")
     assert pcp.ok("pcp_node_count") == "3\n"
 
 
@@ -162,7 +162,7 @@ def test_detach_and_attach(pcp):
     wait_until(lambda: pcp.nodes()[2][2] == "3", "node 2 to be down")
     assert pcp.ok("pcp_attach_node", "2")
     wait_until(lambda: pcp.nodes()[2][2] in "12", "node 2 to be used again")
-    assert "PCP request: detach node 2" in pcp.proxy.log()
+    wait_until(lambda: "PCP request: detach node 2" in pcp.proxy.log(), "the request in the log")
 
 
 def test_reload(pcp):
