@@ -237,7 +237,8 @@ TEST(CatalogQuery, LiteralsCannotBeLeft) {
 // Outside of literals no operator may stand without its schema, or a search_path could replace it.
 TEST(CatalogQuery, EveryOperatorNamesItsSchema) {
   std::string text = query_for({{{"", "a"}, {"s", "b"}}, {{"", "f"}}});
-  for (const char* written : {"OPERATOR(pg_catalog.=)", "OPERATOR(pg_catalog.<>)", "OPERATOR(pg_catalog.||)"}) {
+  for (const char* written : {"OPERATOR(pg_catalog.=)", "OPERATOR(pg_catalog.<>)", "OPERATOR(pg_catalog.||)",
+                              "OPERATOR(pg_catalog.<)", "OPERATOR(pg_catalog.>)"}) {
     EXPECT_NE(text.find(written), std::string::npos);
     for (auto at = text.find(written); at != std::string::npos; at = text.find(written))
       text.erase(at, strlen(written));
