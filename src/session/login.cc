@@ -163,10 +163,15 @@ void Login::on_cancel(const wire::Startup& startup) {
   Worker& here = session_.worker_;
   log_cancel(here.log(), session_.who_, session_.settings().log_client_messages, startup.pid);
   if (auto target = here.shared().cancels.find(startup.pid, startup.secret)) {
+    // Closed only when the cancel has been dealt with: what the client sends after that must not be hit by it.
     Worker& there = here.workers().worker(target->worker);
-    there.post([&there, id = target->session] {
+    there.post([&there, &here, id = target->session, asker = session_.id()] {
       if (Session* session = there.find(id)) session->cancel_running();
+      here.post([&here, asker] {
+        if (Session* session = here.find(asker)) session->retire();
+      });
     });
+    return;
   }
   session_.retire();
 }

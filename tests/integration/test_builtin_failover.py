@@ -184,6 +184,8 @@ def test_two_failovers_in_quick_succession():
         first = h.state()[0]
         new = h.cluster.nodes[first]
         streams_from(new, 2)
+        # The proxy must have asked it: of a primary that was never asked nobody knows which commits it acknowledged.
+        wait_until(lambda: sum(n["replication_state"] == "streaming" for n in h.show()) == 2, "the proxy to ask the new primary")
         ahead, behind = (h.cluster.nodes[n] for n in (1, 2, 3) if n != first)
         control = "select timeline_id from pg_control_checkpoint()"
         new.psql("checkpoint")
