@@ -27,7 +27,8 @@ def server_links(cluster, user, node=0):
 # Session mode.
 
 def test_link_is_kept_and_used_again(start_proxy):
-    proxy = start_proxy({"num_init_children": 1, "load_balance_mode": False})
+    # One worker: with two, a login on the other one now and then opens a second link (docs/status.md).
+    proxy = start_proxy({"num_init_children": 1, "load_balance_mode": False, "num_workers": 1})
     pids = set()
     for _ in range(10):
         with proxy.connect(user="test") as c:
