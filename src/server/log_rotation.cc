@@ -30,9 +30,12 @@ std::string json_path(const std::string& path) {
   return (plain ? path.substr(0, path.size() - kPlain.size()) : path) + ".json";
 }
 
+// Longer than this is never: a moment after the year 2262 has no place in WallTime.
+constexpr std::chrono::minutes kLongestAge = std::chrono::duration_cast<std::chrono::minutes>(std::chrono::years(100));
+
 // In local time, so that files of a day begin at midnight; a change of the clocks moves one of them.
 std::optional<WallTime> next_rotation(WallTime now, std::chrono::minutes age) {
-  if (age.count() <= 0) return std::nullopt;
+  if (age.count() <= 0 || age > kLongestAge) return std::nullopt;
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   const std::int64_t interval = static_cast<std::int64_t>(age.count()) * 60;
   const std::int64_t shifted = seconds + local(seconds).tm_gmtoff;

@@ -20,7 +20,7 @@ LOST = {"57P01", "57P02", "57P03", "08000", "08006", "08007", "40001"}
 # Everything a session could leave on a link; a new one must find none of it. Marks of others are found by receive().
 LEFT = ("select coalesce(current_setting('ledger.token', true), ''), coalesce(current_setting('ledger.secret', true), ''), "
         "current_setting('work_mem'), current_setting('statement_timeout'), "
-        "(select count(*) from pg_prepared_statements where name !~ '^hg_[0-9a-f]{32}$'), "
+        "(select count(*) from pg_prepared_statements where name !~ '^hg_([0-9a-f]{32}|xid)$'), "
         "(select count(*) from pg_cursors where name <> ''), (select count(*) from pg_listening_channels()), "
         "(select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'), "
         "transaction_timestamp() = statement_timestamp(), "
