@@ -208,7 +208,6 @@ def test_a_stopped_proxy_leaves_no_session(start_alone, own_cluster, mode):
     wait_until(lambda: not any(sessions(own_cluster)), "all of its sessions to end")
 
 
-@pytest.mark.skipif(not os.environ.get("HERDGATE_OPEN_DEFECTS"), reason="open defects: docs/status.md")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("faults", [False, True], ids=["calm", "faults"])
 @pytest.mark.parametrize("mode", SIZES)
