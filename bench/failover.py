@@ -58,7 +58,7 @@ class Herd:
                     end = 0 if node.number == 0 else 1
                     node.prefix, node.host = cable.inside(end), cable.addresses[end]
             self.cluster.create().start()
-            system.run([f"{system.ROOT}/scripts/install_extensions", "--if-possible"])
+            system.run([f"{system.ROOT}/scripts/install_extensions"], as_root=True)  # as oneself
             self.cluster.primary.psql("create extension pgpool_recovery", "template1")
             self.synchronous()
             self.proxy = Proxy(self.cluster, kind="herdgate", name="failover")
