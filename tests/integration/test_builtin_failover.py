@@ -145,7 +145,7 @@ def test_asynchronous_replication_says_what_may_be_lost(herd):
     h.write()
     h.cluster.nodes[0].kill()
     wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
-    assert "asynchronous replication: " in h.proxy.log()
+    wait_until(lambda: "asynchronous replication: " in h.proxy.log(), "the log to say so")
     assert h.write() >= 1
 
 
@@ -263,5 +263,5 @@ def test_a_long_wal_receiver_timeout_is_named(herd):
     h.cluster.nodes[1].psql("select pg_reload_conf()", "postgres")
     h.start()
     wait_until(lambda: "wal_receiver_timeout of node 1 is longer" in h.proxy.log(), "the warning")
-    assert "ALTER SYSTEM SET wal_receiver_timeout = '2s'" in h.proxy.log()
+    wait_until(lambda: "ALTER SYSTEM SET wal_receiver_timeout = '2s'" in h.proxy.log(), "the log to say so")
     assert "wal_receiver_timeout of node 2" not in h.proxy.log()

@@ -136,12 +136,12 @@ def test_kill_of_a_standby(herd):
         h.cluster.nodes[2].kill()
         h.wait_for(primary=0, down=(2,))
         assert c.execute("select 1").fetchone() == (1,)
-    assert "failover d=2" in h.proxy.log()
+    wait_until(lambda: "failover d=2" in h.proxy.log(), "the log to say so")
     assert h.request_file() == "up\nup\ndown\n"
     # And it recovers: it streams again, so auto_failback attaches it.
     h.cluster.nodes[2].start()
     h.wait_for(primary=0, down=())
-    assert "request auto failback, node id:2" in h.proxy.log()
+    wait_until(lambda: "request auto failback, node id:2" in h.proxy.log(), "the log to say so")
     assert h.request_file() == "up\nup\nup\n"
 
 
@@ -201,7 +201,7 @@ def test_status_file_and_discard(herd):
     h.proxy.discard = False
     h.proxy.start()
     h.wait_for(primary=0, down=(2,))
-    assert "node 2 is down in the status file" in h.proxy.log()
+    wait_until(lambda: "node 2 is down in the status file" in h.proxy.log(), "the log to say so")
     h.proxy.stop()
     h.proxy.discard = True
     h.proxy.start()
@@ -227,7 +227,7 @@ def test_failover_command_that_fails_and_one_that_hangs(herd):
     h.start()
     h.cluster.nodes[2].kill()
     wait_until(lambda: "failover_command for node 2 failed" in h.proxy.log(), "its exit code")
-    assert "exit code 9." in h.proxy.log()
+    wait_until(lambda: "exit code 9." in h.proxy.log(), "the log to say so")
     h.cluster.nodes[1].kill()
     wait_until(lambda: "took longer than its limit and was ended." in h.proxy.log(), "the limit", 20)
     h.wait_for(primary=0, down=(1, 2))

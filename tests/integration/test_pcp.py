@@ -187,7 +187,7 @@ def test_stop(start_proxy, mode):
     assert Pcp(proxy).ok("pcp_stop_pgpool", "-m", mode) == "pcp_stop_pgpool -- Command Successful\n"
     assert proxy.process.wait(20) == 0
     proxy.process = None
-    assert f"received {mode} shutdown request" in proxy.log()
+    wait_until(lambda: f"received {mode} shutdown request" in proxy.log(), "the log to say so")
     assert not os.path.exists(f"{proxy.folder}/.s.PGSQL.{proxy.pcp_port}")
     proxy.start()
     assert Pcp(proxy).ok("pcp_node_count") == "3\n"

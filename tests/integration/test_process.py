@@ -196,7 +196,7 @@ def test_a_stale_pid_file_is_replaced(program):
     program.write(log_min_messages="notice")
     process = program.start()
     assert program.pid() == process.pid
-    assert "NOTICE:  replacing a stale pid file" in program.log()
+    wait_until(lambda: "NOTICE:  replacing a stale pid file" in program.log(), "the log to say so")
 
 
 def test_a_killed_server_leaves_nothing_that_hinders_the_next(program):
@@ -230,7 +230,7 @@ def test_smart_waits_for_clients_and_fast_does_not(program):
     assert process.poll() is None
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(15) == 0
-    assert "received fast shutdown request" in program.log()
+    wait_until(lambda: "received fast shutdown request" in program.log(), "the log to say so")
     client.close()
 
 
@@ -390,7 +390,7 @@ def test_start_options(program):
     os.chmod(key, 0o644)
     system.give(key)
     process = program.start("-C", "-x", "-d", "-k", key)
-    assert "group or world access" in program.log()  # said, and used
+    wait_until(lambda: "group or world access" in program.log(), "the log to say so")  # said, and used
     os.kill(process.pid, signal.SIGHUP)
     wait_until(lambda: "configuration files reloaded" in program.log(), "the reload")
     assert process.poll() is None

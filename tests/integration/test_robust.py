@@ -335,7 +335,7 @@ def test_standbys_that_refuse_a_login(start_proxy, cluster):
                        "kept links to end")
         for _ in range(8):
             assert where() == {cluster.primary.port}
-        assert "the primary serves instead" in proxy.log()
+        wait_until(lambda: "the primary serves instead" in proxy.log(), "the log to say so")
     finally:
         for node, text in hba.items():
             set_hba(node, text)

@@ -371,4 +371,4 @@ def test_pause_ends_by_itself_and_needs_a_superuser(herd):
         began = time.monotonic()
         assert c.execute("insert into t values (1)").rowcount == 1
         assert 1 < time.monotonic() - began < 5
-    assert "pause_timeout is over, new work in all databases goes on" in h.proxy.log()
+    wait_until(lambda: "pause_timeout is over, new work in all databases goes on" in h.proxy.log(), "the log to say so")

@@ -103,7 +103,7 @@ def test_a_transaction_that_does_not_end_is_cut_off(herd):
         began = time.monotonic()
         assert switch(h, 1) == "pcp_promote_node -- Command Successful\n"
         assert time.monotonic() - began < 20
-        assert "did not end their transactions in time" in h.proxy.log()
+        wait_until(lambda: "did not end their transactions in time" in h.proxy.log(), "the log to say so")
         with pytest.raises(psycopg.errors.SerializationFailure, match="connection to node 0 was lost"):
             c.execute("select 1")
         c.rollback()
