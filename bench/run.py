@@ -99,7 +99,7 @@ def rounds(args, running, results):
 def memory(args, names, cluster, results):
     """A fresh process for each count. The session modes would need as many server links: few clients suffice there."""
     for name in names:
-        if name == "direct" or name.endswith("-session"):
+        if name == "direct" or "-session" in name or name.endswith("-primary"):
             continue
         for clients in IDLE if name != "pgpool" else (200,):
             target = targets.make(name, cluster, clients + 50)
@@ -136,19 +136,20 @@ def number(value, digits=1):
 
 
 def show(results):
-    print(f"\n{'workload':<15}{'target':<23}{'tps':>10}{'cpu µs/tx':>11}{'p50 ms':>9}{'p99 ms':>9}")
+    print(f"\n{'workload':<15}{'target':<30}{'tps':>10}{'cpu µs/tx':>11}{'p50 ms':>9}{'p99 ms':>9}")
     for workload, by_target in results.items():
         for name, runs in sorted(by_target.items(), key=lambda item: targets.NAMES.index(item[0])):
             if workload.startswith("idle"):
-                print(f"{workload:<15}{name:<23}{number(median_of(runs, 'bytes'), 0):>10} bytes a client")
+                print(f"{workload:<15}{name:<30}{number(median_of(runs, 'bytes'), 0):>10} bytes a client")
                 continue
-            print(f"{workload:<15}{name:<23}{number(median_of(runs, 'tps'), 0):>10}{number(median_of(runs, 'cpu_us')):>11}"
+            print(f"{workload:<15}{name:<30}{number(median_of(runs, 'tps'), 0):>10}{number(median_of(runs, 'cpu_us')):>11}"
                   f"{number(median_of(runs, 'p50_ms'), 2):>9}{number(median_of(runs, 'p99_ms'), 2):>9}")
     pairs = [(a, b) for a, b in targets.RIVALS if any(a in r and b in r for r in results.values())]
     if not pairs:
         return
     print("\nmedian ratio, ours / theirs: CPU time (below 1 is better) and throughput (above 1 is better)")
-    print(f"{'workload':<15}" + "".join(f"{a.replace('herdgate-', 'hg-') + '/' + b:>36}" for a, b in pairs))
+    print(f"{'workload':<15}" + "".join(f"{a.replace('herdgate-', 'hg-'):>26}" for a, _ in pairs))
+    print(f"{'over':<15}" + "".join(f"{b:>26}" for _, b in pairs))
     for workload, by_target in results.items():
         if workload.startswith("idle"):
             continue
@@ -156,7 +157,7 @@ def show(results):
         for ours, theirs in pairs:
             a, b = by_target.get(ours, []), by_target.get(theirs, [])
             cpu, tps = median_ratio(a, b, "cpu_us"), median_ratio(a, b, "tps")
-            line += f"{'cpu ' + number(cpu, 2) + '  tps ' + number(tps, 2):>36}"
+            line += f"{'cpu ' + number(cpu, 2) + '  tps ' + number(tps, 2):>26}"
         print(line)
 
 

@@ -105,11 +105,16 @@ log_disconnections = 0
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def herdgate(cluster, mode, clients=MOST_CLIENTS, more=None):
-    parameters = {"pool_mode": mode, "num_init_children": clients, **(more or {})}
+def herdgate(name, cluster, clients=MOST_CLIENTS):
+    """herdgate-MODE balances reads over the three nodes; herdgate-MODE-primary routes as well, but the standbys have no
+    weight, so that the servers' work is the same as behind PgBouncer: they share the two cores with all the rest."""
+    _, mode, *where = name.split("-")
+    parameters = {"pool_mode": mode, "num_init_children": clients}
     if mode == "transaction":
         parameters["pool_size"] = LINKS
-    return ProxyTarget(f"herdgate-{mode}", cluster, "herdgate", parameters)
+    if where:
+        parameters |= {"backend_weight1": 0, "backend_weight2": 0}
+    return ProxyTarget(name, cluster, "herdgate", parameters)
 
 
 def make(name, cluster, clients=MOST_CLIENTS):
@@ -117,7 +122,7 @@ def make(name, cluster, clients=MOST_CLIENTS):
     if kind == "direct":
         return Target("direct", cluster.primary.port)
     if kind == "herdgate":
-        return herdgate(cluster, mode, clients)
+        return herdgate(name, cluster, clients)
     if kind == "pgbouncer":
         return PgBouncer(name, cluster, mode)
     if kind == "pgpool":
@@ -125,7 +130,9 @@ def make(name, cluster, clients=MOST_CLIENTS):
     raise ValueError(name)
 
 
-NAMES = ("direct", "herdgate-session", "herdgate-transaction", "pgbouncer-session", "pgbouncer-transaction", "pgpool")
+NAMES = ("direct", "herdgate-session", "herdgate-session-primary", "herdgate-transaction", "herdgate-transaction-primary",
+         "pgbouncer-session", "pgbouncer-transaction", "pgpool")
 # Like mode against like mode.
-RIVALS = (("herdgate-session", "pgbouncer-session"), ("herdgate-transaction", "pgbouncer-transaction"),
+RIVALS = (("herdgate-session", "pgbouncer-session"), ("herdgate-session-primary", "pgbouncer-session"),
+          ("herdgate-transaction", "pgbouncer-transaction"), ("herdgate-transaction-primary", "pgbouncer-transaction"),
           ("herdgate-session", "pgpool"))
