@@ -101,6 +101,12 @@ class Link final : public net::Watcher {
   Bytes take_notices() { return std::exchange(greeting_.notices, {}); }
 
   // Sending: each appends to the output and, where it will be answered, to the ledger.
+  // put(out) appends one message.
+  template <class Put>
+  void send_put(Put&& put, Owes what, Fate fate, std::uint16_t note, std::uint16_t item = 0) {
+    put(out_);
+    owe(what, fate, note, item);
+  }
   void send(ByteView message, Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void send_query(std::string_view sql, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void send_sync(Fate fate, std::uint16_t note = 0);

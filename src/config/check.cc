@@ -121,6 +121,7 @@ class Checking {
   }
 
   void logging() {
+    s_.traces = s_.logs_to("jsonlog");
     std::size_t known = 0;
     for (const std::string_view word : {"stderr", "syslog", "jsonlog"}) known += s_.logs_to(word) ? 1 : 0;
     const auto words = static_cast<std::size_t>(std::ranges::count(s_.log_destination, ',')) + 1;

@@ -81,6 +81,7 @@ struct Settings {
   std::map<int, HealthCheckOwn> own_health_checks;  // by node number
   // The lists above in compiled form. Never null; after a change of a list compile_patterns() makes it anew.
   std::shared_ptr<const Patterns> patterns = std::make_shared<Patterns>();
+  bool traces = false;      // jsonlog is a log_destination: a statement's traceparent is looked for
   std::string config_file;  // path it was read from; empty in tests
 
   const Backend* backend(NodeId id) const;

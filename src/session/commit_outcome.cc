@@ -137,7 +137,8 @@ void Session::outcome_learned(vsession::Fate fate) {
   forget_lost_commit();
   const bool plain = work().facts != nullptr;  // a COMMIT alone in the simple protocol
   if (fate == vsession::Fate::committed && plain) {
-    vs_.statement_done({work().facts->first(), {}, "COMMIT", true, true, work().facts});
+    vs_.statement_done(
+        {.statement = work().facts->first(), .text = {}, .tag = "COMMIT", .write = true, .facts = work().facts});
     vs_.ready(TxStatus::idle);
     if (cache_) cache_->ready(/*committed=*/false);  // it is: but there is nothing of it to be kept
     wire::put_command_complete(client_.own(), "COMMIT");

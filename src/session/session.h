@@ -118,6 +118,9 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   Next decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan);
   Next plan_explained(std::string_view text, Explained& into);
   bool tells_client(Level level) const;
+  bool announces() const {
+    return own().log_per_node_statement(settings()) || own().notice_per_node_statement(settings());
+  }
   void announce(const backend::Link& link, std::string_view what, std::string_view text);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);

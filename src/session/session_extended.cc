@@ -97,11 +97,12 @@ bool Session::unit_is_local(ByteView messages) {
         continue;
       }
       case wire::fe::kBind: {
-        auto bind = wire::parse_bind(frame.payload);
+        auto bind = wire::parse_bind_head(frame.payload);
+        if (!bind || !*bind) return false;
         // A statement of this very unit has been seen by its Parse already.
-        if (!bind) return false;
-        const vsession::PreparedPtr known = vs_.find_prepared(bind->statement);
+        const vsession::PreparedPtr& known = vs_.find_prepared((*bind)->statement);
         if (messages[0] != wire::fe::kParse && !is_own_command(known)) return false;
+        if (!wire::parse_bind(frame.payload)) return false;
         continue;
       }
       case wire::fe::kClose: {
@@ -153,16 +154,35 @@ Session::Next Session::plan_explained_in(ByteView messages) {
   return Next::served;
 }
 
+// Names in a unit. Most clients use the empty one.
+class NameSet {
+ public:
+  void add(std::string_view name) {
+    if (name.empty()) {
+      unnamed_ = true;
+    } else {
+      named_.emplace(name);
+    }
+  }
+  bool contains(std::string_view name) const {
+    return name.empty() ? unnamed_ : !named_.empty() && named_.contains(name);
+  }
+
+ private:
+  bool unnamed_ = false;
+  std::set<std::string_view> named_;  // views into the unit
+};
+
 // What the messages of a unit have said so far.
 struct Session::Seen {
-  std::map<std::string, std::shared_ptr<const sql::Facts>, std::less<>> parsed;
-  std::set<std::string, std::less<>> bound;
+  NameSet parsed, bound;
+  std::vector<std::shared_ptr<const sql::Facts>> facts;  // of texts in the unit itself, kept while it is looked at
   bool binds = false;
 };
 
 // A message's statement, if there is something to plan.
 struct Session::Planned {
-  std::shared_ptr<const sql::Facts> facts;
+  const sql::Facts* facts = nullptr;
   std::string_view text;
   NodeId node = kNoNode;  // of the portal that it goes on with
   bool operator==(const Planned&) const = default;
@@ -170,23 +190,23 @@ struct Session::Planned {
 
 Session::Planned Session::planned_in(const Frame& frame, Seen& seen) {
   const auto prepared = [&](std::string_view name) {
-    const vsession::PreparedPtr statement = vs_.find_prepared(name);
+    const vsession::PreparedPtr& statement = vs_.find_prepared(name);
     if (!statement || seen.parsed.contains(name)) return Planned{};
-    return Planned{statement->facts, statement->query};
+    return Planned{statement->facts.get(), statement->query};
   };
   if (frame.type == wire::fe::kParse) {
     auto parse = wire::parse_parse(frame.payload);
     if (!parse) return {};
     const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
-    auto facts = worker_.facts().facts(parse->query, options);
-    seen.parsed[std::string(parse->statement)] = facts;
-    return {std::move(facts), parse->query};
+    seen.facts.push_back(worker_.facts().facts(parse->query, options));
+    seen.parsed.add(parse->statement);
+    return {seen.facts.back().get(), parse->query};
   }
   if (frame.type == wire::fe::kBind) {
     auto bind = wire::parse_bind_head(frame.payload);
     if (!bind || !*bind) return {};
     seen.binds = true;
-    if (parts_.portal((*bind)->portal) != nullptr) seen.bound.emplace((*bind)->portal);
+    if (parts_.portal((*bind)->portal) != nullptr) seen.bound.add((*bind)->portal);
     return prepared((*bind)->statement);
   }
   std::string_view portal;
@@ -204,7 +224,7 @@ Session::Planned Session::planned_in(const Frame& frame, Seen& seen) {
   }
   const vsession::Portal* known = parts_.portal(portal);
   if (known == nullptr || seen.bound.contains(portal)) return {};
-  return {known->statement->facts, known->statement->query, known->node};
+  return {known->statement->facts.get(), known->statement->query, known->node};
 }
 
 // The beginning of the unit has settled where it goes, not what its other parts do there.
@@ -226,7 +246,7 @@ bool Session::tell_of_loss(ByteView messages) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
     const Planned statement = planned_in(frame, seen);
-    if (!statement.facts) continue;
+    if (statement.facts == nullptr) continue;
     const Kind kind = statement.facts->first().kind;
     ends = kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
     only_back = only_back && kind == Kind::rollback;
@@ -252,8 +272,8 @@ Session::Next Session::plan_unit(ByteView messages) {
   for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
-    Planned statement = planned_in(frame, seen);
-    if (!statement.facts || statement == last) continue;
+    const Planned statement = planned_in(frame, seen);
+    if (statement.facts == nullptr || statement == last) continue;
     if (const Next next = plan_query(*statement.facts, statement.text); next != Next::served) return next;
     if (statement.node != kNoNode) {
       portal_node = work().plan.node = statement.node;
@@ -261,7 +281,7 @@ Session::Next Session::plan_unit(ByteView messages) {
     }
     only_ends = only_ends && work().ends_transaction;
     combine(whole, work().plan, write_node);
-    last = std::move(statement);
+    last = statement;
     work().planned = false;
   }
   if (whole.node == kNoNode) whole = route::Plan{.node = write_node, .rule = route::Rule::class_primary};

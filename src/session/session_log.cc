@@ -93,7 +93,7 @@ void Session::heed_own_levels() {
 // The lines of jsonlog about a statement carry the trace context that its comment names.
 void Session::note_trace(std::string_view text) {
   who_.trace = {};
-  if (!settings().logs_to("jsonlog")) return;
+  if (!settings().traces) return;
   const std::string_view found = sql::traceparent(text);
   if (found.empty()) return;
   if (!trace_) trace_ = std::make_unique<std::string>();

@@ -138,7 +138,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy.assign(input);
   if (cache_) cache_->sending_query(*facts, *text, link->link->key().node);
-  announce(*link->link, "", *text);
+  if (announces()) announce(*link->link, "", *text);
   count_statement(worker_.counters(), node, facts->first().kind);
   worker_.make_way_for(facts->first());
   if (work().plan.opaque) {
@@ -242,7 +242,7 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   }
   if (facts.multi() || settings().backend_clustering_mode == config::ClusteringMode::raw) return false;
   if (first.kind == Kind::begin && status == TxStatus::idle && vs_.state().pins == 0) {
-    vs_.statement_done({first, text, "BEGIN", true, false, work().facts});
+    vs_.statement_done({.statement = first, .text = text, .tag = "BEGIN", .facts = work().facts});
     vs_.ready(TxStatus::open);
     wire::put_command_complete(out, "BEGIN");
     client_.added_own();
@@ -259,7 +259,7 @@ bool Session::end_unopened_transaction(const sql::Statement& statement, std::str
   if (!parts_.empty()) return false;
   const bool commits = statement.kind == Kind::commit && status != TxStatus::failed;
   const std::string_view tag = commits ? "COMMIT" : "ROLLBACK";
-  vs_.statement_done({statement, text, tag, true, false});
+  vs_.statement_done({.statement = statement, .text = text, .tag = tag});
   vs_.ready(statement.transaction.chain ? TxStatus::open : TxStatus::idle);
   wire::put_command_complete(client_.own(), tag);
   client_.added_own();
@@ -465,17 +465,23 @@ void Session::note_statement(std::size_t index, bool ok) {
   note_done(statement, part, ok, work().facts);
   if (statement.kind == Kind::execute && ok) {
     if (const sql::Statement* inner = prepared_statement(statement))
-      vs_.statement_done({*inner, part, work().tag, ok, work().plan.write, work().facts});
+      vs_.statement_done({.statement = *inner,
+                          .text = part,
+                          .tag = work().tag,
+                          .ok = ok,
+                          .write = work().plan.write,
+                          .facts = work().facts});
   }
 }
 
 // One statement has ended, whichever protocol brought it.
 void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
                         const std::shared_ptr<const sql::Facts>& facts) {
-  vs_.statement_done({statement, text, work().tag, ok, work().plan.write, facts});
+  const bool adaptive = settings().disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive;
+  vs_.statement_done({statement, text, work().tag, ok, work().plan.write, adaptive, facts});
   if (ends_transaction(statement.kind) || statement.kind == Kind::unparsable) forget_transaction_id();
   if (!ok) return;
-  if (vs_.state().tx.status != TxStatus::idle && work().plan.write)
+  if (adaptive && vs_.state().tx.status != TxStatus::idle && work().plan.write)
     vs_.note_written(route::adaptive_written(*facts, settings()));
   if (statement.kind == Kind::ddl) {
     worker_.shared().epochs.raise(identity_->database);

@@ -23,7 +23,7 @@ bool may_start_copy(const vsession::PreparedPtr& statement) {
 }  // namespace
 
 UnitWriter::UnitWriter(Session& session, pool::ServerLink& link)
-    : session_(session), link_(link), raw_(*link.link), sent_(session.unit_open()) {}
+    : session_(session), link_(link), raw_(*link.link), sent_(session.unit_open()), announces_(session.announces()) {}
 
 UnitWriter::Written UnitWriter::write(ByteView unit) {
   for (const std::string& name : std::exchange(link_.memory.to_close, {})) {
@@ -78,7 +78,9 @@ std::uint16_t UnitWriter::item(const vsession::PreparedPtr& statement) {
   return static_cast<std::uint16_t>(items.size() - 1);
 }
 
-void UnitWriter::log(std::string_view what, std::string_view sql) { session_.announce(raw_, what, sql); }
+void UnitWriter::log(std::string_view what, std::string_view sql) {
+  if (announces_) session_.announce(raw_, what, sql);
+}
 
 // An error that we found ourselves. If a server already works for this unit it must fail there too, so that nothing of
 // the implicit transaction is committed: a message that is sure to fail is sent, and its error replaced by ours.
@@ -183,19 +185,21 @@ bool UnitWriter::bind(const Frame& frame) {
   auto message = wire::parse_bind_head(frame.payload);
   if (!message || (!*message && !streamed)) return fail(protocol_violation("invalid message format"));
   if (!*message) return fail(protocol_violation("names in Bind are too long"));
-  const vsession::PreparedPtr statement = session_.vs_.find_prepared((*message)->statement);
+  const vsession::PreparedPtr& statement = session_.vs_.find_prepared((*message)->statement);
   if (!statement) return fail(no_such_statement((*message)->statement));
   prepare(statement);
   session_.parts_.bind_portal((*message)->portal, statement, raw_.key().node);
   session_.note_trace(statement->query);
   log("Bind: ", statement->query);
-  scratch_.clear();
-  wire::put_bind(scratch_, wire::Bind{(*message)->portal, statement->server_name, (*message)->rest});
-  if (streamed) {  // the length word counts what is still to come
-    store_u32(scratch_.data() + 1, static_cast<std::uint32_t>(scratch_.size() - 1 + session_.work().request.missing));
-  }
-  raw_.send(scratch_, Owes::bind, Fate::forward, kNoteClient, item(statement));
-  if (streamed) raw_.send_unanswered({}, session_.work().request.missing);
+  const std::size_t missing = streamed ? session_.work().request.missing : 0;
+  const auto put = [&](Bytes& out) {
+    const std::size_t at = out.size();
+    wire::put_bind(out, wire::Bind{(*message)->portal, statement->server_name, (*message)->rest});
+    // The length word counts what is still to come.
+    if (streamed) store_u32(out.data() + at + 1, static_cast<std::uint32_t>(out.size() - at - 1 + missing));
+  };
+  raw_.send_put(put, Owes::bind, Fate::forward, kNoteClient, item(statement));
+  if (streamed) raw_.send_unanswered({}, missing);
   sent_ = true;
   return true;
 }
@@ -209,7 +213,7 @@ bool UnitWriter::describe(const Frame& frame) {
     sent_ = true;
     return true;
   }
-  const vsession::PreparedPtr statement = session_.vs_.find_prepared(message->name);
+  const vsession::PreparedPtr& statement = session_.vs_.find_prepared(message->name);
   if (!statement) return fail(no_such_statement(message->name));
   prepare(statement);
   scratch_.clear();
@@ -223,7 +227,8 @@ bool UnitWriter::execute(const Frame& frame) {
   auto message = wire::parse_execute(frame.payload);
   if (!message) return fail(protocol_violation("invalid message format"));
   const vsession::Portal* portal = session_.parts_.portal(message->portal);
-  const vsession::PreparedPtr statement = portal == nullptr ? nullptr : portal->statement;
+  static const vsession::PreparedPtr kNone;
+  const vsession::PreparedPtr& statement = portal == nullptr ? kNone : portal->statement;
   if (statement) {
     session_.note_trace(statement->query);
     if (session_.own().log_statement(session_.settings()))

@@ -43,7 +43,8 @@ class UnitWriter {
   backend::Link& raw_;
   Written written_;
   Bytes scratch_;
-  bool sent_ = false;    // something of this unit is on its way
+  bool sent_ = false;  // something of this unit is on its way
+  const bool announces_;
   bool failed_ = false;  // the rest up to Sync is dropped
 };
 

@@ -36,21 +36,26 @@ Result<PreparedPtr> VirtualSession::define(std::string_view name, std::string_vi
   return made;
 }
 
-PreparedPtr VirtualSession::find_prepared(std::string_view name) const {
+const PreparedPtr& VirtualSession::find_prepared(std::string_view name) const {
+  static const PreparedPtr kNone;
+  if (found_last_ != nullptr && found_last_->first == name) return found_last_->second;
   const auto at = prepared_.find(name);
-  return at == prepared_.end() ? nullptr : at->second;
+  if (at == prepared_.end()) return kNone;
+  found_last_ = &*at;
+  return at->second;
 }
 
 void VirtualSession::close_prepared(std::string_view name) {
   const auto at = prepared_.find(name);
   if (at == prepared_.end()) return;
   if (at->second->from_sql) --prepared_by_sql_;
+  found_last_ = nullptr;
   prepared_.erase(at);
 }
 
 // What was defined under the name since then has been skipped as well.
 void VirtualSession::close_undone(const PreparedPtr& closed) {
-  const PreparedPtr now = find_prepared(closed->name);
+  const PreparedPtr& now = find_prepared(closed->name);
   if (!now || now->generation > closed->generation) put_prepared(closed);
 }
 
@@ -64,6 +69,7 @@ void VirtualSession::put_prepared(PreparedPtr statement) {
 // DEALLOCATE ALL leaves the unnamed statement.
 void VirtualSession::drop_named() {
   PreparedPtr unnamed = find_prepared("");
+  found_last_ = nullptr;
   prepared_.clear();
   prepared_by_sql_ = 0;
   if (unnamed) put_prepared(std::move(unnamed));

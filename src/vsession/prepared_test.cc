@@ -83,6 +83,25 @@ TEST(Prepared, AreBounded) {
   EXPECT_EQ(pin_names(session.state().pins), "unparsed_state");
 }
 
+// The one found last is remembered: not beyond its end, and not when another takes its name.
+TEST(Prepared, WhatWasFoundLastIsNotFoundOnceItIsGone) {
+  VirtualSession session(kKey);
+  for (const std::string_view end : {"close", "deallocate s", "deallocate all", "discard all"}) {
+    ASSERT_TRUE(session.define("s", "select 1", kNoTypes, nullptr));
+    ASSERT_TRUE(session.find_prepared("s"));
+    if (end == "close") {
+      session.close_prepared("s");
+    } else {
+      Script(session).step(end);
+    }
+    EXPECT_FALSE(session.find_prepared("s")) << end;
+  }
+  ASSERT_TRUE(session.define("", "select 1", kNoTypes, nullptr));
+  EXPECT_EQ(session.find_prepared("")->query, "select 1");
+  ASSERT_TRUE(session.define("", "select 2", kNoTypes, nullptr));
+  EXPECT_EQ(session.find_prepared("")->query, "select 2");
+}
+
 TEST(Prepared, SqlOnesKeepTheirTextAndFacts) {
   VirtualSession session(kKey);
   Script script(session);

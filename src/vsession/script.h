@@ -27,7 +27,8 @@ class Script {
       const sql::Statement& s = facts->statements[i];
       const bool ok = fails_at != static_cast<int>(i);
       follow(s, ok);
-      session_.statement_done({s, std::string_view(text).substr(s.begin, s.length), tag(s), ok, write, facts});
+      const std::string_view part = std::string_view(text).substr(s.begin, s.length);
+      session_.statement_done({.statement = s, .text = part, .tag = tag(s), .ok = ok, .write = write, .facts = facts});
       if (!ok) break;
     }
     if (status_ != TxStatus::idle && !block_) status_ = TxStatus::idle;

@@ -31,7 +31,7 @@ void VirtualSession::statement_done(const Outcome& outcome) {
     state_.wrote_in_session = true;
     if (state_.tx.status == TxStatus::open) {
       state_.tx.wrote = true;
-      note_written(outcome.statement.relations);
+      if (outcome.remember_names) note_written(outcome.statement.relations);
     }
   }
   transaction_control(outcome);

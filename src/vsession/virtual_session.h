@@ -102,6 +102,7 @@ class VirtualSession {
     const sql::Statement& statement;
     std::string_view text, tag;
     bool ok = true, write = false;
+    bool remember_names = true;  // of the relations written; false: nobody asks for them (dml_adaptive is not set)
     // Of the whole text this statement is part of, when at hand: PREPARE keeps them, BEGIN asks whether it came alone.
     std::shared_ptr<const sql::Facts> facts = {};
   };
@@ -148,9 +149,9 @@ class VirtualSession {
   // Prepared statements.
   Result<PreparedPtr> define(std::string_view name, std::string_view query, ByteView types,
                              std::shared_ptr<const sql::Facts> facts);  // Parse
-  PreparedPtr find_prepared(std::string_view name) const;
-  void close_prepared(std::string_view name);    // Close 'S'
-  void close_undone(const PreparedPtr& closed);  // … which the server has skipped
+  const PreparedPtr& find_prepared(std::string_view name) const;        // valid until a statement is defined or closed
+  void close_prepared(std::string_view name);                           // Close 'S'
+  void close_undone(const PreparedPtr& closed);                         // … which the server has skipped
   const PreparedByName& prepared() const { return prepared_; }
   std::size_t prepared_by_sql() const { return prepared_by_sql_; }  // of these, made by PREPARE
 
@@ -221,6 +222,8 @@ class VirtualSession {
   std::vector<ResetName> resets_;
   bool fresh_ = true;  // no statement since the last ready()
   PreparedByName prepared_;
+  mutable const PreparedByName::value_type* found_last_ =
+      nullptr;  // drivers name one statement in message after message
   std::size_t prepared_by_sql_ = 0;
   std::uint64_t generation_ = 0;
   std::string search_path_key_, role_key_;

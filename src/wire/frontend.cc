@@ -165,6 +165,9 @@ void put_parse(Bytes& out, const Parse& parse) {
 }
 
 void put_bind(Bytes& out, const Bind& bind) {
+  constexpr std::size_t kAround = 16;  // type, length, ends of names, formats of an empty rest
+  const std::size_t size = bind.portal.size() + bind.statement.size() + bind.rest.size() + kAround;
+  if (out.capacity() - out.size() < size) out.reserve(std::max(out.size() + size, 2 * out.capacity()));
   MessageWriter message(out, fe::kBind);
   message.cstr(bind.portal);
   message.cstr(bind.statement);
