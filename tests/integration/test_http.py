@@ -206,6 +206,27 @@ def test_a_slow_statement_is_in_the_right_bucket(web):
     assert grown("_sum") >= 0.3 - 0.05
 
 
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_servers_last_words_are_counted(start_proxy, cluster, marks, idle):
+    """Of a session that waits for its next statement, and of one in the middle of a statement."""
+    web = Http(start_proxy(with_http({"load_balance_mode": False}), fresh=True))
+    with web.proxy.connect() as c:
+        c.execute("begin")
+        pid = c.execute("select pg_backend_pid()").fetchone()[0]
+        mark = marks()
+        thread = threading.Thread(target=lambda: idle or pytest.raises(psycopg.Error, c.execute,
+                                                                       f"select '{mark}', pg_sleep(60)"))
+        thread.start()
+        if not idle:
+            wait_until(lambda: mark in cluster.primary.psql(f"select query from pg_stat_activity where pid = {pid}"),
+                       "the statement to run")
+        cluster.primary.psql(f"select pg_terminate_backend({pid})")
+        wait_until(lambda: web.figure("herdgate_node_errors_total", node="0", severity="fatal") == 1, "the FATAL")
+        thread.join(20)
+        c.execute("rollback")
+    assert web.figure("herdgate_node_errors_total", node="0", severity="panic") == 0
+
+
 def test_refusals_by_reason(start_proxy):
     web = Http(start_proxy(with_http({"num_init_children": 2, "reserved_connections": 1, "enable_pool_hba": True}),
                            {"pool_hba.conf": "host all reader 0.0.0.0/0 reject\nhost all all 0.0.0.0/0 trust\n"},
