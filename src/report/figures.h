@@ -80,4 +80,7 @@ struct Figures {
   WallTime started{};
 };
 
+// Puts the pools into order, by database, user and node, and keeps kMaxPools of them.
+void keep_first_pools(Figures& figures);
+
 }  // namespace herdgate::report

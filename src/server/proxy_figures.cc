@@ -1,6 +1,5 @@
 // The figures of the proxy for the metrics: what the control thread knows, and what each worker has counted.
 #include <algorithm>
-#include <tuple>
 
 #include "server/proxy.h"
 
@@ -48,17 +47,6 @@ void add(Figures& to, Pools& pools, const session::WorkerFigures& from) {
     add(pool_of(pools, {pool.node, pool.database, pool.user}).links, pool.links);
     if (auto* figures = figures_of(to, pool.node)) add(figures->links, pool.links);
   }
-}
-
-// The first by database, user and node; the others are counted.
-void take_pools(Figures& to, Pools& pools) {
-  for (auto& [key, pool] : pools) to.pools.push_back(std::move(pool));
-  std::sort(to.pools.begin(), to.pools.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.database, a.user, a.node) < std::tie(b.database, b.user, b.node);
-  });
-  if (to.pools.size() <= Figures::kMaxPools) return;
-  to.pools_left_out = to.pools.size() - Figures::kMaxPools;
-  to.pools.resize(Figures::kMaxPools);
 }
 
 }  // namespace
@@ -110,7 +98,8 @@ void Proxy::figures(FiguresDone done) {
         if (--gathering->open > 0) return;
         for (const auto& [key, waiting] : shared_.accounts.waiting_by_key())
           pool_of(gathering->pools, key).waiting = waiting;
-        take_pools(whole, gathering->pools);
+        for (auto& [key, pool] : gathering->pools) whole.pools.push_back(std::move(pool));
+        report::keep_first_pools(whole);
         gathering->done(gathering->figures);
       });
     });
