@@ -30,6 +30,8 @@ class Http:
 
     def __init__(self, proxy):
         self.proxy, self.port = proxy, proxy.settings["http_port"]
+        # The port for SQL, which the start waits for, is the first to be bound.
+        wait_until(lambda: system.can_connect(self.port), f"HTTP on port {self.port}\n{proxy.log()[-2000:]}")
 
     def ask(self, path, method="GET", headers=None):
         """(status, headers, body)"""
