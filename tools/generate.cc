@@ -1,5 +1,5 @@
-// herdgate_generate: writes docs/configuration.md and the sample files from the parameter table, and docs/jsonlog.md
-// from the table of its fields.
+// herdgate_generate: writes docs/configuration.md and the sample files from the parameter table, docs/jsonlog.md from
+// the table of its fields, and docs/metrics.md from that of the metrics.
 //
 //   herdgate_generate           writes them into the source tree it was built from
 //   herdgate_generate --check   exit code 1 when a file there differs
@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "admin/metric_table.h"
 #include "config/documents.h"
 #include "server/log_json.h"
 
@@ -26,6 +27,7 @@ int run(const std::filesystem::path& root, bool check) {
   int differing = 0;
   auto documents = herdgate::config::documents();
   documents.push_back({"docs/jsonlog.md", herdgate::server::json_document()});
+  documents.push_back({"docs/metrics.md", herdgate::admin::metrics_document()});
   for (const auto& [name, text] : documents) {
     const std::filesystem::path path = root / name;
     if (contents(path) == text) continue;

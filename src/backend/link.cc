@@ -294,7 +294,9 @@ bool Link::deal_async(const wire::Piece& piece) {
 
 void Link::hear_error(const wire::Piece& piece) {
   const auto report = wire::parse_report(piece.payload());
-  if (report && (report->severity == "FATAL" || report->severity == "PANIC")) farewell_ = report->sqlstate;
+  if (!report || (report->severity != "FATAL" && report->severity != "PANIC")) return;
+  farewell_ = report->sqlstate;
+  panicked_ = report->severity == "PANIC";
 }
 
 bool Link::deal_whole(const wire::Piece& piece) {

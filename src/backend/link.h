@@ -130,6 +130,7 @@ class Link final : public net::Watcher {
   bool lost() const { return lost_; }
   // SQLSTATE of the last FATAL or PANIC: why the server ended the connection; empty: it said nothing.
   const std::string& farewell() const { return farewell_; }
+  bool panicked() const { return panicked_; }  // it was a PANIC
   bool mid_forward() const { return scanner_.mid_forwarded(); }
 
   // Back-pressure from the client: no reads while paused.
@@ -175,6 +176,7 @@ class Link final : public net::Watcher {
   bool long_error_ends_head_ = false;  // an error over kMaxWhole is passing through
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;
   std::string farewell_;
+  bool panicked_ = false;
   net::TimerId turn_ = 0;
 };
 

@@ -5,10 +5,12 @@
 // Threads  values.
 // Source   Pgpool-II 4.6 manual, "Failover and Failback".
 #pragma once
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -25,6 +27,20 @@ inline constexpr std::chrono::milliseconds kBuiltinRetryPause{1000};
 inline constexpr const char* kByRequest = "by request";
 inline constexpr const char* kAnswersAgain = "answers again";
 
+// Why a node is taken out of use, for those who count.
+enum class Cause : std::uint8_t {
+  request,  // of a person
+  health_check,
+  connection,     // a probe after a session's hint, or in a failover, found nobody there
+  false_primary,  // detach_false_primary
+  promotion,      // another node has become the primary
+  switchover,
+  left_behind,  // a standby that could not follow the new primary
+};
+// By Cause, as the metrics name them.
+inline constexpr std::array<std::string_view, 7> kCauses{"request",   "health_check", "connection", "false_primary",
+                                                         "promotion", "switchover",   "left_behind"};
+
 struct Demand {
   enum Kind : std::uint8_t {
     down,
@@ -37,6 +53,7 @@ struct Demand {
   Kind kind = down;
   NodeId node;
   std::string reason;
+  Cause cause = Cause::request;  // of what takes a node out of use
   bool operator==(const Demand&) const = default;
 };
 
@@ -81,6 +98,12 @@ struct Following {
 };
 
 // ---- what is to be carried out
+
+// For those who count; nothing is to be done.
+struct OutOfUse {
+  NodeId node;
+  Cause cause = Cause::request;
+};
 
 struct RunCommand {
   enum Kind : std::uint8_t { failover, failback, follow_primary };

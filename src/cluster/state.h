@@ -169,6 +169,8 @@ struct Actions {
   std::optional<SwitchStep> switch_step;  // ends with a SwitchStepEnded
   std::vector<SwitchoverEnd> switchovers_ended;
   std::vector<Alarm> alarms;
+  std::vector<OutOfUse> lost;
+  std::vector<NodeId> returned;  // into use
   std::optional<Refusal> refusal;
   bool publish = false;  // the view has changed; before anything else is carried out
 };

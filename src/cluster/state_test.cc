@@ -372,5 +372,28 @@ TEST(Cluster, AChangeIsStampedWithTheTimeAndTheReason) {
   EXPECT_EQ(v->find(NodeId(0))->status_reason, "connection refused");
 }
 
+TEST(Cluster, WhoCountsHearsWhyANodeWasTakenOutOfUse) {
+  Rules rules;
+  rules.nodes = {{.id = NodeId(0), .host = "/tmp", .port = 5432, .weight = 1, .health_checked = true},
+                 {.id = NodeId(1), .host = "/tmp", .port = 5433, .weight = 1, .health_checked = true}};
+  const State s = step({}, Started{rules, std::nullopt}, {}).state;
+  const auto cause_of = [&](const Event& event) {
+    const Actions actions = step(s, event, {}).actions;
+    return actions.lost.size() == 1 && actions.lost[0].node == NodeId(1)
+               ? kCauses[static_cast<std::size_t>(actions.lost[0].cause)]
+               : std::string_view("none");
+  };
+  EXPECT_EQ(cause_of(HealthChecked{NodeId(1), Outcome::unreachable, "x"}), "health_check");
+  EXPECT_EQ(cause_of(HealthChecked{NodeId(1), Outcome::healthy, ""}), "none");
+  EXPECT_EQ(cause_of(Requested{Request{.kind = Request::detach, .node = NodeId(1)}}), "request");
+  EXPECT_EQ(cause_of(LeftBehind{NodeId(1), "x"}), "left_behind");
+
+  const Stepped down = step(s, HealthChecked{NodeId(1), Outcome::unreachable, "x"}, {});
+  EXPECT_TRUE(down.actions.returned.empty());
+  const State after = step(down.state, CommandEnded{RunCommand::failover, NodeId(1)}, {}).state;
+  EXPECT_EQ(step(after, Requested{Request{.kind = Request::attach, .node = NodeId(1)}}, {}).actions.returned,
+            std::vector<NodeId>{NodeId(1)});
+}
+
 }  // namespace
 }  // namespace herdgate::cluster

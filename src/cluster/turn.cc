@@ -126,7 +126,7 @@ void Turn::lost_by_probe(Member& member, const ProbeResult& event) {
   if (!member.node.allow_to_failover)
     return complain(member, fmt::format("node {} does not answer; failover is disallowed on the node", id), event.text);
   if (!counts) return complain(member, fmt::format("node {} does not answer", id), event.text);
-  demand(Demand::down, event.node, event.text);
+  demand(Demand::down, event.node, event.text, Cause::connection);
 }
 
 // A node that is down and returns by itself. One that was a primary until another took over does not: it lacks what
@@ -184,7 +184,7 @@ void Turn::operator()(const HealthChecked& event) {
   }
   if (!member->node.live()) return;
   if (member->node.allow_to_failover) {
-    demand(Demand::down, event.node, "health check: " + event.text);
+    demand(Demand::down, event.node, "health check: " + event.text, Cause::health_check);
     return;
   }
   complain(*member, fmt::format("health check failed on node {}; failover is disallowed on the node", id), event.text);

@@ -52,14 +52,14 @@ class Turn {
   void say_delay(const Node& node);
 
   // turn_operations.cc
-  bool demand(Demand::Kind kind, NodeId node, std::string reason);
+  bool demand(Demand::Kind kind, NodeId node, std::string reason, Cause cause = Cause::request);
   void work_off();
   void begin(const Demand& demand);
   void begin_down(Member& member);
   void begin_quarantine(Member& member);
   void begin_attach(Member& member);
   void begin_promote(Member& member);
-  void mark_down(Member& member, const std::string& reason);
+  void mark_down(Member& member, const std::string& reason, Cause cause);
   void clear_figures(Member& member);
   void all_are_down();
   bool primary_is_lost() const;

@@ -23,13 +23,13 @@ std::string place(const Node& node) { return fmt::format("{}({})", node.host, no
 
 // ---- demands
 
-bool Turn::demand(Demand::Kind kind, NodeId node, std::string reason) {
+bool Turn::demand(Demand::Kind kind, NodeId node, std::string reason, Cause cause) {
   const auto same = [&](const Demand& d) { return d.kind == kind && d.node == node; };
   if (state_.operation && same(state_.operation->demand)) return true;
   auto& waiting = state_.demands;
   if (std::any_of(waiting.begin(), waiting.end(), same)) return true;
   if (waiting.size() >= kMaxDemands) return false;
-  waiting.push_back({kind, node, std::move(reason)});
+  waiting.push_back({kind, node, std::move(reason), cause});
   return true;
 }
 
@@ -117,7 +117,7 @@ void Turn::clear_figures(Member& member) {
   member.complaint.clear();
 }
 
-void Turn::mark_down(Member& member, const std::string& reason) {
+void Turn::mark_down(Member& member, const std::string& reason, Cause cause) {
   Node& node = member.node;
   say(Level::log, fmt::format("=== Starting degeneration. shutdown host {} ===", place(node)),
       fmt::format("Node {}: {}.", node.id.value, reason));
@@ -125,6 +125,7 @@ void Turn::mark_down(Member& member, const std::string& reason) {
   node.quarantined = false;
   node.status_changed = now_;
   node.status_reason = reason;
+  actions_.lost.push_back({node.id, cause});
   clear_figures(member);
   std::erase_if(state_.demands, [&](const Demand& d) { return d.kind == Demand::down && d.node == node.id; });
   if (state_.operation) state_.operation->downed.push_back(node.id);
@@ -134,7 +135,7 @@ void Turn::mark_down(Member& member, const std::string& reason) {
 void Turn::begin_down(Member& member) {
   Operation& operation = *state_.operation;
   if (operation.demand.kind == Demand::switchover) operation.old_primary = member.node.id;
-  mark_down(member, operation.demand.reason);
+  mark_down(member, operation.demand.reason, operation.demand.cause);
   member.held = operation.demand.reason == kByRequest;
   if (primary_is_lost()) {
     // Until somebody is promoted nothing is lost when it comes back; a script may be promoting somebody, though.
@@ -166,7 +167,7 @@ void Turn::operator()(const Answered& event) {
   // The rule for a connection of a session holds here too: without failover_on_backend_error the retries of the health
   // check come before the verdict.
   if (gone && member->node.allow_to_failover && state_.rules.failover.on_backend_error)
-    mark_down(*member, event.text);
+    mark_down(*member, event.text, Cause::connection);
   else if (gone)
     state_.operation->silent.push_back(event.node);
   if (awaited.empty()) choose_successor();
@@ -205,6 +206,7 @@ void Turn::begin_quarantine(Member& member) {
   say(Level::log, fmt::format("=== Starting quarantine. shutdown host {} ===", place(node)),
       fmt::format("Node {}: {}.", node.id.value, state_.operation->demand.reason));
   node.quarantined = true;
+  actions_.lost.push_back({node.id, state_.operation->demand.cause});
   node.status_changed = now_;
   node.status_reason = state_.operation->demand.reason;
   if (const NodeId main = main_of(state_.members); main == kNoNode)
@@ -225,6 +227,7 @@ void Turn::begin_attach(Member& member) {
   if (!was_quarantined) node.status = NodeStatus::waiting;
   node.status_changed = now_;
   node.status_reason = operation.demand.reason;
+  actions_.returned.push_back(node.id);
   member.returns = member.held = member.superseded = false;
   if (state_.rules.streaming && !state_.lost && !primary_found())
     state_.lost = LostPrimary{kNoNode, operation.old_main};
@@ -244,7 +247,7 @@ void Turn::begin_promote(Member& member) {
   if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main, node};
   for (Member& m : state_.members) {
     if (m.node.id == node || !m.node.live()) continue;
-    mark_down(m, fmt::format("node {} was promoted", node.value));
+    mark_down(m, fmt::format("node {} was promoted", node.value), Cause::promotion);
     m.held = true;
   }
   state_.appointed = node;
@@ -264,7 +267,7 @@ void Turn::operator()(const PromotionEnded& event) {
   if (!state_.operation || state_.operation->stage != Operation::promoting) return;
   for (const auto& [id, reason] : event.left_behind) {
     Member* member = find(id);
-    if (member && member->node.live()) mark_down(*member, reason);
+    if (member && member->node.live()) mark_down(*member, reason, Cause::left_behind);
   }
   if (state_.operation->demand.kind == Demand::switchover) state_.operation->problem = event.text;
   if (event.promoted == kNoNode) {
@@ -284,7 +287,8 @@ void Turn::operator()(const PromotionEnded& event) {
 
 void Turn::operator()(const LeftBehind& event) {
   const Member* member = find(event.node);
-  if (member && member->node.live() && event.node != state_.primary) demand(Demand::down, event.node, event.reason);
+  if (member && member->node.live() && event.node != state_.primary)
+    demand(Demand::down, event.node, event.reason, Cause::left_behind);
 }
 
 // ---- commands
@@ -407,7 +411,7 @@ void Turn::end_operation() {
 void Turn::follow(NodeId primary) {
   for (Member& m : state_.members) {
     if (m.node.id == primary || m.node.status == NodeStatus::unused) continue;
-    if (m.node.live()) mark_down(m, fmt::format("has to follow the new primary {}", primary.value));
+    if (m.node.live()) mark_down(m, fmt::format("has to follow the new primary {}", primary.value), Cause::promotion);
     state_.following->left.push_back(m.node.id);
   }
   follow_next();

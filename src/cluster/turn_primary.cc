@@ -114,7 +114,8 @@ void Turn::settle_invalid() {
           fmt::format("It is out of recovery too, while node {} is the primary.", state_.primary.value));
     m.invalid = invalid;
     if (invalid && may_detach && m.node.allow_to_failover)
-      demand(Demand::down, m.node.id, fmt::format("a false primary: node {} is the primary", state_.primary.value));
+      demand(Demand::down, m.node.id, fmt::format("a false primary: node {} is the primary", state_.primary.value),
+             Cause::false_primary);
   }
 }
 

@@ -61,7 +61,7 @@ void Turn::stop_old_primary() {
   Operation& operation = *state_.operation;
   Member* old = find(operation.old_primary);
   if (!old) return give_up_switchover("the primary is gone");
-  mark_down(*old, fmt::format("switchover to node {}", operation.demand.node.value));
+  mark_down(*old, fmt::format("switchover to node {}", operation.demand.node.value), Cause::switchover);
   old->held = true;
   operation.new_main = operation.demand.node;
   state_.lost = LostPrimary{operation.old_primary, operation.old_main, operation.demand.node};

@@ -152,6 +152,7 @@ std::optional<cluster::Refusal> Monitor::feed(const cluster::Event& event) {
 // Nobody uses a node that is down before a script is told so.
 void Monitor::carry_out(const cluster::Actions& actions) {
   for (const cluster::Said& said : actions.log) say(said);
+  count(actions);
   if (actions.publish) {
     view_ = cluster::view_of(state_);
     hooks_.publish(view_);
@@ -165,6 +166,11 @@ void Monitor::carry_out(const cluster::Actions& actions) {
   if (actions.promote) promote(*actions.promote);
   if (actions.switch_step) switch_step(*actions.switch_step);
   for (const cluster::SwitchoverEnd& end : actions.switchovers_ended) switchover_ended(end);
+}
+
+void Monitor::count(const cluster::Actions& actions) {
+  for (const cluster::OutOfUse& lost : actions.lost) ++failovers_[lost.node].lost[static_cast<std::size_t>(lost.cause)];
+  for (const NodeId node : actions.returned) ++failovers_[node].returned;
 }
 
 // Not before every worker has let go of the old primary.

@@ -28,6 +28,7 @@
 #include "monitor/replayed.h"
 #include "monitor/schedule.h"
 #include "monitor/switchover.h"
+#include "report/figures.h"
 
 namespace herdgate::monitor {
 
@@ -67,6 +68,8 @@ class Monitor final : public cluster::Control {
   void connection_failed(NodeId node, bool shutdown = false, bool doubt = true);
   void first_connection(NodeId node);
   cluster::ViewPtr view() const { return view_; }
+  // What has happened to each node since the start.
+  const std::map<NodeId, report::FailoverFigures>& failovers() const { return failovers_; }
 
   void request(const cluster::Request& request, Answered answered) override;
   void detach_gracefully(NodeId node, Answered answered) override;
@@ -105,6 +108,7 @@ class Monitor final : public cluster::Control {
   bool wants_health_check(NodeId node) const;
   Duration command_limit(cluster::RunCommand::Kind kind) const;
   void carry_out(const cluster::Actions& actions);
+  void count(const cluster::Actions& actions);
   void say(const cluster::Said& said);
   void save(const std::string& text);
   void watch_nodes();
@@ -134,6 +138,7 @@ class Monitor final : public cluster::Control {
   std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
   std::map<NodeId, std::shared_ptr<Follower>> followers_, mended_;
   std::shared_ptr<Recovery> recovery_;
+  std::map<NodeId, report::FailoverFigures> failovers_;
   std::map<NodeId, PrimaryFacts> primaries_;  // what nodes said while they were the primary
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;

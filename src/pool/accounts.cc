@@ -110,6 +110,19 @@ KeyAccountPtr Accounts::key_account(const backend::LinkKey& key) {
   return account;
 }
 
+Limits Accounts::limits() const {
+  const std::lock_guard lock(mutex_);
+  return limits_;
+}
+
+std::map<backend::LinkKey, std::size_t> Accounts::waiting_by_key() const {
+  std::map<backend::LinkKey, std::size_t> waiting;
+  if (!anybody_waits()) return waiting;
+  const std::lock_guard lock(mutex_);
+  for (const Waiting& who : queue_) ++waiting[who.key];
+  return waiting;
+}
+
 std::size_t Accounts::links() const {
   const std::lock_guard lock(mutex_);
   return total_;

@@ -61,6 +61,8 @@ class Accounts {
 
   KeyAccountPtr key_account(const backend::LinkKey& key);
   std::size_t links() const;
+  Limits limits() const;
+  std::map<backend::LinkKey, std::size_t> waiting_by_key() const;
   std::size_t waiting() const { return waiting_count_.load(std::memory_order_relaxed); }
 
  private:

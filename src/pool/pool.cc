@@ -1,5 +1,7 @@
 #include "pool/pool.h"
 
+#include <unordered_map>
+
 #include "base/assert.h"
 #include "base/sqlstate.h"
 #include "pool/cleaner.h"
@@ -136,6 +138,7 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
   std::unique_ptr<Pending> pending(new Pending(*this));
   pending->ask_ = std::move(ask);
   pending->done_ = std::move(done);
+  pending->began_ = wiring_.loop.now();
   Pending* self = pending.get();
   const backend::LinkKey& key = self->ask_.pool->key;
   const cluster::Node* node = view_->find(key.node);
@@ -246,6 +249,7 @@ void Pool::complete(Pending& pending, Result result) {
     by_ticket_.erase(pending.place_.ticket);
     wiring_.accounts.withdraw(std::exchange(pending.place_.ticket, 0));
   }
+  waits_[pending.ask_.pool->key.node].record(wiring_.loop.now() - pending.began_);
   const OnResult done = std::move(pending.done_);
   done(std::move(result));  // destroys `pending`
 }
@@ -569,6 +573,21 @@ void Pool::maintain() {
   std::erase_if(keys_, [](const auto& entry) {
     return entry.second->idle.empty() && entry.second->cleaning == 0 && entry.second.use_count() == 1;
   });
+}
+
+std::vector<report::PoolFigures> Pool::figures() const {
+  std::unordered_map<const KeyPool*, report::LinkFigures> by_pool;
+  for (const auto& [link, owner] : all_) {
+    report::LinkFigures& links = by_pool[link->home.get()];
+    ++(link->holder != 0 ? links.used : links.idle);
+  }
+  std::vector<report::PoolFigures> figures;
+  figures.reserve(by_pool.size());
+  for (const auto& [pool, links] : by_pool) {
+    if (pool == nullptr) continue;  // on its way to another worker
+    figures.push_back({pool->key.node, pool->key.database, pool->key.user, links});
+  }
+  return figures;
 }
 
 std::vector<report::LinkRow> Pool::rows() const {

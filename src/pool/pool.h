@@ -16,13 +16,14 @@
 #include <vector>
 
 #include "backend/opener.h"
+#include "base/histogram.h"
 #include "base/log.h"
 #include "cluster/view.h"
 #include "config/settings.h"
 #include "pool/accounts.h"
 #include "pool/errc.h"
 #include "pool/server_link.h"
-#include "report/snapshot.h"
+#include "report/figures.h"
 
 namespace herdgate::pool {
 
@@ -105,6 +106,7 @@ class Pool {
     Pool& pool_;
     Ask ask_;
     OnResult done_;
+    TimePoint began_{};
     Waiting place_;  // in the queue; ticket 0 = not in it
     net::TimerId timer_ = 0, handing_ = 0;
     std::unique_ptr<backend::Opener> opener_;
@@ -129,6 +131,10 @@ class Pool {
   void renew();
   void stop();  // closes what is idle; what comes back later is closed too
   std::vector<report::LinkRow> rows() const;
+  // How long was waited for links that were not there at once, for a free one or a new one; also in vain.
+  const std::map<NodeId, Histogram>& waits() const { return waits_; }
+  // Links by node, database and user, without those who wait (see Accounts).
+  std::vector<report::PoolFigures> figures() const;
   std::size_t links() const { return all_.size(); }
 
  private:
@@ -166,6 +172,7 @@ class Pool {
   cluster::ViewPtr view_;
   std::map<backend::LinkKey, KeyPoolPtr> keys_;
   std::map<ServerLink*, std::unique_ptr<ServerLink>> all_;
+  std::map<NodeId, Histogram> waits_;
   std::map<std::uint64_t, Pending*> by_ticket_;
   std::map<ServerLink*, std::unique_ptr<Cleaner>> cleaning_;
   // A cancel request under way. Its link may be closed meanwhile, and another one may lie at the same address then.

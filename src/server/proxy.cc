@@ -109,6 +109,7 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
     announce_roles();
     publish();
     if (promoted) forget_answers();
+    if (promoted && view_->primary != kNoNode) ++primary_changes_;
   };
   hooks.credentials = [this](const std::string& user, const std::string& password) {
     return monitor_credentials(user, password);

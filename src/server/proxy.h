@@ -39,6 +39,10 @@ class Proxy final : public session::Workers {
   void stop(bool fast, std::function<void()> stopped);
   // What all workers contribute to a report, with the view of now; `done` is called on the control loop.
   void collect(std::function<void(const report::Server&)> done);
+  // The figures of all workers, without log and process; `done` is called on the control loop.
+  using FiguresDone = std::function<void(std::shared_ptr<report::Figures>)>;
+  void figures(FiguresDone done);
+  cluster::ViewPtr view() const { return view_; }
   bool drop_query_cache();  // false: there is none
   // Requests of people to the cluster; after start(), on the control thread.
   cluster::Control& cluster_control() { return *monitor_; }
@@ -65,6 +69,7 @@ class Proxy final : public session::Workers {
   void announce_roles();
   void forget_answers();
   session::SnapshotPtr snapshot() const;
+  std::shared_ptr<report::Figures> own_figures() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;
 
   const Clock& clock_;
@@ -81,6 +86,7 @@ class Proxy final : public session::Workers {
   std::shared_ptr<const session::Pauses> pauses_;  // null: none
   net::TimerId pause_timer_ = 0;                   // the next one that ends by itself
   bool roles_announced_ = false;
+  std::uint64_t primary_changes_ = 0;
   std::vector<std::unique_ptr<session::Worker>> workers_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;  // of the worker's thread where there is but one
   std::vector<std::thread> threads_;

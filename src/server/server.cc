@@ -6,6 +6,7 @@
 #include "config/reload.h"
 #include "server/detach.h"
 #include "server/errc.h"
+#include "server/process_figures.h"
 
 namespace herdgate::server {
 namespace {
@@ -44,13 +45,16 @@ Result<Done> Server::open() {
   HG_TRY(signals_, SignalWatch::start(loop_, [this](int number) { on_signal(number); }));
   HG_CHECK(listen());
   HG_CHECK(open_pcp());
+  HG_CHECK(open_http());
   // They listen already, so early clients wait a moment in the kernel's queue.
   proxy_.start(options_.discard_status, [this] { accept_clients(); });
   return Done{};
 }
 
 void Server::accept_clients() {
-  if (!stopping_) proxy_.serve(std::move(listeners_));
+  if (stopping_) return;
+  proxy_.serve(std::move(listeners_));
+  accepting_ = true;
 }
 
 Result<Done> Server::open_pcp() {
@@ -58,6 +62,34 @@ Result<Done> Server::open_pcp() {
   pcp_ = std::make_unique<admin::PcpServer>(admin::PcpMeans{loop_, blocking_, log_, read_users},
                                             static_cast<admin::Services&>(*this));
   return pcp_->open();
+}
+
+Result<Done> Server::open_http() {
+  if (files_.settings->http_port == 0) return Done{};
+  http_ = std::make_unique<admin::HttpServer>(
+      admin::HttpMeans{.loop = loop_,
+                       .log = log_,
+                       .settings = [this] { return files_.settings; },
+                       .gather = [this](admin::HttpMeans::Gathered done) { gather(done); },
+                       .not_ready = [this] { return not_ready(); }});
+  return http_->open();
+}
+
+// What the kernel knows is read away from the loop; should the pool of threads be busy, it is left out.
+void Server::gather(const admin::HttpMeans::Gathered& done) {
+  proxy_.figures([this, done](const std::shared_ptr<report::Figures>& figures) {
+    const LogWriter::Figures log = writer_.figures();
+    figures->log = {log.accepted, log.lost};
+    const bool queued = blocking_.submit(
+        loop_, [figures] { figures->process = process_figures(); }, [figures, done] { done(figures); });
+    if (!queued) done(figures);
+  });
+}
+
+std::string Server::not_ready() const {
+  if (stopping_) return "shutting down";
+  if (!accepting_) return "starting: the nodes are being asked";
+  return proxy_.view()->main() == kNoNode ? "no node is usable" : std::string();
 }
 
 Result<Done> Server::listen() {

@@ -1,5 +1,5 @@
-// The running server: listeners, signals, reload and stop, on the control loop; clients go to the proxy, PCP's to
-// admin.
+// The running server: listeners, signals, reload and stop, on the control loop; clients go to the proxy, those of PCP
+// and HTTP to admin.
 //
 // Shape    open() binds everything and starts the threads; run() serves until it is stopped by SIGTERM (smart: waits
 // for
@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/http_server.h"
 #include "admin/pcp_server.h"
 #include "server/files.h"
 #include "server/log_writer.h"
@@ -46,6 +47,9 @@ class Server final : private admin::Services {
   Result<Done> listen();
   void accept_clients();
   Result<Done> open_pcp();
+  Result<Done> open_http();
+  void gather(const admin::HttpMeans::Gathered& done);
+  std::string not_ready() const;
   Result<Done> add_tcp(const std::string& address, int backlog);
   Result<Done> add_unix(const std::string& folder, int backlog);
   void on_signal(int number);
@@ -74,8 +78,10 @@ class Server final : private admin::Services {
   Proxy proxy_;
   std::unique_ptr<SignalWatch> signals_;
   std::unique_ptr<admin::PcpServer> pcp_;
+  std::unique_ptr<admin::HttpServer> http_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::optional<StopMode> stopping_;
+  bool accepting_ = false;
 };
 
 Level log_threshold(const config::Settings& settings, bool debug);

@@ -31,6 +31,12 @@ auth::HbaMethod method_from(config::HbaMethod method) {
   return auth::HbaMethod::reject;
 }
 
+report::Refusal kind_of(const wire::Report& refusal) {
+  const std::string_view state = refusal.sqlstate;
+  if (state == sqlstate::kTooManyConnections) return report::Refusal::limit;
+  return state.starts_with("28") ? report::Refusal::authentication : report::Refusal::other;
+}
+
 wire::Report fatal(std::string_view state, std::string message, std::string hint = {}) {
   wire::Report report;
   report.severity = "FATAL";
@@ -462,6 +468,7 @@ void Login::welcome(pool::ServerLink* link) {
   session_.worker_.loop().cancel(std::exchange(primary_timer_, 0));
   state_ = State::done;
   if (link != nullptr) result_.link = link;
+  ++session_.worker_.clients().logins;
   session_.welcomed(std::move(result_));
 }
 
@@ -469,6 +476,7 @@ void Login::refuse(const auth::Refusal& refusal) { refuse(refusal_report(refusal
 
 void Login::refuse(const wire::Report& report) {
   state_ = State::done;
+  ++session_.worker_.clients().refused[static_cast<std::size_t>(kind_of(report))];
   session_.end(report);
 }
 

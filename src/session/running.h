@@ -160,6 +160,7 @@ struct LostCommit {
 struct Running {
   Work work;
   Unit unit;
+  TimePoint began{};  // when the request was taken up; the clock's beginning: none is being served
   int reruns = 0;
   int known_heads = 0;                       // run again: this many of them the client has already
   std::optional<wire::Report> replay_error;  // why the link could not be brought up
@@ -169,6 +170,7 @@ struct Running {
   // For the next request.
   void reset_request() {
     work.reset();
+    began = {};
     reruns = known_heads = 0;
     if (!unit.open) unit.forget();
   }
@@ -176,6 +178,7 @@ struct Running {
   void reset() {
     work.reset();
     unit.reset();
+    began = {};
     reruns = known_heads = 0;
     replay_error.reset();
     named_error.reset();

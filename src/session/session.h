@@ -95,6 +95,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   bool server_is_slow() const;
   bool holds_back() const;
   void release_idle_links();
+  void count_time();
   void stop_running();
   void retire();
   void arm_idle_timer();

@@ -468,6 +468,10 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   pool::ServerLink* server = of(link);
   if (server == nullptr) return;
   const NodeId node = link.key().node;
+  if (!link.farewell().empty()) {
+    NodeCounters& counters = worker_.counters().nodes[node.value];
+    (link.panicked() ? counters.panic : counters.fatal).fetch_add(1, std::memory_order_relaxed);
+  }
   const std::string farewell = run_ ? std::exchange(run_->farewell, {}) : std::string();
   const std::string reason = farewell.empty() ? why.text() : farewell;
   worker_.workers().hint_node_trouble(node, reason, link.farewell());

@@ -81,6 +81,11 @@ std::vector<ClientGate::Waiting> ClientGate::open(std::size_t limit) {
   return in;
 }
 
+std::size_t ClientGate::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
 void ClientGate::withdraw(SessionId session) {
   const std::lock_guard lock(mutex_);
   std::erase_if(queue_, [&](const Waiting& w) { return w.session == session; });

@@ -88,9 +88,10 @@ class ClientGate {
   void shut(std::function<void()> empty);
   std::vector<Waiting> open(std::size_t limit);  // who comes in now
   std::size_t inside() const { return inside_.load(std::memory_order_relaxed); }
+  std::size_t waiting() const;
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::deque<Waiting> queue_;
   bool shut_ = false;
   std::function<void()> empty_;
@@ -137,7 +138,6 @@ struct Shared {
   auth::Secret mock_secret;
   std::atomic<int> outcomes_open{0};  // COMMITs without an answer whose fate is being asked; writes wait for that
   std::atomic<std::uint64_t> last_session{0};
-  std::atomic<std::uint64_t> connections_received{0};
   WallTime started{};
 };
 

@@ -41,6 +41,7 @@ Worker::~Worker() {
 }
 
 void Worker::accept(net::Socket socket, const net::Address& peer) {
+  ++clients_.connections;
   const SessionId id(shared_.last_session.fetch_add(1, std::memory_order_relaxed) + 1);
   const config::Settings& settings = *snapshot_->settings;
   net::apply_tcp_options(socket.fd(),
@@ -180,6 +181,8 @@ WorkerReport Worker::report() const {
   report.links = pool_->rows();
   return report;
 }
+
+WorkerFigures Worker::figures() const { return {clients_, query_times_, pool_->waits(), pool_->figures()}; }
 
 void Worker::collect(std::function<void(report::Server)> done) {
   struct Gathering {

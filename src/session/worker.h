@@ -4,6 +4,7 @@
 //          worker destroys them at the end of the turn.
 // Threads  its own; post() is thread-safe.
 #pragma once
+#include <array>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -11,12 +12,14 @@
 #include <vector>
 
 #include "backend/link.h"
+#include "base/histogram.h"
 #include "base/random.h"
 #include "catalog/catalog.h"
 #include "catalog/recent_answers.h"
 #include "net/loop.h"
 #include "net/socket.h"
 #include "pool/pool.h"
+#include "report/figures.h"
 #include "route/recent_plans.h"
 #include "session/auth_query.h"
 #include "session/client_stream.h"
@@ -49,6 +52,19 @@ struct WorkerReport {
   std::vector<report::LinkRow> links;
 };
 
+struct ClientCounts {
+  std::uint64_t connections = 0, logins = 0;
+  std::array<std::uint64_t, report::kRefusals.size()> refused{};
+};
+
+// … and to the metrics, which do without the rows.
+struct WorkerFigures {
+  ClientCounts clients;
+  std::vector<Histogram> query_times;  // by node, kNoNode first
+  std::map<NodeId, Histogram> link_waits;
+  std::vector<report::PoolFigures> pools;
+};
+
 class Worker {
  public:
   static constexpr std::size_t kMaxSpare = 64;
@@ -74,6 +90,9 @@ class Worker {
   RunningPtr lend_running();
   void take_back(RunningPtr running);
   WorkerCounters& counters() { return counters_; }
+  ClientCounts& clients() { return clients_; }
+  // How long requests took that this node has answered; kNoNode: answered without a server.
+  Histogram& query_times(NodeId node) { return query_times_[static_cast<std::size_t>(node.value + 1)]; }
   const SnapshotPtr& snapshot() const { return snapshot_; }
   Log& log() { return shared_.log; }
 
@@ -98,6 +117,7 @@ class Worker {
   // DROP DATABASE and the like: the server refuses them while links of ours lie idle there.
   void make_way_for(const sql::Statement& statement);
   WorkerReport report() const;
+  WorkerFigures figures() const;
   // Asks every worker, then calls `done` on this one. Slower than a snapshot, always true.
   void collect(std::function<void(report::Server)> done);
 
@@ -123,6 +143,8 @@ class Worker {
   std::vector<RunningPtr> spare_;  // used over and over by sessions while they are served
   Gathering::Spare gathering_;
   WorkerCounters counters_;
+  ClientCounts clients_;
+  std::vector<Histogram> query_times_{kMaxNodes + 1};
   std::unique_ptr<pool::Pool> pool_;
   AuthQueries auth_queries_{*this};
   AgedMap<std::string, std::string> host_names_{kMaxHostNames};  // by address
