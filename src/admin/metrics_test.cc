@@ -87,7 +87,9 @@ TEST(Metrics, EveryMetricOfTheTableIsThereOnceAndInOrderWithASample) {
   for (const std::string& line : lines(text())) {
     if (line.starts_with("# TYPE ")) shown.push_back(line.substr(7, line.find(' ', 7) - 7));
     if (!line.starts_with("#")) sampled.insert(shown.back());
-    if (!line.starts_with("#")) EXPECT_TRUE(line.starts_with(shown.back())) << line;
+    if (!line.starts_with("#")) {
+      EXPECT_TRUE(line.starts_with(shown.back())) << line;
+    }
   }
   std::vector<std::string> wanted;
   for (const MetricRow& row : metric_table()) wanted.emplace_back(row.name);
@@ -102,7 +104,9 @@ TEST(Metrics, NamesKeepTheConventions) {
     EXPECT_TRUE(row.name.starts_with("herdgate_") || row.name.starts_with("process_")) << row.name;
     EXPECT_EQ(row.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_"), std::string_view::npos) << row.name;
     EXPECT_EQ(row.kind == MetricKind::counter, row.name.ends_with("_total")) << row.name;
-    if (row.kind == MetricKind::histogram) EXPECT_EQ(unit_of(row), "seconds") << row.name;
+    if (row.kind == MetricKind::histogram) {
+      EXPECT_EQ(unit_of(row), "seconds") << row.name;
+    }
     EXPECT_FALSE(row.help.ends_with('.')) << row.name;
   }
 }

@@ -92,9 +92,9 @@ def test_kill_of_the_primary(herd):
     promoted = h.state()[0]
     assert promoted in (1, 2)
     h.wait_for(primary=promoted, down=(0,))
-    log = h.proxy.log()
-    assert "no acknowledged commit is missing: 2 of 2 synchronous standbys answer, 2 are needed" in log
-    assert "failover_command" not in log
+    wait_until(lambda: "no acknowledged commit is missing: 2 of 2 synchronous standbys answer, 2 are needed" in h.proxy.log(),
+               "the reason in the log")
+    assert "failover_command" not in h.proxy.log()
     new = h.cluster.nodes[promoted]
     wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming'") == "1",
                "the other standby to follow")

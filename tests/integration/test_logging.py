@@ -134,8 +134,8 @@ def test_connections(one_node):
             c.cancel()
         with proxy.connect() as c:  # says no name
             c.execute("select 1")
-        wait_until(lambda: proxy.log().count("frontend disconnection: session time: ") >= 3 and
-                   "Cancel message" in proxy.log(), "the lines")
+        ended = r"frontend disconnection: session time: .* port=\d+\n"
+        wait_until(lambda: len(re.findall(ended, proxy.log())) >= 3 and "DETAIL:  process id: " in proxy.log(), "the lines")
         log = proxy.log()
         new = r"P=CHILD a=child u=\[unknown\] d=\[unknown\] "
         assert re.search(new + r"1: LOG:  new connection received\n" + new +
@@ -261,7 +261,7 @@ def test_levels_of_one_session(plain, marks):
         c.execute("PGPOOL RESET log_min_messages")
         c.execute("PGPOOL SET log_error_verbosity = verbose")
         c.execute(f"select '{loud}'")
-        wait_until(lambda: loud in plain.log(), "the line")
+        wait_until(lambda: re.search(rf"statement: select '{loud}'\n.*LOCATION:  .*\n", plain.log()), "the line")
         log = plain.log()
         assert f"statement: select '{quiet}'\n" not in log and f"statement: select '{quiet} other'" in log
         assert re.search(rf"statement: select '{loud}'\n.*LOCATION:  session", log)

@@ -68,6 +68,7 @@ def test_a_standby_without_data_comes_back(herd):
     assert h.pcp.ok("pcp_recovery_node", "-n", "2") == "pcp_recovery_node -- Command Successful\n"
     h.wait_for(primary=0, down=())
     follows(h, n)
+    wait_until(lambda: "recovery done" in h.proxy.log(), "its end in the log")
     log = h.proxy.log()
     lines = ["starting recovering node 2", "node recovery, 1st stage is done", "node recovery, node: 2 restarted",
              "recovery done"]
