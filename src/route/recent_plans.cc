@@ -12,19 +12,31 @@ struct Key {
   NodeId lb_node = kNoNode;
   sql::Isolation default_isolation = sql::Isolation::read_committed;
   bool default_read_only = false, wrote_in_session = false, allow_sql_comments = false, check_unlogged_table = false;
+  // Of the open transaction.
+  bool open = false, wrote = false, multi_statement_block = false, snapshot_shared = false, read_only = false;
+  sql::Isolation isolation = sql::Isolation::read_committed;
   bool operator==(const Key&) const = default;
 };
 
 Key key_of(const Asked& asked) {
   const Input& in = asked.input;
-  return Key{in.facts.serial,
-             asked.epoch,
-             in.state.lb_node,
-             in.state.default_isolation,
-             in.state.default_read_only,
-             in.state.wrote_in_session,
-             in.allow_sql_comments,
-             in.check_unlogged_table};
+  Key key{.text = in.facts.serial,
+          .epoch = asked.epoch,
+          .lb_node = in.state.lb_node,
+          .default_isolation = in.state.default_isolation,
+          .default_read_only = in.state.default_read_only,
+          .wrote_in_session = in.state.wrote_in_session,
+          .allow_sql_comments = in.allow_sql_comments,
+          .check_unlogged_table = in.check_unlogged_table};
+  const vsession::Transaction& tx = in.state.tx;
+  if (tx.status == vsession::TxStatus::idle) return key;
+  key.open = true;
+  key.wrote = tx.wrote;
+  key.multi_statement_block = tx.multi_statement_block;
+  key.snapshot_shared = tx.snapshot_shared;
+  key.read_only = read_only_in_force(in.state);
+  key.isolation = isolation_in_force(in.state);
+  return key;
 }
 
 // EXECUTE and DEALLOCATE, EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE: what they name changes under the same text.
@@ -34,13 +46,16 @@ bool names_something_prepared(const sql::Statement& statement) {
   return inner->kind == sql::Kind::execute || inner->kind == sql::Kind::deallocate;
 }
 
-// Outside of a transaction nothing of state.tx but its status counts. Chance has no part in it: the node for reads has
-// been chosen and is live, and ties among standbys (prefer_lower_delay_standby) are left out. So are patterns over the
-// text, because texts that differ in their numbers share their facts.
+// Outside of a transaction nothing of state.tx but its status counts; in one, what is in the key, unless it remembers
+// relations or has a node of its own. Chance has no part in it: the node for reads has been chosen and is live, and
+// ties among standbys (prefer_lower_delay_standby) are left out. So are patterns over the text, because texts that
+// differ in their numbers share their facts.
 bool is_plain(const Input& in) {
   const vsession::SessionState& state = in.state;
-  if (in.facts.serial == 0 || state.tx.status != vsession::TxStatus::idle || state.pins != 0 || in.cut_unit ||
-      !state.temp_tables.empty() || state.tx_node != kNoNode || in.prepared != nullptr || in.lb_choice != nullptr)
+  const vsession::Transaction& tx = state.tx;
+  if (tx.status == vsession::TxStatus::failed || !tx.written.empty() || tx.written_overflow) return false;
+  if (in.facts.serial == 0 || state.pins != 0 || in.cut_unit || !state.temp_tables.empty() ||
+      state.tx_node != kNoNode || in.prepared != nullptr || in.lb_choice != nullptr)
     return false;
   if (in.settings.prefer_lower_delay_standby || !in.settings.patterns->primary_routing_queries.empty()) return false;
   const cluster::Node* node = in.view.find(state.lb_node);

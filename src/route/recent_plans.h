@@ -1,6 +1,6 @@
-// Plans made lately, for statements whose plan hangs on little: the same text, outside of a transaction, in a session
-// to which nothing out of the ordinary has happened. Saves asking and deciding anew what was decided a moment ago,
-// which was a fifth of the instructions of pgbench's SELECT. Pure.
+// Plans made lately, for statements whose plan hangs on little: the same text, in a session to which nothing out of the
+// ordinary has happened, outside of a transaction or in one with the same properties. Saves asking and deciding anew
+// what was decided a moment ago, which was a fifth of the instructions of pgbench's SELECT. Pure.
 //
 // Shape    find(asked) before the catalog is asked; after decide() keep(asked, plan). Both refuse what is not plain.
 //          recent_plans_test.cc holds it against decide() over all statements and states of the golden files.
