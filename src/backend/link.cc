@@ -75,7 +75,7 @@ void Link::owe_local(ByteView reply, std::uint16_t note, std::uint16_t item) {
 void Link::flush() {
   if (lost_) return;
   const Lifetime::Watch link(lifetime_);
-  emit_local();
+  if (ledger_.local_due()) emit_local(link);
   if (link.alive() && !lost_) write_some();
 }
 
@@ -214,7 +214,7 @@ void Link::process(ByteView chunk) {
       if (next->kind == wire::Piece::Kind::end) break;
       piece = *next;
     }
-    const bool fine = deal(piece);
+    const bool fine = deal(piece, link);
     if (!link.alive() || lost_) return;
     if (!fine) return break_off(fmt::format("unexpected message '{}'", piece.type));
   }
@@ -236,15 +236,14 @@ wire::Run Link::take_run() {
   return scanner_.take_rows(type);
 }
 
-bool Link::deal(const wire::Piece& piece) {
-  if (piece.kind == wire::Piece::Kind::whole && wanted_whole(piece.type)) return deal_whole(piece);
-  if (piece.type == kError || piece.type == kNotice) return deal_long(piece);
+bool Link::deal(const wire::Piece& piece, const Lifetime::Watch& link) {
+  if (piece.kind == wire::Piece::Kind::whole && wanted_whole(piece.type)) return deal_whole(piece, link);
+  if (piece.type == kError || piece.type == kNotice) return deal_long(piece, link);
   return deal_part(piece);
 }
 
 // An error or a notice over kMaxWhole.
-bool Link::deal_long(const wire::Piece& piece) {
-  const Lifetime::Watch link(lifetime_);
+bool Link::deal_long(const wire::Piece& piece, const Lifetime::Watch& link) {
   const Debt* head = ledger_.empty() ? nullptr : &ledger_.head();
   const Message part{piece.type, piece.bytes, !piece.buffered, true};
   if (piece.type == kNotice) {
@@ -261,7 +260,7 @@ bool Link::deal_long(const wire::Piece& piece) {
   if (user_ && head != nullptr && head->fate == Fate::forward)
     user_->on_rows(*this, *head, piece.bytes, !piece.buffered);
   if (!link.alive() || lost_ || !piece.last) return true;
-  if (std::exchange(long_error_ends_head_, false)) finish_head(true);
+  if (std::exchange(long_error_ends_head_, false)) finish_head(true, link);
   return true;
 }
 
@@ -299,14 +298,13 @@ void Link::hear_error(const wire::Piece& piece) {
   panicked_ = report->severity == "PANIC";
 }
 
-bool Link::deal_whole(const wire::Piece& piece) {
+bool Link::deal_whole(const wire::Piece& piece, const Lifetime::Watch& link) {
   if (is_async(piece.type)) return deal_async(piece);
   if (piece.type == kError) hear_error(piece);
   if (piece.type == kError && ledger_.empty()) {
     // An error nobody is owed: the server says good-bye (57P01 and the like). The link ends; its words say why.
     auto report = wire::parse_report(piece.payload());
     const std::string why = report ? std::string(report->message) : "unreadable error";
-    const Lifetime::Watch link(lifetime_);
     if (user_) user_->on_chunk_end(*this);  // what came before it in this chunk is complete
     if (link.alive() && !lost_) lose(Error{Errc::closed_by_server, why});
     return true;
@@ -319,25 +317,22 @@ bool Link::deal_whole(const wire::Piece& piece) {
     if (!status) return false;
     status_ = *status;
   }
-  const Lifetime::Watch link(lifetime_);
   if (user_) user_->on_reply(*this, ledger_.head(), Message{piece.type, piece.bytes, !piece.buffered}, verdict.done);
   if (!link.alive() || lost_) return true;
-  if (verdict.done) finish_head(verdict.error);
+  if (verdict.done) finish_head(verdict.error, link);
   return true;
 }
 
-void Link::finish_head(bool failed) {
-  const Lifetime::Watch link(lifetime_);
+void Link::finish_head(bool failed, const Lifetime::Watch& link) {
   const bool query_failed = !failed && ledger_.saw_error();
   ledger_.finish(failed, [&](const Debt& debt, Ended how) {
     if (!link.alive() || !user_) return;
     user_->on_ended(*this, debt, query_failed && how == Ended::ok ? Ended::failed : how);
   });
-  if (link.alive() && !lost_) emit_local();
+  if (link.alive() && !lost_ && ledger_.local_due()) emit_local(link);
 }
 
-void Link::emit_local() {
-  const Lifetime::Watch link(lifetime_);
+void Link::emit_local(const Lifetime::Watch& link) {
   while (link.alive() && ledger_.local_due()) {
     const Debt due = ledger_.pop();
     if (user_) user_->on_ended(*this, due, Ended::ok);
