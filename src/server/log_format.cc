@@ -62,7 +62,10 @@ void append_escape(std::string& out, char escape, int width, const LineFacts& fa
 
 void append_text(std::string& out, std::string_view text) {
   for (std::size_t at = 0; at < text.size() && out.size() < Log::kMaxLineBytes;) {
-    const std::size_t end = std::min(text.find_first_of(std::string_view("\n\0", 2), at), text.size());
+    // A loop of our own: find_first_of() calls a function for each octet.
+    const auto stop = std::find_if(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(),
+                                   [](char c) { return c == '\n' || c == '\0'; });
+    const auto end = static_cast<std::size_t>(stop - text.begin());
     out.append(text.substr(at, std::min(end - at, Log::kMaxLineBytes)));
     if (end < text.size()) out.append(text[end] == '\n' ? "\n\t" : "?");
     at = end + 1;
@@ -94,7 +97,9 @@ std::string format_prefix(std::string_view pattern, const LineFacts& facts, LogC
 
 std::string format_message(std::string_view pattern, Verbosity verbosity, const LineFacts& facts, LogContext& who,
                            const LogLine& line) {
+  constexpr std::size_t kPrefix = 80;  // what one mostly takes
   std::string out;
+  out.reserve(std::min(2 * kPrefix + line.text.size() + line.detail.size(), Log::kMaxLineBytes));
   const auto add = [&](std::string_view label, std::string_view text) {
     if (out.size() >= Log::kMaxLineBytes) return;
     out.append(format_prefix(pattern, facts, who));

@@ -154,7 +154,8 @@ Message LogWriter::State::message(const LogSettings& with, LogContext& who, cons
     time = second.second;
   }
   const std::size_t seconds_size = time.size();
-  time += fmt::format(".{:03}", ms % 1000);
+  time += '.';
+  for (const auto digit : {ms / 100 % 10, ms / 10 % 10, ms % 10}) time += static_cast<char>('0' + digit);
   const LineFacts facts{pid, std::string_view(time).substr(0, seconds_size), time};
   if (with.to_stderr || with.to_syslog) {
     out.text[kPlain] = format_message(with.prefix, verbosity, facts, who, line);

@@ -161,7 +161,7 @@ void log_session_end(const Session&, Log& log, LogContext& who, const wire::Repo
 }
 
 void log_statement(Log& log, LogContext& who, std::string_view sql) {
-  say(log, who, Level::log, fmt::format("statement: {}", sql));
+  say(log, who, Level::log, std::string("statement: ").append(sql));
 }
 
 void log_node_statement(Log& log, LogContext& who, const backend::Link& link, std::string_view what,
