@@ -89,7 +89,7 @@ KeyPoolPtr Pool::key_pool(const backend::LinkKey& key) {
 }
 
 bool Pool::usable(const ServerLink& link) const {
-  if (stopping_ || link.retire || link.link->lost()) return false;
+  if (stopping_ || link.retire || link.outdated || link.link->lost()) return false;
   const cluster::Node* node = view_->find(link.link->key().node);
   return node != nullptr && node->live();
 }
@@ -554,7 +554,7 @@ void Pool::close_idle(const std::function<bool(const ServerLink&)>& which) {
 
 void Pool::renew() {
   close_idle([](const ServerLink&) { return true; });
-  for (auto& [link, owner] : all_) link->retire = true;
+  for (auto& [link, owner] : all_) link->outdated = true;
 }
 
 void Pool::stop() {

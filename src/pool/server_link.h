@@ -77,7 +77,8 @@ struct ServerLink {
   bool cancelled = false;                 // … and a Sync must have come back after the last one
   std::function<void()> on_cancels_over;  // for the holder, once: it may send again
   std::vector<std::string> reset;         // what is to be run when the cancels are over
-  bool retire = false;                    // close it instead of keeping it
+  bool retire = false;                    // its state is in doubt: close it instead of keeping it
+  bool outdated = false;                  // nothing is wrong with it, but it is closed when it is given back
   bool parting = false;                   // its holder gives it back as soon as nothing is owed any more
   bool untouched = false;                 // its session has sent nothing on it: there is nothing to reset
 };

@@ -53,6 +53,29 @@ def test_nothing_is_left_for_the_next_client(start_proxy):
         assert c.execute("select count(*) from pg_listening_channels()").fetchone() == (0,)
 
 
+@herdgate_only
+def test_a_session_keeps_its_link_whatever_becomes_of_databases(start_proxy):
+    """CREATE, ALTER and DROP DATABASE have links closed, those of living sessions only when they are given back."""
+    proxy = start_proxy({"num_init_children": 4, "load_balance_mode": False}, fresh=True)
+    with proxy.connect() as c, proxy.connect(autocommit=True) as other:
+        c.execute("create temp sequence kept; select nextval('kept'); select nextval('kept')")
+        pid = c.execute("select pg_backend_pid()").fetchone()[0]
+        for ddl in ("create database passing", "alter database passing set work_mem = '5MB'", "drop database passing"):
+            other.execute(ddl)
+            assert c.execute("select currval('kept'), pg_backend_pid()").fetchone() == (2, pid), ddl
+        # currval() of a sequence that is not temporary pins nothing: the link alone knows it.
+        own = other.execute("select pg_backend_pid()").fetchone()[0]
+        other.execute("create sequence kept_too; select nextval('kept_too')")
+        c.execute("create database passing")
+        c.execute("drop database passing")
+        for _ in range(2):
+            assert other.execute("select currval('kept_too'), pg_backend_pid()").fetchone() == (1, own)
+        other.execute("drop sequence kept_too")
+    # Given back, they are not used again.
+    with proxy.connect() as c:
+        assert c.execute("select pg_backend_pid()").fetchone()[0] not in (pid, own)
+
+
 def test_client_that_leaves_inside_a_transaction(start_proxy, cluster):
     proxy = start_proxy({"num_init_children": 1})
     cluster.primary.psql("create table if not exists undone (a int); grant all on undone to public")
