@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <numeric>
 
@@ -92,12 +93,21 @@ void Socket::close() {
 }
 
 std::string Address::host() const {
+  if (storage.ss_family == AF_INET) {  // each login asks; inet_ntop() goes through printf()
+    const auto* octets =
+        reinterpret_cast<const unsigned char*>(&reinterpret_cast<const sockaddr_in&>(storage).sin_addr);
+    std::array<char, INET_ADDRSTRLEN> text{};
+    char* end = text.data();
+    for (int i = 0; i < 4; ++i) {
+      if (i > 0) *end++ = '.';
+      end = std::to_chars(end, text.data() + text.size(), octets[i]).ptr;
+    }
+    return {text.data(), end};
+  }
+  if (storage.ss_family != AF_INET6) return "[local]";
   std::array<char, INET6_ADDRSTRLEN> text{};
-  const void* octets = nullptr;
-  if (storage.ss_family == AF_INET) octets = &reinterpret_cast<const sockaddr_in&>(storage).sin_addr;
-  if (storage.ss_family == AF_INET6) octets = &reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr;
-  if (octets == nullptr) return "[local]";
-  return ::inet_ntop(storage.ss_family, octets, text.data(), text.size());
+  const in6_addr& octets = reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr;
+  return ::inet_ntop(AF_INET6, &octets, text.data(), text.size());
 }
 
 int Address::port() const {

@@ -1,5 +1,6 @@
 #include "net/socket.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -402,6 +403,16 @@ TEST_F(SocketTest, AFullPoolRefuses) {
     EXPECT_FALSE(small.submit(
         loop, [] {}, [] {}));
     open.count_down();
+  }
+}
+
+TEST(Address, HostIsWrittenAsEverybodyWritesIt) {
+  for (const char* text : {"0.0.0.0", "127.0.0.1", "255.255.255.255", "10.2.30.104"}) {
+    Address address;
+    auto& ip = reinterpret_cast<sockaddr_in&>(address.storage);
+    ip.sin_family = AF_INET;
+    ASSERT_EQ(::inet_pton(AF_INET, text, &ip.sin_addr), 1);
+    EXPECT_EQ(address.host(), text);
   }
 }
 
