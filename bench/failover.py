@@ -372,8 +372,8 @@ def soak(rounds):
             old = herd.cluster.primary
             old.kill()
             load.goes_on(time.monotonic())
-            promoted = wait_until(herd.primary, "a primary")
-            herd.cluster.primary_number = promoted
+            wait_until(lambda: herd.primary() is not None, "a primary")  # node 0 is one too
+            herd.cluster.primary_number = promoted = herd.primary()
             old.rebuild(herd.cluster.primary)
             wait_until(lambda: set(herd.statuses()) == {"up"}, "all nodes to be up", 60)
             herd.synchronous()

@@ -36,7 +36,8 @@ Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
                 {[this](const cluster::PromotionEnded& event) { feed(event); },
                  [this](NodeId node, const std::string& reason) {
                    feed(cluster::LeftBehind{node, reason});
-                 }}),
+                 },
+                 [this](NodeId node, const PrimaryFacts::Facts& said) { primaries_.promoted(node, said); }}),
       switchover_(means, log, [this](const cluster::SwitchStepEnded& event) { feed(event); }) {}
 
 Monitor::~Monitor() {
@@ -195,10 +196,9 @@ Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const 
   }
   job.planned = promotion.planned;
   job.old_primary = promotion.old_primary;
-  if (const auto known = primaries_.find(promotion.old_primary); known != primaries_.end()) {
-    job.rule = known->second.rule;
-    job.old_primary_position = known->second.position;
-  }
+  const PrimaryFacts::Facts known = primaries_.of(promotion.old_primary);
+  job.rule = known.rule;
+  job.old_primary_position = known.position;
   job.wanted = promotion.wanted;
   return job;
 }

@@ -22,6 +22,7 @@
 #include "monitor/errands.h"
 #include "monitor/follower.h"
 #include "monitor/health_check.h"
+#include "monitor/primary_facts.h"
 #include "monitor/probe.h"
 #include "monitor/promoter.h"
 #include "monitor/recovery.h"
@@ -77,10 +78,6 @@ class Monitor final : public cluster::Control {
   std::string busy_with() const override;
 
  private:
-  struct PrimaryFacts {
-    std::optional<cluster::SyncRule> rule;
-    std::optional<std::uint64_t> position;
-  };
   struct Round {
     std::set<NodeId> awaited;
     std::map<NodeId, Answer> answers;
@@ -139,7 +136,7 @@ class Monitor final : public cluster::Control {
   std::map<NodeId, std::shared_ptr<Follower>> followers_, mended_;
   std::shared_ptr<Recovery> recovery_;
   std::map<NodeId, report::FailoverFigures> failovers_;
-  std::map<NodeId, PrimaryFacts> primaries_;  // what nodes said while they were the primary
+  PrimaryFacts primaries_;
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;
   Round round_;

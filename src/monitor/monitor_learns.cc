@@ -11,7 +11,7 @@ namespace herdgate::monitor {
 
 // What the built-in failover will want to know when the node cannot be asked any more, and what it needs to be sure.
 void Monitor::learn(NodeId node, const Answer& answer) {
-  if (answer.sync_names) primaries_[node] = {cluster::parse_sync_names(*answer.sync_names), answer.position};
+  primaries_.note(node, answer, state_.lost ? state_.lost->primary : kNoNode);
   if (!state_.rules.failover.builtin || !answer.wal_receiver_timeout) return;
   if (const std::string too_old = too_old_for_builtin(answer.version); !too_old.empty())
     return complain(node, fmt::format("the built-in failover cannot use node {}", node.value), too_old + ".");

@@ -14,9 +14,8 @@ namespace {
 constexpr const char* kExamine =
     "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver "
     "WHERE status IS NULL OR status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
-    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('synchronous_standby_names'), "
-    "pg_catalog.current_setting('server_version_num')";
-constexpr std::size_t kExamineColumns = 6;
+    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num')";
+constexpr std::size_t kExamineColumns = 5;
 // The timeline by the names of the segments up to that position: a segment of a timeline is there as soon as one octet
 // of it has been received. The control file names it only after the next restartpoint; the receiver is gone by now, and
 // pg_walfile_name() is refused in recovery.
@@ -33,6 +32,8 @@ constexpr const char* kPosition =
     "COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')) AS position) AS p";
 constexpr std::size_t kPositionColumns = 3;
 constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
+constexpr const char* kFacts =
+    "SELECT pg_catalog.current_setting('synchronous_standby_names'), pg_catalog.pg_current_wal_lsn()";
 constexpr const char* kFollows =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming')";
 
@@ -114,8 +115,7 @@ void Promoter::examine() {
     server.candidate.receiving = text_of(rows, 1) == "t";
     server.conninfo = cluster::running_conninfo(text_of(rows, 2));
     server.slot = text_of(rows, 3);
-    server.sync_names = text_of(rows, 4);
-    const std::string too_old = too_old_for_builtin(text_of(rows, 5));
+    const std::string too_old = too_old_for_builtin(text_of(rows, 4));
     if (too_old.empty()) return;
     server.trouble = too_old;
     server.candidate.answered = false;
@@ -199,7 +199,7 @@ void Promoter::promote(NodeId node) {
                           if (run != run_) return;
                           const bool well = rows && text_of(*rows, 0) == "t" && text_of(*rows, 1) == "f";
                           if (!rows) server->trouble = rows.error().text();
-                          if (well) return later(Duration::zero(), [this] { promoted(); });
+                          if (well) return later(Duration::zero(), [this] { ask_its_facts(); });
                           verdict_ = fmt::format("node {} could not be promoted: {}", server->candidate.id.value,
                                                  server->trouble.empty() ? "it is still in recovery" : server->trouble);
                           chosen_ = kNoNode;
@@ -207,16 +207,31 @@ void Promoter::promote(NodeId node) {
                         });
 }
 
-// Its own settings count from now on. They are not changed: names that do not answer would stop every commit.
-void Promoter::promoted() {
+// Now, since it may die before it is probed. Its own settings count from now on, and only what it says after the
+// reload that stopped its receiver.
+void Promoter::ask_its_facts() {
+  successor()->client->query(kFacts, Deadline::after(means_.loop.now(), kStepLimit),
+                             [this, run = run_](Result<backend::Rows> rows) {
+                               if (run != run_) return;
+                               PrimaryFacts::Facts said;
+                               if (rows && rows->size() == 1) {
+                                 said.rule = cluster::parse_sync_names(text_of(*rows, 0));
+                                 said.position = parse_position(text_of(*rows, 1));
+                               }
+                               later(Duration::zero(), [this, said] { promoted(said); });
+                             });
+}
+
+// They are not changed: names that do not answer would stop every commit.
+void Promoter::promoted(const PrimaryFacts::Facts& said) {
+  hooks_.promoted(chosen_, said);
   const std::size_t before = job_.rule ? job_.rule->count : 0;
-  const auto rule = cluster::parse_sync_names(successor()->sync_names);
-  if (rule && rule->count < before && chosen_ != job_.old_primary)
+  if (said.rule && said.rule->count < before && chosen_ != job_.old_primary)
     say(Level::warning,
         fmt::format(
             "synchronous_standby_names of node {} asks for {} synchronous standbys, the old primary's asked for "
             "{}: an acknowledged commit may be on fewer servers from now on",
-            chosen_.value, rule->count, before));
+            chosen_.value, said.rule->count, before));
   make_slots();
 }
 

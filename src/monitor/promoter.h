@@ -20,6 +20,7 @@
 #include "cluster/promotion.h"
 #include "cluster/state.h"
 #include "monitor/follower.h"
+#include "monitor/primary_facts.h"
 #include "monitor/question.h"
 
 namespace herdgate::monitor {
@@ -47,6 +48,8 @@ class Promoter {
   struct Hooks {
     std::function<void(const cluster::PromotionEnded&)> done;
     std::function<void(NodeId, const std::string&)> left_behind;
+    // What the new primary says of itself, before `done`.
+    std::function<void(NodeId, const PrimaryFacts::Facts&)> promoted;
   };
   Promoter(const ProbeMeans& means, Log& log, Hooks hooks);
   ~Promoter();
@@ -60,7 +63,7 @@ class Promoter {
     Standby standby;
     cluster::Candidate candidate;
     std::unique_ptr<backend::Client> client;
-    std::string conninfo, slot, sync_names;
+    std::string conninfo, slot;
     bool refused = false;  // the last question, by the server itself
     bool stopped = false, altered = false, pointed = false, follows = false;
     std::string trouble;
@@ -80,7 +83,8 @@ class Promoter {
   void read_positions();
   void positions_read();
   void promote(NodeId node);
-  void promoted();
+  void ask_its_facts();
+  void promoted(const PrimaryFacts::Facts& said);
   void make_slots();
   void point_the_others();
   void pointed();

@@ -184,8 +184,6 @@ def test_two_failovers_in_quick_succession():
         first = h.state()[0]
         new = h.cluster.nodes[first]
         streams_from(new, 2)
-        # The proxy must have asked it: of a primary that was never asked nobody knows which commits it acknowledged.
-        wait_until(lambda: sum(n["replication_state"] == "streaming" for n in h.show()) == 2, "the proxy to ask the new primary")
         ahead, behind = (h.cluster.nodes[n] for n in (1, 2, 3) if n != first)
         control = "select timeline_id from pg_control_checkpoint()"
         new.psql("checkpoint")
@@ -206,6 +204,24 @@ def test_two_failovers_in_quick_succession():
         streams_from(ahead, 1)
     finally:
         h.end()
+
+
+def test_a_primary_that_dies_before_it_was_ever_probed(herd):
+    """What the old primary's death needs to be judged by, synchronous_standby_names, the new one said at its promotion."""
+    h = herd(sr_check_period=600, health_check_period=0).start()  # only hints of sessions have it probed
+    h.write()
+    h.cluster.nodes[0].kill()
+    assert h.write() >= 2
+    first = h.state()[0]
+    streams_from(h.cluster.nodes[first], 1)
+    h.cluster.nodes[first].kill()  # the server that failed before is down still
+    assert h.write() >= 3
+    assert "was never asked for synchronous_standby_names" not in h.proxy.log()
+    # And it recovers: the server that failed last comes back as a standby of the last one.
+    last = h.cluster.nodes[3 - first]
+    assert h.state() == (last.number, (0, first), (last.number,))
+    h.cluster.nodes[first].rebuild(last)
+    streams_from(last, 1)
 
 
 def test_a_standby_left_cut_off_is_pointed_at_the_primary_again(herd):
