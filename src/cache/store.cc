@@ -233,6 +233,7 @@ std::size_t Store::remove(const Hash128& text) {
 
 Figures Store::figures() const {
   Figures f;
+  f.hits = hits_elsewhere_;
   for (std::size_t s = 0; s < kShards; ++s) {
     const std::lock_guard lock(shards_[s].mutex);
     f.hits += shards_[s].hits;

@@ -38,6 +38,13 @@ struct Answer {
   ByteView rest() const { return {bytes.get() + head_bytes, size - head_bytes}; }
 };
 
+// With memcached: what an entry stands on, as it was known before its read was sent.
+struct Footing {
+  std::uint64_t epoch = 0;
+  std::uint64_t nonce = 0;              // of its text; 0: not known
+  std::vector<std::uint64_t> counters;  // of everything, of the database, of its tables in their order
+};
+
 // A read whose answer came whole.
 struct Fill {
   Hash128 key, text;  // text: see text_key()
@@ -46,6 +53,7 @@ struct Fill {
   std::uint64_t began = 0;           // now() when it was planned
   std::optional<TimePoint> seen_to;  // from a standby: it had replayed whatever was committed before this moment
   Bytes head, rest;
+  Footing footing;
 };
 
 struct Figures {
@@ -97,6 +105,7 @@ class Store {
   void flush();  // everything, and every read under way
   std::size_t remove(const Hash128& text);
   void count_select() { selects_.fetch_add(1, std::memory_order_relaxed); }
+  void count_hit() { hits_elsewhere_.fetch_add(1, std::memory_order_relaxed); }  // found in memcached
   Figures figures() const;
 
   // What a prepared transaction changes when it is committed. Of one that is not known, nobody knows what.
@@ -117,7 +126,7 @@ class Store {
 
   const Clock& clock_;
   const Options options_;
-  std::atomic<std::uint64_t> sequence_{0}, selects_{0};
+  std::atomic<std::uint64_t> sequence_{0}, selects_{0}, hits_elsewhere_{0};
   std::atomic<std::size_t> bytes_{0}, entries_{0};
   std::unique_ptr<Shard[]> shards_;
   mutable std::mutex databases_mutex_;

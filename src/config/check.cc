@@ -134,8 +134,7 @@ class Checking {
 
   void cache() {
     if (!s_.memory_cache_enabled) return;
-    if (s_.memqcache_method == CacheMethod::memcached)
-      warn("memqcache_method", "the query cache stays off: memqcache_method = memcached is not built, shmem is");
+    if (s_.memqcache_method != CacheMethod::shmem) return;  // it has no blocks
     constexpr std::int64_t kBlockHead = 64;
     if (s_.memqcache_total_size < s_.memqcache_cache_block_size)
       error("memqcache_total_size", "memqcache_total_size must not be less than memqcache_cache_block_size");

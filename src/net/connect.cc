@@ -15,6 +15,7 @@ constexpr std::chrono::milliseconds kResolveAgainAfter{100};
 constexpr std::chrono::milliseconds kQueueFullAgainAfter{10};
 
 std::string where(const Destination& to) {
+  if (to.port == Destination::kIsPath) return to.host;
   return to.host.starts_with('/') ? fmt::format("{}/.s.PGSQL.{}", to.host, to.port)
                                   : fmt::format("{}:{}", to.host, to.port);
 }

@@ -84,8 +84,10 @@ struct TcpOptions {
 };
 void apply_tcp_options(int fd, const TcpOptions& options);  // also TCP_NODELAY; a no-op on UNIX sockets
 
-// host: a name, a numeric address, or a folder beginning with '/' (then the UNIX socket .s.PGSQL.<port> in it).
+// host: a name, a numeric address, or a folder beginning with '/' (then the UNIX socket .s.PGSQL.<port> in it; with
+// kIsPath the path of the socket itself).
 struct Destination {
+  static constexpr int kIsPath = -1;
   std::string host;
   int port = 0;
 };

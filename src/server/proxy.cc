@@ -19,14 +19,27 @@ pool::Limits limits_of(const config::Settings& settings) {
 // A result has to fit into a block of the original's memory, head included, and into memqcache_maxcache.
 std::unique_ptr<cache::Store> query_cache(const Clock& clock, const config::Settings& settings) {
   constexpr std::int64_t kBlockHead = 64;
-  if (!settings.memory_cache_enabled || settings.memqcache_method != config::CacheMethod::shmem) return nullptr;
+  if (!settings.memory_cache_enabled) return nullptr;
   const std::int64_t in_block = std::max<std::int64_t>(settings.memqcache_cache_block_size - kBlockHead, 0);
   cache::Store::Options options;
   options.total_bytes = static_cast<std::size_t>(settings.memqcache_total_size);
   options.max_entries = static_cast<std::size_t>(settings.memqcache_max_num_cache);
   options.max_answer_bytes = static_cast<std::size_t>(std::min(settings.memqcache_maxcache, in_block));
   options.expire = settings.memqcache_expire;
+  if (settings.memqcache_method == config::CacheMethod::memcached)
+    options.max_answer_bytes = static_cast<std::size_t>(settings.memqcache_maxcache);
   return std::make_unique<cache::Store>(clock, options);
+}
+
+std::unique_ptr<cache::Sharing> memcached(const config::Settings& settings) {
+  if (!settings.memory_cache_enabled || settings.memqcache_method != config::CacheMethod::memcached) return nullptr;
+  auto sharing = std::make_unique<cache::Sharing>();
+  const std::string& host = settings.memqcache_memcached_host;
+  sharing->to = {host, host.starts_with('/') ? net::Destination::kIsPath : settings.memqcache_memcached_port};
+  sharing->expiry =
+      static_cast<std::uint32_t>(std::min<std::int64_t>(settings.memqcache_expire.count(), cache::kLongestExpiry));
+  sharing->max_answer_bytes = static_cast<std::size_t>(settings.memqcache_maxcache);
+  return sharing;
 }
 
 std::optional<config::IpAddress> ip_of(const sockaddr* address) {
@@ -85,6 +98,7 @@ Proxy::Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool
       interfaces_(std::make_shared<const std::vector<config::Interface>>(local_interfaces())),
       shared_(log, limits_of(*files_.settings)) {
   shared_.query_cache = query_cache(clock, *files_.settings);
+  shared_.memcached = memcached(*files_.settings);
   shared_.started = clock.wall();
   std::string secret(32, '\0');
   RAND_bytes(reinterpret_cast<unsigned char*>(secret.data()), static_cast<int>(secret.size()));
@@ -164,12 +178,19 @@ session::SnapshotPtr Proxy::snapshot() const {
 // know yet goes with the second flush.
 void Proxy::forget_answers() {
   if (!shared_.query_cache) return;
-  shared_.query_cache->flush();
-  when_settled([this] { shared_.query_cache->flush(); });
+  flush_query_cache();
+  when_settled([this] { flush_query_cache(); });
+}
+
+// Of memcached no worker of ours uses anything until one of them has emptied it.
+void Proxy::flush_query_cache() {
+  if (!shared_.memcached) return shared_.query_cache->flush();
+  ++shared_.memcached->owed;
+  for (auto& worker : workers_) worker->post([&worker = *worker] { worker.remote_cache()->pay(); });
 }
 
 bool Proxy::drop_query_cache() {
-  if (shared_.query_cache) shared_.query_cache->flush();
+  if (shared_.query_cache) flush_query_cache();
   return shared_.query_cache != nullptr;
 }
 

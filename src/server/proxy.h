@@ -68,6 +68,7 @@ class Proxy final : public session::Workers {
   void open_gate();
   void announce_roles();
   void forget_answers();
+  void flush_query_cache();
   session::SnapshotPtr snapshot() const;
   std::shared_ptr<report::Figures> own_figures() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;

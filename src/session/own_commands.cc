@@ -172,7 +172,7 @@ OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& word
     wire::Report notice;
     notice.severity = "NOTICE";
     notice.sqlstate = sqlstate::kSuccess;
-    const bool deleted = session_.cache_ && session_.cache_->remove(words[4]) > 0;
+    const bool deleted = session_.cache_ && session_.cache_->remove(words[4]);
     notice.message = deleted ? fmt::format("query cache deleted. query: \"{}\"", words[4])
                              : fmt::format("query cache does not exist for query: \"{}\"", words[4]);
     notice.file = "own_commands";
@@ -264,6 +264,13 @@ OwnCommands::Answer OwnCommands::show_paused() {
     answer.table.rows.push_back({database.empty() ? "*" : database, limited ? std::to_string(left) : ""});
   }
   return answer;
+}
+
+std::string_view OwnCommands::deleted_from_cache(const sql::Statement& command) {
+  const auto& words = command.pool_words;
+  const bool deletes = words.size() >= 5 && same(words[0], "pgpool") && same(words[1], "set") &&
+                       same(words[2], "cache") && same(words[3], "delete");
+  return deletes ? std::string_view(words[4]) : std::string_view();
 }
 
 bool OwnCommands::is_explain_route(const sql::Statement& command, std::string_view text, std::string_view& inner) {

@@ -18,6 +18,8 @@ class OwnCommands {
   void answer_unit(ByteView unit);  // extended: a unit of own commands, Close and Sync only
   // PGPOOL EXPLAIN ROUTE <sql>: true when `text` is that; `inner` is the SQL.
   static bool is_explain_route(const sql::Statement& command, std::string_view text, std::string_view& inner);
+  // PGPOOL SET CACHE DELETE 'text': the text; empty: it is something else.
+  static std::string_view deleted_from_cache(const sql::Statement& command);
 
  private:
   struct Answer {

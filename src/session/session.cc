@@ -308,7 +308,8 @@ void Session::welcomed(LoginResult result) {
   login->identity.startup = vs_.startup_parameters();
   identity_ = worker_.identity(std::move(login->identity));
   vs_.share_startup(identity_->startup);
-  if (cache::Store* store = worker_.shared().query_cache.get()) cache_ = std::make_unique<SessionCache>(*this, *store);
+  if (cache::Store* store = worker_.shared().query_cache.get())
+    cache_ = std::make_unique<SessionCache>(*this, *store, worker_.remote_cache());
   who_.user = identity_->user;
   who_.database = identity_->database;
   who_.application = identity_->application.empty() ? "[unknown]" : std::string_view(identity_->application);
@@ -376,7 +377,7 @@ void Session::let_in() {
 }
 
 void Session::cancel_running() {
-  if (phase_ == Phase::acquiring || phase_ == Phase::held) {
+  if (phase_ == Phase::acquiring || phase_ == Phase::held || (phase_ == Phase::asking && !unit_open())) {
     end_hold();
     pending_.reset();
     for (pool::ServerLink* link : links_) link->on_cancels_over = nullptr;

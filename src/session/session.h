@@ -72,7 +72,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   friend class Login;
   friend class SessionCache;
   friend class OwnCommands;
-  enum class Phase : std::uint8_t { login, idle, lookup, held, acquiring, replaying, running, closed };
+  enum class Phase : std::uint8_t { login, idle, lookup, held, acquiring, replaying, asking, running, closed };
   enum class Next : std::uint8_t { served, waiting, stop };
 
   // Input and the serving of requests (session.cc).
@@ -146,6 +146,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void keep_to_unit(const route::Plan& before);
   bool tell_of_loss(ByteView messages);
   Next plan_explained_in(ByteView messages);
+  Next delete_from_cache(const sql::Statement& command);
   Next run_unit(ByteView messages, std::size_t& used);
   bool unit_is_local(ByteView messages);
   bool stalls(backend::Link& link, std::size_t unit_bytes);

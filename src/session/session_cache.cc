@@ -48,24 +48,24 @@ void SessionCache::begin() {
 }
 
 const Hash128& SessionCache::viewer() {
-  if (viewer_parameters_ == s_.vs_.parameters()) return viewer_;
+  const HashKey key = hash_key();
+  if (viewer_parameters_ == s_.vs_.parameters() && viewer_key_ == key.k0) return viewer_;
+  viewer_key_ = key.k0;
   viewer_parameters_ = s_.vs_.parameters();
   std::vector<cache::Setting> settings;
   for (const vsession::Parameter& p : viewer_parameters_->all()) settings.emplace_back(p.name, p.sql);
-  viewer_ = cache::viewer_of(s_.worker_.shared().hash_key, s_.identity_->database, s_.identity_->user, settings);
+  viewer_ = cache::viewer_of(key, s_.identity_->database, s_.identity_->user, settings);
   return viewer_;
 }
 
 Hash128 SessionCache::key_of(const Read& read) {
   const cache::Form form = read.types.empty() ? cache::Form::simple : cache::Form::extended;
-  return cache::key_of(s_.worker_.shared().hash_key, {viewer(), form, read.text, read.types, read.bind});
+  return cache::key_of(hash_key(), {viewer(), form, read.text, read.types, read.bind});
 }
 
 Hash128 SessionCache::text_key(std::string_view text) const {
-  return cache::text_key(s_.worker_.shared().hash_key, s_.identity_->database, s_.identity_->user, text);
+  return cache::text_key(hash_key(), s_.identity_->database, s_.identity_->user, text);
 }
-
-std::size_t SessionCache::remove(std::string_view text) { return store_.remove(text_key(text)); }
 
 void SessionCache::log_hit(std::string_view text) {
   if (!s_.own().log_per_node_statement(s_.settings())) return;
@@ -76,7 +76,9 @@ void SessionCache::log_hit(std::string_view text) {
 bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) {
   begin();
   if (!finds(facts)) return false;
-  const std::optional<cache::Answer> found = store_.find(key_of({.facts = nullptr, .text = text}));
+  const Read read{.facts = nullptr, .text = text, .types = {}, .bind = {}};
+  if (remote_ != nullptr && look_up({read})) return false;
+  const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(key_of(read));
   if (!found) return false;
   Bytes& out = s_.client_.own();
   out.append(found->bytes.get(), found->size);
@@ -144,10 +146,14 @@ bool SessionCache::answer_unit(ByteView messages) {
   if (!s_.parts_.empty()) return false;
   std::vector<Read> reads;
   if (!read_unit(messages, reads)) return false;
+  const auto not_kept = [&](const Read& read) { return !finds(*read.facts); };
+  if (remote_ != nullptr && (std::any_of(reads.begin(), reads.end(), not_kept) || look_up(reads))) return false;
+  std::vector<std::optional<cache::Answer>> far;
+  if (remote_ != nullptr) far = find(reads);
   std::vector<cache::Answer> answers;
   for (const Read& read : reads) {
     if (!finds(*read.facts)) return false;
-    std::optional<cache::Answer> found = store_.find(key_of(read));
+    std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(key_of(read));
     if (!found || (read.described && found->head_bytes == 0)) return false;
     answers.push_back(std::move(*found));
   }
@@ -204,6 +210,11 @@ void SessionCache::add(const cache::Effects& effects) {
 void SessionCache::guard() {
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   if (!scope_.empty()) wrote_ = true;
+  if (remote_ != nullptr) {
+    for (cache::Remote::Mark& mark : marks_) mark.sent();
+    guarded_ = false;
+    return;
+  }
   if (!s_.settings().memqcache_auto_cache_invalidation || (open && !ends_)) return;
   cache::Scope all = pending_;
   all.add(scope_);
@@ -237,6 +248,7 @@ void SessionCache::expect(const Read& read, const Hash128& key, bool may_keep, s
   coming.fill.tables = known->verdict.tables;
   coming.fill.began = *began_;
   coming.fill.seen_to = seen_to;
+  if (remote_ != nullptr) take_footing(coming, read);
 }
 
 bool SessionCache::part_of_cut_unit() const { return s_.work().plan.rule == route::Rule::cut_unit; }
@@ -244,7 +256,7 @@ bool SessionCache::part_of_cut_unit() const { return s_.work().plan.rule == rout
 void SessionCache::sending_query(const sql::Facts& facts, std::string_view text, NodeId node) {
   coming_.clear();
   at_ = 0;
-  if (part_of_cut_unit()) unplanned(facts, s_.prepared_statement(facts.first()));
+  if (part_of_cut_unit() && !remote_) unplanned(facts, s_.prepared_statement(facts.first()));
   guard();
   if (facts.multi() || facts.first().kind != Kind::select) return;
   std::optional<TimePoint> seen_to;
@@ -256,7 +268,7 @@ void SessionCache::sending_query(const sql::Facts& facts, std::string_view text,
 void SessionCache::sending_unit(ByteView messages, NodeId node) {
   coming_.clear();
   at_ = 0;
-  if (part_of_cut_unit()) unplanned_unit(messages);
+  if (part_of_cut_unit() && !remote_) unplanned_unit(messages);
   guard();
   std::vector<Read> reads;
   if (part_of_cut_unit() || !began_ || !read_unit(messages, reads)) return;
@@ -341,7 +353,13 @@ void SessionCache::reply(const backend::Debt& head, const backend::Message& mess
 }
 
 void SessionCache::store_all(std::vector<cache::Fill>& fills) {
-  for (const cache::Fill& fill : fills) store_.put(fill);
+  for (cache::Fill& fill : fills) {
+    if (remote_ != nullptr) {
+      remote_->put(std::move(fill));
+    } else {
+      store_.put(fill);
+    }
+  }
   fills.clear();
 }
 
@@ -361,6 +379,8 @@ void SessionCache::keep_aside() {
 void SessionCache::ready(bool committed) {
   for (cache::Doubt& doubt : doubts_) doubt.end(/*known=*/true);
   doubts_.clear();
+  for (cache::Remote::Mark& mark : marks_) mark.end(/*known=*/true);
+  marks_.clear();
   const TxStatus status = s_.vs_.state().tx.status;
   if (status == TxStatus::open && !wrote_) keep_aside();
   if (status == TxStatus::failed || wrote_) aside_.clear();
@@ -389,6 +409,9 @@ void SessionCache::forget_transaction() {
 // A doubt that is left over now has no outcome: its link was lost.
 void SessionCache::finished() {
   doubts_.clear();
+  marks_.clear();
+  guarded_ = false;
+  asking_.reset();
   scope_ = {};
   ends_ = false;
   prepares_.clear();

@@ -11,12 +11,16 @@
 // Threads  the worker of its session; the store is shared.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; docs/life_of_a_query.md, "The query cache".
 #pragma once
+#include <deque>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/link.h"
 #include "cache/key.h"
+#include "cache/remote.h"
 #include "cache/store.h"
 #include "cache/verdict.h"
 #include "vsession/virtual_session.h"
@@ -30,11 +34,20 @@ class SessionCache {
   static constexpr std::size_t kMaxAside = 1000, kMaxAsideBytes = 4 << 20;
   static constexpr std::size_t kMaxReads = 1000;  // in one unit that is answered from the cache or kept
 
-  SessionCache(Session& session, cache::Store& store) : s_(session), store_(store) {}
+  // `remote`: null, or where the answers are kept instead.
+  SessionCache(Session& session, cache::Store& store, cache::Remote* remote)
+      : s_(session), store_(store), remote_(remote) {}
 
+  // With memcached the request may wait: then the session is in phase `asking` afterwards, and serves it again later.
   bool answer_query(const sql::Facts& facts, std::string_view text);
   bool answer_unit(ByteView messages);
   void planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
+  // What memcached must hear before this is sent. True: the session waits, in phase `asking`.
+  bool waits_for_query(const sql::Facts& facts, std::string_view text) {
+    return remote_ != nullptr && wait_for_query(facts, text);
+  }
+  bool waits_for_unit(ByteView messages) { return remote_ != nullptr && wait_for_unit(messages); }
+  bool waits_for_unknown() { return remote_ != nullptr && wait_for_unknown(); }
   void sending_query(const sql::Facts& facts, std::string_view text, NodeId node);
   void sending_unit(ByteView messages, NodeId node);
   void sending_unknown();  // a function call: what it does cannot be seen
@@ -45,7 +58,9 @@ class SessionCache {
 
   // Why this session neither looks up nor keeps now; empty: it does.
   std::string_view refusal() const;
-  std::size_t remove(std::string_view text);  // PGPOOL SET CACHE DELETE
+  // PGPOOL SET CACHE DELETE. With memcached waits_for_removal() of it comes first.
+  bool waits_for_removal(std::string_view text) { return remote_ != nullptr && wait_for_removal(text); }
+  bool remove(std::string_view text);
 
  private:
   // One Execute of a unit of nothing but Parse, Bind, Describe, Execute through the unnamed portal.
@@ -64,6 +79,28 @@ class SessionCache {
     std::uint64_t serial = 0;
     cache::Verdict verdict;
   };
+  // What this request has asked of memcached (session_cache_remote.cc).
+  struct Asking {
+    std::uint64_t token = 0;  // of what is being waited for; 0: nothing
+    bool looked = false, learned = false;
+    std::vector<cache::Remote::Found> found;  // of the reads, in their order
+    std::optional<bool> removed;
+  };
+  HashKey hash_key() const;
+  bool wait_for_query(const sql::Facts& facts, std::string_view text);
+  bool wait_for_unit(ByteView messages);
+  bool wait_for_unknown();
+  bool wait_for_removal(std::string_view text);
+  std::uint64_t next_token();
+  bool waits(bool asked);
+  void resume(std::uint64_t token);
+  std::function<void()> resuming();
+  bool look_up(const std::vector<Read>& reads);
+  std::vector<std::optional<cache::Answer>> find(const std::vector<Read>& reads);
+  bool learn(const Read& read);
+  bool mark();
+  void take_footing(Coming& coming, const Read& read);
+
   bool read_unit(ByteView messages, std::vector<Read>& reads);
   bool bind(ByteView payload, std::vector<std::pair<std::string_view, Read>>& fresh, Read& read);
   void write_unit(ByteView messages, const std::vector<cache::Answer>& answers);
@@ -87,8 +124,10 @@ class SessionCache {
 
   Session& s_;
   cache::Store& store_;
+  cache::Remote* const remote_;
   vsession::ParameterSetPtr viewer_parameters_;  // for which viewer_ was made
   Hash128 viewer_;
+  std::uint64_t viewer_key_ = 0;
   bool unknown_state_ = false;
   // Of the open transaction.
   cache::Scope pending_;
@@ -104,6 +143,10 @@ class SessionCache {
   std::vector<cache::Doubt> doubts_;
   std::vector<Coming> coming_;
   std::size_t at_ = 0;  // the one whose answer comes now
+  std::unique_ptr<Asking> asking_;
+  std::deque<cache::Remote::Mark> marks_;
+  bool guarded_ = false;  // the mark over what is sent next has been set
+  std::uint64_t last_token_ = 0;
 };
 
 }  // namespace herdgate::session

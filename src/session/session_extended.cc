@@ -74,6 +74,7 @@ Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
       finish_request();
       return Next::served;
     }
+    if (phase_ == Phase::asking) return Next::waiting;
     if (const Next next = plan_unit(input); next != Next::served) return next;
   }
   return run_unit(input, used);
@@ -147,8 +148,10 @@ Session::Next Session::plan_explained_in(ByteView messages) {
     Explained ahead;
     std::string_view explained;
     const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
-    if (text.empty() || !OwnCommands::is_explain_route(worker_.facts().facts(text, options)->first(), text, explained))
-      continue;
+    if (text.empty()) continue;
+    const auto facts = worker_.facts().facts(text, options);
+    if (const Next next = delete_from_cache(facts->first()); next != Next::served) return next;
+    if (!OwnCommands::is_explain_route(facts->first(), text, explained)) continue;
     if (const Next next = plan_explained(explained, ahead); next != Next::served) return next;
   }
   return Next::served;
@@ -317,6 +320,7 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
   if (stalls(*link->link, messages.size())) return Next::waiting;
+  if (cache_ && cache_->waits_for_unit(messages)) return Next::waiting;
   const bool open = vs_.state().tx.status != vsession::TxStatus::idle;
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(messages) : nullptr;

@@ -109,12 +109,14 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     if (OwnCommands::is_explain_route(facts->first(), *text, explained)) {
       if (const Next next = plan_explained(explained, ahead); next != Next::served) return next;
     }
+    if (const Next next = delete_from_cache(facts->first()); next != Next::served) return next;
     if (!unit_open() && (answer_locally(*facts, *text) || (cache_ && cache_->answer_query(*facts, *text)))) {
       used += input.size();
       if (phase_ != Phase::idle) return Next::waiting;
       finish_request();
       return Next::served;
     }
+    if (phase_ == Phase::asking) return Next::waiting;
     const sql::Statement& first = facts->first();
     const Next next =
         !facts->multi() && first.terminate_pid && settings().backend_clustering_mode != config::ClusteringMode::raw
@@ -131,6 +133,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
+  if (cache_ && cache_->waits_for_query(*facts, *text)) return Next::waiting;
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(*facts) : nullptr;
     if (const Next next = bring_up(*link, true, instead); next != Next::served) return next;
@@ -164,6 +167,13 @@ Session::Next Session::plan_explained(std::string_view text, Explained& into) {
   return decide(*into.facts, text, into);
 }
 
+// With memcached, PGPOOL SET CACHE DELETE is answered when that has answered.
+Session::Next Session::delete_from_cache(const sql::Statement& command) {
+  if (!cache_ || command.kind != Kind::pool_command) return Next::served;
+  const std::string_view text = OwnCommands::deleted_from_cache(command);
+  return !text.empty() && cache_->waits_for_removal(text) ? Next::waiting : Next::served;
+}
+
 // log_per_node_statement and notice_per_node_statement. `what`: "Parse: " and the like; empty for a simple query.
 void Session::announce(const backend::Link& link, std::string_view what, std::string_view text) {
   if (own().log_per_node_statement(settings())) log_node_statement(worker_.log(), who_, link, what, text);
@@ -193,6 +203,7 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   }
   pool::ServerLink* link = nullptr;
   if (const Next next = acquire(node, link); next != Next::served) return next;
+  if (cache_ && cache_->waits_for_unknown()) return Next::waiting;
   if (!unit_open()) {
     if (const Next next = bring_up(*link, true); next != Next::served) return next;
   }

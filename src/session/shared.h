@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "cache/remote.h"
 #include "cache/store.h"
 #include "catalog/catalog.h"
 #include "cluster/view.h"
@@ -134,6 +135,7 @@ struct Shared {
   LoginMemory logins;
   HealthBoard health;
   std::unique_ptr<cache::Store> query_cache;  // null: memory_cache_enabled is off
+  std::unique_ptr<cache::Sharing> memcached;  // null: the answers are in query_cache itself
   HashKey hash_key;
   auth::Secret mock_secret;
   std::atomic<int> outcomes_open{0};  // COMMITs without an answer whose fate is being asked; writes wait for that

@@ -32,12 +32,16 @@ Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers
   };
   pool_ = std::make_unique<pool::Pool>(std::move(wiring));
   pool_->configure(snapshot_->settings, snapshot_->view);
+  if (!shared_.memcached) return;
+  remote_cache_ = std::make_unique<cache::Remote>(loop_, blocking_, shared_.log, *shared_.memcached);
+  loop_.post([this] { remote_cache_->start(); });
 }
 
 Worker::~Worker() {
   sessions_.clear();
   retired_.clear();
   pool_.reset();
+  remote_cache_.reset();
 }
 
 void Worker::accept(net::Socket socket, const net::Address& peer) {
@@ -196,7 +200,9 @@ void Worker::collect(std::function<void(report::Server)> done) {
   gathering->server.started = shared_.started;
   if (shared_.query_cache) {
     const cache::Figures f = shared_.query_cache->figures();
-    gathering->server.cache = {f.hits, f.selects, f.entry_slots, f.entries, f.used_bytes, f.free_bytes};
+    gathering->server.cache = {f.hits, f.selects, 0, 0, 0, 0};
+    if (!shared_.memcached)
+      gathering->server.cache = {f.hits, f.selects, f.entry_slots, f.entries, f.used_bytes, f.free_bytes};
   }
   gathering->open = workers_.count();
   gathering->done = std::move(done);

@@ -14,6 +14,7 @@
 #include "backend/link.h"
 #include "base/histogram.h"
 #include "base/random.h"
+#include "cache/remote.h"
 #include "catalog/catalog.h"
 #include "catalog/recent_answers.h"
 #include "net/loop.h"
@@ -82,7 +83,8 @@ class Worker {
   sql::FactsCache& facts() { return facts_; }
   catalog::Catalog& catalog() { return catalog_; }
   catalog::RecentAnswers& recent_answers() { return recent_answers_; }
-  route::RecentPlans& recent_plans() { return recent_plans_; }  // made under snapshot()
+  route::RecentPlans& recent_plans() { return recent_plans_; }   // made under snapshot()
+  cache::Remote* remote_cache() { return remote_cache_.get(); }  // null: memqcache_method is not memcached
   AuthQueries& auth_queries() { return auth_queries_; }
   Random& random() { return random_; }
   Gathering::Spare& gathering() { return gathering_; }
@@ -146,6 +148,7 @@ class Worker {
   ClientCounts clients_;
   std::vector<Histogram> query_times_{kMaxNodes + 1};
   std::unique_ptr<pool::Pool> pool_;
+  std::unique_ptr<cache::Remote> remote_cache_;
   AuthQueries auth_queries_{*this};
   AgedMap<std::string, std::string> host_names_{kMaxHostNames};  // by address
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;

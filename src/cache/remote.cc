@@ -1,0 +1,173 @@
+#include "cache/remote.h"
+
+#include <algorithm>
+
+#include "base/entropy.h"
+
+namespace herdgate::cache {
+namespace {
+
+std::uint64_t random_seed() {
+  std::uint64_t seed = 0;
+  fill_random({reinterpret_cast<char*>(&seed), sizeof seed});
+  return seed;
+}
+
+// A name of which memcached takes it, whatever a database is called.
+Hash128 digest(const HashKey& key, char kind, std::string_view name) {
+  Bytes parts(1, kind);
+  parts += name;
+  return hash128(key, parts);
+}
+
+}  // namespace
+
+Remote::Remote(net::Loop& loop, net::BlockingPool& blocking, Log& log, Sharing& sharing)
+    : loop_(loop),
+      log_(log),
+      sharing_(sharing),
+      link_({.loop = loop,
+             .blocking = blocking,
+             .to = sharing.to,
+             .most_value_bytes = sharing.max_answer_bytes + entry_overhead(kMaxTablesOfEntry),
+             .hooks = {.up = [this] { link_up(); },
+                       .troubled = [this](const std::string& why) { troubled(why); },
+                       .lost = [this] { link_lost(); }}}),
+      random_(random_seed()) {}
+
+Remote::~Remote() { loop_.cancel(tick_timer_); }
+
+void Remote::start() {
+  link_.start();
+  tick();
+}
+
+// Once in a while: what is owed, what was marked long ago, and whether memcached is still there.
+void Remote::tick() {
+  tick_timer_ = loop_.after(kTick, [this] { tick(); });
+  pay();
+  check_marks();
+  if (link_.up() && link_.quiet()) ask_epoch();
+}
+
+void Remote::link_up() {
+  ask_epoch();
+  pay();
+}
+
+// Something may have been changed of which memcached has not heard, by us or by others who have lost it as well.
+void Remote::link_lost() {
+  ++sharing_.owed;
+  forget_births();
+}
+
+void Remote::forget_births() {
+  for (auto& [id, open] : open_) {
+    counts_as_unmarked(open, true);
+    for (auto& birth : open.births) birth.reset();
+  }
+}
+
+void Remote::troubled(const std::string& why) {
+  const std::int64_t now = loop_.now().time_since_epoch() / std::chrono::seconds(1);
+  std::int64_t said = sharing_.said_at_s.load();
+  if (said >= 0 && now - said < kSaysEach.count()) return;
+  if (!sharing_.said_at_s.compare_exchange_strong(said, now)) return;
+  HG_LOG(log_, who_, Level::warning, "memcached is in trouble, the query cache is passed by: {}", why);
+}
+
+void Remote::well() {
+  std::int64_t said = sharing_.said_at_s.load();
+  if (said < 0 || !sharing_.usable() || !link_.quick()) return;
+  if (!sharing_.said_at_s.compare_exchange_strong(said, -1)) return;
+  HG_LOG(log_, who_, Level::log, "memcached is back, the query cache is in use");
+}
+
+// The epoch is a part of every name: whoever changes it has emptied the cache.
+
+void Remote::ask_epoch() {
+  link_.ask({.keys = {epoch_key()}}, MemcachedLink::Patience::full, [this](const MemcachedAnswer& answer) {
+    if (answer.ok) see_epoch(answer.values[0]);
+  });
+}
+
+// False: what else the same answer says is of another epoch, or of none.
+bool Remote::see_epoch(const std::optional<Bytes>& value) {
+  const std::optional<std::uint64_t> now = value ? decimal(*value) : std::nullopt;
+  if (!now || *now == 0) {
+    adopt(0);
+    make_epoch(/*remove_old=*/value.has_value());
+    return false;
+  }
+  if (*now != epoch_) {
+    adopt(*now);
+    return false;
+  }
+  well();
+  return true;
+}
+
+// It was lost, or there never was one. Whoever comes first makes it.
+void Remote::make_epoch(bool remove_old) {
+  MemcachedRequest request;
+  if (remove_old) request.remove(epoch_key());
+  request.add(epoch_key(), std::to_string(random_.bits() >> 1 | 1));
+  request.keys = {epoch_key()};
+  link_.ask(std::move(request), MemcachedLink::Patience::full, [this](const MemcachedAnswer& answer) {
+    const std::optional<std::uint64_t> made = answer.ok && answer.values[0] ? decimal(*answer.values[0]) : std::nullopt;
+    if (made && *made != 0) adopt(*made);
+  });
+}
+
+void Remote::adopt(std::uint64_t epoch) {
+  if (epoch == epoch_) return;
+  epoch_ = epoch;
+  known_.clear();
+  hints_.clear();
+  forget_births();
+  check_marks();
+}
+
+void Remote::pay() {
+  const std::uint64_t owed = sharing_.owed.load();
+  if (sharing_.paid.load() >= owed || !link_.up()) return;
+  MemcachedRequest request;
+  request.increase(epoch_key(), 1);
+  request.add(epoch_key(), std::to_string(random_.bits() >> 1 | 1));
+  request.keys = {epoch_key()};
+  link_.ask(std::move(request), MemcachedLink::Patience::full, [this, owed](const MemcachedAnswer& answer) {
+    if (!answer.ok) return;
+    const bool changed =
+        answer.lines[0].kind == MemcachedReply::number || answer.lines[1].kind == MemcachedReply::stored;
+    const auto now = answer.values[0] ? decimal(*answer.values[0]) : std::nullopt;
+    if (!changed || !now || *now == 0) return;
+    adopt(*now);
+    std::uint64_t paid = sharing_.paid.load();
+    while (paid < owed && !sharing_.paid.compare_exchange_weak(paid, owed)) {
+    }
+    well();
+  });
+}
+
+std::string Remote::wire_name(char kind, std::string_view name) const {
+  return fmt::format("hg{}{}", kind, digest(hash_key(), kind, name).hex());
+}
+
+std::string Remote::counter_of(std::string_view database, std::uint32_t table) {
+  return fmt::format("t{} {}", table, database);
+}
+
+Remote::Names Remote::counters_of(std::string_view database, const std::vector<std::uint32_t>& tables) {
+  Names names{counter_of_all(), counter_of(database)};
+  for (const std::uint32_t table : tables) names.push_back(counter_of(database, table));
+  return names;
+}
+
+Remote::Names Remote::wire_names(const Names& counters) const {
+  Names names;
+  names.reserve(counters.size() + 1);
+  for (const std::string& counter : counters) names.push_back(wire_name('c', counter));
+  return names;
+}
+
+}  // namespace herdgate::cache
