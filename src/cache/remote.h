@@ -132,6 +132,7 @@ class Remote {
   void forget_births();
   void adopt(std::uint64_t epoch);
   std::optional<std::uint64_t> see(const std::string& wire_name, const std::optional<Bytes>& value);
+  std::uint64_t see_nonce(const Hash128& text, const std::optional<Bytes>& value);
   void see_count(const std::string& wire_name, std::uint64_t count);
   void make_counters(const Names& wire_names);
   void hint(const Hash128& key, const std::vector<std::uint32_t>& tables);

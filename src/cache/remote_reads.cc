@@ -90,6 +90,17 @@ bool Remote::look_up(std::string_view database, std::vector<Ask> asks, std::func
                    [this, looking](MemcachedAnswer answer) { first_answer(looking, std::move(answer)); });
 }
 
+// The number of a text; 0: not known. What is no number would stand in the way of a new one for ever.
+std::uint64_t Remote::see_nonce(const Hash128& text, const std::optional<Bytes>& value) {
+  const std::uint64_t nonce = value ? decimal(*value).value_or(0) : 0;
+  if (value && nonce == 0) {
+    MemcachedRequest request;
+    request.remove(wire_name('x', text));
+    link_.ask(std::move(request), Patience::full, nullptr);
+  }
+  return nonce;
+}
+
 // Takes what was said of the counters that were asked for, from the place `first` on.
 bool Remote::take_counters(Looking& looking, const MemcachedAnswer& answer, std::size_t first) {
   if (!answer.ok || !see_epoch(answer.values.back()) || looking.epoch != epoch_) return false;
@@ -118,7 +129,7 @@ void Remote::first_answer(const std::shared_ptr<Looking>& looking, MemcachedAnsw
   for (std::size_t i = 0; i < looking->asks.size(); ++i) {
     const std::optional<Bytes>& octets = answer.values[2 * i];
     const std::optional<Bytes>& nonce = answer.values[2 * i + 1];
-    looking->nonces.push_back(nonce ? decimal(*nonce).value_or(0) : 0);
+    looking->nonces.push_back(see_nonce(looking->asks[i].text, nonce));
     std::optional<RemoteEntry>& entry = looking->entries.emplace_back();
     if (octets) entry = decode(hash_key(), looking->asks[i].key, *octets);
     if (!entry) continue;

@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from support.cluster import Cluster  # noqa: E402
+from support.memcached import Memcached  # noqa: E402
 from support.proxy import UNDER_TEST, Proxy  # noqa: E402
 
 
@@ -63,6 +64,15 @@ def start_proxy(cluster):
         finally:
             proxy.remove()
     assert not problems, problems
+
+
+@pytest.fixture(scope="module")
+def memcached():
+    server = Memcached()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
 
 
 @pytest.fixture

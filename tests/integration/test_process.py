@@ -467,9 +467,13 @@ def test_what_is_not_built_refuses_the_start_or_is_named(program):
         result = program.call("-n")
         assert result.returncode == 1 and re.search(rf"{re.escape(program.conf)}:\d+: .*{name}", result.stderr), result
         program.write(**{name: old if old else "off"})
-    program.write(memory_cache_enabled="on", memqcache_method="memcached")
+
+
+def test_without_memcached_it_starts_and_says_so(program):
+    program.write(memory_cache_enabled="on", memqcache_method="memcached", memqcache_memcached_host=f"{program.folder}/none")
     program.start()
-    assert re.findall(r"(\w+):  .*memqcache_method", program.log()) == ["WARNING"], program.log()
+    wait_until(lambda: "WARNING:  memcached is in trouble" in program.log(), "the line")
+    assert "not built" not in program.log()
 
 
 def test_every_escape_of_the_prefix(program):

@@ -438,14 +438,6 @@ def test_a_writer_whose_outcome_is_unknown(start_proxy, tables, cluster):
         assert hits_of(other, "select v from qc.a where id = 8", 3) >= 2
 
 
-def test_memcached_leaves_it_off_and_says_so(start_proxy, tables):
-    proxy = start_proxy({**ON_PRIMARY, "memqcache_method": "memcached"}, fresh=True)
-    wait_until(lambda: "the query cache stays off: memqcache_method = memcached is not built" in proxy.log(), "the line", 10)
-    with proxy.connect() as c:
-        cacheable = dict(c.execute("pgpool explain route select v from qc.a").fetchall())["cacheable"]
-        assert cacheable.startswith("no: memory_cache_enabled is off")
-
-
 def test_a_standby_is_believed_when_it_has_replayed(start_proxy, tables, cluster):
     """What it had replayed 3 s before is known by the rounds of sr_check_period: until then its answers are not kept."""
     proxy = start_proxy({**ON, "backend_weight0": 0, "sr_check_period": 1}, fresh=True)
@@ -483,13 +475,13 @@ def test_a_promotion_forgets_everything():
 
 # Proof.
 
-def race(proxy, cluster, balanced, extended):
+def race(proxies, cluster, balanced, extended, pause=0.002):
     """Nobody ever reads less than what somebody had been told to be committed before he asked. Until enough was read."""
     told = {1: 0, 2: 0, 3: 0}
     stop, problems, served = threading.Event(), [], [0]
     cluster.primary.psql("update qc.a set v = 0")
     cluster.wait_replayed()
-    with proxy.connect() as c:
+    with proxies[0].connect() as c:
         c.execute("update qc.a set v = 0")
 
     def heard(work, *args):
@@ -499,7 +491,7 @@ def race(proxy, cluster, balanced, extended):
             problems.append(e)
 
     def writer(row_id):
-        with proxy.connect() as c:
+        with proxies[row_id % len(proxies)].connect() as c:
             n = 0
             while not stop.is_set():
                 n += 1
@@ -509,10 +501,10 @@ def race(proxy, cluster, balanced, extended):
                 else:
                     c.execute(f"update qc.a set v = {n} where id = {row_id}")
                 told[row_id] = n
-                time.sleep(0.002)  # so that there is something to be kept in between
+                time.sleep(pause)  # so that there is something to be kept in between
 
-    def reader():
-        with proxy.connect() as c:
+    def reader(number):
+        with proxies[number % len(proxies)].connect() as c:
             i = 0
             while not stop.is_set():
                 i += 1
@@ -529,12 +521,16 @@ def race(proxy, cluster, balanced, extended):
                 served[0] += 1
 
     threads = [threading.Thread(target=heard, args=(writer, i)) for i in told]
-    threads += [threading.Thread(target=heard, args=(reader,)) for _ in range(4)]
+    threads += [threading.Thread(target=heard, args=(reader, i)) for i in range(4)]
     for t in threads:
         t.start()
     try:
-        with proxy.connect() as c:
-            wait_until(lambda: problems or served[0] > 500 and int(figures(c)["hits"]) > 50, "reads and hits", 60)
+        watches = [proxy.connect() for proxy in proxies]
+        start = [int(figures(c)["hits"]) for c in watches]
+        wait_until(lambda: problems or served[0] > 500 and
+                   all(int(figures(c)["hits"]) > before + 50 for c, before in zip(watches, start)), "reads and hits", 60)
+        for c in watches:
+            c.close()
     finally:
         stop.set()
         for t in threads:
@@ -548,15 +544,17 @@ def test_nobody_reads_what_is_older_than_what_was_seen(start_proxy, tables, clus
     # Of tables that change all the time only the primary's answers are kept: it must be asked now and then.
     proxy = start_proxy({**ON, "load_balance_mode": balanced, "statement_level_load_balance": True, "num_workers": 2,
                          "sr_check_period": 1}, fresh=True)
-    race(proxy, cluster, balanced, extended)
+    race([proxy], cluster, balanced, extended)
 
 
-def test_random_statements_of_several_sessions(start_proxy, tables, cluster, request):
+@pytest.mark.parametrize("method", ["shmem", "memcached"])
+def test_random_statements_of_several_sessions(start_proxy, tables, cluster, request, method):
     """Each answer compared with the server's own, in the same state."""
     import random
     seed = request.config.getoption("--seed") or random.randrange(1 << 30)
     rnd = random.Random(seed)
-    proxy = start_proxy({**ON_PRIMARY, "pool_mode": "transaction"}, fresh=True)
+    shared = request.getfixturevalue("memcached").settings() if method == "memcached" else {}
+    proxy = start_proxy({**ON_PRIMARY, **shared, "pool_mode": "transaction"}, fresh=True)
     direct = psycopg.connect(f"host=127.0.0.1 port={cluster.primary.port} user=postgres dbname=test", autocommit=True)
     sessions = [{"c": proxy.connect(), "wrote": False} for _ in range(4)]
     reads = ["select sum(v) from qc.a", "select v from qc.a where id = 1", "select count(*) from qc.b",
