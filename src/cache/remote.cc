@@ -68,19 +68,20 @@ void Remote::forget_births() {
   }
 }
 
+// Once a minute at most, and no "back" without it.
 void Remote::troubled(const std::string& why) {
   const std::int64_t now = loop_.now().time_since_epoch() / std::chrono::seconds(1);
   std::int64_t said = sharing_.said_at_s.load();
   if (said >= 0 && now - said < kSaysEach.count()) return;
   if (!sharing_.said_at_s.compare_exchange_strong(said, now)) return;
+  sharing_.in_trouble = true;
   HG_LOG(log_, who_, Level::warning, "memcached is in trouble, the query cache is passed by: {}", why);
 }
 
 void Remote::well() {
-  std::int64_t said = sharing_.said_at_s.load();
-  if (said < 0 || !sharing_.usable() || !link_.quick()) return;
-  if (!sharing_.said_at_s.compare_exchange_strong(said, -1)) return;
-  HG_LOG(log_, who_, Level::log, "memcached is back, the query cache is in use");
+  if (!sharing_.in_trouble.load() || !sharing_.usable() || !link_.quick()) return;
+  if (sharing_.in_trouble.exchange(false))
+    HG_LOG(log_, who_, Level::log, "memcached is back, the query cache is in use");
 }
 
 // The epoch is a part of every name: whoever changes it has emptied the cache.

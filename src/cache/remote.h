@@ -31,7 +31,8 @@ struct Sharing {
   std::size_t max_answer_bytes = 0;
   std::atomic<std::uint64_t> owed{1}, paid{0};  // flushes; a start owes one
   std::atomic<int> unmarked{0};                 // writers at work of whom memcached does not know
-  std::atomic<std::int64_t> said_at_s{-1};      // when the log said last that it is in trouble; -1: it is well
+  std::atomic<bool> in_trouble{false};          // by what the log said last
+  std::atomic<std::int64_t> said_at_s{-1};      // when it said so; -1: never
   bool usable() const { return owed.load() == paid.load() && unmarked.load() == 0; }
 };
 
