@@ -69,7 +69,9 @@ TEST(MemcachedProtocol, RepliesCutAnywhere) {
       std::vector<Got> got;
       replies.feed(whole.octets.substr(0, cut));
       take(replies, got);
-      if (cut < whole.octets.size()) EXPECT_LT(got.size(), whole.replies.size()) << whole.octets << cut;
+      if (cut < whole.octets.size()) {
+        EXPECT_LT(got.size(), whole.replies.size()) << whole.octets << cut;
+      }
       replies.feed(whole.octets.substr(cut));
       take(replies, got);
       EXPECT_EQ(got, whole.replies) << whole.octets << cut;
