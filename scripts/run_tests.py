@@ -58,7 +58,9 @@ def build(preset, choose=lambda folder: []):
     if not os.path.exists(f"{folder}/build.ninja") and call(["cmake", "--preset", preset], log) != 0:
         tail(log)
         return None
-    if call(["ninja", "-C", folder, f"-j{JOBS}", *choose(folder)], log) != 0:
+    # What there is to choose from stands in build.ninja, which may be older than CMakeLists.txt.
+    if call(["ninja", "-C", folder, "build.ninja"], log) != 0 or \
+            call(["ninja", "-C", folder, f"-j{JOBS}", *choose(folder)], log) != 0:
         tail(log)
         return None
     return folder

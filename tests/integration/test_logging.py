@@ -394,6 +394,63 @@ def test_pcp_log_rotate(collecting):
         "ERROR:  PCP: error while processing log rotation request for cluster", "DETAIL:  watchdog is not enabled"]
 
 
+def test_pcp_log_rotate_under_load(collecting):
+    p = collecting(log_filename="pgpool.log", log_statement=True, log_rotation_age=0, log_rotation_size=0)
+    over = threading.Event()
+    said = {client: 0 for client in range(3)}
+
+    def speak(client):
+        with p.connect() as c:
+            while not over.is_set():
+                c.execute(f"select 'line {said[client]} of {client}'")
+                said[client] += 1
+
+    speakers = [threading.Thread(target=speak, args=(client,)) for client in said]
+    for speaker in speakers:
+        speaker.start()
+    try:
+        for turn in range(12):
+            have = sum(said.values())
+            wait_until(lambda: sum(said.values()) > have + 50, "some lines")
+            os.rename(f"{p.logs}/pgpool.log", f"{p.logs}/pgpool.{turn:02}.log")
+            assert "Successful" in p.pcp("pcp_log_rotate")
+            wait_until(lambda: os.path.exists(f"{p.logs}/pgpool.log"), "the new file")
+    finally:
+        over.set()
+        for speaker in speakers:
+            speaker.join()
+    p.stop()
+    lines = [line for name in p.names() for line in open(name)]  # pgpool.log is the last one by name, too
+    for client, count in said.items():
+        found = [m.group(1) for m in (re.fullmatch(rf"CHILD \d+: LOG:  statement: select 'line (\d+) of {client}'\n", line)
+                                      for line in lines) if m]
+        assert found == [str(n) for n in range(count)]
+
+
+@pytest.mark.long
+def test_rotation_by_age_after_a_reload(collecting):
+    """log_rotation_age and log_truncate_on_rotation: waits for the clock's next minute."""
+    emptied, appended = (collecting(log_filename="%M.log", log_rotation_age=0, log_rotation_size=0) for _ in range(2))
+    for p in (emptied, appended):
+        first = os.path.basename(p.names()[0])
+        for minute in range(60):
+            if f"{minute:02}.log" != first:
+                with open(f"{p.logs}/{minute:02}.log", "w") as f:
+                    f.write("an hour old\n")
+                system.give(f"{p.logs}/{minute:02}.log")
+        p.settings.update({"log_rotation_age": "1min", "log_truncate_on_rotation": p is emptied, "log_statement": True})
+        p.reload()
+        wait_until(lambda: "configuration files reloaded" in p.text(), "the reload")
+
+        def changed():
+            statement(p, "select 'still here'")
+            now = [n for n in p.names() if os.path.basename(n) != first and "still here" in open(n).read()]
+            return now[0] if now else None
+
+        now = wait_until(changed, "the next minute's file", 90)
+        assert open(now).read().startswith("an hour old\n") == (p is appended)
+
+
 def test_logrotate(collecting):
     """The configuration that we ship, with this server's paths, under the real program and under load."""
     program = shutil.which("logrotate") or "/usr/sbin/logrotate"
