@@ -141,8 +141,11 @@ class Proxy:
         self.check_log()
 
     def abort(self):
-        for pid in system.family(self.process.pid):
-            os.kill(pid, signal.SIGKILL)
+        for pid in system.family(self.process.pid) if self.process.poll() is None else []:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # a script of ours that has just ended
         self.process.wait()
         self.process = None
 

@@ -5,6 +5,7 @@ oneself otherwise. A wait polls a condition against a deadline: it ends as soon 
 that never holds is an error that says what was waited for.
 """
 import glob
+import itertools
 import os
 import pwd
 import random
@@ -144,11 +145,14 @@ def port_is_free(port):
     return True
 
 
+ROWS = list(range(20000, 32000, 10))  # below the range from which the kernel takes client ports
+rows_ahead = itertools.islice(itertools.cycle(ROWS), random.randrange(len(ROWS)), None)  # runs side by side start apart
+
+
 def free_ports(count, first=None):
-    """Free ports in one row, below the range from which the kernel takes client ports."""
+    """Free ports in one row. What was given is not given again for a long time: who has it may not listen yet, or has stopped."""
     starts = [first + step for step in range(0, 20001, 10000)] if first else []
-    starts += [random.randrange(20000, 32000, 10) for _ in range(200)]
-    for begin in starts:
+    for begin in itertools.chain(starts, itertools.islice(rows_ahead, len(ROWS))):
         if all(port_is_free(begin + i) for i in range(count)):
             return [begin + i for i in range(count)]
     raise RuntimeError("no free ports")
