@@ -55,7 +55,9 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void let_in();          // the gate has opened
   void cancel_running();  // a cancel request came for this session
   void settings_changed();
-  void end(const wire::Report& why);  // FATAL to the client, then closed
+  std::uint64_t told_commit() const { return told_commit_; }
+  void commit_is_lost(std::uint64_t id, NodeId from, NodeId to);  // told with the next answer
+  void end(const wire::Report& why);                              // FATAL to the client, then closed
 
   void welcomed(LoginResult result);  // the login is over: the client is in
 
@@ -259,7 +261,9 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   NodeId pending_node_;
   bool xid_asked_ = false;  // the answer has not come yet
   std::uint64_t xid_ = 0;   // of the open transaction; 0: not known
-  std::int32_t pid_ = 0;    // as the client was told, with the secret for its cancel requests
+  // Of the last transaction with a known id whose COMMIT the client was told of; 0: none.
+  std::uint64_t told_commit_ = 0;
+  std::int32_t pid_ = 0;  // as the client was told, with the secret for its cancel requests
   Bytes secret_;
   ClientStream client_;
   SnapshotPtr snapshot_;

@@ -490,6 +490,7 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
                         const std::shared_ptr<const sql::Facts>& facts) {
   const bool adaptive = settings().disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive;
   vs_.statement_done({statement, text, work().tag, ok, work().plan.write, adaptive, facts});
+  if (ok && statement.kind == Kind::commit && work().tag == "COMMIT" && xid_ != 0) told_commit_ = xid_;
   if (ends_transaction(statement.kind) || statement.kind == Kind::unparsable) forget_transaction_id();
   if (!ok) return;
   if (adaptive && vs_.state().tx.status != TxStatus::idle && work().plan.write)

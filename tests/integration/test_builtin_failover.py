@@ -1,5 +1,7 @@
 """failover_method = builtin: no script, no ssh. Each case ends with "and it recovers"."""
+import concurrent.futures
 import os
+import signal
 import threading
 import time
 
@@ -147,6 +149,44 @@ def test_asynchronous_replication_says_what_may_be_lost(herd):
     wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
     wait_until(lambda: "asynchronous replication: " in h.proxy.log(), "the log to say so")
     assert h.write() >= 1
+
+
+def test_a_session_whose_commit_is_lost_is_told(herd):
+    """Asynchronous replication: one commit has reached the standbys, another has not."""
+    h = herd(commit_outcome_check=True).start()
+    h.write()
+    with h.proxy.connect(autocommit=False) as kept, h.proxy.connect(autocommit=False) as lost, \
+            h.proxy.connect() as other, concurrent.futures.ThreadPoolExecutor() as threads:
+        told = {kept: [], lost: [], other: []}
+        for c, notices in told.items():
+            c.add_notice_handler(lambda d, notices=notices: notices.append((d.sqlstate, d.message_primary)))
+        kept.execute("insert into t values (100)")
+        kept.commit()
+        h.cluster.wait_replayed()
+        for pid in h.cluster.nodes[0].psql("select pid from pg_stat_replication").split():
+            os.kill(int(pid), signal.SIGSTOP)
+        lost.execute("insert into t values (200)")
+        lost.commit()
+        h.cluster.nodes[0].kill()
+        # It waits for the new primary and is the first to write there: the id of the lost transaction is given out again.
+        wait_until(lambda: "=== Starting degeneration" in h.proxy.log(), "the failover")
+        write = threads.submit(other.execute, "insert into t values (300)")
+        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        there = "/*NO LOAD BALANCE*/ select a from t where a >= 100 order by a"
+        assert [r[0] for r in lost.execute(there)] in ([100], [100, 300])
+        assert write.result(30).rowcount == 1
+        assert [r[0] for r in kept.execute(there)] == [100, 300]
+        new = h.state()[0]
+        sentence = f"a committed transaction of this session is lost: node {new}, the primary of now, does not have it"
+        assert told == {kept: [], lost: [("01000", sentence)], other: []}
+        assert f"node {new} lacks the last known commit of 1 of 2 sessions that had committed on node 0" in h.proxy.log()
+        # And it recovers: it is said once, and the session goes on.
+        lost.execute("insert into t values (400)")
+        lost.commit()
+        assert [r[0] for r in lost.execute(there)] == [100, 300, 400]
+        lost.commit()
+        kept.commit()
+        assert len(told[lost]) == 1
 
 
 def test_a_standby_that_cannot_follow_is_left_down(herd):
