@@ -55,8 +55,7 @@ void Session::take_transaction_id(ByteView row) {
   xid_ = std::strtoull(rows->front()[0]->c_str(), nullptr, 10);
 }
 
-// Of the old primary nothing can be had any more: it is said once, with the answer to whatever the client sends next,
-// whatever its client_min_messages.
+// Of the old primary nothing can be had any more: it is said once, and as an error, since warnings are read by nobody.
 void Session::commit_is_lost(std::uint64_t id, NodeId from, NodeId to) {
   if (told_commit_ != id) return;
   told_commit_ = 0;
@@ -65,7 +64,7 @@ void Session::commit_is_lost(std::uint64_t id, NodeId from, NodeId to) {
   LogContext log_only = who_;
   log_only.listener = nullptr;
   worker_.log().write(log_only, line);
-  tell(line);
+  pending_error_ = std::make_unique<PendingError>(PendingError{report, false});
 }
 
 void Session::forget_transaction_id() {

@@ -56,7 +56,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void cancel_running();  // a cancel request came for this session
   void settings_changed();
   std::uint64_t told_commit() const { return told_commit_; }
-  void commit_is_lost(std::uint64_t id, NodeId from, NodeId to);  // told with the next answer
+  void commit_is_lost(std::uint64_t id, NodeId from, NodeId to);  // its next statement fails with that
   void end(const wire::Report& why);                              // FATAL to the client, then closed
 
   void welcomed(LoginResult result);  // the login is over: the client is in
@@ -147,6 +147,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   Planned planned_in(const Frame& frame, Seen& seen);
   void keep_to_unit(const route::Plan& before);
   bool tell_of_loss(ByteView messages);
+  void forget_pending_of_transaction();
+  bool hears_of_loss(sql::Kind kind) const;
   Next plan_explained_in(ByteView messages);
   Next delete_from_cache(const sql::Statement& command);
   Next run_unit(ByteView messages, std::size_t& used);
@@ -284,8 +286,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   std::unique_ptr<pool::Pool::Pending> pending_;
   std::unique_ptr<Holding> holding_;  // in phase held
   std::unique_ptr<LostCommit> lost_commit_;
-  std::unique_ptr<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
-  std::unique_ptr<SessionCache> cache_;          // null: memory_cache_enabled is off
+  std::unique_ptr<PendingError> pending_error_;     // told at the next statement
+  std::unique_ptr<SessionCache> cache_;             // null: memory_cache_enabled is off
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
   net::TimerId idle_timer_ = 0, own_timer_ = 0;
   TimePoint own_since_;  // phases lookup and replaying: since when

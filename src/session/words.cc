@@ -93,13 +93,13 @@ wire::Report not_committed(NodeId node, const std::string& why) {
 
 wire::Report lost_after_commit(std::uint64_t id, NodeId from, NodeId to) {
   return make(
-      "WARNING", sqlstate::kWarning,
+      "ERROR", sqlstate::kSystemError,
       fmt::format("a committed transaction of this session is lost: node {}, the primary of now, does not have it",
                   to.value),
       fmt::format("Transaction {} was committed on node {}, which has failed. Whatever the session committed "
                   "after it is lost, too.",
                   id, from.value),
-      "Look at what is there before you run it again.");
+      "This statement was not run. Look at what is there before you go on.");
 }
 
 wire::Report lost_while_pinned(NodeId node, const std::string& pins) {
