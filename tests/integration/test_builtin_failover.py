@@ -217,8 +217,10 @@ def test_a_standby_that_cannot_follow_is_left_down(herd):
 
 
 def streams_from(new, count):
-    wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming'") == str(count),
-               f"{count} standbys to follow")
+    """`count` standbys have all there is: a "streaming" one may have been sent it only."""
+    lsn = new.psql("select pg_current_wal_lsn()")
+    wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming' "
+                                f"and flush_lsn >= '{lsn}'") == str(count), f"{count} standbys to follow")
 
 
 class BigHerd(BuiltinHerd):
