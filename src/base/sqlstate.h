@@ -31,5 +31,6 @@ inline constexpr std::string_view kAdminShutdown = "57P01";
 inline constexpr std::string_view kCrashShutdown = "57P02";
 inline constexpr std::string_view kCannotConnectNow = "57P03";
 inline constexpr std::string_view kIdleSessionTimeout = "57P05";
+inline constexpr std::string_view kSystemError = "58000";
 inline constexpr std::string_view kInternalError = "XX000";
 }  // namespace herdgate::sqlstate

@@ -309,6 +309,12 @@ ProbeTarget Monitor::target(const config::Backend& backend) const {
   return t;
 }
 
+std::optional<ProbeTarget> Monitor::target_of(NodeId node) const {
+  const config::Backend* backend = settings_->backend(node);
+  if (backend == nullptr || !asks()) return std::nullopt;
+  return target(*backend);
+}
+
 void Monitor::start_one(NodeId node) {
   const config::Backend* backend = settings_->backend(node);
   if (!backend) return schedule_.ended(node, true, means_.loop.now());

@@ -71,6 +71,8 @@ class Monitor final : public cluster::Control {
   cluster::ViewPtr view() const { return view_; }
   // What has happened to each node since the start.
   const std::map<NodeId, report::FailoverFigures>& failovers() const { return failovers_; }
+  // For a question to the node as sr_check_user; nullopt: there is none.
+  std::optional<ProbeTarget> target_of(NodeId node) const;
 
   void request(const cluster::Request& request, Answered answered) override;
   void detach_gracefully(NodeId node, Answered answered) override;

@@ -15,7 +15,8 @@ enum class Hold : std::uint8_t {
   none,
   primary,   // until there is a primary that works
   pause,     // until PGPOOL RESUME
-  outcomes,  // until the fate of COMMITs without an answer is known: writing would give their ids out again
+  outcomes,  // until the fate of COMMITs without an answer, or answered by a primary that failed, is known: writing
+             // would give their ids out again
 };
 
 struct HoldInput {
@@ -25,6 +26,7 @@ struct HoldInput {
   bool begins = false;  // no server works for its transaction yet
   bool paused = false;  // new work in its database is held
   bool outcomes_open = false;
+  bool may_miss_own = false;  // whether the session's last commit is still there is being asked: it reads later, too
 };
 Hold hold(const HoldInput& input);
 

@@ -54,6 +54,16 @@ TEST(Hold, WritesThatBeginWaitForOutcomesThatAreAskedFor) {
   EXPECT_EQ(held(true, false), Hold::none);
 }
 
+TEST(Hold, WhoseCommitMayBeLostReadsLaterToo) {
+  const cluster::View calm = herd(NodeId(1), false);
+  const auto held = [&](NodeId node, bool begins) {
+    return hold({.view = calm, .node = node, .begins = begins, .outcomes_open = true, .may_miss_own = true});
+  };
+  EXPECT_EQ(held(NodeId(1), true), Hold::outcomes);
+  EXPECT_EQ(held(NodeId(2), true), Hold::outcomes) << "a standby follows the new primary";
+  EXPECT_EQ(held(NodeId(1), false), Hold::none);
+}
+
 TEST(Hold, APauseHoldsWhatBeginsAndNothingElse) {
   const cluster::View calm = herd(NodeId(0), false);
   EXPECT_EQ(hold({.view = calm, .node = NodeId(1), .begins = true, .paused = true}), Hold::pause);

@@ -117,14 +117,7 @@ Proxy::~Proxy() {
 
 void Proxy::start(bool discard_state, std::function<void()> ready) {
   monitor::Hooks hooks;
-  hooks.publish = [this](cluster::ViewPtr view) {
-    const bool promoted = view_ != nullptr && view->primary != view_->primary;
-    view_ = std::move(view);
-    announce_roles();
-    publish();
-    if (promoted) forget_answers();
-    if (promoted && view_->primary != kNoNode) ++primary_changes_;
-  };
+  hooks.publish = [this](cluster::ViewPtr view) { take_view(std::move(view)); };
   hooks.credentials = [this](const std::string& user, const std::string& password) {
     return monitor_credentials(user, password);
   };
@@ -145,6 +138,20 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
                                                          blocking_, snapshot()));
   }
   for (auto& worker : workers_) threads_.emplace_back([&worker = *worker] { worker.loop().run(); });
+}
+
+void Proxy::take_view(cluster::ViewPtr view) {
+  const bool promoted = view_ != nullptr && view->primary != view_->primary;
+  view_ = std::move(view);
+  const NodeId now = view_->primary;
+  const NodeId before = now != kNoNode ? std::exchange(last_primary_, now) : now;
+  const bool checks = before != kNoNode && before != now && files_.settings->commit_outcome_check;
+  if (checks) commit_check_.begin();
+  announce_roles();
+  publish();
+  if (promoted) forget_answers();
+  if (promoted && now != kNoNode) ++primary_changes_;
+  if (checks) commit_check_.ask(before, now, monitor_->target_of(now));
 }
 
 // Once, when the primary has been found and every node in use has answered: 0 not in use, 1 primary, 2 standby.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "monitor/monitor.h"
+#include "server/commit_check.h"
 #include "session/worker.h"
 
 namespace herdgate::server {
@@ -61,6 +62,7 @@ class Proxy final : public session::Workers {
   void hand_out(net::Socket socket, const net::Address& peer);
   void close_listeners();
   void publish();
+  void take_view(cluster::ViewPtr view);
   void set_pause(const std::string& database, bool on);
   void end_old_pauses();
   void when_settled(std::function<void()> done);
@@ -83,7 +85,9 @@ class Proxy final : public session::Workers {
   session::Shared shared_;
   backend::Scratch scratch_;
   std::unique_ptr<monitor::Monitor> monitor_;
+  CommitCheck commit_check_{{control_, probing_, scratch_}, shared_, *this};
   cluster::ViewPtr view_;
+  NodeId last_primary_ = kNoNode;                  // also while none is known
   std::shared_ptr<const session::Pauses> pauses_;  // null: none
   net::TimerId pause_timer_ = 0;                   // the next one that ends by itself
   bool roles_announced_ = false;

@@ -55,6 +55,18 @@ void Session::take_transaction_id(ByteView row) {
   xid_ = std::strtoull(rows->front()[0]->c_str(), nullptr, 10);
 }
 
+// Of the old primary nothing can be had any more: it is said once, and as an error, since warnings are read by nobody.
+void Session::commit_is_lost(std::uint64_t id, NodeId from, NodeId to) {
+  if (told_commit_ != id) return;
+  told_commit_ = 0;
+  const wire::Report report = lost_after_commit(id, from, to);
+  const LogLine line{.level = Level::warning, .text = report.message, .detail = report.detail, .hint = report.hint};
+  LogContext log_only = who_;
+  log_only.listener = nullptr;
+  worker_.log().write(log_only, line);
+  pending_error_ = std::make_unique<PendingError>(PendingError{report, false});
+}
+
 void Session::forget_transaction_id() {
   xid_ = 0;
   xid_asked_ = false;
@@ -134,6 +146,7 @@ void Session::forget_lost_commit() {
 void Session::outcome_learned(vsession::Fate fate) {
   const NodeId node = lost_commit_->node;
   const std::string why = lost_commit_->why;
+  if (fate == vsession::Fate::committed) told_commit_ = lost_commit_->xid;
   forget_lost_commit();
   const bool plain = work().facts != nullptr;  // a COMMIT alone in the simple protocol
   if (fate == vsession::Fate::committed && plain) {

@@ -147,6 +147,12 @@ struct Holding {
   net::TimerId timer = 0;
 };
 
+// What the client hears in place of an answer to its next statement.
+struct PendingError {
+  wire::Report report;
+  bool of_transaction = true;  // a link of the open one was lost: with it the error is over. Else nothing takes it back
+};
+
 // A COMMIT got no answer, and what came of it is asked of the primary that there is afterwards.
 struct LostCommit {
   std::uint64_t xid = 0;

@@ -55,7 +55,9 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void let_in();          // the gate has opened
   void cancel_running();  // a cancel request came for this session
   void settings_changed();
-  void end(const wire::Report& why);  // FATAL to the client, then closed
+  std::uint64_t told_commit() const { return told_commit_; }
+  void commit_is_lost(std::uint64_t id, NodeId from, NodeId to);  // its next statement fails with that
+  void end(const wire::Report& why);                              // FATAL to the client, then closed
 
   void welcomed(LoginResult result);  // the login is over: the client is in
 
@@ -145,6 +147,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   Planned planned_in(const Frame& frame, Seen& seen);
   void keep_to_unit(const route::Plan& before);
   bool tell_of_loss(ByteView messages);
+  void forget_pending_of_transaction();
+  bool hears_of_loss(sql::Kind kind) const;
   Next plan_explained_in(ByteView messages);
   Next delete_from_cache(const sql::Statement& command);
   Next run_unit(ByteView messages, std::size_t& used);
@@ -259,7 +263,9 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   NodeId pending_node_;
   bool xid_asked_ = false;  // the answer has not come yet
   std::uint64_t xid_ = 0;   // of the open transaction; 0: not known
-  std::int32_t pid_ = 0;    // as the client was told, with the secret for its cancel requests
+  // Of the last transaction with a known id whose COMMIT the client was told of; 0: none.
+  std::uint64_t told_commit_ = 0;
+  std::int32_t pid_ = 0;  // as the client was told, with the secret for its cancel requests
   Bytes secret_;
   ClientStream client_;
   SnapshotPtr snapshot_;
@@ -280,8 +286,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   std::unique_ptr<pool::Pool::Pending> pending_;
   std::unique_ptr<Holding> holding_;  // in phase held
   std::unique_ptr<LostCommit> lost_commit_;
-  std::unique_ptr<wire::Report> pending_error_;  // told at the next statement: a link of the open transaction was lost
-  std::unique_ptr<SessionCache> cache_;          // null: memory_cache_enabled is off
+  std::unique_ptr<PendingError> pending_error_;     // told at the next statement
+  std::unique_ptr<SessionCache> cache_;             // null: memory_cache_enabled is off
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
   net::TimerId idle_timer_ = 0, own_timer_ = 0;
   TimePoint own_since_;  // phases lookup and replaying: since when

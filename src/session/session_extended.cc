@@ -241,7 +241,8 @@ void Session::keep_to_unit(const route::Plan& before) {
   work().planned = true;
 }
 
-// A link of the transaction was lost while nobody asked. False: the client wants to go back anyway.
+// A link of the transaction, or an earlier commit, was lost while nobody asked. False: the client wants to go back
+// anyway.
 bool Session::tell_of_loss(ByteView messages) {
   Seen seen;
   bool ends = false, only_back = true;
@@ -255,12 +256,13 @@ bool Session::tell_of_loss(ByteView messages) {
     only_back = only_back && kind == Kind::rollback;
     if (!ends) break;
   }
-  const wire::Report report = std::move(*pending_error_);
-  pending_error_.reset();
-  if (ends && only_back && seen.binds && work().request.synced) return false;
+  if (ends && only_back && seen.binds && work().request.synced) {
+    forget_pending_of_transaction();
+    return false;
+  }
   work().ends_transaction = ends && seen.binds;
   rest_follows();
-  fail_request(report);
+  fail_request(std::exchange(pending_error_, nullptr)->report);
   return true;
 }
 

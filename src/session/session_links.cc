@@ -69,7 +69,8 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
     drop_link(*link, Error{backend::Errc::closed_by_server, {}});
     link = nullptr;
   }
-  const bool asked = worker_.shared().outcomes_open.load(std::memory_order_relaxed) > 0;
+  const bool asked = worker_.shared().outcomes_open.load(std::memory_order_relaxed) > 0 ||
+                     worker_.shared().commits_checked.load(std::memory_order_relaxed) > 0;
   if (asked || (snapshot_->restrains && (link == nullptr || snapshot_->pauses || view().switching))) {
     const route::Hold why = restrained(node, work().plan.write);
     if (why != route::Hold::none && hold_back(why, node) == Next::waiting) return Next::waiting;

@@ -189,10 +189,8 @@ void Session::announce(const backend::Link& link, std::string_view what, std::st
 
 Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   if (pending_error_) {
-    const wire::Report report = std::move(*pending_error_);
-    pending_error_.reset();
     used += input.size();
-    fail_request(report);
+    fail_request(std::exchange(pending_error_, nullptr)->report);
     return Next::served;
   }
   const NodeId node = view().write_node();
@@ -219,19 +217,26 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   return Next::waiting;
 }
 
+void Session::forget_pending_of_transaction() {
+  if (pending_error_ && pending_error_->of_transaction) pending_error_.reset();
+}
+
+// A pool that tries a connection by an empty text, or cleans it by ROLLBACK, would keep the error to itself.
+bool Session::hears_of_loss(Kind kind) const {
+  if (kind == Kind::pool_command) return false;
+  return pending_error_->of_transaction || (kind != Kind::empty && kind != Kind::rollback);
+}
+
 // Empty texts, own commands, statements in a failed transaction, and a transaction's beginning and end when no server
 // has heard of it yet.
 bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   const sql::Statement& first = facts.first();
   Bytes& out = client_.own();
-  if (pending_error_ && first.kind != Kind::pool_command) {
-    const wire::Report report = std::move(*pending_error_);
-    pending_error_.reset();
-    if (first.kind != Kind::rollback) {
-      work().ends_transaction = ends_transaction(first.kind);
-      fail_request(report);
-      return true;
-    }
+  if (first.kind == Kind::rollback) forget_pending_of_transaction();
+  if (pending_error_ && hears_of_loss(first.kind)) {
+    work().ends_transaction = ends_transaction(first.kind);
+    fail_request(std::exchange(pending_error_, nullptr)->report);
+    return true;
   }
   if (first.kind == Kind::empty) {
     wire::put_empty_query(out);
@@ -490,6 +495,7 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
                         const std::shared_ptr<const sql::Facts>& facts) {
   const bool adaptive = settings().disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive;
   vs_.statement_done({statement, text, work().tag, ok, work().plan.write, adaptive, facts});
+  if (ok && statement.kind == Kind::commit && work().tag == "COMMIT" && xid_ != 0) told_commit_ = xid_;
   if (ends_transaction(statement.kind) || statement.kind == Kind::unparsable) forget_transaction_id();
   if (!ok) return;
   if (adaptive && vs_.state().tx.status != TxStatus::idle && work().plan.write)

@@ -257,7 +257,7 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
   send_ends(parts_.answered(node, status, committed, link.memory.parameters));
   if (status == TxStatus::idle) {
     forget_transaction_id();
-    pending_error_.reset();  // a link was lost that only read: the transaction has ended without it
+    forget_pending_of_transaction();  // a link was lost that only read: the transaction has ended without it
     if (std::exchange(ddl_in_transaction_, false)) worker_.shared().epochs.raise(identity_->database);
   }
   link.memory.parameters = vs_.link_parameters();
@@ -548,7 +548,7 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
     case Tells::nothing:
       return go_on();
     case Tells::later:
-      pending_error_ = std::make_unique<wire::Report>(lost_in_transaction(node, why));
+      pending_error_ = std::make_unique<PendingError>(PendingError{lost_in_transaction(node, why), true});
       return go_on();
     case Tells::once_more:
       work().avoid = node;

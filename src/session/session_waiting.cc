@@ -24,12 +24,14 @@ bool Session::begins() const { return !unit_open() && parts_.empty(); }
 route::Hold Session::restrained(NodeId node, bool write) const {
   const Snapshot& snapshot = *snapshot_;
   const bool paused = snapshot.pauses && snapshot.pauses->holds(identity_->database);
+  const bool checked = worker_.shared().commits_checked.load() > 0;
   return route::hold({.view = *snapshot.view,
                       .node = node,
                       .write = write,
                       .begins = begins(),
                       .paused = paused,
-                      .outcomes_open = worker_.shared().outcomes_open.load() > 0});
+                      .outcomes_open = worker_.shared().outcomes_open.load() > 0 || checked,
+                      .may_miss_own = checked && told_commit_ != 0});
 }
 
 // `served`: waiting is switched off.

@@ -138,7 +138,8 @@ struct Shared {
   std::unique_ptr<cache::Sharing> memcached;  // null: the answers are in query_cache itself
   HashKey hash_key;
   auth::Secret mock_secret;
-  std::atomic<int> outcomes_open{0};  // COMMITs without an answer whose fate is being asked; writes wait for that
+  std::atomic<int> outcomes_open{0};    // COMMITs without an answer whose fate is being asked; writes wait for that
+  std::atomic<int> commits_checked{0};  // new primaries that are being asked for what sessions had committed
   std::atomic<std::uint64_t> last_session{0};
   WallTime started{};
 };

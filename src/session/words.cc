@@ -91,6 +91,17 @@ wire::Report not_committed(NodeId node, const std::string& why) {
               fmt::format("{}. The primary of now does not have the transaction.", why), "Run the transaction again.");
 }
 
+wire::Report lost_after_commit(std::uint64_t id, NodeId from, NodeId to) {
+  return make(
+      "ERROR", sqlstate::kSystemError,
+      fmt::format("a committed transaction of this session is lost: node {}, the primary of now, does not have it",
+                  to.value),
+      fmt::format("Transaction {} was committed on node {}, which has failed. Whatever the session committed "
+                  "after it is lost, too.",
+                  id, from.value),
+      "This statement was not run. Look at what is there before you go on.");
+}
+
 wire::Report lost_while_pinned(NodeId node, const std::string& pins) {
   return make("FATAL", sqlstate::kAdminShutdown,
               fmt::format("connection to node {} was lost, and with it the session's {}", node.value, pins));

@@ -20,6 +20,7 @@ wire::Report lost_while_reading(NodeId node, const std::string& why);
 wire::Report outcome_unknown(NodeId node, const std::string& why);
 wire::Report committed_after_all(NodeId node, const std::string& why);
 wire::Report not_committed(NodeId node, const std::string& why);
+wire::Report lost_after_commit(std::uint64_t id, NodeId from, NodeId to);
 wire::Report lost_while_pinned(NodeId node, const std::string& pins);
 wire::Report no_primary(const cluster::View& view, std::chrono::seconds waited);
 wire::Report paused(std::string_view database, std::chrono::seconds waited);

@@ -188,6 +188,17 @@ WorkerReport Worker::report() const {
 
 WorkerFigures Worker::figures() const { return {clients_, query_times_, pool_->waits(), pool_->figures()}; }
 
+std::vector<ToldCommit> Worker::told_commits() const {
+  std::vector<ToldCommit> told;
+  for (const auto& [id, session] : sessions_)
+    if (const std::uint64_t commit = session->told_commit(); commit != 0) told.push_back({id_, id, commit});
+  return told;
+}
+
+void Worker::commit_is_lost(const ToldCommit& commit, NodeId from, NodeId to) {
+  if (Session* session = find(commit.session)) session->commit_is_lost(commit.id, from, to);
+}
+
 void Worker::collect(std::function<void(report::Server)> done) {
   struct Gathering {
     report::Server server;

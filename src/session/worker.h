@@ -47,6 +47,13 @@ class Workers : public pool::Peers {
   virtual void hint_node_reached(NodeId node) = 0;
 };
 
+// A session's last commit of a transaction whose id was known.
+struct ToldCommit {
+  WorkerId worker;
+  SessionId session;
+  std::uint64_t id = 0;
+};
+
 // What one worker contributes to a report.
 struct WorkerReport {
   std::vector<report::SlotRow> slots;
@@ -120,6 +127,10 @@ class Worker {
   void make_way_for(const sql::Statement& statement);
   WorkerReport report() const;
   WorkerFigures figures() const;
+  // Commits that sessions were told of and whose ids are known.
+  std::vector<ToldCommit> told_commits() const;
+  // The primary of now lacks this one: its session is told.
+  void commit_is_lost(const ToldCommit& commit, NodeId from, NodeId to);
   // Asks every worker, then calls `done` on this one. Slower than a snapshot, always true.
   void collect(std::function<void(report::Server)> done);
 

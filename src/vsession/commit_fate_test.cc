@@ -21,5 +21,23 @@ TEST(CommitFate, AnIdOfTheFutureWasNotCommitted) {
   EXPECT_EQ(fate_of_error("query failed: transaction ID 800 is in the future (22023)"), Fate::rolled_back);
 }
 
+TEST(Missing, TheQuestionNamesEveryId) {
+  EXPECT_NE(missing_query({7, 4294967301}).find("'{7,4294967301}'"), std::string::npos);
+  EXPECT_NE(missing_query({}).find("'{}'"), std::string::npos);
+}
+
+TEST(Missing, AnArrayIsRead) {
+  using Ids = std::vector<std::uint64_t>;
+  EXPECT_EQ(missing_in("{}"), Ids{});
+  EXPECT_EQ(missing_in("{5}"), Ids{5});
+  EXPECT_EQ(missing_in("{5,4294967301}"), (Ids{5, 4294967301}));
+}
+
+TEST(Missing, WhatIsNoArrayIsNoAnswer) {
+  EXPECT_EQ(missing_in(std::nullopt), std::nullopt) << "a standby";
+  for (const char* text : {"", "{", "5", "{5,x}", "{x}", "{5;6}", "{-5}"})
+    EXPECT_EQ(missing_in(text), std::nullopt) << text;
+}
+
 }  // namespace
 }  // namespace herdgate::vsession

@@ -27,6 +27,15 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="long; --long runs it"))
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that fails shows the end of the log of every proxy that was there."""
+    report = (yield).get_result()
+    if report.when == "call" and report.failed:
+        for proxy in Proxy.live():
+            report.sections.append((f"log of the proxy in {proxy.folder}", proxy.log()[-6000:]))
+
+
 @pytest.fixture(scope="session")
 def cluster():
     """Three nodes that all tests share. remote_apply: a read after a write sees it on every node."""

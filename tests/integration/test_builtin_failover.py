@@ -1,5 +1,7 @@
 """failover_method = builtin: no script, no ssh. Each case ends with "and it recovers"."""
+import concurrent.futures
 import os
+import signal
 import threading
 import time
 
@@ -149,6 +151,56 @@ def test_asynchronous_replication_says_what_may_be_lost(herd):
     assert h.write() >= 1
 
 
+def test_a_session_whose_commit_is_lost_is_told(herd):
+    """Asynchronous replication: one commit has reached the standbys, another has not."""
+    h = herd(commit_outcome_check=True).start()
+    h.write()
+    with h.proxy.connect(autocommit=False) as kept, h.proxy.connect(autocommit=False) as lost, \
+            h.proxy.connect() as other, h.proxy.connect() as extended, concurrent.futures.ThreadPoolExecutor() as threads:
+        notices = []
+        for c in (kept, extended, other):
+            c.add_notice_handler(lambda d: notices.append((d.sqlstate, d.message_primary)))
+        kept.execute("insert into t values (100)")
+        kept.commit()
+        h.cluster.wait_replayed()
+        for pid in h.cluster.nodes[0].psql("select pid from pg_stat_replication").split():
+            os.kill(int(pid), signal.SIGSTOP)
+        lost.execute("insert into t values (200)")
+        lost.commit()
+        for text in ("begin", "insert into t values (201)", "commit"):
+            extended.execute(text)
+        h.cluster.nodes[0].kill()
+        # It waits for the new primary and is the first to write there: the id of the lost transaction is given out again.
+        wait_until(lambda: "=== Starting degeneration" in h.proxy.log(), "the failover")
+        write = threads.submit(other.execute, "insert into t values (300)")
+        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        there = "/*NO LOAD BALANCE*/ select a from t where a >= 100 order by a"
+        for text in (b"", b"rollback"):  # as a pool does: nothing is said yet
+            assert lost.pgconn.exec_(text).error_message == b""
+        with pytest.raises(psycopg.Error) as failure:
+            lost.execute(there)
+        new = h.state()[0]
+        told_it = failure.value.diag
+        assert (told_it.severity, told_it.sqlstate) == ("ERROR", "58000")
+        assert told_it.message_primary == ("a committed transaction of this session is lost: "
+                                           f"node {new}, the primary of now, does not have it")
+        with pytest.raises(psycopg.Error, match="a committed transaction of this session is lost"):
+            extended.execute("select %s::int", (1,))
+        assert extended.execute("select %s::int", (1,)).fetchall() == [(1,)]
+        lost.rollback()
+        assert [r[0] for r in lost.execute(there)] in ([100], [100, 300])
+        assert write.result(30).rowcount == 1
+        assert [r[0] for r in kept.execute(there)] == [100, 300]
+        assert notices == []
+        assert f"node {new} lacks the last known commit of 2 of 3 sessions that had committed on node 0" in h.proxy.log()
+        # And it recovers: it is said once, and the session goes on.
+        lost.execute("insert into t values (400)")
+        lost.commit()
+        assert [r[0] for r in lost.execute(there)] == [100, 300, 400]
+        lost.commit()
+        kept.commit()
+
+
 def test_a_standby_that_cannot_follow_is_left_down(herd):
     h = herd().start()
     h.write()
@@ -165,8 +217,10 @@ def test_a_standby_that_cannot_follow_is_left_down(herd):
 
 
 def streams_from(new, count):
-    wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming'") == str(count),
-               f"{count} standbys to follow")
+    """`count` standbys have all there is: a "streaming" one may have been sent it only."""
+    lsn = new.psql("select pg_current_wal_lsn()")
+    wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming' "
+                                f"and flush_lsn >= '{lsn}'") == str(count), f"{count} standbys to follow")
 
 
 class BigHerd(BuiltinHerd):

@@ -80,9 +80,14 @@ class Herd:
         wait_until(reached, f"primary {primary}, down {down}", seconds)
 
     def write(self):
+        """The number of rows there are now. Standbys that follow have them too: what is killed next loses none."""
         with self.proxy.connect() as c:
             c.execute("create table if not exists t (a int)")
             c.execute("insert into t values (1)")
+            lsn = c.execute("/*NO LOAD BALANCE*/ select pg_current_wal_lsn()").fetchone()[0]
+            wait_until(lambda: c.execute("/*NO LOAD BALANCE*/ select coalesce(bool_and(coalesce(flush_lsn >= %s, false)), true) "
+                                         "from pg_stat_replication", (lsn,)).fetchone()[0],
+                       "the standbys to have what was written")
             return c.execute("/*NO LOAD BALANCE*/ select count(*) from t").fetchone()[0]
 
     def request_file(self):

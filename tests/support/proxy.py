@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import weakref
 
 import psycopg
 
@@ -33,7 +34,14 @@ def conf_value(value):
 class Proxy:
     """One running proxy. Its folder has pgpool.conf, pool_hba.conf, pool_passwd, pcp.conf, the sockets and the log."""
 
+    made = weakref.WeakSet()
+
+    @classmethod
+    def live(cls):
+        return [p for p in cls.made if p.process is not None]
+
     def __init__(self, cluster, kind=UNDER_TEST, port=None, name="proxy", folder=None):
+        Proxy.made.add(self)
         self.cluster, self.kind, self.name = cluster, kind, name
         self.process = None
         self.given = folder

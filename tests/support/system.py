@@ -4,6 +4,8 @@ PostgreSQL refuses to run as root, so everything is started as the ordinary user
 oneself otherwise. A wait polls a condition against a deadline: it ends as soon as the condition holds, and a condition
 that never holds is an error that says what was waited for.
 """
+import collections
+import fcntl
 import glob
 import itertools
 import os
@@ -123,6 +125,15 @@ def family(pid):
         found |= more
 
 
+def runs(pid):
+    """Whether the process is there and not dead: one that nobody has waited for yet has closed everything."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def postgres_bin():
     """The newest server of the distribution, or what HERDGATE_PG_BIN names."""
     if "HERDGATE_PG_BIN" in os.environ:
@@ -146,14 +157,31 @@ def port_is_free(port):
 
 
 ROWS = list(range(20000, 32000, 10))  # below the range from which the kernel takes client ports
-rows_ahead = itertools.islice(itertools.cycle(ROWS), random.randrange(len(ROWS)), None)  # runs side by side start apart
+rows_ahead = itertools.islice(itertools.cycle(ROWS), random.randrange(len(ROWS)), None)
+mine = collections.deque()  # the newest rows, kept from runs side by side by locks on octets of one file
+KEPT = 250
+
+
+def keep_row(row):
+    """False: another run has it."""
+    global locks
+    if not mine:
+        locks = os.open(f"/tmp/hg-test-ports.{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, row)
+    except OSError:
+        return False
+    mine.append(row)
+    if len(mine) > KEPT:
+        fcntl.lockf(locks, fcntl.LOCK_UN, 1, mine.popleft())
+    return True
 
 
 def free_ports(count, first=None):
     """Free ports in one row. What was given is not given again for a long time: who has it may not listen yet, or has stopped."""
     starts = [first + step for step in range(0, 20001, 10000)] if first else []
     for begin in itertools.chain(starts, itertools.islice(rows_ahead, len(ROWS))):
-        if all(port_is_free(begin + i) for i in range(count)):
+        if keep_row(begin) and all(port_is_free(begin + i) for i in range(count)):
             return [begin + i for i in range(count)]
     raise RuntimeError("no free ports")
 
