@@ -19,6 +19,12 @@ struct Recorder final : LinkUser {
   void on_reply(Link&, const Debt& head, const Message& message, bool done) override {
     said += fmt::format("{}{}({}{}) ", message.type, message.cut ? "~" : "", head.note, done ? "!" : "");
   }
+  bool takes_heads(const Debt& head) const override { return head.note == heads_of; }
+  void on_heads(Link&, ByteView bytes, std::size_t messages) override {
+    said += fmt::format("heads({}:{}) ", messages, bytes.size());
+    rows.append(bytes);
+  }
+  int heads_of = -1;  // they are taken as runs for entries with this note
   void on_ended(Link&, const Debt& debt, Ended how) override {
     said += fmt::format("end({}{}) ", debt.note, how == Ended::ok ? "" : how == Ended::failed ? " failed" : " skipped");
   }
@@ -99,6 +105,62 @@ TEST_F(LinkTest, RepliesGoToTheirEntriesInOrder) {
   say(done() + ready());
   EXPECT_EQ(user.said.substr(34), "C(8) Z(8!) end(8) ");
   EXPECT_TRUE(link->clean());
+}
+
+struct Heads : LinkTest {
+  Heads() { user.heads_of = 7; }
+  void owe_unit(std::uint16_t note) {
+    link->send(message('B'), Owes::bind, Fate::forward, note);
+    link->send(message('D'), Owes::describe, Fate::forward, note);
+    link->send(message('E'), Owes::execute, Fate::forward, note);
+  }
+};
+
+TEST_F(Heads, AreGivenInOnePieceToWhoWantsThemSo) {
+  for (const std::uint16_t note : {7, 7, 8}) owe_unit(note);
+  link->send_sync(Fate::forward, 7);
+  link->flush();
+  const Bytes description = message('T', "ab");
+  say(message('2') + description + done() + message('2') + message('n') + done());
+  EXPECT_EQ(user.said, "heads(2:12) C(7!) end(7) heads(2:10) C(7!) end(7) ");
+  EXPECT_EQ(user.rows, message('2') + description + message('2') + message('n'));
+  user.said.clear();
+  say(message('2') + message('n') + done() + ready());
+  EXPECT_EQ(user.said, "2(8!) end(8) n(8!) end(8) C(8!) end(8) Z(7!) end(7) ");
+  EXPECT_TRUE(link->clean());
+}
+
+TEST_F(Heads, StopWhereTheLedgerOrTheChunkDoes) {
+  link->send(message('B'), Owes::bind, Fate::forward, 7);
+  link->owe_local(ByteView("local"), 9);
+  link->send(message('B'), Owes::bind, Fate::swallow, 7);  // ours: nobody's bytes
+  link->send(message('B'), Owes::bind, Fate::forward, 7);
+  link->send(message('D'), Owes::describe, Fate::forward, 7);
+  link->send_sync(Fate::forward, 7);
+  link->flush();
+  say(message('2') + message('2') + message('2') + message('T', "abc").substr(0, 7));
+  EXPECT_EQ(user.said, "heads(1:5) end(9) 2(7!) end(7) heads(1:5) ");
+  user.said.clear();
+  say(message('T', "abc").substr(7) + ready());
+  EXPECT_EQ(user.said, "T(7!) end(7) Z(7!) end(7) ") << "its beginning lay in an earlier chunk";
+  EXPECT_TRUE(link->clean());
+}
+
+TEST_F(Heads, WhatIsNoHeadOfTheEntryEndsTheLink) {
+  link->send(message('B'), Owes::bind, Fate::forward, 7);
+  link->send_sync(Fate::forward, 7);
+  link->flush();
+  say(message('n'));
+  EXPECT_NE(user.said.find("lost: "), std::string::npos);
+}
+
+TEST_F(Heads, AnErrorBehindThemSkipsTheRest) {
+  owe_unit(7);
+  owe_unit(7);
+  link->send_sync(Fate::forward, 7);
+  link->flush();
+  say(message('2') + message('T') + failure() + ready());
+  EXPECT_EQ(user.said, "heads(2:10) E(7!) end(7 failed) end(7 skipped) end(7 skipped) end(7 skipped) Z(7!) end(7) ");
 }
 
 TEST_F(LinkTest, WhatNobodyIsOwedEndsTheLinkOnce) {

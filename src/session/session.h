@@ -64,6 +64,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void on_ready(unsigned ready) override;
   void on_rows(backend::Link& link, const backend::Debt& head, ByteView bytes, bool stable) override;
   void on_reply(backend::Link& link, const backend::Debt& head, const backend::Message& message, bool done) override;
+  bool takes_heads(const backend::Debt& head) const override;
+  void on_heads(backend::Link& link, ByteView bytes, std::size_t messages) override;
   void on_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) override;
   void on_async(backend::Link& link, const backend::Debt* head, const backend::Message& message) override;
   void on_chunk_end(backend::Link& link) override;

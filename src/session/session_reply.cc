@@ -119,6 +119,17 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
   client_.add(message.bytes, message.stable);
 }
 
+// Unless something looks at each of them.
+bool Session::takes_heads(const Debt& head) const {
+  return head.note == kNoteClient && !cache_ && run_ != nullptr && run_->known_heads == 0 && !run_->work.cancel &&
+         own().log_backend_messages(settings()) == config::LogBackendMessages::none;
+}
+
+void Session::on_heads(backend::Link&, ByteView bytes, std::size_t messages) {
+  work().heads += static_cast<int>(messages);
+  client_.add(bytes, true);
+}
+
 // What precedes the rows would come twice when a request is run again: the client gets it once.
 bool Session::forward_head() {
   ++work().heads;
