@@ -54,6 +54,7 @@ struct Demand {
   NodeId node;
   std::string reason;
   Cause cause = Cause::request;  // of what takes a node out of use
+  NodeId follows = kNoNode;      // see Request
   bool operator==(const Demand&) const = default;
 };
 

@@ -106,7 +106,7 @@ class Player {
     if (word == "failed") return ConnectionFailed{read_id(in), rest(in) == "shutdown"};
     if (word == "check") return check(in);
     if (word == "answer") return answer(in);
-    if (word == "attach") return Requested{{Request::attach, read_id(in)}};
+    if (word == "attach") return attach(in);
     if (word == "detach") return Requested{{Request::detach, read_id(in)}};
     if (word == "promote") return Requested{{Request::promote, read_id(in)}};
     if (word == "switchover") return Requested{{Request::switchover, read_id(in)}};
@@ -131,6 +131,12 @@ class Player {
     while (in >> word) text += word + "\n";
     started.file = parse_state_file(text);
     return started;
+  }
+  // attach 2 | attach 2 0: it was seen to receive from node 0
+  static Event attach(std::istringstream& in) {
+    Request request{.kind = Request::attach, .node = read_id(in)};
+    if (in >> std::ws && !in.eof()) request.follows = read_id(in);
+    return Requested{request};
   }
   static Event probe(std::istringstream& in) {
     ProbeResult r;

@@ -53,6 +53,8 @@ class Turn {
 
   // turn_operations.cc
   bool demand(Demand::Kind kind, NodeId node, std::string reason, Cause cause = Cause::request);
+  bool outdated(const Demand& demand);
+  bool demand(Demand wanted);
   void work_off();
   void begin(const Demand& demand);
   void begin_down(Member& member);

@@ -57,7 +57,7 @@ void Follower::looked(const backend::Rows& rows) {
   conninfo_ = cluster::running_conninfo(text_of(rows, 2));
   slot_ = text_of(rows, 3);
   const Duration waited = means_.loop.now() - began_;
-  if (!pointed_ && waited >= kSettleLimit) return point();
+  if (!pointed_ && waited >= kSettleLimit) return lock();
   if (pointed_ && waited >= kFollowLimit)
     return end("it does not receive from the primary, at which it was pointed; its log says why");
   later();
@@ -67,6 +67,15 @@ void Follower::later() {
   timer_ = means_.loop.after(kFollowPause, [this] {
     timer_ = 0;
     look();
+  });
+}
+
+void Follower::lock() {
+  query(*standby_, fmt::format("SELECT {}", kTakeConninfoLock), [this](const backend::Rows& rows) {
+    const std::string holder = text_of(rows, 0);
+    if (holder.empty()) return point();
+    if (means_.loop.now() - began_ >= kFollowLimit) return end("its primary_conninfo is being changed by " + holder);
+    later();
   });
 }
 
@@ -80,7 +89,8 @@ void Follower::point() {
       "ALTER SYSTEM SET primary_conninfo =" + literal(cluster::repoint(conninfo_, to.host, to.port));
   make_slot_then([this, sql] {
     query(*standby_, sql, [this](const backend::Rows&) {
-      query(*standby_, "SELECT pg_catalog.pg_reload_conf()", [this](const backend::Rows&) { later(); });
+      query(*standby_, fmt::format("SELECT pg_catalog.pg_reload_conf(), {}", kGiveConninfoLock),
+            [this](const backend::Rows&) { later(); });
     });
   });
 }

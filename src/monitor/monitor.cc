@@ -158,6 +158,7 @@ void Monitor::carry_out(const cluster::Actions& actions) {
     view_ = cluster::view_of(state_);
     hooks_.publish(view_);
   }
+  let_followers_go();
   if (actions.state_file) save(*actions.state_file);
   for (NodeId node : actions.probe) schedule_.hint(node, means_.loop.now());
   for (NodeId node : actions.ask)
@@ -174,9 +175,8 @@ void Monitor::count(const cluster::Actions& actions) {
   for (const NodeId node : actions.returned) ++failovers_[node].returned;
 }
 
-// Not before every worker has let go of the old primary.
+// Not before every worker has let go of the old primary. Nobody points a standby at it any more: let_followers_go().
 void Monitor::promote(const cluster::Promotion& promotion) {
-  for (auto& [node, held] : std::exchange(mended_, {})) means_.loop.defer([held = std::move(held)] {});
   const auto begin = [this, alive = alive_, promotion] {
     if (*alive) promoter_.start(promotion_job(promotion));
   };

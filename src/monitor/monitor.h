@@ -84,6 +84,12 @@ class Monitor final : public cluster::Control {
     TimePoint began{};
     net::TimerId timer = 0;
   };
+  // A standby that is being pointed at `primary`, for as long as that one is the primary.
+  struct Led {
+    NodeId primary;
+    std::shared_ptr<Follower> follower;
+    std::function<void(const std::string& problem)> done;
+  };
   std::optional<cluster::StateFile> read_state(bool discard);
   std::optional<cluster::Refusal> feed(const cluster::Event& event);
   void sessions_left(NodeId node, bool all, const Answered& answered);
@@ -97,6 +103,8 @@ class Monitor final : public cluster::Control {
   void switchover_ended(const cluster::SwitchoverEnd& end);
   bool follows_first(const cluster::Request& request) const;
   void attach_follower(const cluster::Request& request, Answered answered);
+  void lead(std::map<NodeId, Led>& led, Follower::Job job, std::function<void(const std::string&)> done);
+  void let_followers_go();
   std::optional<cluster::Refusal> refuses_recovery(NodeId node) const;
   Recovery::Job recovery_job(NodeId node) const;
   void learn(NodeId node, const Answer& answer);
@@ -133,7 +141,7 @@ class Monitor final : public cluster::Control {
   Promoter promoter_;
   Switchover switchover_;
   std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
-  std::map<NodeId, std::shared_ptr<Follower>> followers_, mended_;
+  std::map<NodeId, Led> followers_, mended_;
   std::shared_ptr<Recovery> recovery_;
   std::map<NodeId, report::FailoverFigures> failovers_;
   PrimaryFacts primaries_;

@@ -76,14 +76,40 @@ void Monitor::attach_follower(const cluster::Request& request, Answered answered
     return answer(std::move(answered), cluster::Refusal{Level::error, "failed to process PCP request at the moment",
                                                         "the node is being attached already"});
   Follower::Job job{powerful(*standby, "postgres"), powerful(*primary, "postgres"), standby->application_name};
-  const auto done = [this, request, answered](const std::string& problem) {
-    if (const auto follower = followers_.extract(request.node)) means_.loop.defer([held = follower.mapped()] {});
-    if (problem.empty()) return answer(answered, feed(cluster::Requested{request}));
+  const auto done = [this, request, answered, followed = primary->id](const std::string& problem) {
+    cluster::Request attach = request;
+    attach.follows = followed;
+    if (problem.empty()) return answer(answered, feed(cluster::Requested{attach}));
     const std::string text = fmt::format("node {} is not attached", request.node.value);
     say({Level::warning, text, problem + "."});
     answer(answered, cluster::Refusal{Level::error, text, problem + "."});
   };
-  followers_[request.node] = std::make_shared<Follower>(means_, std::move(job), done);
+  lead(followers_, std::move(job), done);
+}
+
+void Monitor::lead(std::map<NodeId, Led>& led, Follower::Job job, std::function<void(const std::string&)> done) {
+  const NodeId node = job.standby.node, primary = job.primary.node;
+  const auto over = [this, &led, node, done](const std::string& problem) {
+    // It is calling us: it goes when its call has returned.
+    if (const auto self = led.extract(node)) means_.loop.defer([held = self.mapped().follower] {});
+    done(problem);
+  };
+  led[node] = {primary, std::make_shared<Follower>(means_, std::move(job), over), done};
+}
+
+// Whoever was to follow a primary that is none any more must not be pointed at it: should that one wake up, a commit
+// could be acknowledged there. What is already on its way to a standby the promoter waits for: kTakeConninfoLock.
+void Monitor::let_followers_go() {
+  const cluster::Node* primary = view_->find(view_->primary);
+  const NodeId working = primary && primary->live() ? primary->id : kNoNode;
+  std::vector<std::pair<NodeId, std::function<void(const std::string&)>>> told;
+  for (auto* led : {&followers_, &mended_})
+    for (const auto& [node, one] : *led)
+      if (one.primary != working) told.emplace_back(one.primary, one.done);
+  for (auto* led : {&followers_, &mended_})
+    std::erase_if(*led, [&](const auto& entry) { return entry.second.primary != working; });
+  for (const auto& [old, done] : told)
+    done(fmt::format("it was to follow node {}, which is not the primary any more", old.value));
 }
 
 // ---- online recovery

@@ -11,11 +11,12 @@
 namespace herdgate::monitor {
 namespace {
 
-constexpr const char* kExamine =
+const std::string kExamine =
     "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver "
     "WHERE status IS NULL OR status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
-    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num')";
-constexpr std::size_t kExamineColumns = 5;
+    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num'), " +
+    std::string(kTakeConninfoLock);
+constexpr std::size_t kExamineColumns = 6;
 // The timeline by the names of the segments up to that position: a segment of a timeline is there as soon as one octet
 // of it has been received. The control file names it only after the next restartpoint; the receiver is gone by now, and
 // pg_walfile_name() is refused in recovery.
@@ -34,8 +35,9 @@ constexpr std::size_t kPositionColumns = 3;
 constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
 constexpr const char* kFacts =
     "SELECT pg_catalog.current_setting('synchronous_standby_names'), pg_catalog.pg_current_wal_lsn()";
-constexpr const char* kFollows =
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming')";
+const std::string kFollows =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming'), " +
+    std::string(kGiveConninfoLock);
 
 std::string set_conninfo(const std::string& conninfo) {
   return "ALTER SYSTEM SET primary_conninfo =" + literal(conninfo);
@@ -115,6 +117,7 @@ void Promoter::examine() {
     server.candidate.receiving = text_of(rows, 1) == "t";
     server.conninfo = cluster::running_conninfo(text_of(rows, 2));
     server.slot = text_of(rows, 3);
+    server.locked_by = text_of(rows, 5);
     const std::string too_old = too_old_for_builtin(text_of(rows, 4));
     if (too_old.empty()) return;
     server.trouble = too_old;
@@ -124,14 +127,31 @@ void Promoter::examine() {
        [this] { examined(); });
 }
 
+// Whoever still may change a primary_conninfo would point the standby at the old primary after its receiver was
+// stopped.
+bool Promoter::waits_for_locks() {
+  const auto locked = [](const auto& s) { return s->candidate.answered && !s->locked_by.empty(); };
+  if (std::none_of(servers_.begin(), servers_.end(), locked)) return false;
+  if (means_.loop.now() - began_ < kCalmLimit) return true;
+  for (const auto& server : servers_) {
+    if (!locked(server)) continue;
+    server->candidate.answered = false;
+    server->trouble = "its primary_conninfo is being changed by " + server->locked_by;
+  }
+  return false;
+}
+
 void Promoter::examined() {
+  if (waits_for_locks()) return later(kCalmPause, [this] { examine(); });
   const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
   const auto found = std::find_if(servers_.begin(), servers_.end(), receiving);
   // After a planned stop they receive from what is a standby itself.
   if (found == servers_.end() || job_.planned) return stop_receivers();
   // A receiver notices the end of its connection a moment after the proxy did.
   if (means_.loop.now() - began_ < kCalmLimit) return later(kCalmPause, [this] { examine(); });
-  hooks_.done({kNoNode, fmt::format("node {} still receives from the old primary", (*found)->candidate.id.value), {}});
+  const NodeId busy = (*found)->candidate.id;
+  servers_.clear();
+  hooks_.done({kNoNode, fmt::format("node {} still receives from the old primary", busy.value), {}});
 }
 
 void Promoter::reload_then(Chosen chosen, std::function<void()> then) {
@@ -273,6 +293,9 @@ void Promoter::pointed() {
   for (const auto& server : servers_)
     if (server->stopped && !server->pointed)
       end.left_behind.push_back({server->candidate.id, "could not be pointed at the new primary: " + server->trouble});
+  // Nothing is changed any more: the sessions end, or give back their locks when they are next asked.
+  for (const auto& server : servers_)
+    if (!server->pointed) server->client.reset();
   began_ = means_.loop.now();
   later(kFollowPause, [this] { watch_followers(); });
   hooks_.done(end);
@@ -330,6 +353,7 @@ void Promoter::restored() {
                                    server->trouble});
     say(Level::warning, fmt::format("node {}: {}", server->candidate.id.value, end.left_behind.back().second));
   }
+  servers_.clear();  // and with them the locks
   hooks_.done(end);
 }
 

@@ -64,7 +64,8 @@ class Promoter {
     cluster::Candidate candidate;
     std::unique_ptr<backend::Client> client;
     std::string conninfo, slot;
-    bool refused = false;  // the last question, by the server itself
+    std::string locked_by;  // whose command to change primary_conninfo may still be on its way
+    bool refused = false;   // the last question, by the server itself
     bool stopped = false, altered = false, pointed = false, follows = false;
     std::string trouble;
   };
@@ -77,6 +78,7 @@ class Promoter {
   void say(Level level, const std::string& text);
 
   void examine();
+  bool waits_for_locks();
   void examined();
   void stop_receivers();
   void reload_then(Chosen chosen, std::function<void()> then);

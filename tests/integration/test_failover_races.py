@@ -1,0 +1,76 @@
+"""What goes on while a built-in failover or switchover begins, and must not spoil it. Each case ends with "and it recovers"."""
+import os
+import threading
+
+import psycopg
+import pytest
+from support.system import wait_until
+from test_builtin_failover import BuiltinHerd, streams_from
+from test_recovery import prepare
+
+pytestmark = pytest.mark.herdgate_only
+CONNINFO_LOCK = int.from_bytes(b"Herdgate", "big")
+
+
+@pytest.fixture
+def herd():
+    made = []
+
+    def make(**parameters):
+        made.append(prepare(BuiltinHerd(recovery_user="postgres", **parameters)))
+        return made[-1].start()
+    yield make
+    for h in made:
+        if os.path.exists(h.pcp.passes[True]):
+            os.unlink(h.pcp.passes[True])
+        h.end()
+
+
+def test_an_attach_under_way_does_not_lead_back_to_the_old_primary(herd):
+    h = herd(sync="ANY 1 (node1, node2)")
+    h.write()
+    old, new, standby = h.cluster.nodes
+    h.pcp.ok("pcp_detach_node", "-n", "2")
+    h.wait_for(primary=0, down=(2,))
+    nowhere = f"host={h.folder} port=1 user=postgres application_name=node2"
+    standby.psql(f"alter system set primary_conninfo = '{nowhere}'")
+    standby.psql("alter system set primary_slot_name = ''")
+    standby.psql("select pg_reload_conf()")
+    streams_from(old, 1)
+    answers = []
+    asker = threading.Thread(target=lambda: answers.append(h.pcp.run("pcp_attach_node", "-n", "2")))
+    asker.start()
+    wait_until(lambda: "received_tli" in standby.log(), "the attach to look at the standby")
+    old.kill()
+    asker.join(60)
+    h.wait_for(primary=1, down=(0, 2))
+    streams_from(new, 1)
+    assert "not the primary any more" in answers[0][1] + answers[0][2]
+    # The old one wakes up: no standby may acknowledge anything to it.
+    old.start()
+    assert f"port={new.port}" in standby.psql("show primary_conninfo")
+    standby.psql("select pg_reload_conf()")
+    streams_from(new, 1)
+    assert old.psql("select count(*) from pg_stat_replication") == "0"
+    # And it recovers.
+    h.pcp.ok("pcp_attach_node", "-n", "2")
+    h.wait_for(primary=1, down=(0,))
+    assert h.write() >= 2
+
+
+def test_who_may_still_change_a_standby_holds_up_the_failover(herd):
+    """A session that was given up: what it was told last may be carried out at any time, so nobody is promoted before."""
+    h = herd(sync="ANY 1 (node1, node2)")
+    h.write()
+    with psycopg.connect(host=h.cluster.inner, port=h.cluster.nodes[2].port, user="postgres", dbname="postgres") as held:
+        held.execute("select pg_advisory_lock(%s)", (CONNINFO_LOCK,))
+        process = held.info.backend_pid
+        h.cluster.nodes[0].kill()
+        told = f"node 2: its primary_conninfo is being changed by process {process} of user postgres"
+        wait_until(lambda: told in h.proxy.log(), "the refusal", 30)
+        assert h.cluster.nodes[1].psql("select pg_is_in_recovery()") == "t"
+    # And it recovers, by itself.
+    assert h.write() >= 2
+    promoted = h.state()[0]
+    streams_from(h.cluster.nodes[promoted], 1)
+    assert h.cluster.nodes[3 - promoted].psql("select count(*) from pg_locks where locktype = 'advisory'") == "0"
