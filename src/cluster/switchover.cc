@@ -26,6 +26,7 @@ std::string objection_to(const SwitchoverFacts& f) {
         f.from.value);
   if (!f.hot_standby) return of(f.from, "has hot_standby off, so it could not be asked after it was stopped");
   if (!f.standby) return of(f.to, "is no standby");
+  if (!f.trouble.empty()) return of(f.to, ("has a strange setting: " + f.trouble).c_str());
   if (!f.streams) return of(f.to, "does not receive from the primary");
   if (f.written > f.replayed && f.written - f.replayed > kMaxSwitchoverLag)
     return fmt::format("node {} is {} bytes of WAL behind, more than {}", f.to.value, f.written - f.replayed,

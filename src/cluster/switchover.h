@@ -29,6 +29,7 @@ struct SwitchoverFacts {
   bool standby = false;
   bool streams = false;
   std::uint64_t replayed = 0;
+  std::string trouble;  // with its primary_conninfo, which the old primary's is made of
 };
 // Empty: it may begin.
 std::string objection_to(const SwitchoverFacts& facts);

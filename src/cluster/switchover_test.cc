@@ -26,6 +26,7 @@ TEST(Switchover, EachConditionHasItsOwnWords) {
       {[](SwitchoverFacts& f) { f.hot_standby = false; }, "node 0 has hot_standby off"},
       {[](SwitchoverFacts& f) { f.standby = false; }, "node 1 is no standby"},
       {[](SwitchoverFacts& f) { f.streams = false; }, "node 1 does not receive from the primary"},
+      {[](SwitchoverFacts& f) { f.trouble = "why"; }, "node 1 has a strange setting: why"},
       {[](SwitchoverFacts& f) { f.written = f.replayed + kMaxSwitchoverLag + 1; }, "bytes of WAL behind"},
   };
   for (const Case& c : cases) {
@@ -73,12 +74,6 @@ TEST(Switchover, SlotNamesConsistOfWhatASlotMayBeCalled) {
   EXPECT_EQ(slot_name_of("node0"), "node0");
   EXPECT_EQ(slot_name_of("Node-0 äb"), "node_0___b");
   EXPECT_EQ(slot_name_of(std::string(100, 'x')).size(), 63u);
-}
-
-TEST(Switchover, TheConnectionStringGetsAnotherName) {
-  EXPECT_EQ(repoint("user=r application_name='node 1' host=a port=1", "b", 2, "node0"),
-            "user=r application_name='node0' host='b' port=2");
-  EXPECT_EQ(repoint("user=r application_name=node1 host=a", "b", 2), "user=r application_name=node1 host='b' port=2");
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "cluster/promotion.h"
+#include "cluster/conninfo.h"
 
 namespace herdgate::monitor {
 namespace {
@@ -85,8 +85,9 @@ void Follower::point() {
   const net::Destination to = job_.primary.to;
   if (conninfo_.empty())
     conninfo_ = fmt::format("user={} application_name={}", job_.standby.user, job_.application_name);
-  const std::string sql =
-      "ALTER SYSTEM SET primary_conninfo =" + literal(cluster::repoint(conninfo_, to.host, to.port));
+  const auto there = cluster::repoint(conninfo_, to.host, to.port);
+  if (!there) return end(there.error().text());
+  const std::string sql = "ALTER SYSTEM SET primary_conninfo =" + literal(*there);
   make_slot_then([this, sql] {
     query(*standby_, sql, [this](const backend::Rows&) {
       query(*standby_, fmt::format("SELECT pg_catalog.pg_reload_conf(), {}", kGiveConninfoLock),

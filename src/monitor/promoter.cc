@@ -6,6 +6,7 @@
 #include <charconv>
 #include <utility>
 
+#include "cluster/conninfo.h"
 #include "cluster/switchover.h"
 
 namespace herdgate::monitor {
@@ -280,9 +281,12 @@ void Promoter::point_the_others() {
     std::string old = server.conninfo;
     if (old.empty())
       old = fmt::format("user={} application_name={}", server.standby.target.user, server.standby.application_name);
-    return set_conninfo(cluster::repoint(old, to.host, to.port));
+    return set_conninfo(*cluster::repoint(old, to.host, to.port));
   };
-  each([](const Server& s) { return s.stopped; }, sql,
+  for (const auto& server : servers_)
+    if (const auto there = cluster::repoint(server->conninfo, to.host, to.port); !there && server.get() != successor())
+      server->lost_way = there.error().text();
+  each([](const Server& s) { return s.stopped && s.lost_way.empty(); }, sql,
        [self = successor()](Server& server, const backend::Rows&) { server.pointed = &server != self; },
        [this] { reload_then([](const Server& s) { return s.stopped; }, [this] { pointed(); }); });
 }
@@ -292,7 +296,9 @@ void Promoter::pointed() {
   cluster::PromotionEnded end{chosen_, verdict_, {}};
   for (const auto& server : servers_)
     if (server->stopped && !server->pointed)
-      end.left_behind.push_back({server->candidate.id, "could not be pointed at the new primary: " + server->trouble});
+      end.left_behind.push_back(
+          {server->candidate.id, "could not be pointed at the new primary: " +
+                                     (server->lost_way.empty() ? server->trouble : server->lost_way)});
   // Nothing is changed any more: the sessions end, or give back their locks when they are next asked.
   for (const auto& server : servers_)
     if (!server->pointed) server->client.reset();

@@ -68,6 +68,7 @@ class Promoter {
     bool refused = false;   // the last question, by the server itself
     bool stopped = false, altered = false, pointed = false, follows = false;
     std::string trouble;
+    std::string lost_way;  // why its primary_conninfo cannot be pointed elsewhere
   };
   using Chosen = bool (*)(const Server&);
   using Sql = std::function<std::string(const Server&)>;

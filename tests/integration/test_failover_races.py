@@ -74,3 +74,48 @@ def test_who_may_still_change_a_standby_holds_up_the_failover(herd):
     promoted = h.state()[0]
     streams_from(h.cluster.nodes[promoted], 1)
     assert h.cluster.nodes[3 - promoted].psql("select count(*) from pg_locks where locktype = 'advisory'") == "0"
+
+
+def set_conninfo(node, text):
+    quoted = text.replace("'", "''")
+    node.psql(f"alter system set primary_conninfo = '{quoted}'")
+    node.psql("select pg_reload_conf()")
+
+
+def test_a_uri_as_primary_conninfo_is_pointed_at_the_new_primary(herd):
+    h = herd()
+    h.write()
+    nodes = h.cluster.nodes
+    place = h.cluster.inner.replace("/", "%2F")
+    for node in nodes[1:]:
+        set_conninfo(node, f"postgresql://postgres@{place}:{nodes[0].port}/?application_name=the%20{node.number}")
+    named = "select string_agg(application_name, ',' order by 1) from pg_stat_replication where state = 'streaming'"
+    wait_until(lambda: nodes[0].psql(named) == "the 1,the 2", "both to stream under their names")
+    nodes[0].kill()
+    assert h.write() >= 2
+    first = h.state()[0]
+    other = nodes[3 - first]
+    wait_until(lambda: nodes[first].psql(named) == f"the {other.number}", "the other to follow under its name")
+    assert h.state()[1] == (0,)
+    # One that nobody can read: the standby is left down with the reason, and keeps it behind the mark.
+    nodes[0].rebuild(nodes[first])
+    h.pcp.ok("pcp_attach_node", "-n", "0")
+    h.wait_for(primary=first, down=())
+    unreadable = "postgresql://postgres@[::1/db"
+    set_conninfo(other, unreadable)
+    streams_from(nodes[first], 1)
+    nodes[first].kill()
+    h.wait_for(primary=0, down=(1, 2))
+    told = (f"Node {other.number}: could not be pointed at the new primary: primary_conninfo is not understood: a [ in the URI "
+            "has no ].")
+    wait_until(lambda: told in h.proxy.log(), "the reason")
+    assert other.psql("show primary_conninfo") == f"stopped_by_pgpool=1 {unreadable}"
+    code, out, err = h.pcp.run("pcp_attach_node", "-n", str(other.number))
+    assert "primary_conninfo is not understood" in out + err
+    assert other.psql("show primary_conninfo") == f"stopped_by_pgpool=1 {unreadable}"
+    # And it recovers: with one that can be read the standby is attached.
+    set_conninfo(other, "user=postgres application_name=again")
+    h.pcp.ok("pcp_attach_node", "-n", str(other.number))
+    h.wait_for(primary=0, down=(first,))
+    assert nodes[0].psql(named) == "again"
+    assert h.write() >= 3
