@@ -130,10 +130,6 @@ std::string troubles(const Situation& s) {
   return out;
 }
 
-bool has_more(const Candidate& a, const Candidate& b) {
-  return a.timeline != b.timeline ? a.timeline > b.timeline : a.position > b.position;
-}
-
 const Candidate* furthest(const Situation& s) {
   const Candidate* best = nullptr;
   const auto better = [&](const Candidate& a, const Candidate& b) {
@@ -153,6 +149,10 @@ std::string loss(const Situation& s, const Candidate& best) {
 }
 
 }  // namespace
+
+bool has_more(const Candidate& a, const Candidate& b) {
+  return a.timeline != b.timeline ? a.timeline > b.timeline : a.position > b.position;
+}
 
 std::optional<SyncRule> parse_sync_names(std::string_view text) {
   Tokens in(text);

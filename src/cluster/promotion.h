@@ -35,7 +35,9 @@ struct Candidate {
   std::string application_name;
   bool usable = true;  // false: it is down for the proxy and only counts
   bool answered = false;
+  bool primary = false;        // it did answer, but it is out of recovery
   bool receiving = false;      // still connected to the old primary
+  std::size_t senders = 0;     // how many receive from it
   std::uint64_t position = 0;  // received or replayed, whichever is further
   std::int64_t timeline = 0;
   std::string trouble;  // why it did not answer
@@ -53,5 +55,6 @@ struct Verdict {
   std::string text;          // what may be lost, or that nothing is
 };
 Verdict judge(const Situation& situation);
+bool has_more(const Candidate& a, const Candidate& b);
 
 }  // namespace herdgate::cluster

@@ -275,7 +275,8 @@ void Turn::promote_builtin() {
   operation.stage = Operation::promoting;
   const bool asked = operation.demand.kind == Demand::switchover || state_.lost->planned;
   const NodeId wanted = asked ? state_.lost->heir : kNoNode;
-  actions_.promote = Promotion{state_.lost->primary, live_nodes(), wanted, state_.lost->planned};
+  actions_.promote = Promotion{state_.lost->primary, live_nodes(),         wanted,
+                               state_.lost->planned, state_.lost->resumed, state_.lost->searched < kResumePatience};
 }
 
 void Turn::operator()(const PromotionEnded& event) {

@@ -29,6 +29,7 @@
 #include "monitor/replayed.h"
 #include "monitor/schedule.h"
 #include "monitor/switchover.h"
+#include "monitor/switchover_note.h"
 #include "report/figures.h"
 
 namespace herdgate::monitor {
@@ -91,6 +92,11 @@ class Monitor final : public cluster::Control {
     std::function<void(const std::string& problem)> done;
   };
   std::optional<cluster::StateFile> read_state(bool discard);
+  std::string note_path() const { return settings_->logdir + "/pgpool_switchover"; }
+  std::optional<cluster::UnfinishedSwitchover> read_note();
+  void note_then(const cluster::SwitchStep& step, std::function<void()> begin);
+  void forget_note();
+  void when_settled(const std::function<void()>& begin);
   std::optional<cluster::Refusal> feed(const cluster::Event& event);
   void sessions_left(NodeId node, bool all, const Answered& answered);
   void answer(Answered answered, std::optional<cluster::Refusal> refusal);
@@ -140,6 +146,8 @@ class Monitor final : public cluster::Control {
   HealthChecks health_;
   Promoter promoter_;
   Switchover switchover_;
+  SwitchoverNote note_;
+  bool noted_ = false;  // a switchover of ours, or one that was taken up, is not over
   std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
   std::map<NodeId, Led> followers_, mended_;
   std::shared_ptr<Recovery> recovery_;

@@ -26,10 +26,38 @@ void Monitor::switch_step(const cluster::SwitchStep& step) {
     if (step.kind == cluster::SwitchStep::check) switchover_.begin(switchover_job(step));
     switchover_.run(step);
   };
-  if (hooks_.settled && step.kind != cluster::SwitchStep::check)
+  if (step.kind == cluster::SwitchStep::check)
+    means_.loop.defer(begin);
+  else if (step.kind == cluster::SwitchStep::stop)
+    note_then(step, begin);
+  else
+    when_settled(begin);
+}
+
+void Monitor::when_settled(const std::function<void()>& begin) {
+  if (hooks_.settled)
     hooks_.settled(begin);
   else
     means_.loop.defer(begin);
+}
+
+// From the moment when the primary may be stopped until there is one again: a proxy that starts meanwhile must know.
+void Monitor::note_then(const cluster::SwitchStep& step, std::function<void()> begin) {
+  noted_ = true;
+  note_.set(note_path(), cluster::print_unfinished({step.from, step.to}),
+            [this, step, begin = std::move(begin)](const Result<Done>& written) {
+              if (!state_.operation || state_.operations != step.operation) return;
+              if (written) return when_settled(begin);
+              feed(cluster::SwitchStepEnded{step.kind, step.operation, written.error().text()});
+            });
+}
+
+void Monitor::forget_note() {
+  if (!noted_ || state_.lost) return;
+  noted_ = false;
+  note_.set(note_path(), std::nullopt, [this](const Result<Done>& removed) {
+    if (!removed) say({Level::warning, removed.error().text(), "It must be removed: the switchover is over."});
+  });
 }
 
 Switchover::Job Monitor::switchover_job(const cluster::SwitchStep& step) const {

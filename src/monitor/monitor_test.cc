@@ -414,6 +414,37 @@ TEST_F(MonitorTest, WhoIsToFollowAPrimaryIsLetGoWhenThePrimaryIsLost) {
   EXPECT_EQ(node(1).status, NodeStatus::down);
 }
 
+TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
+  settings.failover_method = config::FailoverMethod::builtin;
+  const std::string note = folder / "pgpool_switchover";
+  ASSERT_TRUE(write_state_file(note, "switchover from 0 to 1\n", Durable::yes));
+  world = {{0, standby(5000)}, {1, standby(5000)}};
+  start(/*discard=*/true);  // -D is about the status file only
+  EXPECT_EQ(node(0).status, NodeStatus::down);
+  EXPECT_EQ(monitor->view()->primary, NodeId(0));
+  EXPECT_TRUE(monitor->view()->primary_awaited);
+  until([&] { return probes[1] > 0; });
+  EXPECT_TRUE(std::filesystem::exists(note));
+  world[1] = primary(5100);  // somebody promoted it by hand
+  monitor->connection_failed(NodeId(1));
+  until_polled([&] { return monitor->view()->primary == NodeId(1) && !std::filesystem::exists(note); });
+  EXPECT_EQ(lines.count("a switchover from node 0 to node 1 did not end"), 1u);
+  EXPECT_EQ(node(0).status, NodeStatus::down);
+}
+
+TEST_F(MonitorTest, ANoteThatIsNotUnderstoodOrNotForUsIsLeftAlone) {
+  const std::string note = folder / "pgpool_switchover";
+  for (const char* text : {"switchover from 0 to 1\n", "what?\n"}) {  // failover_method is command
+    ASSERT_TRUE(write_state_file(note, text));
+    start();
+    until([&] { return monitor->view()->primary == NodeId(0); });
+    EXPECT_EQ(read_state_file(note).value(), text);
+    EXPECT_EQ(node(0).status, NodeStatus::up);
+  }
+  EXPECT_EQ(lines.count("It is not taken up"), 1u);
+  EXPECT_EQ(lines.count("is not understood"), 1u);
+}
+
 TEST_F(MonitorTest, DestroyedWhileProbesRunItIsSilent) {
   hanging = {0, 1};
   start();

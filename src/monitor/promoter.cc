@@ -15,9 +15,10 @@ namespace {
 const std::string kExamine =
     "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver "
     "WHERE status IS NULL OR status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
-    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num'), " +
+    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num'), "
+    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication), " +
     std::string(kTakeConninfoLock);
-constexpr std::size_t kExamineColumns = 6;
+constexpr std::size_t kExamineColumns = 7;
 // The timeline by the names of the segments up to that position: a segment of a timeline is there as soon as one octet
 // of it has been received. The control file names it only after the next restartpoint; the receiver is gone by now, and
 // pg_walfile_name() is refused in recovery.
@@ -115,10 +116,13 @@ void Promoter::examine() {
   const auto take = [this](Server& server, const backend::Rows& rows) {
     if (rows.size() != 1 || rows.front().size() != kExamineColumns) return;
     server.candidate.answered = text_of(rows, 0) == "t";
+    server.candidate.primary = text_of(rows, 0) == "f";
     server.candidate.receiving = text_of(rows, 1) == "t";
     server.conninfo = cluster::running_conninfo(text_of(rows, 2));
     server.slot = text_of(rows, 3);
-    server.locked_by = text_of(rows, 5);
+    const std::string senders = text_of(rows, 5);
+    std::from_chars(senders.data(), senders.data() + senders.size(), server.candidate.senders);
+    server.locked_by = text_of(rows, 6);
     const std::string too_old = too_old_for_builtin(text_of(rows, 4));
     if (too_old.empty()) return;
     server.trouble = too_old;
@@ -142,17 +146,46 @@ bool Promoter::waits_for_locks() {
   return false;
 }
 
+cluster::Situation Promoter::situation() const {
+  cluster::Situation situation;
+  for (const auto& server : servers_) {
+    situation.standbys.push_back(server->candidate);
+    situation.standbys.back().trouble = server->trouble;
+  }
+  situation.rule = job_.rule;
+  situation.old_primary_position = job_.old_primary_position;
+  situation.wanted = job_.wanted;
+  return situation;
+}
+
+// After a planned stop they receive from what is a standby itself.
+bool Promoter::may_receive() const {
+  if (!job_.resumed) return job_.planned;
+  const cluster::Situation now = situation();
+  return cluster::fed_from_within(now.standbys) && std::any_of(servers_.begin(), servers_.end(), [this](const auto& s) {
+           return s->candidate.id == job_.old_primary && s->candidate.answered;
+         });
+}
+
+void Promoter::give_up(const cluster::PromotionEnded& end) {
+  servers_.clear();  // and with them the locks
+  hooks_.done(end);
+}
+
 void Promoter::examined() {
   if (waits_for_locks()) return later(kCalmPause, [this] { examine(); });
+  const bool primary =
+      std::any_of(servers_.begin(), servers_.end(), [](const auto& s) { return s->candidate.primary; });
+  if (job_.resumed && primary) {
+    const cluster::Verdict verdict = judge_resumed(situation(), job_.old_primary, job_.patient);
+    return give_up({verdict.promote, verdict.text, {}});
+  }
   const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
   const auto found = std::find_if(servers_.begin(), servers_.end(), receiving);
-  // After a planned stop they receive from what is a standby itself.
-  if (found == servers_.end() || job_.planned) return stop_receivers();
+  if (found == servers_.end() || may_receive()) return stop_receivers();
   // A receiver notices the end of its connection a moment after the proxy did.
   if (means_.loop.now() - began_ < kCalmLimit) return later(kCalmPause, [this] { examine(); });
-  const NodeId busy = (*found)->candidate.id;
-  servers_.clear();
-  hooks_.done({kNoNode, fmt::format("node {} still receives from the old primary", busy.value), {}});
+  give_up({kNoNode, fmt::format("node {} still receives from the old primary", (*found)->candidate.id.value), {}});
 }
 
 void Promoter::reload_then(Chosen chosen, std::function<void()> then) {
@@ -189,15 +222,9 @@ void Promoter::positions_read() {
   const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
   if (std::any_of(servers_.begin(), servers_.end(), receiving) && means_.loop.now() - began_ < kCalmLimit)
     return later(kCalmPause, [this] { read_positions(); });
-  cluster::Situation situation;
-  for (const auto& server : servers_) {
-    server->candidate.trouble = server->trouble;
-    situation.standbys.push_back(server->candidate);
-  }
-  situation.rule = job_.rule;
-  situation.old_primary_position = job_.old_primary_position;
-  situation.wanted = job_.wanted;
-  const cluster::Verdict verdict = job_.planned ? judge_switchover(situation, job_.old_primary) : judge(situation);
+  const cluster::Verdict verdict = job_.resumed   ? judge_resumed(situation(), job_.old_primary, job_.patient)
+                                   : job_.planned ? judge_switchover(situation(), job_.old_primary)
+                                                  : judge(situation());
   verdict_ = verdict.text;
   if (verdict.promote == kNoNode) return restore();
   promote(verdict.promote);
@@ -295,7 +322,8 @@ void Promoter::pointed() {
   successor()->stopped = false;  // it has nobody to follow
   cluster::PromotionEnded end{chosen_, verdict_, {}};
   for (const auto& server : servers_)
-    if (server->stopped && !server->pointed)
+    if (!server->pointed && (server->stopped || server->candidate.id == job_.old_primary) &&
+        server.get() != successor())
       end.left_behind.push_back(
           {server->candidate.id, "could not be pointed at the new primary: " +
                                      (server->lost_way.empty() ? server->trouble : server->lost_way)});
@@ -359,8 +387,7 @@ void Promoter::restored() {
                                    server->trouble});
     say(Level::warning, fmt::format("node {}: {}", server->candidate.id.value, end.left_behind.back().second));
   }
-  servers_.clear();  // and with them the locks
-  hooks_.done(end);
+  give_up(end);
 }
 
 }  // namespace herdgate::monitor

@@ -44,6 +44,7 @@ class Promoter {
     NodeId wanted = kNoNode;
     bool planned = false;  // a switchover: the old primary is among the standbys
     NodeId old_primary = kNoNode;
+    bool resumed = false, patient = true;  // see cluster::Promotion
   };
   struct Hooks {
     std::function<void(const cluster::PromotionEnded&)> done;
@@ -80,6 +81,9 @@ class Promoter {
 
   void examine();
   bool waits_for_locks();
+  cluster::Situation situation() const;
+  bool may_receive() const;
+  void give_up(const cluster::PromotionEnded& end);
   void examined();
   void stop_receivers();
   void reload_then(Chosen chosen, std::function<void()> then);

@@ -119,3 +119,72 @@ def test_a_uri_as_primary_conninfo_is_pointed_at_the_new_primary(herd):
     h.wait_for(primary=0, down=(first,))
     assert nodes[0].psql(named) == "again"
     assert h.write() >= 3
+
+
+def in_recovery(node):
+    return node.psql("select pg_is_in_recovery()", "postgres")
+
+
+def refuses(node):
+    try:
+        node.psql("select 1", "postgres")
+        return False
+    except RuntimeError as e:
+        return "shutting down" in str(e)
+
+
+def test_a_proxy_that_dies_while_the_old_primary_stops_takes_it_up_again(herd):
+    h = herd()
+    before = h.write()
+    old, new = h.cluster.nodes[0], h.cluster.nodes[2]
+    hold = h.script("hold", "")
+    for command in ("archive_mode = on", f"archive_command = 'while test -e {hold}; do sleep 0.05; done'"):
+        old.psql(f"alter system set {command}")
+    os.unlink(hold)
+    h.proxy.stop()
+    old.stop()
+    old.start()  # with the archiver
+    h.start()
+    h.script("hold", "")  # the server cannot end before its last segment is archived
+    asker = threading.Thread(target=lambda: h.pcp.run("pcp_promote_node", "--switchover", "-n", "2"))
+    asker.start()
+    wait_until(lambda: refuses(old), "the old primary to be stopped", 30)
+    h.proxy.abort()
+    asker.join(30)
+    assert open(f"{h.proxy.folder}/pgpool_switchover").read() == "switchover from 0 to 2\n"
+    h.proxy.start()
+    wait_until(lambda: "node 0, which was the primary, does not answer" in h.proxy.log(), "the wait for it")
+    assert [in_recovery(node) for node in h.cluster.nodes[1:]] == ["t", "t"]
+    os.unlink(hold)
+    h.wait_for(primary=2, down=())
+    assert [in_recovery(node) for node in h.cluster.nodes] == ["t", "t", "f"]
+    streams_from(new, 2)
+    assert h.write() == before + 1
+    wait_until(lambda: not os.path.exists(f"{h.proxy.folder}/pgpool_switchover"), "the note to be removed")
+    # And it recovers: back again.
+    h.pcp.ok("pcp_promote_node", "--switchover", "-n", "0")
+    h.wait_for(primary=0, down=())
+    assert h.write() == before + 2
+
+
+def test_a_switchover_that_cannot_be_noted_is_given_up_and_one_not_begun_is_taken_back(herd):
+    h = herd()
+    h.write()
+    note = f"{h.proxy.folder}/pgpool_switchover"
+    os.mkdir(note + ".new")  # a file of that name cannot be written
+    out = "".join(h.pcp.run("pcp_promote_node", "--switchover", "-n", "1")[1:])
+    assert "could not switch over to node 1" in out and "pgpool_switchover.new: Is a directory" in out
+    h.wait_for(primary=0, down=())
+    os.rmdir(note + ".new")
+    # A proxy that died before it came to the stop.
+    h.proxy.abort()
+    with open(note, "w") as f:
+        f.write("switchover from 0 to 1\n")
+    h.start()
+    wait_until(lambda: "it was not stopped" in h.proxy.log() and not os.path.exists(note), "the note to be used up")
+    assert in_recovery(h.cluster.nodes[0]) == "f"
+    # And it recovers.
+    h.pcp.ok("pcp_promote_node", "--switchover", "-n", "1")
+    h.wait_for(primary=1, down=())
+    assert h.write() >= 2
+    wait_until(lambda: not os.path.exists(note), "the note to be removed")
