@@ -23,6 +23,9 @@ inline constexpr std::chrono::milliseconds kSuccessorWait{1000};
 inline constexpr std::chrono::milliseconds kSearchPause{200};  // between two looks for the new primary
 inline constexpr std::chrono::milliseconds kBuiltinRetryPause{1000};
 
+// How long a switchover that is taken up again waits for the old primary; then it is a failover like any other.
+inline constexpr std::chrono::milliseconds kResumePatience{30'000};
+
 // Reasons that the machine itself looks at.
 inline constexpr const char* kByRequest = "by request";
 inline constexpr const char* kAnswersAgain = "answers again";
@@ -54,6 +57,7 @@ struct Demand {
   NodeId node;
   std::string reason;
   Cause cause = Cause::request;  // of what takes a node out of use
+  NodeId follows = kNoNode;      // see Request
   bool operator==(const Demand&) const = default;
 };
 
@@ -65,6 +69,7 @@ struct LostPrimary {
   std::chrono::milliseconds searched{0};
   bool said = false;      // that it is looked for
   bool planned = false;   // built-in switchover: it was stopped on purpose and comes back as a standby
+  bool resumed = false;   // … by a proxy that did not live to see the end
   std::string complaint;  // why the built-in failover promotes nobody; said once per text
   bool operator==(const LostPrimary&) const = default;
 };
@@ -118,6 +123,8 @@ struct Promotion {
   std::vector<NodeId> standbys;  // live ones
   NodeId wanted = kNoNode;       // asked for by a person
   bool planned = false;          // switchover: the old primary is a standby by now, and takes over again if need be
+  bool resumed = false;          // … of a proxy that died: what has happened since is not known
+  bool patient = true;           // … the old primary is waited for still
 };
 
 // Built-in switchover: what is done with the servers at each stage.

@@ -130,10 +130,6 @@ std::string troubles(const Situation& s) {
   return out;
 }
 
-bool has_more(const Candidate& a, const Candidate& b) {
-  return a.timeline != b.timeline ? a.timeline > b.timeline : a.position > b.position;
-}
-
 const Candidate* furthest(const Situation& s) {
   const Candidate* best = nullptr;
   const auto better = [&](const Candidate& a, const Candidate& b) {
@@ -142,15 +138,6 @@ const Candidate* furthest(const Situation& s) {
   for (const Candidate& c : s.standbys)
     if (c.answered && c.usable && (!best || better(c, *best))) best = &c;
   return best;
-}
-
-std::string quoted(const std::string& text) {
-  std::string out = "'";
-  for (char c : text) {
-    if (c == '\'' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "'";
 }
 
 std::string loss(const Situation& s, const Candidate& best) {
@@ -162,6 +149,10 @@ std::string loss(const Situation& s, const Candidate& best) {
 }
 
 }  // namespace
+
+bool has_more(const Candidate& a, const Candidate& b) {
+  return a.timeline != b.timeline ? a.timeline > b.timeline : a.position > b.position;
+}
 
 std::optional<SyncRule> parse_sync_names(std::string_view text) {
   Tokens in(text);
@@ -205,42 +196,6 @@ Verdict judge(const Situation& s) {
   const std::size_t needed = q.all >= s.rule->count ? q.all - s.rule->count + 1 : q.all;
   if (q.answered < needed) return {kNoNode, count_words(q.answered, needed, q.all) + troubles(s)};
   return {best->id, "no acknowledged commit is missing: " + count_words(q.answered, needed, q.all)};
-}
-
-std::string repoint(std::string_view conninfo, const std::string& host, int port, const std::string& application_name) {
-  const bool renamed = !application_name.empty();
-  std::string out;
-  std::string_view rest = conninfo;
-  const auto skip = [&] {
-    while (!rest.empty() && blank(rest.front())) rest.remove_prefix(1);
-  };
-  for (skip(); !rest.empty(); skip()) {
-    // key = value, or key = 'value' with \ before quotes
-    std::size_t n = std::min(rest.find('='), rest.size());
-    std::string_view key = rest.substr(0, n);
-    while (!key.empty() && blank(key.back())) key.remove_suffix(1);
-    n = std::min(n + 1, rest.size());
-    while (n < rest.size() && blank(rest[n])) ++n;
-    const std::size_t value = n;
-    const bool in_quotes = n < rest.size() && rest[n] == '\'';
-    for (n += in_quotes ? 1 : 0; n < rest.size() && (in_quotes ? rest[n] != '\'' : !blank(rest[n])); ++n)
-      if (rest[n] == '\\' && n + 1 < rest.size()) ++n;
-    if (in_quotes && n < rest.size()) ++n;
-    if (key != "host" && key != "hostaddr" && key != "port" && !(renamed && key == "application_name"))
-      out += fmt::format("{}={} ", key, rest.substr(value, n - value));
-    rest.remove_prefix(n);
-  }
-  if (renamed) out += fmt::format("application_name={} ", quoted(application_name));
-  return out + fmt::format("host={} port={}", quoted(host), port);
-}
-
-std::string stopped_conninfo(std::string_view conninfo) {
-  return std::string(kStoppedMark) + running_conninfo(conninfo);
-}
-
-std::string running_conninfo(std::string_view conninfo) {
-  while (conninfo.starts_with(kStoppedMark)) conninfo.remove_prefix(kStoppedMark.size());
-  return std::string(conninfo);
 }
 
 }  // namespace herdgate::cluster

@@ -3,12 +3,11 @@
 //
 // Shape    parse_sync_names() reads synchronous_standby_names; judge() takes what the standbys said and names the one
 // to
-//          promote, or why none may be; repoint() makes the primary_conninfo of the others,
-//          stopped_conninfo() one that connects to nobody.
+//          promote, or why none may be.
 // Units    positions in octets of WAL.
 // Errors   words for the log, without a full stop.
 // Threads  values.
-// Source   PostgreSQL manual, "synchronous_standby_names", "Connection Strings".
+// Source   PostgreSQL manual, "synchronous_standby_names".
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -36,7 +35,9 @@ struct Candidate {
   std::string application_name;
   bool usable = true;  // false: it is down for the proxy and only counts
   bool answered = false;
+  bool primary = false;        // it did answer, but it is out of recovery
   bool receiving = false;      // still connected to the old primary
+  std::size_t senders = 0;     // how many receive from it
   std::uint64_t position = 0;  // received or replayed, whichever is further
   std::int64_t timeline = 0;
   std::string trouble;  // why it did not answer
@@ -54,15 +55,6 @@ struct Verdict {
   std::string text;          // what may be lost, or that nothing is
 };
 Verdict judge(const Situation& situation);
-
-// The connection string with another host and port; hostaddr goes. Not empty: another application_name, too.
-std::string repoint(std::string_view conninfo, const std::string& host, int port,
-                    const std::string& application_name = {});
-
-// A connection string that libpq refuses before it connects, for a standby that must not receive for now. The old one
-// stays in it, so that whoever finds it can put it back. Stopped twice is stopped once.
-inline constexpr std::string_view kStoppedMark = "stopped_by_pgpool=1 ";
-std::string stopped_conninfo(std::string_view conninfo);
-std::string running_conninfo(std::string_view conninfo);  // also of one that was not stopped
+bool has_more(const Candidate& a, const Candidate& b);
 
 }  // namespace herdgate::cluster

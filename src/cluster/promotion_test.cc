@@ -117,23 +117,5 @@ TEST(Judge, WithAsynchronousReplicationTheLossIsNamed) {
             "no standby answers; node 1: must be superuser");
 }
 
-TEST(Repoint, HostAndPortChangeTheRestStays) {
-  EXPECT_EQ(repoint("host=a port=5432 user=repl application_name=n1", "b", 5433),
-            "user=repl application_name=n1 host='b' port=5433");
-  EXPECT_EQ(repoint("user = 'it\\'s' hostaddr=1.2.3.4 password='a b' host='x y'", "/tmp", 1),
-            "user='it\\'s' password='a b' host='/tmp' port=1");
-  EXPECT_EQ(repoint("", "b'c", 2), "host='b\\'c' port=2");
-}
-
-TEST(Stopped, TheOldOneIsKeptAndComesBack) {
-  for (const char* old : {"", "host=a port=5432 password='x y'", "postgresql://a:5432/?application_name=n1"}) {
-    const std::string stopped = stopped_conninfo(old);
-    EXPECT_EQ(stopped.rfind("stopped_by_pgpool=1 ", 0), 0U);
-    EXPECT_EQ(running_conninfo(stopped), old);
-    EXPECT_EQ(running_conninfo(old), old);
-    EXPECT_EQ(stopped_conninfo(stopped), stopped);
-  }
-}
-
 }  // namespace
 }  // namespace herdgate::cluster

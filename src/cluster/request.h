@@ -38,6 +38,7 @@ struct Request {
   };
   Kind kind = attach;
   NodeId node = kNoNode;
+  NodeId follows = kNoNode;  // attach: the primary that it was seen to receive from; void when that is none any more
 };
 
 class Control {

@@ -23,6 +23,7 @@
 #include "cluster/request.h"
 #include "cluster/rules.h"
 #include "cluster/state_file.h"
+#include "cluster/switchover.h"
 #include "cluster/view.h"
 
 namespace herdgate::cluster {
@@ -79,7 +80,8 @@ enum class Outcome : std::uint8_t {
 
 struct Started {
   Rules rules;
-  std::optional<StateFile> file;  // nullopt: there is none, or -D
+  std::optional<StateFile> file;                   // nullopt: there is none, or -D
+  std::optional<UnfinishedSwitchover> unfinished;  // what a proxy left that died in it
 };
 struct SettingsChanged {
   Rules rules;

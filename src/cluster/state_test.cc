@@ -106,7 +106,7 @@ class Player {
     if (word == "failed") return ConnectionFailed{read_id(in), rest(in) == "shutdown"};
     if (word == "check") return check(in);
     if (word == "answer") return answer(in);
-    if (word == "attach") return Requested{{Request::attach, read_id(in)}};
+    if (word == "attach") return attach(in);
     if (word == "detach") return Requested{{Request::detach, read_id(in)}};
     if (word == "promote") return Requested{{Request::promote, read_id(in)}};
     if (word == "switchover") return Requested{{Request::switchover, read_id(in)}};
@@ -125,12 +125,23 @@ class Player {
     return std::nullopt;
   }
   Event start(std::istringstream& in) {
-    Started started{rules_, std::nullopt};
+    Started started{rules_, std::nullopt, std::nullopt};
     std::string text, word;
     if (!(in >> word)) return started;  // no file
+    if (word == "unfinished") {         // start unfinished 0 2 file up down
+      started.unfinished = UnfinishedSwitchover{read_id(in), kNoNode};
+      started.unfinished->to = read_id(in);
+      in >> word;
+    }
     while (in >> word) text += word + "\n";
     started.file = parse_state_file(text);
     return started;
+  }
+  // attach 2 | attach 2 0: it was seen to receive from node 0
+  static Event attach(std::istringstream& in) {
+    Request request{.kind = Request::attach, .node = read_id(in)};
+    if (in >> std::ws && !in.eof()) request.follows = read_id(in);
+    return Requested{request};
   }
   static Event probe(std::istringstream& in) {
     ProbeResult r;
@@ -251,7 +262,7 @@ class Player {
     out_ << "promote one of";
     for (NodeId id : p.standbys) out_ << " " << id.value;
     out_ << " in place of " << p.old_primary.value << ", wanted " << p.wanted.value << (p.planned ? ", planned" : "")
-         << "\n";
+         << (p.resumed ? ", resumed" : "") << (p.resumed && !p.patient ? ", no more patience" : "") << "\n";
   }
   void switch_step(const SwitchStep& s) {
     static constexpr const char* kWords[] = {"check", "drain", "stop"};
@@ -340,7 +351,7 @@ TEST(ClusterGolden, EverySequenceComesOutAsWritten) {
 TEST(Cluster, WeightsAreSharesOfAllConfiguredNodes) {
   Rules rules;
   rules.nodes = {{NodeId(0), "/tmp", 5432, 1}, {NodeId(2), "/tmp", 5433, 3}};
-  const State s = step({}, Started{rules, std::nullopt}, {}).state;
+  const State s = step({}, Started{rules, std::nullopt, std::nullopt}, {}).state;
   EXPECT_DOUBLE_EQ(s.members[0].node.weight, 0.25);
   EXPECT_DOUBLE_EQ(s.members[1].node.weight, 0.75);
   rules.nodes[0].weight = rules.nodes[1].weight = 0;
@@ -350,7 +361,7 @@ TEST(Cluster, WeightsAreSharesOfAllConfiguredNodes) {
 TEST(Cluster, EventsAboutUnknownNodesChangeNothing) {
   Rules rules;
   rules.nodes = {{NodeId(0), "/tmp", 5432, 1}};
-  const State s = step({}, Started{rules, std::nullopt}, {}).state;
+  const State s = step({}, Started{rules, std::nullopt, std::nullopt}, {}).state;
   for (const Event& e : {Event(ProbeResult{NodeId(7), Outcome::unreachable, {}, "x"}),
                          Event(ConnectionFailed{NodeId(-1)}), Event(FirstConnection{NodeId(128)})}) {
     const Stepped after = step(s, e, {});
@@ -364,7 +375,7 @@ TEST(Cluster, EventsAboutUnknownNodesChangeNothing) {
 TEST(Cluster, AChangeIsStampedWithTheTimeAndTheReason) {
   Rules rules;
   rules.nodes = {{NodeId(0), "/tmp", 5432, 1}};
-  const State s = step({}, Started{rules, std::nullopt}, {}).state;
+  const State s = step({}, Started{rules, std::nullopt, std::nullopt}, {}).state;
   const WallTime later{std::chrono::hours(5)};
   const ViewPtr v =
       view_of(step(s, ProbeResult{NodeId(0), Outcome::unreachable, {}, "connection refused"}, later).state);
@@ -376,7 +387,7 @@ TEST(Cluster, WhoCountsHearsWhyANodeWasTakenOutOfUse) {
   Rules rules;
   rules.nodes = {{.id = NodeId(0), .host = "/tmp", .port = 5432, .weight = 1, .health_checked = true},
                  {.id = NodeId(1), .host = "/tmp", .port = 5433, .weight = 1, .health_checked = true}};
-  const State s = step({}, Started{rules, std::nullopt}, {}).state;
+  const State s = step({}, Started{rules, std::nullopt, std::nullopt}, {}).state;
   const auto cause_of = [&](const Event& event) {
     const Actions actions = step(s, event, {}).actions;
     return actions.lost.size() == 1 && actions.lost[0].node == NodeId(1)

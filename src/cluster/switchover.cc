@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
+#include <sstream>
 
 namespace herdgate::cluster {
 namespace {
@@ -26,6 +28,7 @@ std::string objection_to(const SwitchoverFacts& f) {
         f.from.value);
   if (!f.hot_standby) return of(f.from, "has hot_standby off, so it could not be asked after it was stopped");
   if (!f.standby) return of(f.to, "is no standby");
+  if (!f.trouble.empty()) return of(f.to, ("has a strange setting: " + f.trouble).c_str());
   if (!f.streams) return of(f.to, "does not receive from the primary");
   if (f.written > f.replayed && f.written - f.replayed > kMaxSwitchoverLag)
     return fmt::format("node {} is {} bytes of WAL behind, more than {}", f.to.value, f.written - f.replayed,
@@ -44,6 +47,63 @@ Verdict judge_switchover(const Situation& situation, NodeId old_primary) {
     return {old_primary, fmt::format("node {} lacks {} bytes of WAL that node {} has", wanted->id.value,
                                      old->position - wanted->position, old_primary.value)};
   return {wanted->id, "no commit is missing: it has all that the old primary wrote until its end"};
+}
+
+Verdict judge_resumed(const Situation& situation, NodeId old_primary, bool patient) {
+  const auto none = [](NodeId id, const std::string& why) {
+    return Verdict{kNoNode, fmt::format("node {} {}", id.value, why)};
+  };
+  bool still = false;
+  for (const Candidate& c : situation.standbys) {
+    if (c.primary && c.id != old_primary) return none(c.id, "is out of recovery, but not in use as the primary");
+    still |= c.primary;
+  }
+  if (still) return {old_primary, "it was not stopped"};
+  const Candidate* old = answering(situation, old_primary);
+  if (!old && patient)
+    return {kNoNode, fmt::format("node {}, which was the primary, does not answer", old_primary.value)};
+  if (!old) {
+    Situation others = situation;
+    std::erase_if(others.standbys, [&](const Candidate& c) { return c.id == old_primary; });
+    return judge(others);
+  }
+  for (const Candidate& c : situation.standbys) {
+    if (!c.answered && c.usable) return none(c.id, "does not answer: " + c.trouble);
+    if (c.answered && c.receiving) return none(c.id, "receives still");
+  }
+  const auto lacks_nothing = [&](const Candidate* chosen) {
+    return chosen && std::none_of(situation.standbys.begin(), situation.standbys.end(),
+                                  [&](const Candidate& c) { return c.answered && has_more(c, *chosen); });
+  };
+  const Candidate* wanted = answering(situation, situation.wanted);
+  if (wanted && wanted->usable && lacks_nothing(wanted))
+    return {wanted->id, "no commit is missing: it has all that the old primary wrote until its end"};
+  if (lacks_nothing(old)) return {old_primary, fmt::format("node {} lacks what it has", situation.wanted.value)};
+  return {kNoNode, "a node that is down has received more than the others"};
+}
+
+bool fed_from_within(const std::vector<Candidate>& standbys) {
+  std::size_t receivers = 0, senders = 0;
+  for (const Candidate& c : standbys) {
+    if (!c.answered) continue;
+    receivers += c.receiving ? 1 : 0;
+    senders += c.senders;
+  }
+  return receivers <= senders;
+}
+
+std::string print_unfinished(const UnfinishedSwitchover& unfinished) {
+  return fmt::format("switchover from {} to {}\n", unfinished.from.value, unfinished.to.value);
+}
+
+std::optional<UnfinishedSwitchover> parse_unfinished(std::string_view text) {
+  std::istringstream in{std::string(text)};
+  std::string what, from, to, more;
+  UnfinishedSwitchover out{kNoNode, kNoNode};
+  in >> what >> from >> out.from.value >> to >> out.to.value;
+  const bool well = in && what == "switchover" && from == "from" && to == "to" && !(in >> more);
+  if (!well || out.from.value < 0 || out.to.value < 0 || out.from == out.to) return std::nullopt;
+  return out;
 }
 
 std::string slot_name_of(const std::string& application_name) {

@@ -9,7 +9,10 @@
 // Source   PostgreSQL manual, "Streaming Replication", "Hot Standby".
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "cluster/promotion.h"
 
@@ -29,6 +32,7 @@ struct SwitchoverFacts {
   bool standby = false;
   bool streams = false;
   std::uint64_t replayed = 0;
+  std::string trouble;  // with its primary_conninfo, which the old primary's is made of
 };
 // Empty: it may begin.
 std::string objection_to(const SwitchoverFacts& facts);
@@ -36,6 +40,21 @@ std::string objection_to(const SwitchoverFacts& facts);
 // The wanted one if it lacks nothing of what the old primary has, else the old primary, which has all that was
 // acknowledged; neither of them answers: none.
 Verdict judge_switchover(const Situation& situation, NodeId old_primary);
+
+// The same for a switchover of a proxy that died, when others may have been at work since. A primary is left alone: the
+// old one was not stopped, any other forbids it. All that are in use must answer, and nobody may have more than the one
+// that is chosen. `patient` no longer: without the old primary it is a failover like any other, see judge().
+Verdict judge_resumed(const Situation& situation, NodeId old_primary, bool patient);
+// With nobody out of recovery: do all receive from one another?
+bool fed_from_within(const std::vector<Candidate>& standbys);
+
+// What is kept on disk while the old primary is being stopped. nullopt: not understood.
+struct UnfinishedSwitchover {
+  NodeId from, to;
+  bool operator==(const UnfinishedSwitchover&) const = default;
+};
+std::string print_unfinished(const UnfinishedSwitchover& unfinished);
+std::optional<UnfinishedSwitchover> parse_unfinished(std::string_view text);
 
 // A name for a replication slot out of an application name: what a slot's name may consist of.
 std::string slot_name_of(const std::string& application_name);

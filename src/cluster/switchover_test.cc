@@ -26,6 +26,7 @@ TEST(Switchover, EachConditionHasItsOwnWords) {
       {[](SwitchoverFacts& f) { f.hot_standby = false; }, "node 0 has hot_standby off"},
       {[](SwitchoverFacts& f) { f.standby = false; }, "node 1 is no standby"},
       {[](SwitchoverFacts& f) { f.streams = false; }, "node 1 does not receive from the primary"},
+      {[](SwitchoverFacts& f) { f.trouble = "why"; }, "node 1 has a strange setting: why"},
       {[](SwitchoverFacts& f) { f.written = f.replayed + kMaxSwitchoverLag + 1; }, "bytes of WAL behind"},
   };
   for (const Case& c : cases) {
@@ -69,16 +70,85 @@ TEST(Switchover, WithoutTheOldPrimaryNobodyIsPromoted) {
   EXPECT_EQ(judged({candidate(0, 0, false), candidate(1, 1000), candidate(2, 1000)}), kNoNode);
 }
 
+// Two candidates as after a stop: node 0 was the primary, node 1 is to be the next.
+Situation stopped(std::vector<Candidate> all) {
+  Situation s;
+  s.standbys = std::move(all);
+  s.wanted = NodeId(1);
+  return s;
+}
+Candidate out_of_recovery(int id) {
+  Candidate c = candidate(id, 0, false);
+  c.primary = true;
+  return c;
+}
+Candidate down(Candidate c) {
+  c.usable = false;
+  return c;
+}
+int resumed(std::vector<Candidate> all, bool patient = true) {
+  return judge_resumed(stopped(std::move(all)), NodeId(0), patient).promote.value;
+}
+
+TEST(ResumedSwitchover, TheWantedNodeOrTheOldPrimaryWhicheverLacksNothing) {
+  const Candidate old = down(candidate(0, 1000));
+  EXPECT_EQ(resumed({old, candidate(1, 1000), candidate(2, 900)}), 1);
+  EXPECT_EQ(resumed({old, candidate(1, 990), candidate(2, 900)}), 0);
+  EXPECT_EQ(resumed({old, down(candidate(1, 1000)), candidate(2, 900)}), 0) << "it is not in use any more";
+  EXPECT_EQ(resumed({old, candidate(1, 1000), down(candidate(2, 0, false))}), 1) << "it was out of use before";
+}
+
+TEST(ResumedSwitchover, NobodyIsPromotedWhileOthersMayHaveBeenAtWork) {
+  const Candidate old = down(candidate(0, 1000)), next = candidate(1, 1000);
+  EXPECT_EQ(resumed({old, next, out_of_recovery(2)}), kNoNode.value);
+  EXPECT_EQ(resumed({old, next, down(out_of_recovery(2))}), kNoNode.value);
+  EXPECT_EQ(resumed({down(out_of_recovery(0)), next, out_of_recovery(2)}), kNoNode.value) << "two primaries";
+  EXPECT_EQ(resumed({old, next, candidate(2, 0, false)}), kNoNode.value)
+      << "it may have been promoted, and acknowledged";
+  EXPECT_EQ(resumed({old, next, down(candidate(2, 1001))}), kNoNode.value);
+  EXPECT_EQ(resumed({old, next, down(candidate(2, 900, true, 2))}), kNoNode.value) << "a later timeline";
+  EXPECT_EQ(resumed({down(candidate(0, 900, true, 2)), next}), 0) << "it was promoted again meanwhile";
+  Candidate busy = candidate(2, 1000);
+  busy.receiving = true;
+  EXPECT_EQ(resumed({old, next, busy}), kNoNode.value);
+  EXPECT_EQ(resumed({down(out_of_recovery(0)), next}), 0);
+  EXPECT_EQ(judge_resumed(stopped({out_of_recovery(0), next}), NodeId(0), true).text, "it was not stopped");
+}
+
+TEST(ResumedSwitchover, WithoutTheOldPrimaryItIsWaitedForAndThenItIsAFailover) {
+  const Candidate gone = down(candidate(0, 0, false)), next = candidate(1, 1000);
+  for (const bool patient : {true, false}) {
+    EXPECT_EQ(resumed({gone, next, candidate(2, 900)}, patient), patient ? kNoNode.value : 1);
+    EXPECT_EQ(resumed({gone, next, candidate(2, 1001)}, patient), patient ? kNoNode.value : 2);
+    EXPECT_EQ(resumed({gone, next, down(candidate(2, 0, false))}, patient), kNoNode.value) << "nobody knows the rule";
+  }
+}
+
+TEST(ResumedSwitchover, ReceiversNeedSendersAmongTheNodes) {
+  Candidate a = candidate(0, 1), b = candidate(1, 1);
+  EXPECT_TRUE(fed_from_within({a, b}));
+  a.receiving = b.receiving = true;
+  a.senders = 1;
+  EXPECT_FALSE(fed_from_within({a, b})) << "one of them has a primary that we do not know";
+  b.senders = 1;
+  EXPECT_TRUE(fed_from_within({a, b}));
+  b.answered = false;
+  EXPECT_TRUE(fed_from_within({a, b}));
+}
+
+TEST(UnfinishedSwitchover, IsReadAsItWasWritten) {
+  const UnfinishedSwitchover unfinished{NodeId(0), NodeId(12)};
+  EXPECT_EQ(print_unfinished(unfinished), "switchover from 0 to 12\n");
+  EXPECT_EQ(parse_unfinished(print_unfinished(unfinished)), unfinished);
+  for (const char* text : {"", "switchover from 0 to", "switchover from 0 to 1 2", "switchover from 1 to 1",
+                           "x from 0 to 1", "switchover from -1 to 1", "switchover from a to b"})
+    EXPECT_EQ(parse_unfinished(text), std::nullopt) << text;
+}
+
 TEST(Switchover, SlotNamesConsistOfWhatASlotMayBeCalled) {
   EXPECT_EQ(slot_name_of("node0"), "node0");
   EXPECT_EQ(slot_name_of("Node-0 äb"), "node_0___b");
   EXPECT_EQ(slot_name_of(std::string(100, 'x')).size(), 63u);
-}
-
-TEST(Switchover, TheConnectionStringGetsAnotherName) {
-  EXPECT_EQ(repoint("user=r application_name='node 1' host=a port=1", "b", 2, "node0"),
-            "user=r application_name='node0' host='b' port=2");
-  EXPECT_EQ(repoint("user=r application_name=node1 host=a", "b", 2), "user=r application_name=node1 host='b' port=2");
 }
 
 }  // namespace

@@ -53,6 +53,8 @@ class Turn {
 
   // turn_operations.cc
   bool demand(Demand::Kind kind, NodeId node, std::string reason, Cause cause = Cause::request);
+  bool outdated(const Demand& demand);
+  bool demand(Demand wanted);
   void work_off();
   void begin(const Demand& demand);
   void begin_down(Member& member);
@@ -85,6 +87,7 @@ class Turn {
 
   // turn_switchover.cc
   void begin_switchover();
+  void resume_switchover(const UnfinishedSwitchover& unfinished);
   void next_switch_step(SwitchStep::Kind kind);
   void give_up_switchover(const std::string& problem);
   void give_up_switchover_without_nodes();

@@ -24,12 +24,26 @@ std::string place(const Node& node) { return fmt::format("{}({})", node.host, no
 // ---- demands
 
 bool Turn::demand(Demand::Kind kind, NodeId node, std::string reason, Cause cause) {
-  const auto same = [&](const Demand& d) { return d.kind == kind && d.node == node; };
+  return demand(Demand{kind, node, std::move(reason), cause});
+}
+
+bool Turn::demand(Demand wanted) {
+  const auto same = [&](const Demand& d) { return d.kind == wanted.kind && d.node == wanted.node; };
   if (state_.operation && same(state_.operation->demand)) return true;
   auto& waiting = state_.demands;
   if (std::any_of(waiting.begin(), waiting.end(), same)) return true;
   if (waiting.size() >= kMaxDemands) return false;
-  waiting.push_back({kind, node, std::move(reason), cause});
+  waiting.push_back(std::move(wanted));
+  return true;
+}
+
+// A standby of what was the primary when it was looked at, while another one may be by now.
+bool Turn::outdated(const Demand& demand) {
+  if (demand.kind != Demand::attach || demand.follows == kNoNode) return false;
+  const Member* followed = find(demand.follows);
+  if (followed && followed->node.live() && followed->node.id == state_.primary) return false;
+  say(Level::warning, fmt::format("node {} is not attached", demand.node.value),
+      fmt::format("It was seen to follow node {}, which is not the primary any more.", demand.follows.value));
   return true;
 }
 
@@ -62,6 +76,7 @@ void Turn::begin(const Demand& demand) {
   if (switches && (over || demand.node == state_.primary))
     return actions_.switchovers_ended.push_back({demand.node, over ? "the node went down" : ""});
   if (over) return;
+  if (outdated(demand)) return;
   if (demand.reason == kAnswersAgain && !member->returns) return;  // another took over meanwhile
   Operation operation;
   operation.demand = demand;
@@ -260,7 +275,8 @@ void Turn::promote_builtin() {
   operation.stage = Operation::promoting;
   const bool asked = operation.demand.kind == Demand::switchover || state_.lost->planned;
   const NodeId wanted = asked ? state_.lost->heir : kNoNode;
-  actions_.promote = Promotion{state_.lost->primary, live_nodes(), wanted, state_.lost->planned};
+  actions_.promote = Promotion{state_.lost->primary, live_nodes(),         wanted,
+                               state_.lost->planned, state_.lost->resumed, state_.lost->searched < kResumePatience};
 }
 
 void Turn::operator()(const PromotionEnded& event) {
@@ -517,7 +533,7 @@ void Turn::operator()(const Requested& event) {
       refused = refuses_promotion(request, member);
       break;
   }
-  if (!refused && !demand(kind, request.node, kByRequest))
+  if (!refused && !demand(Demand{kind, request.node, kByRequest, Cause::request, request.follows}))
     refuse(Level::error, "failed to process PCP request at the moment", "Too many requests are waiting.");
 }
 

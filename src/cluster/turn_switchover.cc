@@ -69,6 +69,25 @@ void Turn::stop_old_primary() {
   next_switch_step(SwitchStep::stop);
 }
 
+// The proxy died after it had begun to stop the old primary. Whether that one was stopped, and what others did
+// meanwhile, is not known: as after a failover a primary is looked for first, and judge_resumed() has the last word.
+void Turn::resume_switchover(const UnfinishedSwitchover& unfinished) {
+  const std::string text =
+      fmt::format("a switchover from node {} to node {} did not end", unfinished.from.value, unfinished.to.value);
+  Member* old = find(unfinished.from);
+  const bool possible = state_.rules.failover.builtin && state_.rules.streaming && state_.rules.asks;
+  if (!possible || !old || old->node.status == NodeStatus::unused || !find(unfinished.to))
+    return say(Level::warning, text, "It is not taken up: failover_method, sr_check_user or the nodes are others now.");
+  say(Level::warning, text, "It is taken up again.");
+  old->node.status = NodeStatus::down;
+  old->node.status_reason = text;
+  old->held = true;
+  state_.primary = unfinished.from;
+  state_.lost = LostPrimary{unfinished.from, unfinished.from, unfinished.to};
+  state_.lost->planned = state_.lost->resumed = true;
+  state_.demands.push_back({Demand::search, unfinished.from, {}});
+}
+
 // It is the primary still, or again.
 void Turn::take_back_old_primary(const std::string& why) {
   Operation& operation = *state_.operation;

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "cluster/promotion.h"
+#include "cluster/conninfo.h"
 
 namespace herdgate::monitor {
 namespace {
@@ -57,7 +57,7 @@ void Follower::looked(const backend::Rows& rows) {
   conninfo_ = cluster::running_conninfo(text_of(rows, 2));
   slot_ = text_of(rows, 3);
   const Duration waited = means_.loop.now() - began_;
-  if (!pointed_ && waited >= kSettleLimit) return point();
+  if (!pointed_ && waited >= kSettleLimit) return lock();
   if (pointed_ && waited >= kFollowLimit)
     return end("it does not receive from the primary, at which it was pointed; its log says why");
   later();
@@ -70,17 +70,28 @@ void Follower::later() {
   });
 }
 
+void Follower::lock() {
+  query(*standby_, fmt::format("SELECT {}", kTakeConninfoLock), [this](const backend::Rows& rows) {
+    const std::string holder = text_of(rows, 0);
+    if (holder.empty()) return point();
+    if (means_.loop.now() - began_ >= kFollowLimit) return end("its primary_conninfo is being changed by " + holder);
+    later();
+  });
+}
+
 void Follower::point() {
   pointed_ = true;
   began_ = means_.loop.now();
   const net::Destination to = job_.primary.to;
   if (conninfo_.empty())
     conninfo_ = fmt::format("user={} application_name={}", job_.standby.user, job_.application_name);
-  const std::string sql =
-      "ALTER SYSTEM SET primary_conninfo =" + literal(cluster::repoint(conninfo_, to.host, to.port));
+  const auto there = cluster::repoint(conninfo_, to.host, to.port);
+  if (!there) return end(there.error().text());
+  const std::string sql = "ALTER SYSTEM SET primary_conninfo =" + literal(*there);
   make_slot_then([this, sql] {
     query(*standby_, sql, [this](const backend::Rows&) {
-      query(*standby_, "SELECT pg_catalog.pg_reload_conf()", [this](const backend::Rows&) { later(); });
+      query(*standby_, fmt::format("SELECT pg_catalog.pg_reload_conf(), {}", kGiveConninfoLock),
+            [this](const backend::Rows&) { later(); });
     });
   });
 }

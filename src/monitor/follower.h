@@ -37,6 +37,7 @@ class Follower {
   void query(backend::Client& client, const std::string& sql, Take take);
   void look();
   void looked(const backend::Rows& rows);
+  void lock();
   void point();
   void make_slot_then(std::function<void()> then);
   void later();

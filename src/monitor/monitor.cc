@@ -38,7 +38,8 @@ Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
                    feed(cluster::LeftBehind{node, reason});
                  },
                  [this](NodeId node, const PrimaryFacts::Facts& said) { primaries_.promoted(node, said); }}),
-      switchover_(means, log, [this](const cluster::SwitchStepEnded& event) { feed(event); }) {}
+      switchover_(means, log, [this](const cluster::SwitchStepEnded& event) { feed(event); }),
+      note_(means) {}
 
 Monitor::~Monitor() {
   *alive_ = false;
@@ -53,7 +54,9 @@ Monitor::~Monitor() {
 void Monitor::start(config::SettingsPtr settings, bool discard_state) {
   settings_ = std::move(settings);
   state_path_ = settings_->logdir + "/pgpool_status";
-  feed(cluster::Started{cluster::rules_of(*settings_), read_state(discard_state)});
+  const auto unfinished = read_note();
+  feed(cluster::Started{cluster::rules_of(*settings_), read_state(discard_state), unfinished});
+  noted_ = state_.lost.has_value();
   health_.configure(settings_);
   if (hooks_.first_look) first_look_limit_ = means_.loop.after(kFirstLookLimit, [this] { tell_first_look(); });
 }
@@ -87,6 +90,16 @@ std::optional<cluster::StateFile> Monitor::read_state(bool discard) {
   }
   if (!*text) return std::nullopt;
   return cluster::parse_state_file(**text);
+}
+
+std::optional<cluster::UnfinishedSwitchover> Monitor::read_note() {
+  const std::string path = note_path();
+  const auto text = read_state_file(path);
+  if (!text) say({Level::warning, text.error().text(), {}});
+  if (!text || !*text) return std::nullopt;
+  const auto unfinished = cluster::parse_unfinished(**text);
+  if (!unfinished) say({Level::warning, fmt::format("{} is not understood", path), "It is left alone."});
+  return unfinished;
 }
 
 // ---- requests
@@ -144,6 +157,7 @@ std::optional<cluster::Refusal> Monitor::feed(const cluster::Event& event) {
   auto [state, actions] = cluster::step(state_, event, means_.loop.clock().wall());
   state_ = std::move(state);
   carry_out(actions);
+  forget_note();
   watch_nodes();
   rearm();
   if (cluster::looked_around(state_)) tell_first_look();
@@ -158,6 +172,7 @@ void Monitor::carry_out(const cluster::Actions& actions) {
     view_ = cluster::view_of(state_);
     hooks_.publish(view_);
   }
+  let_followers_go();
   if (actions.state_file) save(*actions.state_file);
   for (NodeId node : actions.probe) schedule_.hint(node, means_.loop.now());
   for (NodeId node : actions.ask)
@@ -174,16 +189,12 @@ void Monitor::count(const cluster::Actions& actions) {
   for (const NodeId node : actions.returned) ++failovers_[node].returned;
 }
 
-// Not before every worker has let go of the old primary.
+// Not before every worker has let go of the old primary. Nobody points a standby at it any more: let_followers_go().
 void Monitor::promote(const cluster::Promotion& promotion) {
-  for (auto& [node, held] : std::exchange(mended_, {})) means_.loop.defer([held = std::move(held)] {});
   const auto begin = [this, alive = alive_, promotion] {
     if (*alive) promoter_.start(promotion_job(promotion));
   };
-  if (hooks_.settled)
-    hooks_.settled(begin);
-  else
-    means_.loop.defer(begin);
+  when_settled(begin);
 }
 
 Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const {
@@ -195,6 +206,8 @@ Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const 
     job.standbys.push_back({powerful(b, "postgres"), b.application_name, usable});
   }
   job.planned = promotion.planned;
+  job.resumed = promotion.resumed;
+  job.patient = promotion.patient;
   job.old_primary = promotion.old_primary;
   const PrimaryFacts::Facts known = primaries_.of(promotion.old_primary);
   job.rule = known.rule;

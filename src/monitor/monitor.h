@@ -29,6 +29,7 @@
 #include "monitor/replayed.h"
 #include "monitor/schedule.h"
 #include "monitor/switchover.h"
+#include "monitor/switchover_note.h"
 #include "report/figures.h"
 
 namespace herdgate::monitor {
@@ -86,7 +87,18 @@ class Monitor final : public cluster::Control {
     TimePoint began{};
     net::TimerId timer = 0;
   };
+  // A standby that is being pointed at `primary`, for as long as that one is the primary.
+  struct Led {
+    NodeId primary;
+    std::shared_ptr<Follower> follower;
+    std::function<void(const std::string& problem)> done;
+  };
   std::optional<cluster::StateFile> read_state(bool discard);
+  std::string note_path() const { return settings_->logdir + "/pgpool_switchover"; }
+  std::optional<cluster::UnfinishedSwitchover> read_note();
+  void note_then(const cluster::SwitchStep& step, std::function<void()> begin);
+  void forget_note();
+  void when_settled(const std::function<void()>& begin);
   std::optional<cluster::Refusal> feed(const cluster::Event& event);
   void sessions_left(NodeId node, bool all, const Answered& answered);
   void answer(Answered answered, std::optional<cluster::Refusal> refusal);
@@ -99,6 +111,8 @@ class Monitor final : public cluster::Control {
   void switchover_ended(const cluster::SwitchoverEnd& end);
   bool follows_first(const cluster::Request& request) const;
   void attach_follower(const cluster::Request& request, Answered answered);
+  void lead(std::map<NodeId, Led>& led, Follower::Job job, std::function<void(const std::string&)> done);
+  void let_followers_go();
   std::optional<cluster::Refusal> refuses_recovery(NodeId node) const;
   Recovery::Job recovery_job(NodeId node) const;
   void learn(NodeId node, const Answer& answer);
@@ -134,8 +148,10 @@ class Monitor final : public cluster::Control {
   HealthChecks health_;
   Promoter promoter_;
   Switchover switchover_;
+  SwitchoverNote note_;
+  bool noted_ = false;  // a switchover of ours, or one that was taken up, is not over
   std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
-  std::map<NodeId, std::shared_ptr<Follower>> followers_, mended_;
+  std::map<NodeId, Led> followers_, mended_;
   std::shared_ptr<Recovery> recovery_;
   std::map<NodeId, report::FailoverFigures> failovers_;
   PrimaryFacts primaries_;

@@ -48,11 +48,10 @@ void Monitor::mend(NodeId node) {
        fmt::format("It is pointed at node {} again.", primary->id.value)});
   Follower::Job job{powerful(*standby, "postgres"), powerful(*source, "postgres"), standby->application_name};
   const auto done = [this, node](const std::string& problem) {
-    if (const auto mended = mended_.extract(node)) means_.loop.defer([held = mended.mapped()] {});
     if (problem.empty()) return say({Level::log, fmt::format("node {} receives again", node.value), {}});
     say({Level::warning, fmt::format("node {} is still cut off", node.value), problem + "."});
   };
-  mended_[node] = std::make_shared<Follower>(means_, std::move(job), done);
+  lead(mended_, std::move(job), done);
 }
 
 }  // namespace herdgate::monitor

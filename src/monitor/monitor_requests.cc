@@ -26,10 +26,38 @@ void Monitor::switch_step(const cluster::SwitchStep& step) {
     if (step.kind == cluster::SwitchStep::check) switchover_.begin(switchover_job(step));
     switchover_.run(step);
   };
-  if (hooks_.settled && step.kind != cluster::SwitchStep::check)
+  if (step.kind == cluster::SwitchStep::check)
+    means_.loop.defer(begin);
+  else if (step.kind == cluster::SwitchStep::stop)
+    note_then(step, begin);
+  else
+    when_settled(begin);
+}
+
+void Monitor::when_settled(const std::function<void()>& begin) {
+  if (hooks_.settled)
     hooks_.settled(begin);
   else
     means_.loop.defer(begin);
+}
+
+// From the moment when the primary may be stopped until there is one again: a proxy that starts meanwhile must know.
+void Monitor::note_then(const cluster::SwitchStep& step, std::function<void()> begin) {
+  noted_ = true;
+  note_.set(note_path(), cluster::print_unfinished({step.from, step.to}),
+            [this, step, begin = std::move(begin)](const Result<Done>& written) {
+              if (!state_.operation || state_.operations != step.operation) return;
+              if (written) return when_settled(begin);
+              feed(cluster::SwitchStepEnded{step.kind, step.operation, written.error().text()});
+            });
+}
+
+void Monitor::forget_note() {
+  if (!noted_ || state_.lost) return;
+  noted_ = false;
+  note_.set(note_path(), std::nullopt, [this](const Result<Done>& removed) {
+    if (!removed) say({Level::warning, removed.error().text(), "It must be removed: the switchover is over."});
+  });
 }
 
 Switchover::Job Monitor::switchover_job(const cluster::SwitchStep& step) const {
@@ -76,14 +104,40 @@ void Monitor::attach_follower(const cluster::Request& request, Answered answered
     return answer(std::move(answered), cluster::Refusal{Level::error, "failed to process PCP request at the moment",
                                                         "the node is being attached already"});
   Follower::Job job{powerful(*standby, "postgres"), powerful(*primary, "postgres"), standby->application_name};
-  const auto done = [this, request, answered](const std::string& problem) {
-    if (const auto follower = followers_.extract(request.node)) means_.loop.defer([held = follower.mapped()] {});
-    if (problem.empty()) return answer(answered, feed(cluster::Requested{request}));
+  const auto done = [this, request, answered, followed = primary->id](const std::string& problem) {
+    cluster::Request attach = request;
+    attach.follows = followed;
+    if (problem.empty()) return answer(answered, feed(cluster::Requested{attach}));
     const std::string text = fmt::format("node {} is not attached", request.node.value);
     say({Level::warning, text, problem + "."});
     answer(answered, cluster::Refusal{Level::error, text, problem + "."});
   };
-  followers_[request.node] = std::make_shared<Follower>(means_, std::move(job), done);
+  lead(followers_, std::move(job), done);
+}
+
+void Monitor::lead(std::map<NodeId, Led>& led, Follower::Job job, std::function<void(const std::string&)> done) {
+  const NodeId node = job.standby.node, primary = job.primary.node;
+  const auto over = [this, &led, node, done](const std::string& problem) {
+    // It is calling us: it goes when its call has returned.
+    if (const auto self = led.extract(node)) means_.loop.defer([held = self.mapped().follower] {});
+    done(problem);
+  };
+  led[node] = {primary, std::make_shared<Follower>(means_, std::move(job), over), done};
+}
+
+// Whoever was to follow a primary that is none any more must not be pointed at it: should that one wake up, a commit
+// could be acknowledged there. What is already on its way to a standby the promoter waits for: kTakeConninfoLock.
+void Monitor::let_followers_go() {
+  const cluster::Node* primary = view_->find(view_->primary);
+  const NodeId working = primary && primary->live() ? primary->id : kNoNode;
+  std::vector<std::pair<NodeId, std::function<void(const std::string&)>>> told;
+  for (auto* led : {&followers_, &mended_})
+    for (const auto& [node, one] : *led)
+      if (one.primary != working) told.emplace_back(one.primary, one.done);
+  for (auto* led : {&followers_, &mended_})
+    std::erase_if(*led, [&](const auto& entry) { return entry.second.primary != working; });
+  for (const auto& [old, done] : told)
+    done(fmt::format("it was to follow node {}, which is not the primary any more", old.value));
 }
 
 // ---- online recovery

@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -370,6 +375,74 @@ TEST_F(MonitorTest, CommandsRunAndTheirFailureIsNamed) {
   EXPECT_EQ(lines.count("failover_command: d=1 m=0"), 1u);
   EXPECT_EQ(lines.count("failover_command for node 1 failed"), 1u);
   EXPECT_EQ(lines.count("DETAIL: exit code 4."), 1u);
+}
+
+// A server that takes connections and never says a word.
+class SilentServer {
+ public:
+  explicit SilentServer(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(fd_, 16), 0);
+  }
+  ~SilentServer() { ::close(fd_); }
+
+ private:
+  int fd_;
+};
+
+TEST_F(MonitorTest, WhoIsToFollowAPrimaryIsLetGoWhenThePrimaryIsLost) {
+  const SilentServer zero(folder / ".s.PGSQL.5432"), one(folder / ".s.PGSQL.5433");
+  for (config::Backend& backend : settings.backends) backend.hostname = folder;
+  settings.failover_method = config::FailoverMethod::builtin;
+  std::ofstream(folder / "pgpool_status") << "up\ndown\n";
+  start();
+  until([&] { return monitor->view()->primary == NodeId(0); });
+  Refused refusal;
+  const auto ask = [&] {
+    refusal.reset();
+    monitor->request({cluster::Request::attach, NodeId(1)}, [&](const Refused& r) { refusal = r; });
+  };
+  ask();
+  world[0] = gone();
+  monitor->connection_failed(NodeId(0));
+  until_polled([&] { return refusal.has_value(); });
+  EXPECT_EQ(refusal->text, "node 1 is not attached");
+  EXPECT_EQ(refusal->detail, "it was to follow node 0, which is not the primary any more.");
+  EXPECT_EQ(node(1).status, NodeStatus::down);
+}
+
+TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
+  settings.failover_method = config::FailoverMethod::builtin;
+  const std::string note = folder / "pgpool_switchover";
+  ASSERT_TRUE(write_state_file(note, "switchover from 0 to 1\n", Durable::yes));
+  world = {{0, standby(5000)}, {1, standby(5000)}};
+  start(/*discard=*/true);  // -D is about the status file only
+  EXPECT_EQ(node(0).status, NodeStatus::down);
+  EXPECT_EQ(monitor->view()->primary, NodeId(0));
+  EXPECT_TRUE(monitor->view()->primary_awaited);
+  until([&] { return probes[1] > 0; });
+  EXPECT_TRUE(std::filesystem::exists(note));
+  world[1] = primary(5100);  // somebody promoted it by hand
+  monitor->connection_failed(NodeId(1));
+  until_polled([&] { return monitor->view()->primary == NodeId(1) && !std::filesystem::exists(note); });
+  EXPECT_EQ(lines.count("a switchover from node 0 to node 1 did not end"), 1u);
+  EXPECT_EQ(node(0).status, NodeStatus::down);
+}
+
+TEST_F(MonitorTest, ANoteThatIsNotUnderstoodOrNotForUsIsLeftAlone) {
+  const std::string note = folder / "pgpool_switchover";
+  for (const char* text : {"switchover from 0 to 1\n", "what?\n"}) {  // failover_method is command
+    ASSERT_TRUE(write_state_file(note, text));
+    start();
+    until([&] { return monitor->view()->primary == NodeId(0); });
+    EXPECT_EQ(read_state_file(note).value(), text);
+    EXPECT_EQ(node(0).status, NodeStatus::up);
+  }
+  EXPECT_EQ(lines.count("It is not taken up"), 1u);
+  EXPECT_EQ(lines.count("is not understood"), 1u);
 }
 
 TEST_F(MonitorTest, DestroyedWhileProbesRunItIsSilent) {

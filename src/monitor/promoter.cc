@@ -6,16 +6,19 @@
 #include <charconv>
 #include <utility>
 
+#include "cluster/conninfo.h"
 #include "cluster/switchover.h"
 
 namespace herdgate::monitor {
 namespace {
 
-constexpr const char* kExamine =
+const std::string kExamine =
     "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver "
     "WHERE status IS NULL OR status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
-    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num')";
-constexpr std::size_t kExamineColumns = 5;
+    "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num'), "
+    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication), " +
+    std::string(kTakeConninfoLock);
+constexpr std::size_t kExamineColumns = 7;
 // The timeline by the names of the segments up to that position: a segment of a timeline is there as soon as one octet
 // of it has been received. The control file names it only after the next restartpoint; the receiver is gone by now, and
 // pg_walfile_name() is refused in recovery.
@@ -34,8 +37,9 @@ constexpr std::size_t kPositionColumns = 3;
 constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
 constexpr const char* kFacts =
     "SELECT pg_catalog.current_setting('synchronous_standby_names'), pg_catalog.pg_current_wal_lsn()";
-constexpr const char* kFollows =
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming')";
+const std::string kFollows =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming'), " +
+    std::string(kGiveConninfoLock);
 
 std::string set_conninfo(const std::string& conninfo) {
   return "ALTER SYSTEM SET primary_conninfo =" + literal(conninfo);
@@ -112,9 +116,13 @@ void Promoter::examine() {
   const auto take = [this](Server& server, const backend::Rows& rows) {
     if (rows.size() != 1 || rows.front().size() != kExamineColumns) return;
     server.candidate.answered = text_of(rows, 0) == "t";
+    server.candidate.primary = text_of(rows, 0) == "f";
     server.candidate.receiving = text_of(rows, 1) == "t";
     server.conninfo = cluster::running_conninfo(text_of(rows, 2));
     server.slot = text_of(rows, 3);
+    const std::string senders = text_of(rows, 5);
+    std::from_chars(senders.data(), senders.data() + senders.size(), server.candidate.senders);
+    server.locked_by = text_of(rows, 6);
     const std::string too_old = too_old_for_builtin(text_of(rows, 4));
     if (too_old.empty()) return;
     server.trouble = too_old;
@@ -124,14 +132,60 @@ void Promoter::examine() {
        [this] { examined(); });
 }
 
+// Whoever still may change a primary_conninfo would point the standby at the old primary after its receiver was
+// stopped.
+bool Promoter::waits_for_locks() {
+  const auto locked = [](const auto& s) { return s->candidate.answered && !s->locked_by.empty(); };
+  if (std::none_of(servers_.begin(), servers_.end(), locked)) return false;
+  if (means_.loop.now() - began_ < kCalmLimit) return true;
+  for (const auto& server : servers_) {
+    if (!locked(server)) continue;
+    server->candidate.answered = false;
+    server->trouble = "its primary_conninfo is being changed by " + server->locked_by;
+  }
+  return false;
+}
+
+cluster::Situation Promoter::situation() const {
+  cluster::Situation situation;
+  for (const auto& server : servers_) {
+    situation.standbys.push_back(server->candidate);
+    situation.standbys.back().trouble = server->trouble;
+  }
+  situation.rule = job_.rule;
+  situation.old_primary_position = job_.old_primary_position;
+  situation.wanted = job_.wanted;
+  return situation;
+}
+
+// After a planned stop they receive from what is a standby itself.
+bool Promoter::may_receive() const {
+  if (!job_.resumed) return job_.planned;
+  const cluster::Situation now = situation();
+  return cluster::fed_from_within(now.standbys) && std::any_of(servers_.begin(), servers_.end(), [this](const auto& s) {
+           return s->candidate.id == job_.old_primary && s->candidate.answered;
+         });
+}
+
+void Promoter::give_up(const cluster::PromotionEnded& end) {
+  servers_.clear();  // and with them the locks
+  hooks_.done(end);
+}
+
 void Promoter::examined() {
+  if (waits_for_locks()) return later(kCalmPause, [this] { examine(); });
+  const bool primary =
+      std::any_of(servers_.begin(), servers_.end(), [](const auto& s) { return s->candidate.primary; });
+  if (job_.resumed && primary) {
+    const cluster::Verdict verdict = judge_resumed(situation(), job_.old_primary, job_.patient);
+    return give_up({verdict.promote, verdict.text, {}});
+  }
   const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
   const auto found = std::find_if(servers_.begin(), servers_.end(), receiving);
-  // After a planned stop they receive from what is a standby itself.
-  if (found == servers_.end() || job_.planned) return stop_receivers();
+  if (found == servers_.end() || may_receive()) return stop_receivers();
   // A receiver notices the end of its connection a moment after the proxy did.
   if (means_.loop.now() - began_ < kCalmLimit) return later(kCalmPause, [this] { examine(); });
-  hooks_.done({kNoNode, fmt::format("node {} still receives from the old primary", (*found)->candidate.id.value), {}});
+  give_up({kNoNode, fmt::format("node {} still receives from the old primary", (*found)->candidate.id.value), {}});
 }
 
 void Promoter::reload_then(Chosen chosen, std::function<void()> then) {
@@ -168,15 +222,9 @@ void Promoter::positions_read() {
   const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
   if (std::any_of(servers_.begin(), servers_.end(), receiving) && means_.loop.now() - began_ < kCalmLimit)
     return later(kCalmPause, [this] { read_positions(); });
-  cluster::Situation situation;
-  for (const auto& server : servers_) {
-    server->candidate.trouble = server->trouble;
-    situation.standbys.push_back(server->candidate);
-  }
-  situation.rule = job_.rule;
-  situation.old_primary_position = job_.old_primary_position;
-  situation.wanted = job_.wanted;
-  const cluster::Verdict verdict = job_.planned ? judge_switchover(situation, job_.old_primary) : judge(situation);
+  const cluster::Verdict verdict = job_.resumed   ? judge_resumed(situation(), job_.old_primary, job_.patient)
+                                   : job_.planned ? judge_switchover(situation(), job_.old_primary)
+                                                  : judge(situation());
   verdict_ = verdict.text;
   if (verdict.promote == kNoNode) return restore();
   promote(verdict.promote);
@@ -260,9 +308,12 @@ void Promoter::point_the_others() {
     std::string old = server.conninfo;
     if (old.empty())
       old = fmt::format("user={} application_name={}", server.standby.target.user, server.standby.application_name);
-    return set_conninfo(cluster::repoint(old, to.host, to.port));
+    return set_conninfo(*cluster::repoint(old, to.host, to.port));
   };
-  each([](const Server& s) { return s.stopped; }, sql,
+  for (const auto& server : servers_)
+    if (const auto there = cluster::repoint(server->conninfo, to.host, to.port); !there && server.get() != successor())
+      server->lost_way = there.error().text();
+  each([](const Server& s) { return s.stopped && s.lost_way.empty(); }, sql,
        [self = successor()](Server& server, const backend::Rows&) { server.pointed = &server != self; },
        [this] { reload_then([](const Server& s) { return s.stopped; }, [this] { pointed(); }); });
 }
@@ -271,8 +322,14 @@ void Promoter::pointed() {
   successor()->stopped = false;  // it has nobody to follow
   cluster::PromotionEnded end{chosen_, verdict_, {}};
   for (const auto& server : servers_)
-    if (server->stopped && !server->pointed)
-      end.left_behind.push_back({server->candidate.id, "could not be pointed at the new primary: " + server->trouble});
+    if (!server->pointed && (server->stopped || server->candidate.id == job_.old_primary) &&
+        server.get() != successor())
+      end.left_behind.push_back(
+          {server->candidate.id, "could not be pointed at the new primary: " +
+                                     (server->lost_way.empty() ? server->trouble : server->lost_way)});
+  // Nothing is changed any more: the sessions end, or give back their locks when they are next asked.
+  for (const auto& server : servers_)
+    if (!server->pointed) server->client.reset();
   began_ = means_.loop.now();
   later(kFollowPause, [this] { watch_followers(); });
   hooks_.done(end);
@@ -330,7 +387,7 @@ void Promoter::restored() {
                                    server->trouble});
     say(Level::warning, fmt::format("node {}: {}", server->candidate.id.value, end.left_behind.back().second));
   }
-  hooks_.done(end);
+  give_up(end);
 }
 
 }  // namespace herdgate::monitor

@@ -44,6 +44,7 @@ class Promoter {
     NodeId wanted = kNoNode;
     bool planned = false;  // a switchover: the old primary is among the standbys
     NodeId old_primary = kNoNode;
+    bool resumed = false, patient = true;  // see cluster::Promotion
   };
   struct Hooks {
     std::function<void(const cluster::PromotionEnded&)> done;
@@ -64,9 +65,11 @@ class Promoter {
     cluster::Candidate candidate;
     std::unique_ptr<backend::Client> client;
     std::string conninfo, slot;
-    bool refused = false;  // the last question, by the server itself
+    std::string locked_by;  // whose command to change primary_conninfo may still be on its way
+    bool refused = false;   // the last question, by the server itself
     bool stopped = false, altered = false, pointed = false, follows = false;
     std::string trouble;
+    std::string lost_way;  // why its primary_conninfo cannot be pointed elsewhere
   };
   using Chosen = bool (*)(const Server&);
   using Sql = std::function<std::string(const Server&)>;
@@ -77,6 +80,10 @@ class Promoter {
   void say(Level level, const std::string& text);
 
   void examine();
+  bool waits_for_locks();
+  cluster::Situation situation() const;
+  bool may_receive() const;
+  void give_up(const cluster::PromotionEnded& end);
   void examined();
   void stop_receivers();
   void reload_then(Chosen chosen, std::function<void()> then);

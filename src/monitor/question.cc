@@ -6,6 +6,15 @@
 
 namespace herdgate::monitor {
 
+// The number is "Herdgate" in ASCII; pg_locks shows it in two halves.
+const char* const kTakeConninfoLock =
+    "CASE WHEN NOT pg_catalog.pg_try_advisory_lock(5216701518935323749) THEN COALESCE((SELECT pg_catalog.format("
+    "'process %s of user %s%s', pid, usename, CASE WHEN state_change < pg_catalog.clock_timestamp() - "
+    "pg_catalog.make_interval(mins => 1) AND pg_catalog.pg_terminate_backend(pid) THEN ', which is ended' ELSE '' END) "
+    "FROM pg_catalog.pg_locks JOIN pg_catalog.pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND "
+    "classid = 1214607972 AND objid = 1734440037 AND objsubid = 1 AND pg_locks.database = datid LIMIT 1), "
+    "'another session') END";
+
 std::unique_ptr<backend::Client> ask(const ProbeMeans& means, const ProbeTarget& target, Duration limit) {
   backend::OpenRequest request{{target.node, target.database, target.user},
                                target.to,

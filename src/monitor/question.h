@@ -22,6 +22,13 @@ inline constexpr int kOldestBuiltin = 130000;
 // Empty: new enough for the built-in failover. The argument is server_version_num.
 std::string too_old_for_builtin(const std::string& version);
 
+// Whoever changes a standby's primary_conninfo holds an advisory lock there, in database postgres, for as long as its
+// session may still change it: a session that was given up may have a command on its way, and who holds the lock knows
+// that none comes after him. An expression: null when it was taken, else who has it. A session without a sign of life
+// for a minute (its proxy and the machine below it are gone) is ended.
+extern const char* const kTakeConninfoLock;
+inline constexpr const char* kGiveConninfoLock = "pg_catalog.pg_advisory_unlock_all()";
+
 // Of the one row.
 std::string text_of(const backend::Rows& rows, std::size_t column);
 

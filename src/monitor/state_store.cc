@@ -45,6 +45,13 @@ bool write_all(int fd, std::string_view text) {
   return true;
 }
 
+// So that the name is there too.
+bool sync_folder_of(const std::string& path) {
+  const std::string folder = path.substr(0, path.rfind('/') + 1);
+  const Descriptor opened(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return opened.get() >= 0 && ::fsync(opened.get()) == 0;
+}
+
 }  // namespace
 
 Result<std::optional<std::string>> read_state_file(const std::string& path) {
@@ -68,11 +75,13 @@ Result<std::optional<std::string>> read_state_file(const std::string& path) {
   return std::optional<std::string>(std::move(text));
 }
 
-Result<Done> write_state_file(const std::string& path, const std::string& text) {
+Result<Done> write_state_file(const std::string& path, const std::string& text, Durable durable) {
   const std::string fresh = path + ".new";
   Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, kFileMode));
   if (file.get() < 0) return failed(Errc::state_file_unwritable, fresh);
-  if (!write_all(file.get(), text) || !file.close() || std::rename(fresh.c_str(), path.c_str()) != 0) {
+  const bool sync = durable == Durable::yes;
+  const bool written = write_all(file.get(), text) && (!sync || ::fsync(file.get()) == 0) && file.close();
+  if (!written || std::rename(fresh.c_str(), path.c_str()) != 0 || (sync && !sync_folder_of(path))) {
     const auto failure = failed(Errc::state_file_unwritable, path);
     ::unlink(fresh.c_str());
     return failure;

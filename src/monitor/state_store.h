@@ -1,4 +1,5 @@
-// The file pgpool_status on disk. Written whole beside its name and renamed, so that no reader sees half of it.
+// The file pgpool_status on disk, and pgpool_switchover beside it. Written whole beside its name and renamed, so that
+// no reader sees half of it.
 //
 // Limits   kMaxStateFileBytes are read.
 // Errors   Errc::state_file_unreadable, Errc::state_file_unwritable, with path and the system's words. A file that is
@@ -15,7 +16,8 @@ namespace herdgate::monitor {
 inline constexpr std::size_t kMaxStateFileBytes = 64 * 1024;
 
 Result<std::optional<std::string>> read_state_file(const std::string& path);
-Result<Done> write_state_file(const std::string& path, const std::string& text);
+enum class Durable : bool { no, yes };  // yes: it is there after a loss of power too
+Result<Done> write_state_file(const std::string& path, const std::string& text, Durable durable = Durable::no);
 Result<Done> remove_state_file(const std::string& path);
 
 }  // namespace herdgate::monitor

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "cluster/conninfo.h"
+
 namespace herdgate::monitor {
 namespace {
 
@@ -115,8 +117,10 @@ void Switchover::take_standby(const backend::Rows& rows) {
   facts_.standby = text_of(rows, 0) == "t";
   facts_.streams = text_of(rows, 1) == "t";
   facts_.replayed = parse_position(text_of(rows, 2)).value_or(0);
-  conninfo_ = cluster::repoint(cluster::running_conninfo(text_of(rows, 3)), job_.to.to.host, job_.to.to.port,
-                               job_.from_application);
+  const auto there = cluster::repoint(cluster::running_conninfo(text_of(rows, 3)), job_.to.to.host, job_.to.to.port,
+                                      job_.from_application);
+  facts_.trouble = there ? "" : there.error().text();
+  conninfo_ = there.value_or("");
   if (text_of(rows, 4).empty())
     slot_.clear();
   else if (slot_.empty())

@@ -1,0 +1,191 @@
+"""What goes on while a built-in failover or switchover begins, and must not spoil it. Each case ends with "and it recovers"."""
+import os
+import threading
+
+import psycopg
+import pytest
+from support.system import wait_until
+from test_builtin_failover import BuiltinHerd, streams_from
+from test_recovery import prepare
+
+pytestmark = pytest.mark.herdgate_only
+CONNINFO_LOCK = int.from_bytes(b"Herdgate", "big")
+
+
+@pytest.fixture
+def herd():
+    made = []
+
+    def make(**parameters):
+        made.append(prepare(BuiltinHerd(recovery_user="postgres", **parameters)))
+        return made[-1].start()
+    yield make
+    for h in made:
+        if os.path.exists(h.pcp.passes[True]):
+            os.unlink(h.pcp.passes[True])
+        h.end()
+
+
+def test_an_attach_under_way_does_not_lead_back_to_the_old_primary(herd):
+    h = herd(sync="ANY 1 (node1, node2)")
+    h.write()
+    old, new, standby = h.cluster.nodes
+    h.pcp.ok("pcp_detach_node", "-n", "2")
+    h.wait_for(primary=0, down=(2,))
+    nowhere = f"host={h.folder} port=1 user=postgres application_name=node2"
+    standby.psql(f"alter system set primary_conninfo = '{nowhere}'")
+    standby.psql("alter system set primary_slot_name = ''")
+    standby.psql("select pg_reload_conf()")
+    streams_from(old, 1)
+    answers = []
+    asker = threading.Thread(target=lambda: answers.append(h.pcp.run("pcp_attach_node", "-n", "2")))
+    asker.start()
+    wait_until(lambda: "received_tli" in standby.log(), "the attach to look at the standby")
+    old.kill()
+    asker.join(60)
+    h.wait_for(primary=1, down=(0, 2))
+    streams_from(new, 1)
+    assert "not the primary any more" in answers[0][1] + answers[0][2]
+    # The old one wakes up: no standby may acknowledge anything to it.
+    old.start()
+    assert f"port={new.port}" in standby.psql("show primary_conninfo")
+    standby.psql("select pg_reload_conf()")
+    streams_from(new, 1)
+    assert old.psql("select count(*) from pg_stat_replication") == "0"
+    # And it recovers.
+    h.pcp.ok("pcp_attach_node", "-n", "2")
+    h.wait_for(primary=1, down=(0,))
+    assert h.write() >= 2
+
+
+def test_who_may_still_change_a_standby_holds_up_the_failover(herd):
+    """A session that was given up: what it was told last may be carried out at any time, so nobody is promoted before."""
+    h = herd(sync="ANY 1 (node1, node2)")
+    h.write()
+    with psycopg.connect(host=h.cluster.inner, port=h.cluster.nodes[2].port, user="postgres", dbname="postgres") as held:
+        held.execute("select pg_advisory_lock(%s)", (CONNINFO_LOCK,))
+        process = held.info.backend_pid
+        h.cluster.nodes[0].kill()
+        told = f"node 2: its primary_conninfo is being changed by process {process} of user postgres"
+        wait_until(lambda: told in h.proxy.log(), "the refusal", 30)
+        assert h.cluster.nodes[1].psql("select pg_is_in_recovery()") == "t"
+    # And it recovers, by itself.
+    assert h.write() >= 2
+    promoted = h.state()[0]
+    streams_from(h.cluster.nodes[promoted], 1)
+    locks = "select count(*) from pg_locks where locktype = 'advisory'"
+    wait_until(lambda: h.cluster.nodes[3 - promoted].psql(locks) == "0", "the lock to be given back")
+
+
+def set_conninfo(node, text):
+    quoted = text.replace("'", "''")
+    node.psql(f"alter system set primary_conninfo = '{quoted}'")
+    node.psql("select pg_reload_conf()")
+
+
+def test_a_uri_as_primary_conninfo_is_pointed_at_the_new_primary(herd):
+    h = herd()
+    h.write()
+    nodes = h.cluster.nodes
+    place = h.cluster.inner.replace("/", "%2F")
+    for node in nodes[1:]:
+        set_conninfo(node, f"postgresql://postgres@{place}:{nodes[0].port}/?application_name=the%20{node.number}")
+    named = "select string_agg(application_name, ',' order by 1) from pg_stat_replication where state = 'streaming'"
+    wait_until(lambda: nodes[0].psql(named) == "the 1,the 2", "both to stream under their names")
+    nodes[0].kill()
+    assert h.write() >= 2
+    first = h.state()[0]
+    other = nodes[3 - first]
+    wait_until(lambda: nodes[first].psql(named) == f"the {other.number}", "the other to follow under its name")
+    assert h.state()[1] == (0,)
+    # One that nobody can read: the standby is left down with the reason, and keeps it behind the mark.
+    nodes[0].rebuild(nodes[first])
+    h.pcp.ok("pcp_attach_node", "-n", "0")
+    h.wait_for(primary=first, down=())
+    unreadable = "postgresql://postgres@[::1/db"
+    set_conninfo(other, unreadable)
+    streams_from(nodes[first], 1)
+    nodes[first].kill()
+    h.wait_for(primary=0, down=(1, 2))
+    told = (f"Node {other.number}: could not be pointed at the new primary: primary_conninfo is not understood: a [ in the URI "
+            "has no ].")
+    wait_until(lambda: told in h.proxy.log(), "the reason")
+    assert other.psql("show primary_conninfo") == f"stopped_by_pgpool=1 {unreadable}"
+    code, out, err = h.pcp.run("pcp_attach_node", "-n", str(other.number))
+    assert "primary_conninfo is not understood" in out + err
+    assert other.psql("show primary_conninfo") == f"stopped_by_pgpool=1 {unreadable}"
+    # And it recovers: with one that can be read the standby is attached.
+    set_conninfo(other, "user=postgres application_name=again")
+    h.pcp.ok("pcp_attach_node", "-n", str(other.number))
+    h.wait_for(primary=0, down=(first,))
+    assert nodes[0].psql(named) == "again"
+    assert h.write() >= 3
+
+
+def in_recovery(node):
+    return node.psql("select pg_is_in_recovery()", "postgres")
+
+
+def refuses(node):
+    try:
+        node.psql("select 1", "postgres")
+        return False
+    except RuntimeError as e:
+        return "shutting down" in str(e)
+
+
+def test_a_proxy_that_dies_while_the_old_primary_stops_takes_it_up_again(herd):
+    h = herd()
+    before = h.write()
+    old, new = h.cluster.nodes[0], h.cluster.nodes[2]
+    hold = h.script("hold", "")
+    for command in ("archive_mode = on", f"archive_command = 'while test -e {hold}; do sleep 0.05; done'"):
+        old.psql(f"alter system set {command}")
+    os.unlink(hold)
+    h.proxy.stop()
+    old.stop()
+    old.start()  # with the archiver
+    h.start()
+    h.script("hold", "")  # the server cannot end before its last segment is archived
+    asker = threading.Thread(target=lambda: h.pcp.run("pcp_promote_node", "--switchover", "-n", "2"))
+    asker.start()
+    wait_until(lambda: refuses(old), "the old primary to be stopped", 30)
+    h.proxy.abort()
+    asker.join(30)
+    assert open(f"{h.proxy.folder}/pgpool_switchover").read() == "switchover from 0 to 2\n"
+    h.proxy.start()
+    wait_until(lambda: "node 0, which was the primary, does not answer" in h.proxy.log(), "the wait for it")
+    assert [in_recovery(node) for node in h.cluster.nodes[1:]] == ["t", "t"]
+    os.unlink(hold)
+    h.wait_for(primary=2, down=())
+    assert [in_recovery(node) for node in h.cluster.nodes] == ["t", "t", "f"]
+    streams_from(new, 2)
+    assert h.write() == before + 1
+    wait_until(lambda: not os.path.exists(f"{h.proxy.folder}/pgpool_switchover"), "the note to be removed")
+    # And it recovers: back again.
+    h.pcp.ok("pcp_promote_node", "--switchover", "-n", "0")
+    h.wait_for(primary=0, down=())
+    assert h.write() == before + 2
+
+
+def test_a_switchover_that_cannot_be_noted_is_given_up_and_one_not_begun_is_taken_back(herd):
+    h = herd()
+    h.write()
+    note = f"{h.proxy.folder}/pgpool_switchover"
+    os.mkdir(note + ".new")  # a file of that name cannot be written
+    out = "".join(h.pcp.run("pcp_promote_node", "--switchover", "-n", "1")[1:])
+    assert "could not switch over to node 1" in out and "pgpool_switchover.new: Is a directory" in out
+    h.wait_for(primary=0, down=())
+    os.rmdir(note + ".new")
+    # A proxy that died before it came to the stop.
+    h.proxy.abort()
+    with open(note, "w") as f:
+        f.write("switchover from 0 to 1\n")
+    h.start()
+    wait_until(lambda: "it was not stopped" in h.proxy.log() and not os.path.exists(note), "the note to be used up")
+    assert in_recovery(h.cluster.nodes[0]) == "f"
+    # And it recovers.
+    h.pcp.ok("pcp_promote_node", "--switchover", "-n", "1")
+    h.wait_for(primary=1, down=())
+    assert h.write() >= 2
+    wait_until(lambda: not os.path.exists(note), "the note to be removed")
