@@ -29,9 +29,19 @@ WORKLOADS = {
     "pipeline-10": (["-f", "pipeline", "-M", "prepared"], 100),
     "tpcb": (["-b", "tpcb-like", "-M", "prepared"], 50),
     "connect": (["-S", "-C"], 100),
+    # With --set memory_cache_enabled=on: answered from the query cache.
+    "hit-simple": (["-f", "hit", "-M", "simple"], 400),
+    "hit-prepared": (["-f", "hit", "-M", "prepared"], 400),
+    "miss-simple": (["-f", "miss", "-M", "simple"], 400),
+    "miss-prepared": (["-f", "miss", "-M", "prepared"], 400),
 }
-PIPELINE = "\\set aid random(1, 100000)\n\\startpipeline\n" + \
-    "select abalance from pgbench_accounts where aid = :aid;\n" * 10 + "\\endpipeline\n"
+SCRIPTS = {
+    "pipeline": "\\set aid random(1, 100000)\n\\startpipeline\n" +
+                "select abalance from pgbench_accounts where aid = :aid;\n" * 10 + "\\endpipeline\n",
+    "hit": "\\set aid random(1, 10)\nselect abalance from pgbench_accounts where aid = :aid;\n",
+    "miss": "\\set aid random(1, 100000)\n\\set once random(1, 1000000000000)\n" +
+            "select abalance + :once::bigint from pgbench_accounts where aid = :aid;\n",
+}
 
 
 class Counted:
@@ -65,7 +75,7 @@ class Counted:
         system.run(["callgrind_control", option, str(self.proxy.process.pid)])
 
     def pgbench(self, folder, args, transactions):
-        args = [f"{folder}/pipeline.sql" if a == "pipeline" else a for a in args]
+        args = [f"{folder}/{a}.sql" if a in SCRIPTS else a for a in args]
         system.run([f"{system.postgres_bin()}/pgbench", "-n", "-h", "127.0.0.1", "-p", str(self.proxy.port), "-U",
                     "postgres", "-c", str(CLIENTS), "-t", str(transactions), *args, "bench"], timeout=300)
 
@@ -103,9 +113,10 @@ def main():
     args = options()
     names = [n for n in WORKLOADS if not args.only or any(w in n for w in args.only)]
     folder = system.scratch("instructions-scripts")
-    with open(f"{folder}/pipeline.sql", "w") as f:
-        f.write(PIPELINE)
-    system.give(f"{folder}/pipeline.sql")
+    for name, script in SCRIPTS.items():
+        with open(f"{folder}/{name}.sql", "w") as f:
+            f.write(script)
+        system.give(f"{folder}/{name}.sql")
     cluster = Cluster(nodes=3, conf="max_connections = 300")
     try:
         cluster.create().start()

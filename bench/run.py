@@ -5,7 +5,10 @@ Every round runs every workload against every target, in a new random order; rat
 median over the rounds is shown, so that a noisy neighbour hits all alike. Everything runs on this machine.
 
   bench/run.py [--rounds 9] [--seconds 3] [--only WORD]… [--targets NAME,…] [--quick] [--add] [--memory-only]
-               [--no-memory]
+               [--no-memory] [--cache]
+
+--cache compares the query caches instead: ours, that of Pgpool-II, ours switched off and direct access, where all is
+found in it and where nothing is.
 """
 import argparse
 import json
@@ -33,6 +36,7 @@ max_connections = 1500
 shared_buffers = 256MB
 """
 RESULTS = os.path.join(system.ROOT, "build", "bench.json")
+CACHE_RESULTS = os.path.join(system.ROOT, "build", "bench_cache.json")
 IDLE = (1000, 5000)
 
 
@@ -46,7 +50,10 @@ def options():
     p.add_argument("--add", action="store_true", help="to the results of the last run, which may have been cut in parts")
     p.add_argument("--memory-only", action="store_true")
     p.add_argument("--no-memory", action="store_true")
+    p.add_argument("--cache", action="store_true", help="the query caches: " + " ".join(targets.CACHE_NAMES))
     args = p.parse_args()
+    if args.cache:
+        args.no_memory, args.memory_only = True, False
     if args.quick:
         args.rounds, args.seconds = 1, 1
         args.only = args.only or ["-8", "tpcb", "pipeline"]
@@ -68,6 +75,7 @@ def start_all(names, cluster):
         target = None
         try:
             target = targets.make(name, cluster)
+            target.cluster = cluster
             running.append(target.start())
         except (RuntimeError, OSError) as e:
             missing.append(f"{name}: {str(e).splitlines()[0]}")
@@ -79,7 +87,8 @@ def start_all(names, cluster):
 
 
 def rounds(args, running, results):
-    names = [w for w in measure.WORKLOADS if not args.only or any(word in w for word in args.only)]
+    known = measure.CACHE_WORKLOADS if args.cache else measure.WORKLOADS
+    names = [w for w in known if not args.only or any(word in w for word in args.only)]
     for number in range(args.rounds):
         stamp = time.time()  # tells the round among those of other runs
         for workload in names:
@@ -115,8 +124,8 @@ def memory(args, names, cluster, results):
             results.setdefault(f"idle-{clients}", {}).setdefault(name, []).append(run)
 
 
-def earlier():
-    with open(RESULTS) as f:
+def earlier(path):
+    with open(path) as f:
         return json.load(f)["results"]
 
 
@@ -135,41 +144,46 @@ def number(value, digits=1):
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def show(results):
-    print(f"\n{'workload':<15}{'target':<30}{'tps':>10}{'cpu µs/tx':>11}{'p50 ms':>9}{'p99 ms':>9}")
+def show(results, order, rivals):
+    print(f"\n{'workload':<17}{'target':<30}{'tps':>10}{'cpu µs/tx':>11}{'all µs/tx':>11}{'p50 ms':>9}{'p99 ms':>9}")
     for workload, by_target in results.items():
-        for name, runs in sorted(by_target.items(), key=lambda item: targets.NAMES.index(item[0])):
+        for name, runs in sorted(by_target.items(), key=lambda item: order.index(item[0])):
             if workload.startswith("idle"):
-                print(f"{workload:<15}{name:<30}{number(median_of(runs, 'bytes'), 0):>10} bytes a client")
+                print(f"{workload:<17}{name:<30}{number(median_of(runs, 'bytes'), 0):>10} bytes a client")
                 continue
-            print(f"{workload:<15}{name:<30}{number(median_of(runs, 'tps'), 0):>10}{number(median_of(runs, 'cpu_us')):>11}"
+            print(f"{workload:<17}{name:<30}{number(median_of(runs, 'tps'), 0):>10}{number(median_of(runs, 'cpu_us')):>11}"
+                  f"{number(median_of(runs, 'all_us')):>11}"
                   f"{number(median_of(runs, 'p50_ms'), 2):>9}{number(median_of(runs, 'p99_ms'), 2):>9}")
-    pairs = [(a, b) for a, b in targets.RIVALS if any(a in r and b in r for r in results.values())]
+    pairs = [(a, b) for a, b in rivals if any(a in r and b in r for r in results.values())]
     if not pairs:
         return
-    print("\nmedian ratio, ours / theirs: CPU time (below 1 is better) and throughput (above 1 is better)")
-    print(f"{'workload':<15}" + "".join(f"{a.replace('herdgate-', 'hg-'):>26}" for a, _ in pairs))
-    print(f"{'over':<15}" + "".join(f"{b:>26}" for _, b in pairs))
+    print("\nmedian ratio, ours / theirs: CPU time of the proxy, CPU time of clients and servers too, throughput")
+    print(f"{'workload':<17}" + "".join(f"{a.replace('herdgate-', 'hg-'):>32}" for a, _ in pairs))
+    print(f"{'over':<17}" + "".join(f"{b:>32}" for _, b in pairs))
     for workload, by_target in results.items():
         if workload.startswith("idle"):
             continue
-        line = f"{workload:<15}"
+        line = f"{workload:<17}"
         for ours, theirs in pairs:
             a, b = by_target.get(ours, []), by_target.get(theirs, [])
-            cpu, tps = median_ratio(a, b, "cpu_us"), median_ratio(a, b, "tps")
-            line += f"{'cpu ' + number(cpu, 2) + '  tps ' + number(tps, 2):>26}"
+            cpu, total, tps = (median_ratio(a, b, key) for key in ("cpu_us", "all_us", "tps"))
+            line += f"{'cpu ' + number(cpu, 2) + '  all ' + number(total, 2) + '  tps ' + number(tps, 2):>32}"
         print(line)
 
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     args = options()
-    names = [n for n in (args.targets.split(",") if args.targets else targets.NAMES)]
+    order, rivals = targets.NAMES, targets.RIVALS
+    path = RESULTS
+    if args.cache:
+        order, rivals, path = targets.CACHE_NAMES, targets.CACHE_RIVALS, CACHE_RESULTS
+    names = args.targets.split(",") if args.targets else list(order)
     if any(n.startswith("pg") for n in names):
         subprocess.run([f"{system.ROOT}/scripts/fetch_trixie", "programs"], check=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # inherited by the proxies; 5,000 clients need 5,100
-    results, running, cluster = earlier() if args.add else {}, [], None
+    results, running, cluster = earlier(path) if args.add else {}, [], None
     try:
         cluster = make_cluster()
         if not args.memory_only:
@@ -185,10 +199,10 @@ def main():
             target.stop()
         if cluster is not None:
             cluster.destroy()
-    os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
-    with open(RESULTS, "w") as f:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as f:
         json.dump({"rounds": args.rounds, "seconds": args.seconds, "results": results}, f, indent=1)
-    show(results)
+    show(results, order, rivals)
 
 
 main()

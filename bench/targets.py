@@ -117,10 +117,23 @@ def herdgate(name, cluster, clients=MOST_CLIENTS):
     return ProxyTarget(name, cluster, "herdgate", parameters)
 
 
+def cache(name, cluster, clients):
+    """Herdgate or the original with its query cache, or without: the reads are those of the primary."""
+    kind, _, where = name.partition("-cache")
+    parameters = {"num_init_children": clients, "load_balance_mode": False, "memory_cache_enabled": where != "-off"}
+    target = ProxyTarget(name, cluster, kind, parameters)
+    target.proxy.settings["memqcache_oiddir"] = f"{target.proxy.inner}/oiddir"
+    os.mkdir(f"{target.proxy.folder}/oiddir")
+    system.give(f"{target.proxy.folder}/oiddir")
+    return target
+
+
 def make(name, cluster, clients=MOST_CLIENTS):
     kind, _, mode = name.partition("-")
     if kind == "direct":
         return Target("direct", cluster.primary.port)
+    if mode.startswith("cache"):
+        return cache(name, cluster, clients)
     if kind == "herdgate":
         return herdgate(name, cluster, clients)
     if kind == "pgbouncer":
@@ -136,3 +149,6 @@ NAMES = ("direct", "herdgate-session", "herdgate-session-primary", "herdgate-tra
 RIVALS = (("herdgate-session", "pgbouncer-session"), ("herdgate-session-primary", "pgbouncer-session"),
           ("herdgate-transaction", "pgbouncer-transaction"), ("herdgate-transaction-primary", "pgbouncer-transaction"),
           ("herdgate-session", "pgpool"))
+# The query cache. The last pair says what it costs where nothing is found in it.
+CACHE_NAMES = ("direct", "herdgate-cache", "herdgate-cache-off", "pgpool-cache")
+CACHE_RIVALS = (("herdgate-cache", "direct"), ("herdgate-cache", "pgpool-cache"), ("herdgate-cache", "herdgate-cache-off"))

@@ -1,31 +1,70 @@
 #include "cache/key.h"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
+#include <cstring>
 
 namespace herdgate::cache {
 namespace {
 
-void add(Bytes& out, std::string_view part) {
-  append_u32(out, static_cast<std::uint32_t>(part.size()));
-  out.append(part);
-}
+// What a key is made of, in one piece; `room` octets are enough for all of it. Most fit in the object itself.
+class Parts {
+ public:
+  explicit Parts(std::size_t room) {
+    if (room <= sizeof small_) return;
+    large_.resize(room);
+    at_ = begin_ = large_.data();
+  }
+  Parts(const Parts&) = delete;
+  Parts& operator=(const Parts&) = delete;
 
-void add(Bytes& out, const Hash128& hash) {
-  out.append(reinterpret_cast<const char*>(&hash.hi), sizeof hash.hi);
-  out.append(reinterpret_cast<const char*>(&hash.lo), sizeof hash.lo);
-}
+  static constexpr std::size_t kPerPart = 4;  // its length
+  void add(char c) { *at_++ = c; }
+  void add(std::string_view part) {
+    const std::uint32_t length = static_cast<std::uint32_t>(part.size());
+    put(&length, sizeof length);
+    put(part.data(), part.size());
+  }
+  void add(const Hash128& hash) {
+    put(&hash.hi, sizeof hash.hi);
+    put(&hash.lo, sizeof hash.lo);
+  }
+  std::string_view all() const { return {begin_, static_cast<std::size_t>(at_ - begin_)}; }
 
-bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
+ private:
+  void put(const void* from, std::size_t size) {
+    if (size == 0) return;  // it may be null
+    std::memcpy(at_, from, size);
+    at_ += size;
+  }
+  char small_[512];
+  Bytes large_;
+  char* begin_ = small_;
+  char* at_ = small_;
+};
+
+// What each octet is in a word: 0, no part of one; else itself in lower case.
+constexpr std::array<char, 256> kWordOctets = [] {
+  std::array<char, 256> octets{};
+  for (int c = '0'; c <= '9'; ++c) octets[static_cast<std::size_t>(c)] = static_cast<char>(c);
+  for (int c = 'a'; c <= 'z'; ++c) {
+    octets[static_cast<std::size_t>(c)] = static_cast<char>(c);
+    octets[static_cast<std::size_t>(c - 'a' + 'A')] = static_cast<char>(c);
+  }
+  octets['_'] = '_';
+  return octets;
+}();
+char word_octet(char c) { return kWordOctets[static_cast<unsigned char>(c)]; }
 
 constexpr std::string_view kMoments[] = {"now", "today", "tomorrow", "yesterday"};
+bool begins_one(char c) { return c == 'n' || c == 't' || c == 'y'; }
 
 bool word_at(std::string_view text, std::size_t at, std::string_view word) {
   if (text.size() - at < word.size()) return false;
   for (std::size_t i = 0; i < word.size(); ++i) {
-    if (std::tolower(static_cast<unsigned char>(text[at + i])) != word[i]) return false;
+    if (word_octet(text[at + i]) != word[i]) return false;
   }
-  return at + word.size() == text.size() || !is_word(text[at + word.size()]);
+  return at + word.size() == text.size() || word_octet(text[at + word.size()]) == 0;
 }
 
 }  // namespace
@@ -40,44 +79,50 @@ bool changes_no_answer(std::string_view parameter) {
 
 Hash128 viewer_of(const HashKey& key, std::string_view database, std::string_view user,
                   const std::vector<Setting>& settings) {
-  Bytes parts;
-  add(parts, database);
-  add(parts, user);
+  std::size_t room = database.size() + user.size() + 2 * Parts::kPerPart;
+  for (const auto& [name, value] : settings) room += name.size() + value.size() + 2 * Parts::kPerPart;
+  Parts parts(room);
+  parts.add(database);
+  parts.add(user);
   for (const auto& [name, value] : settings) {
     if (changes_no_answer(name)) continue;
-    add(parts, name);
-    add(parts, value);
+    parts.add(name);
+    parts.add(value);
   }
-  return hash128(key, parts);
+  return hash128(key, parts.all());
 }
 
 Hash128 key_of(const HashKey& key, const Read& read) {
-  Bytes parts;
-  parts.reserve(64 + read.text.size() + read.types.size() + read.bind.size());
-  parts.push_back(static_cast<char>(read.form));
-  add(parts, read.viewer);
-  add(parts, read.text);
+  const std::size_t fixed = 1 + sizeof read.viewer + 3 * Parts::kPerPart;
+  Parts parts(fixed + read.text.size() + read.types.size() + read.bind.size());
+  parts.add(static_cast<char>(read.form));
+  parts.add(read.viewer);
+  parts.add(read.text);
   if (read.form == Form::extended) {
-    add(parts, read.types);
-    add(parts, read.bind);
+    parts.add(read.types);
+    parts.add(read.bind);
   }
-  return hash128(key, parts);
+  return hash128(key, parts.all());
 }
 
 Hash128 text_key(const HashKey& key, std::string_view database, std::string_view user, std::string_view text) {
-  Bytes parts("T");
-  add(parts, database);
-  add(parts, user);
-  add(parts, text);
-  return hash128(key, parts);
+  Parts parts(1 + database.size() + user.size() + text.size() + 3 * Parts::kPerPart);
+  parts.add('T');
+  parts.add(database);
+  parts.add(user);
+  parts.add(text);
+  return hash128(key, parts.all());
 }
 
 bool names_a_moment(std::string_view text) {
+  char before = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i > 0 && is_word(text[i - 1])) continue;
-    for (const std::string_view word : kMoments) {
-      if (word_at(text, i, word)) return true;
+    const char here = word_octet(text[i]);
+    if (before == 0 && begins_one(here)) {
+      const auto stands_here = [&](std::string_view word) { return word_at(text, i, word); };
+      if (std::any_of(std::begin(kMoments), std::end(kMoments), stands_here)) return true;
     }
+    before = here;
   }
   return false;
 }

@@ -42,7 +42,17 @@ std::string_view by_form(const Asked& in) {
   return {};
 }
 
+// Most have nothing against them: then no words are made.
+bool plain(const sql::RelationAnswer& a) {
+  return a.exists && !a.system_catalog && !a.temporary && !a.row_security && !a.other_kind && !a.unlogged && !a.view &&
+         !a.below_system && !a.below_temporary && !a.below_unlogged && !a.below_writing_function;
+}
+bool plain(const sql::FunctionAnswer& a) {
+  return a.exists && !a.is_volatile && !a.stable && !a.returns_time_zone_type;
+}
+
 std::string by_relation(const sql::Relation& r, const sql::RelationAnswer& a, const config::Patterns& patterns) {
+  if (plain(a) && r.schema != "pg_catalog" && patterns.cache_unsafe_tables.empty()) return {};
   const std::string name = full_name(r);
   if (patterns.cache_unsafe_tables.matches(name))
     return fmt::format("{} is in cache_unsafe_memqcache_table_list", name);
@@ -62,6 +72,7 @@ std::string by_relation(const sql::Relation& r, const sql::RelationAnswer& a, co
 }
 
 std::string by_function(const sql::Function& f, const sql::FunctionAnswer& a) {
+  if (plain(a)) return {};
   const std::string name = full_name(f);
   if (!a.exists) return fmt::format("function {} was not found", name);
   if (a.is_volatile) return fmt::format("function {} is volatile", name);

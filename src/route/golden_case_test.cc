@@ -330,10 +330,10 @@ Plan Scenario::recall(std::string_view text, const sql::Facts& facts, RecentPlan
   Input in = input(text, facts, now, answers);
   in.prepared = prepared.statement();
   const Asked asked{in, user_, {}, 0};
-  if (const Plan* known = recent.find(asked, TimePoint{})) return *known;
+  if (const RecentPlans::Kept* known = recent.find(asked, TimePoint{})) return known->plan;
   answers = answer(questions(facts, state, settings, prepared.statement()));
   const Plan plan = route::decide(in);
-  recent.keep(asked, plan, TimePoint::max());
+  recent.keep(asked, {plan, {}}, TimePoint::max());
   return plan;
 }
 

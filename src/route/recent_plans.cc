@@ -74,21 +74,21 @@ struct RecentPlans::Slot {
   Key key;
   std::string database, role, search_path;
   TimePoint until{};
-  Plan plan;
+  Kept kept;
 };
 
 RecentPlans::RecentPlans() : slots_(std::make_unique<std::array<Slot, kSlots>>()) {}
 RecentPlans::~RecentPlans() = default;
 
-const Plan* RecentPlans::find(const Asked& asked, TimePoint now) const {
+const RecentPlans::Kept* RecentPlans::find(const Asked& asked, TimePoint now) const {
   if (!is_plain(asked.input)) return nullptr;
   const Slot& slot = (*slots_)[slot_of(asked.input)];
   const bool same = slot.key == key_of(asked) && now < slot.until && slot.database == asked.input.database &&
                     slot.role == asked.role && slot.search_path == asked.search_path;
-  return same ? &slot.plan : nullptr;
+  return same ? &slot.kept : nullptr;
 }
 
-void RecentPlans::keep(const Asked& asked, const Plan& plan, TimePoint until) {
+void RecentPlans::keep(const Asked& asked, Kept kept, TimePoint until) {
   if (!is_plain(asked.input)) return;
   Slot& slot = (*slots_)[slot_of(asked.input)];
   slot.key = key_of(asked);
@@ -96,7 +96,7 @@ void RecentPlans::keep(const Asked& asked, const Plan& plan, TimePoint until) {
   slot.role = asked.role;
   slot.search_path = asked.search_path;
   slot.until = until;
-  slot.plan = plan;
+  slot.kept = std::move(kept);
 }
 
 void RecentPlans::clear() {

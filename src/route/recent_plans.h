@@ -28,9 +28,13 @@ class RecentPlans {
   static constexpr std::size_t kSlots = 256;
   RecentPlans();
   ~RecentPlans();
+  struct Kept {
+    Plan plan;
+    sql::Answers answers;  // what it was made of, for whoever needs them beside it
+  };
   // Valid until the next keep() or clear().
-  const Plan* find(const Asked& asked, TimePoint now) const;
-  void keep(const Asked& asked, const Plan& plan, TimePoint until);
+  const Kept* find(const Asked& asked, TimePoint now) const;
+  void keep(const Asked& asked, Kept kept, TimePoint until);
   void clear();
 
  private:

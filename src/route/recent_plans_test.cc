@@ -142,9 +142,11 @@ TEST(RecentPlans, KnowWhatWasKeptUntilItsTime) {
   const Asked asked{in, "alice", "public", 3};
   RecentPlans recent;
   EXPECT_EQ(recent.find(asked, kNow), nullptr);
-  recent.keep(asked, Plan{.node = NodeId{1}}, kNow + std::chrono::seconds(1));
+  const sql::Answers answers{.relations = {{.exists = true}}, .functions = {}};
+  recent.keep(asked, {Plan{.node = NodeId{1}}, answers}, kNow + std::chrono::seconds(1));
   ASSERT_NE(recent.find(asked, kNow), nullptr);
-  EXPECT_EQ(recent.find(asked, kNow)->node, NodeId{1});
+  EXPECT_EQ(recent.find(asked, kNow)->plan.node, NodeId{1});
+  EXPECT_EQ(recent.find(asked, kNow)->answers.relations.size(), 1u);
   EXPECT_EQ(recent.find(asked, kNow + std::chrono::seconds(1)), nullptr);
   recent.clear();
   EXPECT_EQ(recent.find(asked, kNow), nullptr);
@@ -154,7 +156,7 @@ TEST(RecentPlans, ForWhomTheCatalogAnswersCounts) {
   const Plain plain;
   const Input in = plain.input();
   RecentPlans recent;
-  recent.keep(Asked{in, "alice", "public", 3}, Plan{.node = NodeId{1}}, TimePoint::max());
+  recent.keep(Asked{in, "alice", "public", 3}, {Plan{.node = NodeId{1}}, {}}, TimePoint::max());
   EXPECT_EQ(recent.find(Asked{in, "bob", "public", 3}, kNow), nullptr);
   EXPECT_EQ(recent.find(Asked{in, "alice", "", 3}, kNow), nullptr);
   EXPECT_EQ(recent.find(Asked{in, "alice", "public", 4}, kNow), nullptr);

@@ -63,6 +63,13 @@ Hash128 SessionCache::key_of(const Read& read) {
   return cache::key_of(hash_key(), {viewer(), form, read.text, read.types, read.bind});
 }
 
+// The same where a request is one text: it is looked for and then kept, as the same viewer or as another.
+Hash128 SessionCache::looked_key(const Read& read) {
+  const Hash128& as = viewer();
+  if (!looked_ || looked_->viewer != as) looked_ = {as, key_of(read)};
+  return looked_->key;
+}
+
 Hash128 SessionCache::text_key(std::string_view text) const {
   return cache::text_key(hash_key(), s_.identity_->database, s_.identity_->user, text);
 }
@@ -78,7 +85,7 @@ bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) 
   if (!finds(facts)) return false;
   const Read read{.facts = nullptr, .text = text, .types = {}, .bind = {}};
   if (remote_ != nullptr && look_up({read})) return false;
-  const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(key_of(read));
+  const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(looked_key(read));
   if (!found) return false;
   Bytes& out = s_.client_.own();
   out.append(found->bytes.get(), found->size);
@@ -216,6 +223,7 @@ void SessionCache::guard() {
     return;
   }
   if (!s_.settings().memqcache_auto_cache_invalidation || (open && !ends_)) return;
+  if (pending_.empty() && scope_.empty()) return;
   cache::Scope all = pending_;
   all.add(scope_);
   doubts_.push_back(store_.doubt(s_.identity_->database, std::move(all)));
@@ -262,7 +270,7 @@ void SessionCache::sending_query(const sql::Facts& facts, std::string_view text,
   std::optional<TimePoint> seen_to;
   const bool may_keep = began_ && !part_of_cut_unit() && refusal().empty() && node_shows_commits(node, seen_to);
   const Read read{s_.work().facts, text, {}, {}};
-  expect(read, may_keep ? key_of(read) : Hash128{}, may_keep, seen_to);
+  expect(read, may_keep ? looked_key(read) : Hash128{}, may_keep, seen_to);
 }
 
 void SessionCache::sending_unit(ByteView messages, NodeId node) {
@@ -316,7 +324,9 @@ void SessionCache::take(ByteView bytes, bool head) {
   cache::Fill& fill = coming_[at_].fill;
   const std::size_t size = fill.head.size() + fill.rest.size();
   if (size + bytes.size() <= store_.max_answer_bytes()) {
-    (head ? fill.head : fill.rest).append(bytes);
+    Bytes& part = head ? fill.head : fill.rest;
+    if (part.empty()) part.reserve(bytes.size() + (head ? 0 : kTagBytes));
+    part.append(bytes);
     return;
   }
   HG_LOG(s_.worker_.log(), s_.who_, Level::log,
@@ -352,15 +362,19 @@ void SessionCache::reply(const backend::Debt& head, const backend::Message& mess
   }
 }
 
-void SessionCache::store_all(std::vector<cache::Fill>& fills) {
-  for (cache::Fill& fill : fills) {
-    if (remote_ != nullptr) {
-      remote_->put(std::move(fill));
-    } else {
-      store_.put(fill);
-    }
+void SessionCache::store(cache::Fill fill) {
+  if (remote_ != nullptr) {
+    remote_->put(std::move(fill));
+  } else {
+    store_.put(fill);
   }
-  fills.clear();
+}
+
+void SessionCache::store_all() {
+  for (cache::Fill& fill : aside_) store(std::move(fill));
+  for (Coming& coming : coming_) {
+    if (coming.kept && coming.done) store(std::move(coming.fill));
+  }
 }
 
 void SessionCache::keep_aside() {
@@ -391,18 +405,18 @@ void SessionCache::ready(bool committed) {
       pending_.add(scope_);
       store_.keep_prepared(s_.identity_->database, prepares_, std::move(pending_));
     }
-    keep_aside();
-    if (committed) store_all(aside_);
+    if (committed) store_all();
+    coming_.clear();
     forget_transaction();
   }
-  scope_ = {};
+  if (!scope_.empty()) scope_ = {};
   prepares_.clear();
 }
 
 void SessionCache::forget_transaction() {
-  pending_ = {};
+  if (!pending_.empty()) pending_ = {};
   wrote_ = false;
-  std::vector<cache::Fill>().swap(aside_);
+  if (aside_.capacity() > 0) std::vector<cache::Fill>().swap(aside_);
   aside_bytes_ = 0;
 }
 
@@ -412,7 +426,8 @@ void SessionCache::finished() {
   marks_.clear();
   guarded_ = false;
   asking_.reset();
-  scope_ = {};
+  looked_.reset();
+  if (!scope_.empty()) scope_ = {};
   ends_ = false;
   prepares_.clear();
   planned_.clear();

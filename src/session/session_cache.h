@@ -11,7 +11,6 @@
 // Threads  the worker of its session; the store is shared.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; docs/life_of_a_query.md, "The query cache".
 #pragma once
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -32,6 +31,7 @@ class Session;
 class SessionCache {
  public:
   static constexpr std::size_t kMaxAside = 1000, kMaxAsideBytes = 4 << 20;
+  static constexpr std::size_t kTagBytes = 32;    // room for CommandComplete behind the rows
   static constexpr std::size_t kMaxReads = 1000;  // in one unit that is answered from the cache or kept
 
   // `remote`: null, or where the answers are kept instead.
@@ -79,6 +79,10 @@ class SessionCache {
     std::uint64_t serial = 0;
     cache::Verdict verdict;
   };
+  // Of a request that is one text: as whom it was looked for, and under what key.
+  struct Looked {
+    Hash128 viewer, key;
+  };
   // What this request has asked of memcached (session_cache_remote.cc).
   struct Asking {
     std::uint64_t token = 0;  // of what is being waited for; 0: nothing
@@ -109,6 +113,7 @@ class SessionCache {
   void log_hit(std::string_view text);
   const Hash128& viewer();
   Hash128 key_of(const Read& read);
+  Hash128 looked_key(const Read& read);
   Hash128 text_key(std::string_view text) const;
   void expect(const Read& read, const Hash128& key, bool may_keep, std::optional<TimePoint> seen_to);
   bool node_shows_commits(NodeId node, std::optional<TimePoint>& seen_to) const;
@@ -118,7 +123,8 @@ class SessionCache {
   void add(const cache::Effects& effects);
   void guard();
   void take(ByteView bytes, bool head);
-  void store_all(std::vector<cache::Fill>& fills);
+  void store(cache::Fill fill);
+  void store_all();
   void keep_aside();
   void forget_transaction();
 
@@ -136,6 +142,7 @@ class SessionCache {
   std::size_t aside_bytes_ = 0;
   // Of the request.
   std::optional<std::uint64_t> began_;
+  std::optional<Looked> looked_;
   std::vector<Planned> planned_;
   cache::Scope scope_;
   bool ends_ = false;
@@ -144,7 +151,7 @@ class SessionCache {
   std::vector<Coming> coming_;
   std::size_t at_ = 0;  // the one whose answer comes now
   std::unique_ptr<Asking> asking_;
-  std::deque<cache::Remote::Mark> marks_;
+  std::vector<cache::Remote::Mark> marks_;
   bool guarded_ = false;  // the mark over what is sent next has been set
   std::uint64_t last_token_ = 0;
 };

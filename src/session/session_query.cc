@@ -359,7 +359,7 @@ Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Ex
 Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan) {
   vs_.state().lb_node = lb_node();
   Explained decided;
-  if (cache_ || snapshot_ != worker_.snapshot()) {  // the query cache needs the answers, not the plan alone
+  if (snapshot_ != worker_.snapshot()) {
     const Next next = decide(facts, text, decided);
     if (cache_ && next == Next::served) cache_->planned(facts, text, decided.answers);
     plan = std::move(decided.plan);
@@ -368,13 +368,16 @@ Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_vie
   const route::Input input = routing_input(facts, text, decided.answers);
   const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
   const route::Asked asked{input, role, vs_.search_path_key(), worker_.shared().epochs.current(identity_->database)};
-  if (const route::Plan* known = worker_.recent_plans().find(asked, worker_.loop().now())) {
-    plan = *known;
+  if (const route::RecentPlans::Kept* known = worker_.recent_plans().find(asked, worker_.loop().now())) {
+    plan = known->plan;
+    if (cache_) cache_->planned(facts, text, known->answers);
     return Next::served;
   }
   if (const Next next = decide(facts, text, decided); next != Next::served) return next;
-  worker_.recent_plans().keep(asked, decided.plan, decided.until);
-  plan = std::move(decided.plan);
+  if (cache_) cache_->planned(facts, text, decided.answers);
+  plan = decided.plan;
+  if (!cache_) decided.answers = {};
+  worker_.recent_plans().keep(asked, {std::move(decided.plan), std::move(decided.answers)}, decided.until);
   return Next::served;
 }
 
