@@ -384,6 +384,28 @@ TEST_F(RemoteTest, RemovesAllVariantsOfAText) {
   EXPECT_TRUE(find(*b, fill()));
 }
 
+TEST_F(RemoteTest, NamespacesHaveNothingInCommon) {
+  Sharing other;
+  other.space = "another herd, of whatever name\r\n";
+  const std::unique_ptr<Remote> c = proxy(other);
+  pass(Remote::kTick);
+  ASSERT_TRUE(c->usable());
+  warm();
+  EXPECT_FALSE(find(*c, fill()));
+  for (int times = 0; times < 2; ++times) keep(*c, fill());
+  pass(Remote::kNewCounterWaits);
+  ASSERT_TRUE(keep(*c, fill()));
+  int called = 0;
+  mark(*a, 7, called).end(/*known=*/true);
+  turn();
+  EXPECT_FALSE(find(*b, fill()));
+  EXPECT_TRUE(find(*c, fill()));
+  ++ours.owed;
+  a->pay();
+  turn();
+  EXPECT_TRUE(find(*c, fill())) << "nor are they emptied together";
+}
+
 TEST_F(RemoteTest, EverythingGoesWithTheEpoch) {
   warm();
   ++ours.owed;
