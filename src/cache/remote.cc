@@ -20,6 +20,12 @@ Hash128 digest(const HashKey& key, char kind, std::string_view name) {
   return hash128(key, parts);
 }
 
+std::string epoch_name(const std::string& space) {
+  constexpr std::string_view kName = "herdgate-epoch-1";
+  if (space.empty()) return std::string(kName);
+  return fmt::format("{}-{}", kName, digest(HashKey{}, 's', space).hex());
+}
+
 }  // namespace
 
 Remote::Remote(net::Loop& loop, net::BlockingPool& blocking, Log& log, Sharing& sharing)
@@ -33,7 +39,8 @@ Remote::Remote(net::Loop& loop, net::BlockingPool& blocking, Log& log, Sharing& 
              .hooks = {.up = [this] { link_up(); },
                        .troubled = [this](const std::string& why) { troubled(why); },
                        .lost = [this] { link_lost(); }}}),
-      random_(random_seed()) {}
+      random_(random_seed()),
+      epoch_key_(epoch_name(sharing.space)) {}
 
 Remote::~Remote() { loop_.cancel(tick_timer_); }
 

@@ -27,6 +27,7 @@ namespace herdgate::cache {
 // What the workers of one process have in common.
 struct Sharing {
   net::Destination to;
+  std::string space;  // memqcache_memcached_namespace
   std::uint32_t expiry = 0;
   std::size_t max_answer_bytes = 0;
   std::atomic<std::uint64_t> owed{1}, paid{0};  // flushes; a start owes one
@@ -126,7 +127,8 @@ class Remote {
   void link_lost();
   void troubled(const std::string& why);
   void well();
-  static std::string epoch_key() { return "herdgate-epoch-1"; }
+  // Of each namespace: as the epoch is a part of all other names, they have nothing else in common.
+  const std::string& epoch_key() const { return epoch_key_; }
   void ask_epoch();
   bool see_epoch(const std::optional<Bytes>& value);
   void make_epoch(bool remove_old);
@@ -162,6 +164,7 @@ class Remote {
   Sharing& sharing_;
   MemcachedLink link_;
   Random random_;
+  const std::string epoch_key_;
   std::uint64_t epoch_ = 0;                       // 0: not known
   std::unordered_map<std::string, Known> known_;  // counters by their names in memcached
   std::unordered_map<Hash128, std::vector<std::uint32_t>> hints_;

@@ -36,6 +36,7 @@ std::unique_ptr<cache::Sharing> memcached(const config::Settings& settings) {
   auto sharing = std::make_unique<cache::Sharing>();
   const std::string& host = settings.memqcache_memcached_host;
   sharing->to = {host, host.starts_with('/') ? net::Destination::kIsPath : settings.memqcache_memcached_port};
+  sharing->space = settings.memqcache_memcached_namespace;
   sharing->expiry =
       static_cast<std::uint32_t>(std::min<std::int64_t>(settings.memqcache_expire.count(), cache::kLongestExpiry));
   sharing->max_answer_bytes = static_cast<std::size_t>(settings.memqcache_maxcache);

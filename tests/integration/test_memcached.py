@@ -118,6 +118,25 @@ def test_extended_protocol(both, pair, cluster):
         assert row(asks(c)[3][1]) == ["8"]
 
 
+def test_a_standby_is_believed_when_it_has_replayed(start_proxy, memcached, tables, cluster):  # noqa: F811
+    """As in test_query_cache.py; what counts is when this proxy saw the counters' values first."""
+    proxy = start_proxy({**ON_PRIMARY, **memcached.settings(), "load_balance_mode": True, "backend_weight0": 0,
+                         "sr_check_period": 1}, fresh=True)
+    sql = "select v from qc.b where id = 9"
+    with proxy.connect() as c:
+        warm(c, sql)
+        before = value(c, sql)
+        c.execute("update qc.b set v = v + 1 where id = 9")
+        cluster.wait_replayed()
+        assert value(c, sql) == before + 1
+        warm(c, sql)
+        behind(cluster, "update qc.b set v = v + 1 where id = 9")
+        assert value(c, sql) == before + 1, "a hit"
+        c.execute("update qc.b set v = v + 1 where id = 9")
+        cluster.wait_replayed()
+        assert value(c, sql) == before + 3
+
+
 # What people do.
 
 def test_commands(both, pair, cluster):
@@ -221,6 +240,7 @@ def test_stopped_it_is_passed_by_and_used_again(both, pair, memcached):
     wait_until(lambda: "memcached is back" in pair[0].log(), "the line")
 
 
+@pytest.mark.long  # RemoteTest.TheLogSaysItOnceAMinute shows the same with a clock of its own
 def test_the_log_says_it_once_a_minute(start_proxy, memcached, tables):  # noqa: F811
     proxy = start_proxy({**ON_PRIMARY, **memcached.settings(), "num_workers": 1}, fresh=True)
     begin = time.monotonic()
