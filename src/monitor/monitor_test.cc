@@ -414,6 +414,20 @@ TEST_F(MonitorTest, WhoIsToFollowAPrimaryIsLetGoWhenThePrimaryIsLost) {
   EXPECT_EQ(node(1).status, NodeStatus::down);
 }
 
+TEST_F(MonitorTest, AStandbyTooOldForTheBuiltInFailoverIsNamedOnce) {
+  settings.failover_method = config::FailoverMethod::builtin;
+  world[1].wal_receiver_timeout = std::chrono::seconds(1);
+  world[1].version = "120022";
+  world[1].stopped = true;  // it is not pointed anywhere either
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  monitor->connection_failed(NodeId(1));
+  until([&] { return probes[1] >= 2; });
+  until_polled([&] { return lines.count("the built-in failover cannot use node 1") == 1; });
+  EXPECT_EQ(lines.count("failover_method = builtin needs PostgreSQL 13 or later"), 1u);
+  EXPECT_EQ(lines.count("was cut off from its primary"), 0u);
+}
+
 TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
   settings.failover_method = config::FailoverMethod::builtin;
   const std::string note = folder / "pgpool_switchover";

@@ -5,6 +5,7 @@ import threading
 import psycopg
 import pytest
 from support.system import wait_until
+from support.wire import Client, Closed, message, startup
 from test_builtin_failover import BuiltinHerd, streams_from
 from test_recovery import prepare
 
@@ -189,3 +190,29 @@ def test_a_switchover_that_cannot_be_noted_is_given_up_and_one_not_begun_is_take
     h.wait_for(primary=1, down=())
     assert h.write() >= 2
     wait_until(lambda: not os.path.exists(note), "the note to be removed")
+
+
+@pytest.mark.parametrize("fate", ["kill", "freeze"])
+def test_a_login_that_waits_for_the_clients_password_while_its_server_goes(herd, fate):
+    """The password is asked for on behalf of the primary. A dead one's last words reach the client; one that hangs is
+    given up, and the login goes on at the next primary."""
+    h = herd(failover_on_backend_error=False)
+    h.write()
+    with Client(h.proxy.port, seconds=40) as c:
+        c.send(startup(user="password_user"))
+        assert c.receive() == ("R", b"\0\0\0\3")
+        getattr(h.cluster.nodes[0], fate)()
+        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        c.send(message("p", b"password_user\0"))
+        kinds = ""
+        try:
+            while not kinds.endswith(("Z", "E")):
+                kinds += c.receive()[0]
+        except Closed:
+            kinds += "E"
+        assert kinds[-1] == ("Z" if fate == "freeze" else "E")
+    # And it recovers: the next login works.
+    with h.proxy.connect(user="password_user", password="password_user") as c:
+        assert c.execute("select 1").fetchone() == (1,)
+    h.cluster.nodes[0].thaw()
+    assert h.write() >= 2
