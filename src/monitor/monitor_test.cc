@@ -430,7 +430,7 @@ TEST_F(MonitorTest, AStandbyTooOldForTheBuiltInFailoverIsNamedOnce) {
 
 TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
   settings.failover_method = config::FailoverMethod::builtin;
-  const std::string note = folder / "pgpool_switchover";
+  const std::string note = folder / "pgpool_unfinished";
   ASSERT_TRUE(write_state_file(note, "switchover from 0 to 1\n", Durable::yes));
   world = {{0, standby(5000)}, {1, standby(5000)}};
   start(/*discard=*/true);  // -D is about the status file only
@@ -447,7 +447,7 @@ TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
 }
 
 TEST_F(MonitorTest, ANoteThatIsNotUnderstoodOrNotForUsIsLeftAlone) {
-  const std::string note = folder / "pgpool_switchover";
+  const std::string note = folder / "pgpool_unfinished";
   for (const char* text : {"switchover from 0 to 1\n", "what?\n"}) {  // failover_method is command
     ASSERT_TRUE(write_state_file(note, text));
     start();
