@@ -80,8 +80,8 @@ enum class Outcome : std::uint8_t {
 
 struct Started {
   Rules rules;
-  std::optional<StateFile> file;                   // nullopt: there is none, or -D
-  std::optional<UnfinishedSwitchover> unfinished;  // what a proxy left that died in it
+  std::optional<StateFile> file;         // nullopt: there is none, or -D
+  std::optional<Unfinished> unfinished;  // what a proxy left that died meanwhile
 };
 struct SettingsChanged {
   Rules rules;

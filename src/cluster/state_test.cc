@@ -129,7 +129,7 @@ class Player {
     std::string text, word;
     if (!(in >> word)) return started;  // no file
     if (word == "unfinished") {         // start unfinished 0 2 file up down
-      started.unfinished = UnfinishedSwitchover{read_id(in), kNoNode};
+      started.unfinished = Unfinished{read_id(in), kNoNode};
       started.unfinished->to = read_id(in);
       in >> word;
     }

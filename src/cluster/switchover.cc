@@ -92,17 +92,22 @@ bool fed_from_within(const std::vector<Candidate>& standbys) {
   return receivers <= senders;
 }
 
-std::string print_unfinished(const UnfinishedSwitchover& unfinished) {
+std::string print_unfinished(const Unfinished& unfinished) {
+  if (unfinished.to == kNoNode) return fmt::format("failover from {}\n", unfinished.from.value);
   return fmt::format("switchover from {} to {}\n", unfinished.from.value, unfinished.to.value);
 }
 
-std::optional<UnfinishedSwitchover> parse_unfinished(std::string_view text) {
+std::optional<Unfinished> parse_unfinished(std::string_view text) {
   std::istringstream in{std::string(text)};
   std::string what, from, to, more;
-  UnfinishedSwitchover out{kNoNode, kNoNode};
-  in >> what >> from >> out.from.value >> to >> out.to.value;
-  const bool well = in && what == "switchover" && from == "from" && to == "to" && !(in >> more);
-  if (!well || out.from.value < 0 || out.to.value < 0 || out.from == out.to) return std::nullopt;
+  Unfinished out;
+  in >> what >> from >> out.from.value;
+  bool well = in && from == "from" && (what == "failover" || what == "switchover") && out.from.value >= 0;
+  if (what == "switchover") {
+    in >> to >> out.to.value;
+    well = well && in && to == "to" && out.to.value >= 0 && out.from != out.to;
+  }
+  if (!well || in >> more) return std::nullopt;
   return out;
 }
 

@@ -48,13 +48,14 @@ Verdict judge_resumed(const Situation& situation, NodeId old_primary, bool patie
 // With nobody out of recovery: do all receive from one another?
 bool fed_from_within(const std::vector<Candidate>& standbys);
 
-// What is kept on disk while the old primary is being stopped. nullopt: not understood.
-struct UnfinishedSwitchover {
-  NodeId from, to;
-  bool operator==(const UnfinishedSwitchover&) const = default;
+// What is kept on disk from before the old primary is stopped, or from its loss on, until there is a primary again.
+// nullopt: not understood.
+struct Unfinished {
+  NodeId from = kNoNode, to = kNoNode;  // to: of a switchover; kNoNode: a failover
+  bool operator==(const Unfinished&) const = default;
 };
-std::string print_unfinished(const UnfinishedSwitchover& unfinished);
-std::optional<UnfinishedSwitchover> parse_unfinished(std::string_view text);
+std::string print_unfinished(const Unfinished& unfinished);
+std::optional<Unfinished> parse_unfinished(std::string_view text);
 
 // A name for a replication slot out of an application name: what a slot's name may consist of.
 std::string slot_name_of(const std::string& application_name);

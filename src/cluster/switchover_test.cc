@@ -136,12 +136,15 @@ TEST(ResumedSwitchover, ReceiversNeedSendersAmongTheNodes) {
   EXPECT_TRUE(fed_from_within({a, b}));
 }
 
-TEST(UnfinishedSwitchover, IsReadAsItWasWritten) {
-  const UnfinishedSwitchover unfinished{NodeId(0), NodeId(12)};
+TEST(Unfinished, IsReadAsItWasWritten) {
+  const Unfinished unfinished{NodeId(0), NodeId(12)};
   EXPECT_EQ(print_unfinished(unfinished), "switchover from 0 to 12\n");
   EXPECT_EQ(parse_unfinished(print_unfinished(unfinished)), unfinished);
-  for (const char* text : {"", "switchover from 0 to", "switchover from 0 to 1 2", "switchover from 1 to 1",
-                           "x from 0 to 1", "switchover from -1 to 1", "switchover from a to b"})
+  EXPECT_EQ(print_unfinished({NodeId(3), kNoNode}), "failover from 3\n");
+  EXPECT_EQ(parse_unfinished("failover from 3\n"), (Unfinished{NodeId(3), kNoNode}));
+  for (const char* text : {"", "failover from", "failover from 0 to 1", "failover from -1", "switchover from 0 to",
+                           "switchover from 0 to 1 2", "switchover from 1 to 1", "x from 0 to 1",
+                           "switchover from -1 to 1", "switchover from a to b"})
     EXPECT_EQ(parse_unfinished(text), std::nullopt) << text;
 }
 

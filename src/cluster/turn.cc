@@ -80,7 +80,7 @@ void Turn::operator()(const Started& event) {
   take_rules(event.rules);
   for (Member& m : state_.members) m.node.status_reason = "start";
   if (event.file) apply_file(*event.file);
-  if (event.unfinished) resume_switchover(*event.unfinished);
+  if (event.unfinished) resume(*event.unfinished);
   for (const Member& m : state_.members)
     if (worth_probing(m)) actions_.probe.push_back(m.node.id);
 }

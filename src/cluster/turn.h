@@ -87,7 +87,7 @@ class Turn {
 
   // turn_switchover.cc
   void begin_switchover();
-  void resume_switchover(const UnfinishedSwitchover& unfinished);
+  void resume(const Unfinished& unfinished);
   void next_switch_step(SwitchStep::Kind kind);
   void give_up_switchover(const std::string& problem);
   void give_up_switchover_without_nodes();

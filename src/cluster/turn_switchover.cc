@@ -69,22 +69,27 @@ void Turn::stop_old_primary() {
   next_switch_step(SwitchStep::stop);
 }
 
-// The proxy died after it had begun to stop the old primary. Whether that one was stopped, and what others did
-// meanwhile, is not known: as after a failover a primary is looked for first, and judge_resumed() has the last word.
-void Turn::resume_switchover(const UnfinishedSwitchover& unfinished) {
+// The proxy died. Whether the old primary of a switchover was stopped, and what others did meanwhile, is not known: as
+// after a failover a primary is looked for first, and judge_resumed() has the last word. That of a failover goes on as
+// the primary when it is back before another was promoted.
+void Turn::resume(const Unfinished& unfinished) {
+  const bool switches = unfinished.to != kNoNode;
+  const int from = unfinished.from.value;
   const std::string text =
-      fmt::format("a switchover from node {} to node {} did not end", unfinished.from.value, unfinished.to.value);
+      switches ? fmt::format("a switchover from node {} to node {} did not end", from, unfinished.to.value)
+               : fmt::format("a failover of node {} did not end", from);
   Member* old = find(unfinished.from);
   const bool possible = state_.rules.failover.builtin && state_.rules.streaming && state_.rules.asks;
-  if (!possible || !old || old->node.status == NodeStatus::unused || !find(unfinished.to))
+  if (!possible || !old || old->node.status == NodeStatus::unused || (switches && !find(unfinished.to)))
     return say(Level::warning, text, "It is not taken up: failover_method, sr_check_user or the nodes are others now.");
   say(Level::warning, text, "It is taken up again.");
   old->node.status = NodeStatus::down;
   old->node.status_reason = text;
-  old->held = true;
+  old->held = switches;
+  old->returns = !switches;
   state_.primary = unfinished.from;
   state_.lost = LostPrimary{unfinished.from, unfinished.from, unfinished.to};
-  state_.lost->planned = state_.lost->resumed = true;
+  state_.lost->planned = state_.lost->resumed = switches;
   state_.demands.push_back({Demand::search, unfinished.from, {}});
 }
 

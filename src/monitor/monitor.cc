@@ -92,7 +92,7 @@ std::optional<cluster::StateFile> Monitor::read_state(bool discard) {
   return cluster::parse_state_file(**text);
 }
 
-std::optional<cluster::UnfinishedSwitchover> Monitor::read_note() {
+std::optional<cluster::Unfinished> Monitor::read_note() {
   const std::string path = note_path();
   const auto text = read_state_file(path);
   if (!text) say({Level::warning, text.error().text(), {}});
@@ -157,7 +157,7 @@ std::optional<cluster::Refusal> Monitor::feed(const cluster::Event& event) {
   auto [state, actions] = cluster::step(state_, event, means_.loop.clock().wall());
   state_ = std::move(state);
   carry_out(actions);
-  forget_note();
+  keep_note();
   watch_nodes();
   rearm();
   if (cluster::looked_around(state_)) tell_first_look();

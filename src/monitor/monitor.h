@@ -94,10 +94,10 @@ class Monitor final : public cluster::Control {
     std::function<void(const std::string& problem)> done;
   };
   std::optional<cluster::StateFile> read_state(bool discard);
-  std::string note_path() const { return settings_->logdir + "/pgpool_switchover"; }
-  std::optional<cluster::UnfinishedSwitchover> read_note();
+  std::string note_path() const { return settings_->logdir + "/pgpool_unfinished"; }
+  std::optional<cluster::Unfinished> read_note();
   void note_then(const cluster::SwitchStep& step, std::function<void()> begin);
-  void forget_note();
+  void keep_note();
   void when_settled(const std::function<void()>& begin);
   std::optional<cluster::Refusal> feed(const cluster::Event& event);
   void sessions_left(NodeId node, bool all, const Answered& answered);
@@ -149,7 +149,7 @@ class Monitor final : public cluster::Control {
   Promoter promoter_;
   Switchover switchover_;
   SwitchoverNote note_;
-  bool noted_ = false;  // a switchover of ours, or one that was taken up, is not over
+  bool noted_ = false;                                              // a switchover or a built-in failover is not over
   std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
   std::map<NodeId, Led> followers_, mended_;
   std::shared_ptr<Recovery> recovery_;

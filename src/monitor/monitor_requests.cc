@@ -52,11 +52,21 @@ void Monitor::note_then(const cluster::SwitchStep& step, std::function<void()> b
             });
 }
 
-void Monitor::forget_note() {
+// A failover waits for no note: what has been lost then is the primary, not by us.
+void Monitor::keep_note() {
+  const bool lost = state_.lost && state_.lost->primary != kNoNode;
+  if (!noted_ && lost && state_.rules.failover.builtin) {
+    noted_ = true;
+    note_.set(
+        note_path(), cluster::print_unfinished({state_.lost->primary, kNoNode}), [this](const Result<Done>& written) {
+          if (!written)
+            say({Level::warning, written.error().text(), "A proxy that starts anew will not know of the failover."});
+        });
+  }
   if (!noted_ || state_.lost) return;
   noted_ = false;
   note_.set(note_path(), std::nullopt, [this](const Result<Done>& removed) {
-    if (!removed) say({Level::warning, removed.error().text(), "It must be removed: the switchover is over."});
+    if (!removed) say({Level::warning, removed.error().text(), "It must be removed: there is a primary."});
   });
 }
 

@@ -414,9 +414,23 @@ TEST_F(MonitorTest, WhoIsToFollowAPrimaryIsLetGoWhenThePrimaryIsLost) {
   EXPECT_EQ(node(1).status, NodeStatus::down);
 }
 
+TEST_F(MonitorTest, AStandbyTooOldForTheBuiltInFailoverIsNamedOnce) {
+  settings.failover_method = config::FailoverMethod::builtin;
+  world[1].wal_receiver_timeout = std::chrono::seconds(1);
+  world[1].version = "120022";
+  world[1].stopped = true;  // it is not pointed anywhere either
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  monitor->connection_failed(NodeId(1));
+  until([&] { return probes[1] >= 2; });
+  until_polled([&] { return lines.count("the built-in failover cannot use node 1") == 1; });
+  EXPECT_EQ(lines.count("failover_method = builtin needs PostgreSQL 13 or later"), 1u);
+  EXPECT_EQ(lines.count("was cut off from its primary"), 0u);
+}
+
 TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
   settings.failover_method = config::FailoverMethod::builtin;
-  const std::string note = folder / "pgpool_switchover";
+  const std::string note = folder / "pgpool_unfinished";
   ASSERT_TRUE(write_state_file(note, "switchover from 0 to 1\n", Durable::yes));
   world = {{0, standby(5000)}, {1, standby(5000)}};
   start(/*discard=*/true);  // -D is about the status file only
@@ -433,7 +447,7 @@ TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
 }
 
 TEST_F(MonitorTest, ANoteThatIsNotUnderstoodOrNotForUsIsLeftAlone) {
-  const std::string note = folder / "pgpool_switchover";
+  const std::string note = folder / "pgpool_unfinished";
   for (const char* text : {"switchover from 0 to 1\n", "what?\n"}) {  // failover_method is command
     ASSERT_TRUE(write_state_file(note, text));
     start();

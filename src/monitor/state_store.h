@@ -1,4 +1,4 @@
-// The file pgpool_status on disk, and pgpool_switchover beside it. Written whole beside its name and renamed, so that
+// The file pgpool_status on disk, and pgpool_unfinished beside it. Written whole beside its name and renamed, so that
 // no reader sees half of it.
 //
 // Limits   kMaxStateFileBytes are read.

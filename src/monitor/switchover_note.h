@@ -1,6 +1,5 @@
-// The file that says that the primary of a built-in switchover is being stopped, from before that until there is a
-// primary again: a proxy that dies meanwhile finds it when it starts, and takes the switchover up
-// (cluster::UnfinishedSwitchover).
+// The file that says that the primary of a built-in switchover is being stopped, or that a primary is lost, until there
+// is one again: a proxy that dies meanwhile finds it when it starts, and goes on (cluster::Unfinished).
 //
 // Shape    set() writes the text, or removes the file; `done` comes when it is on the disk. One piece of work at a
 // time;

@@ -5,6 +5,7 @@ import threading
 import psycopg
 import pytest
 from support.system import wait_until
+from support.wire import Client, message, startup
 from test_builtin_failover import BuiltinHerd, streams_from
 from test_recovery import prepare
 
@@ -69,8 +70,13 @@ def test_who_may_still_change_a_standby_holds_up_the_failover(herd):
         told = f"node 2: its primary_conninfo is being changed by process {process} of user postgres"
         wait_until(lambda: told in h.proxy.log(), "the refusal", 30)
         assert h.cluster.nodes[1].psql("select pg_is_in_recovery()") == "t"
+        # The proxy dies: the next one knows that a failover did not end.
+        h.proxy.abort()
+        h.proxy.start()
+        wait_until(lambda: "a failover of node 0 did not end" in h.proxy.log(), "it to be taken up")
     # And it recovers, by itself.
     assert h.write() >= 2
+    wait_until(lambda: not os.path.exists(f"{h.proxy.folder}/pgpool_unfinished"), "the note to be removed")
     promoted = h.state()[0]
     streams_from(h.cluster.nodes[promoted], 1)
     locks = "select count(*) from pg_locks where locktype = 'advisory'"
@@ -152,7 +158,7 @@ def test_a_proxy_that_dies_while_the_old_primary_stops_takes_it_up_again(herd):
     wait_until(lambda: refuses(old), "the old primary to be stopped", 30)
     h.proxy.abort()
     asker.join(30)
-    assert open(f"{h.proxy.folder}/pgpool_switchover").read() == "switchover from 0 to 2\n"
+    assert open(f"{h.proxy.folder}/pgpool_unfinished").read() == "switchover from 0 to 2\n"
     h.proxy.start()
     wait_until(lambda: "node 0, which was the primary, does not answer" in h.proxy.log(), "the wait for it")
     assert [in_recovery(node) for node in h.cluster.nodes[1:]] == ["t", "t"]
@@ -161,7 +167,7 @@ def test_a_proxy_that_dies_while_the_old_primary_stops_takes_it_up_again(herd):
     assert [in_recovery(node) for node in h.cluster.nodes] == ["t", "t", "f"]
     streams_from(new, 2)
     assert h.write() == before + 1
-    wait_until(lambda: not os.path.exists(f"{h.proxy.folder}/pgpool_switchover"), "the note to be removed")
+    wait_until(lambda: not os.path.exists(f"{h.proxy.folder}/pgpool_unfinished"), "the note to be removed")
     # And it recovers: back again.
     h.pcp.ok("pcp_promote_node", "--switchover", "-n", "0")
     h.wait_for(primary=0, down=())
@@ -171,10 +177,10 @@ def test_a_proxy_that_dies_while_the_old_primary_stops_takes_it_up_again(herd):
 def test_a_switchover_that_cannot_be_noted_is_given_up_and_one_not_begun_is_taken_back(herd):
     h = herd()
     h.write()
-    note = f"{h.proxy.folder}/pgpool_switchover"
+    note = f"{h.proxy.folder}/pgpool_unfinished"
     os.mkdir(note + ".new")  # a file of that name cannot be written
     out = "".join(h.pcp.run("pcp_promote_node", "--switchover", "-n", "1")[1:])
-    assert "could not switch over to node 1" in out and "pgpool_switchover.new: Is a directory" in out
+    assert "could not switch over to node 1" in out and "pgpool_unfinished.new: Is a directory" in out
     h.wait_for(primary=0, down=())
     os.rmdir(note + ".new")
     # A proxy that died before it came to the stop.
@@ -189,3 +195,24 @@ def test_a_switchover_that_cannot_be_noted_is_given_up_and_one_not_begun_is_take
     h.wait_for(primary=1, down=())
     assert h.write() >= 2
     wait_until(lambda: not os.path.exists(note), "the note to be removed")
+
+
+def test_a_login_that_waits_for_the_clients_password_while_its_server_hangs(herd):
+    """The password is asked for on behalf of the primary; that one is given up, and the login goes on at the next."""
+    h = herd(failover_on_backend_error=False)
+    h.write()
+    with Client(h.proxy.port, seconds=40) as c:
+        c.send(startup(user="password_user"))
+        assert c.receive() == ("R", b"\0\0\0\3")
+        h.cluster.nodes[0].freeze()
+        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        c.send(message("p", b"password_user\0"))
+        kind = ""
+        while kind not in ("Z", "E"):
+            kind, text = c.receive()
+        assert kind == "Z", text
+    # And it recovers: the next login works.
+    with h.proxy.connect(user="password_user", password="password_user") as c:
+        assert c.execute("select 1").fetchone() == (1,)
+    h.cluster.nodes[0].thaw()
+    assert h.write() >= 2
