@@ -14,7 +14,7 @@ from support.cluster import Cluster  # noqa: E402
 from support.proxy import Proxy  # noqa: E402
 
 DEMO = os.path.join(system.ROOT, ".demo")
-FIRST_PORT, FIRST_SERVER_PORT = 9999, 11002
+FIRST_PORT, FIRST_HTTP_PORT, FIRST_SERVER_PORT = 9999, 10080, 11002
 # A primary that dies is replaced by one of the standbys, which needs no script.
 HEALTH = {"health_check_period": 2, "health_check_timeout": 5, "failover_method": "builtin",
           "recovery_user": "postgres", "recovery_1st_stage_command": "recovery_1st_stage"}
@@ -120,7 +120,8 @@ def start_pgpool(about, cluster):
     if proxy.port != FIRST_PORT:
         print(f"port {FIRST_PORT} or the one after it is taken by another program; pgpool gets {proxy.port}")
     # Statement by statement, so that one psql session shows the reads going round.
-    proxy.settings.update({"statement_level_load_balance": True, "listen_addresses": "localhost", **HEALTH})
+    proxy.settings.update({"statement_level_load_balance": True, "listen_addresses": "localhost",
+                           "http_port": system.free_ports(1, first=FIRST_HTTP_PORT)[0], **HEALTH})
     proxy.files["pcp.conf"] = f"demo:{hashlib.md5(b'demo').hexdigest()}\n"
     passes = f"{folder}/pcppass"
     with open(passes, "w") as f:
@@ -173,6 +174,7 @@ def up():
     print(f"""
 It runs:  psql -h 127.0.0.1 -p {proxy.port} -U postgres test
 Try:      show pool_nodes;   kill -9 the primary: its pid is the first line of {cluster.primary.data}/postmaster.pid
+Figures:  http://127.0.0.1:{proxy.settings['http_port']}/metrics, /healthz, /readyz, /api/state
 Files:    {about['folder']}/pgpool (pgpool.conf, log), {about['folder']}/data0, data1, data2
 PCP:      PCPPASSFILE={about['folder']}/pgpool/pcppass build/tools/pcp_recovery_node -w -h 127.0.0.1 -p {proxy.pcp_port} -U demo -n 2
           makes a node that is down a standby again (user and password: demo)

@@ -80,6 +80,8 @@ void PcpConnection::go_on() {
 bool PcpConnection::perform_all() {
   if (phase_ != Phase::open || !output_.empty()) return false;
   const auto act = talk_.next();
+  if (const auto complaint = talk_.take_complaint())
+    server_.say(Level::fatal, complaint->message, fmt::format("{}. The client is {}.", complaint->detail, peer_));
   output_ += talk_.take_output();
   if (!act) return !output_.empty();
   if (const auto* login = std::get_if<pcp::CheckLogin>(&*act)) {

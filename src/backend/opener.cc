@@ -71,7 +71,9 @@ void Opener::connected(Result<net::Socket> socket) {
     const Error& why = socket.error();
     const bool name_service =
         why == make_error_code(net::Errc::busy) || why == make_error_code(net::Errc::name_service_failed);
-    return fail(Error{name_service ? Errc::not_looked_up : Errc::connect_failed, why.text()});
+    if (name_service) return fail(Error{Errc::not_looked_up, why.text()});
+    const bool said = why == make_error_code(net::Errc::connect_failed);  // our own code says the same words
+    return fail(Error{Errc::connect_failed, said ? why.context : why.text()});
   }
   socket_ = std::move(*socket);
   if (auto watched = loop_.watch(socket_.fd(), *this); !watched)

@@ -130,6 +130,9 @@ class Checking {
             fmt::format(
                 "invalid value for parameter \"log_destination\": \"{}\" (Available values: stderr, syslog, jsonlog.)",
                 s_.log_destination));
+    if (!s_.logging_collector) return;
+    if (s_.log_directory.empty()) error("log_directory", "log_directory is empty, logging_collector needs it");
+    if (s_.log_filename.empty()) error("log_filename", "log_filename is empty, logging_collector needs it");
   }
 
   void cache() {

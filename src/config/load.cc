@@ -48,9 +48,10 @@ class Reading {
  public:
   Reading(const FileReader& reader, const LoadOptions& options) : reader_(reader), options_(options) {}
 
-  void file(const std::string& path, int depth) {
+  // `from` is the place that names the file: a file that cannot be read has to be put right there.
+  void file(const std::string& path, int depth, const Place& from) {
     auto text = reader_(path);
-    if (!text) return note({path, 0}, Severity::error, text.error().text());
+    if (!text) return note(from, Severity::error, text.error().text());
     lines(*text, path, depth);
   }
 
@@ -94,7 +95,7 @@ class Reading {
       return note(place, Severity::error, fmt::format("more than {} files are included", kMaxIncludes));
     const std::size_t slash = place.file.rfind('/');
     const bool relative = name.front() != '/' && slash != std::string::npos;
-    file(relative ? place.file.substr(0, slash + 1) + name : name, depth + 1);
+    file(relative ? place.file.substr(0, slash + 1) + name : name, depth + 1, place);
   }
 
   void assign(const std::string& key, const std::string& value, const Place& place) {
@@ -146,7 +147,7 @@ bool Loaded::has_errors() const { return any_error(findings); }
 
 Loaded load(const std::string& path, const FileReader& reader, const LoadOptions& options) {
   Reading reading(reader, options);
-  reading.file(path, 0);
+  reading.file(path, 0, {path, 0});
   return reading.finish(path);
 }
 

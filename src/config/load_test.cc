@@ -153,7 +153,7 @@ TEST(Load, MissingFilesAndEndlessIncludesAreErrors) {
   const Files files(
       {{"a", "include 'a'\n"}, {"b", "include 'none'\n"}, {"twice", "include 'twice'\ninclude 'twice'\n"}});
   EXPECT_THAT(told(load("none", files.reader())), testing::Contains("error none could not read file: none"));
-  EXPECT_THAT(told(load("b", files.reader())), testing::Contains("error none could not read file: none"));
+  EXPECT_THAT(told(load("b", files.reader())), testing::Contains("error b:1 could not read file: none"));
   EXPECT_THAT(told(load("a", files.reader())), testing::Contains("error a:1 includes are nested more than 10 deep"));
   EXPECT_TRUE(load("twice", files.reader()).has_errors());
 }
@@ -215,6 +215,14 @@ INSTANTIATE_TEST_SUITE_P(
         Check{"log_destination = 'stdout'\n",
               "error pgpool.conf:8 invalid value for parameter \"log_destination\": \"stdout\" (Available values: "
               "stderr, syslog, jsonlog.)"},
+        Check{"logging_collector = on\nlog_directory = ''\n",
+              "error pgpool.conf:9 log_directory is empty, logging_collector needs it"},
+        Check{"log_filename = ''\nlogging_collector = on\n",
+              "error pgpool.conf:8 log_filename is empty, logging_collector needs it"},
+        Check{
+            "log_file_mode = 0999\n",
+            "error pgpool.conf:8 invalid value for parameter \"log_file_mode\": \"0999\" (A number that begins with 0 "
+            "is octal, of the digits 0 to 7.)"},
         Check{"auth_query = 'select 1'\n", "error pgpool.conf:8 auth_query needs auth_query_user"},
         Check{"backend_flag1 = ALWAYS_PRIMARY\n",
               "warning pgpool.conf 2 nodes have the flag ALWAYS_PRIMARY, the first one is used"},

@@ -111,6 +111,8 @@ std::string unit_names(Unit unit) {
 Result<std::int64_t> in_own_unit(const Parameter& p, std::string_view text, const Number& n) {
   std::int64_t amount = amount_of(p.unit);
   if (!n.unit.empty()) {
+    if (n.unit.front() >= '0' && n.unit.front() <= '9')
+      return bad_value(p, text, "A number that begins with 0 is octal, of the digits 0 to 7.");
     if (p.unit == Unit::none) return bad_value(p, text, "This parameter takes no unit.");
     const auto words = words_for(p.unit);
     const auto at = std::ranges::find(words, n.unit, &UnitWord::word);

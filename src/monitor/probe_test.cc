@@ -73,7 +73,7 @@ TEST_F(ProbeTest, NobodyListens) {
   for (const char* user : {"", "check"}) {
     const Answer a = probe(nobody, user);
     EXPECT_EQ(a.outcome, Outcome::unreachable);
-    EXPECT_NE(a.text.find("could not connect"), std::string::npos) << a.text;
+    EXPECT_TRUE(a.text.starts_with("could not connect: /nonexistent")) << a.text;
   }
 }
 

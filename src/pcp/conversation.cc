@@ -13,6 +13,7 @@ void Conversation::end_with(std::string message, std::string detail) {
   trouble.message = std::move(message);
   trouble.detail = std::move(detail);
   refuse(trouble);
+  complaint_ = std::move(trouble);
 }
 
 void Conversation::feed(ByteView bytes) {
@@ -86,9 +87,11 @@ std::optional<Act> Conversation::begin_login(Request request) {
 void Conversation::login_checked(bool fits) {
   HG_ASSERT(busy_);
   busy_ = false;
-  if (!fits)
-    return end_with(fmt::format("authentication failed for user \"{}\"", user_),
-                    "username and/or password does not match");
+  if (!fits) {
+    end_with(fmt::format("authentication failed for user \"{}\"", user_), "username and/or password does not match");
+    complaint_.reset();  // whoever compared the password says it in the log
+    return;
+  }
   logged_in_ = true;
   Bytes payload;
   append_cstr(payload, kLoggedIn);

@@ -11,6 +11,7 @@
 // Source   Pgpool-II 4.6, as it answered to the same bytes.
 #pragma once
 #include <functional>
+#include <optional>
 #include <variant>
 
 #include "pcp/message.h"
@@ -38,6 +39,8 @@ class Conversation {
   Bytes take_output() { return std::exchange(output_, {}); }
 
   bool ended() const { return ended_; }
+  // What the client did wrong, once, when the conversation was ended for it. A login that failed is not among it.
+  std::optional<Trouble> take_complaint() { return std::exchange(complaint_, std::nullopt); }
   bool busy() const { return busy_; }  // something is being done
   bool logged_in() const { return logged_in_; }
   const std::string& user() const { return user_; }
@@ -51,6 +54,7 @@ class Conversation {
   std::function<Bytes()> new_salt_;
   Bytes input_, output_, salt_;
   std::string user_;
+  std::optional<Trouble> complaint_;
   bool logged_in_ = false, busy_ = false, ended_ = false;
 };
 

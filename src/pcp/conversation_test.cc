@@ -68,6 +68,7 @@ TEST_F(Talk, AWrongPasswordEndsIt) {
   EXPECT_FALSE(talk.next());
   EXPECT_EQ(trouble(), (Trouble{"FATAL", "authentication failed for user \"u\"",
                                 "username and/or password does not match", "", "XX000"}));
+  EXPECT_FALSE(talk.take_complaint());
 }
 
 TEST_F(Talk, ASaltServesOnce) {
@@ -151,6 +152,10 @@ TEST_F(Talk, HostileBytes) {
   EXPECT_FALSE(talk.next());
   EXPECT_EQ(trouble(), (Trouble{"FATAL", "invalid PCP packet", "incorrect packet length (-1)", "", "XX000"}));
   EXPECT_TRUE(talk.ended());
+  const auto complaint = talk.take_complaint();
+  ASSERT_TRUE(complaint);
+  EXPECT_EQ(complaint->message, "invalid PCP packet");
+  EXPECT_FALSE(talk.take_complaint());
   talk.feed("L\0\0\0\4"s);
   EXPECT_FALSE(talk.next());
 }

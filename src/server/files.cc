@@ -164,7 +164,7 @@ LogSettings log_settings(const config::Settings& settings) {
   log.threshold = settings.log_min_messages;
   log.collect = settings.logging_collector;
   // Absolute, because going into the background changes the working folder.
-  log.rotation.directory = std::filesystem::absolute(settings.beside_config(settings.log_directory)).string();
+  log.rotation.directory = absolute(settings.beside_config(settings.log_directory));
   log.rotation.filename = settings.log_filename;
   log.rotation.mode = static_cast<unsigned>(settings.log_file_mode);
   log.rotation.age = settings.log_rotation_age;

@@ -1,6 +1,7 @@
 #include "server/process_figures.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -31,7 +32,10 @@ std::uint64_t number(std::string_view word) {
   return value;
 }
 
+// Since Linux 6.2 the folder's size is their number; to read it takes a microsecond for each.
 std::uint64_t count_descriptors() {
+  struct stat about {};
+  if (::stat("/proc/self/fd", &about) == 0 && about.st_size > 0) return static_cast<std::uint64_t>(about.st_size);
   std::error_code problem;
   std::uint64_t count = 0;
   for (std::filesystem::directory_iterator at("/proc/self/fd", problem), end; !problem && at != end;

@@ -105,14 +105,15 @@ void say_start_findings(Log& log, const Start& start) {
   if (start.descriptor_warning) HG_LOG(log, who, Level::warning, "{}", *start.descriptor_warning);
 }
 
-Result<Done> begin_collecting(Log& log, LogWriter& writer, const LogSettings& how) {
+// Empty, or why it cannot be begun.
+std::string begin_collecting(Log& log, LogWriter& writer, const LogSettings& how) {
   LogContext who;
   const std::string hint = fmt::format("Future log output will appear in directory \"{}\".", how.rotation.directory);
   log.write(who, {.text = "redirecting log output to logging collector process", .hint = hint});
   writer.flush(LogWriter::kLastFlush);
-  auto begun = writer.begin_collecting();
-  if (!begun) begun.error().context = fmt::format("could not open log file \"{}\"", begun.error().context);
-  return begun;
+  const auto begun = writer.begin_collecting();
+  if (begun) return {};
+  return fmt::format("could not open log file \"{}\": {}", begun.error().context, begun.error().code.message());
 }
 
 int serve(const CommandLine& line, Start& start, std::optional<Detached>& detached) {
@@ -131,8 +132,7 @@ int serve(const CommandLine& line, Start& start, std::optional<Detached>& detach
 
   LogContext who;
   bool collecting = false;
-  const auto give_up = [&](const Error& error) {
-    const std::string text = error.text();
+  const auto give_up = [&](const std::string& text) {
     if (collecting) {
       writer.tell_terminal(who, {.level = Level::fatal, .text = text});
     } else if (!start.how.to_stderr) {
@@ -142,18 +142,19 @@ int serve(const CommandLine& line, Start& start, std::optional<Detached>& detach
     return EXIT_FAILURE;
   };
   if (start.how.collect) {
-    if (const auto begun = begin_collecting(log, writer, start.how); !begun) return give_up(begun.error());
+    if (const std::string why = begin_collecting(log, writer, start.how); !why.empty()) return give_up(why);
     collecting = true;
   }
   const auto pid_file = PidFile::create(start.pid_path);
-  if (!pid_file) return give_up(pid_file.error());
+  if (!pid_file) return give_up(pid_file.error().text());
   {
     Server server(clock, log, writer, start.read.files, std::move(options));
-    if (const auto opened = server.open(); !opened) return give_up(opened.error());
+    if (const auto opened = server.open(); !opened) return give_up(opened.error().text());
     server.announce();
     if (detached) {
       writer.flush(LogWriter::kLastFlush);  // the last that the terminal sees of us
-      if (const auto left = detached->ready({.keep_stderr = start.how.collect}); !left) return give_up(left.error());
+      if (const auto left = detached->ready({.keep_stderr = start.how.collect}); !left)
+        return give_up(left.error().text());
       writer.leave_terminal();
     }
     server.run();

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 
@@ -378,6 +379,13 @@ def test_pcp_connections(collecting):
     wait_until(lambda: ends() == 2, "the end of the third")
     assert len(re.findall(r"^PCP CHILD \d+: LOG:  new PCP connection received\n"
                           r"PCP CHILD \d+: DETAIL:  The client is 127\.0\.0\.1\(\d+\)\.$", p.text(), re.M)) == 2
+    # Whoever speaks no PCP is told, and so is the log.
+    with socket.create_connection(("127.0.0.1", p.pcp_port), timeout=20) as s:
+        s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert b"invalid PCP packet" in s.recv(1000)
+    wait_until(lambda: re.search(r"^PCP CHILD \d+: FATAL:  invalid PCP packet\nPCP CHILD \d+: DETAIL:  incorrect packet "
+                                 r"length \(\d+\)\. The client is 127\.0\.0\.1\(\d+\)\.$", p.text(), re.M), "the line")
+    assert p.pcp("pcp_node_count") == "1\n"
 
 
 def test_pcp_log_rotate(collecting):
@@ -560,6 +568,28 @@ def test_a_new_folder_that_cannot_be_made(collecting):
     wait_until(lambda: os.path.exists(f"{p.folder}/no/such/a.log"), "and it recovers")
 
 
+@pytest.mark.parametrize("name", ["log_directory", "log_filename"])
+def test_an_empty_name(collecting, name):
+    """Refused by name; also when the file says that nothing is collected, which a reload cannot change."""
+    p = collecting(log_statement=True, log_filename="a.log")
+    old, usual = f"{p.logs}/a.log", p.settings[name]
+
+    def reload_with(more, words):
+        count = open(old).read().count(words)
+        p.settings.update(more)
+        p.reload()
+        wait_until(lambda: open(old).read().count(words) > count, words)
+
+    reload_with({name: ""}, f"{name} is empty, logging_collector needs it")
+    done = subprocess.run(p.command("--check"), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and re.search(rf"pgpool\.conf:\d+: {name} is empty", done.stderr), done.stderr
+    reload_with({"logging_collector": False}, "disabling automatic rotation (use SIGHUP to re-enable)")
+    statement(p, "select 'still here'")
+    wait_until(lambda: "still here" in open(old).read(), "the line")
+    reload_with({name: usual, "logging_collector": True}, "configuration files reloaded")
+    p.settings[name] = usual
+
+
 def test_in_the_background(collecting, one_node):
     """The terminal is let go of, and the start is told there."""
     p = Collecting(one_node)
@@ -581,7 +611,8 @@ def test_in_the_background(collecting, one_node):
         p.write_files()
         done = subprocess.run(p.command("-D"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
                               cwd=p.folder, **system.run_as())
-        assert done.returncode == 1 and "FATAL:  could not start: " in done.stderr, done
+        assert done.returncode == 1, done
+        assert re.search(rf'FATAL:  could not start: could not open log file "{p.folder}/no/such": No such file', done.stderr)
     finally:
         p.remove()
 
