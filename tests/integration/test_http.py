@@ -301,6 +301,25 @@ def test_process_figures(web):
 
 # ---- health
 
+def test_how_far_a_standby_is_behind(start_proxy, cluster):
+    web = Http(start_proxy(with_http({"sr_check_period": 1}), fresh=True))
+    late = cluster.nodes[2]
+
+    def delay(node):
+        found = web.figures().get("herdgate_node_replication_delay_bytes", {})
+        return found.get(frozenset({("node", node)}))
+
+    late.psql("select pg_wal_replay_pause()")
+    try:
+        cluster.primary.psql("set synchronous_commit = local; select pg_logical_emit_message(false, '', repeat('x', 5000)); "
+                             "create table if not exists behind_made (); drop table behind_made")
+        wait_until(lambda: (delay("2") or 0) > 5000, "the delay of node 2")
+    finally:
+        late.psql("select pg_wal_replay_resume()")
+    wait_until(lambda: delay("2") == 0 and delay("1") == 0, "node 2 to be level again")
+    assert delay("0") is None or delay("0") == 0
+
+
 def test_a_node_dies_and_comes_back():
     cluster = Cluster(nodes=2)
     proxy = Proxy(cluster)
@@ -322,8 +341,9 @@ def test_a_node_dies_and_comes_back():
         assert web.figure("herdgate_node_role", node="0", role="primary") == 1
         cluster.nodes[1].kill()
         wait_until(lambda: state("1") == ["down"], "node 1 to be down")
-        assert sum(value for labels, value in web.figures()["herdgate_node_failovers_total"].items()
-                   if ("node", "1") in labels) == 1
+        reasons = {dict(labels)["reason"]: value for labels, value in web.figures()["herdgate_node_failovers_total"].items()
+                   if ("node", "1") in labels and value != 0}
+        assert list(reasons.values()) == [1] and set(reasons) <= {"health_check", "connection"}
         assert web.ok("/readyz") == "ready\n"  # the other one serves
         assert shown()[1]["status"] == "down" and shown()[1]["status_reason"]
         cluster.nodes[0].kill()
