@@ -9,6 +9,7 @@ import time
 import psycopg
 import pytest
 
+from support.cluster import Cluster
 from support.system import wait_until
 from support.wire import SYNC, Client, bind, describe, execute, kinds, parse, query, row
 from test_cancel import send_cancel
@@ -135,6 +136,45 @@ def test_a_standby_is_believed_when_it_has_replayed(start_proxy, memcached, tabl
         c.execute("update qc.b set v = v + 1 where id = 9")
         cluster.wait_replayed()
         assert value(c, sql) == before + 3
+
+
+# Two herds share it.
+
+@pytest.fixture
+def other_herd():
+    herd = Cluster(nodes=1)
+    try:
+        herd.create().start()
+        herd.primary.psql("create schema qc; create table qc.a as select 1 as id, 4711 as v; grant all on schema qc to public")
+        yield herd
+    finally:
+        herd.destroy()
+
+
+def test_herds_of_different_namespaces_have_nothing_in_common(start_proxy, memcached, tables, cluster, other_herd):  # noqa: F811
+    def proxy(namespace, herd):
+        return start_proxy({**ON_PRIMARY, **memcached.settings(), "memqcache_memcached_namespace": namespace}, fresh=True, on=herd)
+    with proxy("one", cluster).connect() as a, proxy("one", cluster).connect() as same:
+        two = proxy("two", other_herd)
+        with two.connect() as b:
+            a.execute("update qc.a set v = 1")
+            for c in (a, same, b):  # all of them begin to wait
+                value(c)
+            for c in (a, same, b):
+                warm(c)
+            assert (value(a), value(same), value(b)) == (1, 1, 4711)
+            for n in (2, 3):  # a write ends the entries of its own herd only
+                other_herd.primary.psql(f"update qc.a set v = -{n}")
+                a.execute(f"update qc.a set v = {n}")
+                assert (value(a), value(same), value(b)) == (n, n, 4711)
+            warm(a)
+            warm(same)
+            set_behind(cluster, 99)
+            assert value(same) == 3, "what one kept the other of its name answers"
+            b.execute("update qc.a set v = 5")
+            assert (value(b), value(a), value(same)) == (5, 3, 3)
+            warm(b)
+        two.stop()  # before its herd
 
 
 # What people do.

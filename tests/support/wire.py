@@ -21,15 +21,19 @@ def query(sql):
     return message("Q", cstring(sql))
 
 
+def shorts(numbers):
+    return struct.pack(f"!H{len(numbers)}H", len(numbers), *numbers)
+
+
 def parse(sql, name="", types=()):
     return message("P", cstring(name) + cstring(sql) + struct.pack(f"!H{len(types)}I", len(types), *types))
 
 
-def bind(*values, portal="", statement=""):
-    body = cstring(portal) + cstring(statement) + struct.pack("!HH", 0, len(values))
+def bind(*values, portal="", statement="", formats=(), results=()):
+    body = cstring(portal) + cstring(statement) + shorts(formats) + struct.pack("!H", len(values))
     for value in values:
         body += struct.pack("!i", -1) if value is None else struct.pack("!i", len(value.encode())) + value.encode()
-    return message("B", body + struct.pack("!H", 0))
+    return message("B", body + shorts(results))
 
 
 def describe(what="P", name=""):
