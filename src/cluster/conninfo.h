@@ -1,12 +1,11 @@
 // primary_conninfo: read as libpq reads it, pointed at another server, or at none. Pure.
 //
-// Shape    parse_conninfo() takes "key=value …" and postgresql:// alike and gives settings in their order (a later one
-// of
-//          the same key counts); repoint() makes the string of a standby that is to follow another server: all settings
-//          stay but those that say where, be it one host or a list. stopped_conninfo() is one that connects to nobody.
-// Errors   Errc::conninfo_not_understood where libpq would refuse the form. No text of the string is in it: there may
-// be a
-//          password. Whether libpq knows a key it finds out itself.
+// Shape    parse_conninfo() takes "key=value …" and postgresql:// alike and gives settings in their
+//          order (a later one of the same key counts); repoint() makes the string of a standby that is to follow
+//          another server: all settings stay but those that say where, be it one host or a list. stopped_conninfo() is
+//          one that connects to nobody.
+// Errors   Errc::conninfo_not_understood where libpq would refuse the form. No text of the string is in it: a
+//          password may be there. Whether libpq knows a key it finds out itself.
 // Threads  values.
 // Source   PostgreSQL manual, "Connection Strings"; what libpq 15 was seen to do.
 #pragma once

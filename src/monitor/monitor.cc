@@ -56,7 +56,6 @@ void Monitor::start(config::SettingsPtr settings, bool discard_state) {
   state_path_ = settings_->logdir + "/pgpool_status";
   const auto unfinished = read_note();
   feed(cluster::Started{cluster::rules_of(*settings_), read_state(discard_state), unfinished});
-  noted_ = state_.lost.has_value();
   health_.configure(settings_);
   if (hooks_.first_look) first_look_limit_ = means_.loop.after(kFirstLookLimit, [this] { tell_first_look(); });
 }

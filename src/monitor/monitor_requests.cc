@@ -52,16 +52,17 @@ void Monitor::note_then(const cluster::SwitchStep& step, std::function<void()> b
             });
 }
 
-// A failover waits for no note: what has been lost then is the primary, not by us.
+// A failover waits for no note: what has been lost then is the primary, not by us. A switchover that was taken up is
+// noted as such: should this proxy die too, the old primary must not be left out.
 void Monitor::keep_note() {
   const bool lost = state_.lost && state_.lost->primary != kNoNode;
   if (!noted_ && lost && state_.rules.failover.builtin) {
     noted_ = true;
-    note_.set(
-        note_path(), cluster::print_unfinished({state_.lost->primary, kNoNode}), [this](const Result<Done>& written) {
-          if (!written)
-            say({Level::warning, written.error().text(), "A proxy that starts anew will not know of the failover."});
-        });
+    const NodeId to = state_.lost->planned ? state_.lost->heir : kNoNode;
+    note_.set(note_path(), cluster::print_unfinished({state_.lost->primary, to}), [this](const Result<Done>& written) {
+      if (!written)
+        say({Level::warning, written.error().text(), "A proxy that starts anew will not know of the failover."});
+    });
   }
   if (!noted_ || state_.lost) return;
   noted_ = false;

@@ -431,14 +431,15 @@ TEST_F(MonitorTest, AStandbyTooOldForTheBuiltInFailoverIsNamedOnce) {
 TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
   settings.failover_method = config::FailoverMethod::builtin;
   const std::string note = folder / "pgpool_unfinished";
-  ASSERT_TRUE(write_state_file(note, "switchover from 0 to 1\n", Durable::yes));
+  ASSERT_TRUE(write_state_file(note, "switchover  from  0 to 1\n", Durable::yes));
   world = {{0, standby(5000)}, {1, standby(5000)}};
   start(/*discard=*/true);  // -D is about the status file only
   EXPECT_EQ(node(0).status, NodeStatus::down);
   EXPECT_EQ(monitor->view()->primary, NodeId(0));
   EXPECT_TRUE(monitor->view()->primary_awaited);
   until([&] { return probes[1] > 0; });
-  EXPECT_TRUE(std::filesystem::exists(note));
+  // It is noted anew, and the next proxy must know as much as this one.
+  until_polled([&] { return read_state_file(note).value() == "switchover from 0 to 1\n"; });
   world[1] = primary(5100);  // somebody promoted it by hand
   monitor->connection_failed(NodeId(1));
   until_polled([&] { return monitor->view()->primary == NodeId(1) && !std::filesystem::exists(note); });

@@ -23,7 +23,10 @@ void SwitchoverNote::next() {
       [this, work, result, alive = alive_] {
         if (*alive) ended(*work, *result);
       });
-  if (!busy_) work->done(fail(Errc::state_file_unwritable, work->path + ": too much work is waiting"));
+  if (busy_) return;
+  means_.loop.defer([work, alive = alive_] {  // whoever called set() is not ready for the answer yet
+    if (*alive) work->done(fail(Errc::state_file_unwritable, work->path + ": too much work is waiting"));
+  });
 }
 
 void SwitchoverNote::ended(const Work& work, const Result<Done>& result) {

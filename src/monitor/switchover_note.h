@@ -1,9 +1,8 @@
 // The file that says that the primary of a built-in switchover is being stopped, or that a primary is lost, until there
 // is one again: a proxy that dies meanwhile finds it when it starts, and goes on (cluster::Unfinished).
 //
-// Shape    set() writes the text, or removes the file; `done` comes when it is on the disk. One piece of work at a
-// time;
-//          of what waits meanwhile the last counts.
+// Shape    set() writes the text, or removes the file; `done` comes when it is on the disk. One piece of
+//          work at a time; of what waits meanwhile the last counts.
 // Errors   to `done`; words with the path.
 // Threads  one loop; the file is written on the BlockingPool. Destroying it gives up.
 #pragma once
