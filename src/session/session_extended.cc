@@ -245,7 +245,7 @@ void Session::keep_to_unit(const route::Plan& before) {
 // anyway.
 bool Session::tell_of_loss(ByteView messages) {
   Seen seen;
-  bool ends = false, only_back = true;
+  bool ends = false, only_back = true, heard = false;
   for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
     const Frame frame = first_frame(rest);
     rest.remove_prefix(frame.whole.size());
@@ -254,8 +254,10 @@ bool Session::tell_of_loss(ByteView messages) {
     const Kind kind = statement.facts->first().kind;
     ends = kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
     only_back = only_back && kind == Kind::rollback;
-    if (!ends) break;
+    heard = heard || hears_of_loss(kind);
+    if (!ends && heard) break;
   }
+  if (!heard && !pending_error_->of_transaction) return false;
   if (ends && only_back && seen.binds && work().request.synced) {
     forget_pending_of_transaction();
     return false;
