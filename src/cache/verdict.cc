@@ -42,42 +42,31 @@ std::string_view by_form(const Asked& in) {
   return {};
 }
 
-// Most have nothing against them: then no words are made.
-bool plain(const sql::RelationAnswer& a) {
-  return a.exists && !a.system_catalog && !a.temporary && !a.row_security && !a.other_kind && !a.unlogged && !a.view &&
-         !a.below_system && !a.below_temporary && !a.below_unlogged && !a.below_writing_function;
-}
-bool plain(const sql::FunctionAnswer& a) {
-  return a.exists && !a.is_volatile && !a.stable && !a.returns_time_zone_type;
-}
-
 std::string by_relation(const sql::Relation& r, const sql::RelationAnswer& a, const config::Patterns& patterns) {
-  if (plain(a) && r.schema != "pg_catalog" && patterns.cache_unsafe_tables.empty()) return {};
-  const std::string name = full_name(r);
-  if (patterns.cache_unsafe_tables.matches(name))
-    return fmt::format("{} is in cache_unsafe_memqcache_table_list", name);
-  if (!a.exists) return fmt::format("{} was not found", name);
-  if (r.schema == "pg_catalog" || a.system_catalog) return fmt::format("{} is a system catalog", name);
-  if (a.temporary) return fmt::format("{} is temporary", name);
-  if (a.row_security) return fmt::format("{} has row security", name);
-  if (a.other_kind) return fmt::format("{} is neither a table nor a view", name);
-  const bool safe = patterns.cache_safe_tables.matches(name);
-  if (a.unlogged && !safe) return fmt::format("{} is unlogged", name);
-  if (a.view && !safe) return fmt::format("{} is a view", name);
-  if (a.below_system) return fmt::format("a system catalog is below {}", name);
-  if (a.below_temporary) return fmt::format("a temporary table is below {}", name);
-  if (a.below_unlogged && !safe) return fmt::format("an unlogged table is below {}", name);
-  if (a.below_writing_function) return fmt::format("{} calls a volatile function", name);
+  const auto name = [&r] { return full_name(r); };  // made only where it is needed: most have nothing against them
+  if (!patterns.cache_unsafe_tables.empty() && patterns.cache_unsafe_tables.matches(name()))
+    return fmt::format("{} is in cache_unsafe_memqcache_table_list", name());
+  if (!a.exists) return fmt::format("{} was not found", name());
+  if (r.schema == "pg_catalog" || a.system_catalog) return fmt::format("{} is a system catalog", name());
+  if (a.temporary) return fmt::format("{} is temporary", name());
+  if (a.row_security) return fmt::format("{} has row security", name());
+  if (a.other_kind) return fmt::format("{} is neither a table nor a view", name());
+  const bool safe = (a.unlogged || a.view || a.below_unlogged) && patterns.cache_safe_tables.matches(name());
+  if (a.unlogged && !safe) return fmt::format("{} is unlogged", name());
+  if (a.view && !safe) return fmt::format("{} is a view", name());
+  if (a.below_system) return fmt::format("a system catalog is below {}", name());
+  if (a.below_temporary) return fmt::format("a temporary table is below {}", name());
+  if (a.below_unlogged && !safe) return fmt::format("an unlogged table is below {}", name());
+  if (a.below_writing_function) return fmt::format("{} calls a volatile function", name());
   return {};
 }
 
 std::string by_function(const sql::Function& f, const sql::FunctionAnswer& a) {
-  if (plain(a)) return {};
-  const std::string name = full_name(f);
-  if (!a.exists) return fmt::format("function {} was not found", name);
-  if (a.is_volatile) return fmt::format("function {} is volatile", name);
-  if (a.stable) return fmt::format("function {} is not immutable", name);
-  if (a.returns_time_zone_type) return fmt::format("function {} returns a time with time zone", name);
+  const auto name = [&f] { return full_name(f); };
+  if (!a.exists) return fmt::format("function {} was not found", name());
+  if (a.is_volatile) return fmt::format("function {} is volatile", name());
+  if (a.stable) return fmt::format("function {} is not immutable", name());
+  if (a.returns_time_zone_type) return fmt::format("function {} returns a time with time zone", name());
   return {};
 }
 
