@@ -1,8 +1,11 @@
 // commit_outcome_check: the id of a transaction that writes is learned while it runs, so that the fate of a COMMIT
 // which got no answer can be asked of the primary that there is afterwards.
+#include <charconv>
+
 #include "session/session.h"
 #include "session/words.h"
 #include "wire/frontend.h"
+#include "wire/payload_reader.h"
 
 namespace herdgate::session {
 namespace {
@@ -14,11 +17,24 @@ constexpr Duration kAskLimit = std::chrono::seconds(5);
 constexpr Duration kAskAgain = std::chrono::milliseconds(100);  // the server still works on it
 constexpr const char* kName = "hg_xid";                         // of the statement and the portal
 
+// Bind, Execute and Close.
+const Bytes& question() {
+  static const Bytes bytes = [] {
+    Bytes out;
+    wire::put_bind(out, wire::Bind{kName, kName, ByteView("\0\0\0\0\0\0", 6)});
+    wire::put_execute(out, kName, 0);
+    wire::put_close(out, 'P', kName);
+    return out;
+  }();
+  return bytes;
+}
+
 }  // namespace
 
-// Behind the first write of an explicit transaction, in the same write to the server. Named, because a simple query
-// would drop the client's unnamed portal; and nothing behind what may begin COPY.
-void Session::ask_transaction_id(pool::ServerLink& link) {
+// Behind the first write of an explicit transaction, in the same write to the server; within a unit ahead of its Sync,
+// which saves the server one more answer. Named, because a simple query would drop the client's unnamed portal; and
+// nothing behind what may begin COPY.
+void Session::ask_transaction_id(pool::ServerLink& link, bool sync) {
   const vsession::Transaction& tx = vs_.state().tx;
   if (xid_ != 0 || xid_asked_ || !work().plan.write || work().ends_transaction || unit().hold) return;
   if (tx.status != TxStatus::open || !tx.explicit_block || link.link->key().node != view().write_node()) return;
@@ -26,33 +42,29 @@ void Session::ask_transaction_id(pool::ServerLink& link) {
   xid_asked_ = true;
   backend::Link& raw = *link.link;
   pool::InternedStatements& interned = link.memory.interned;
-  Bytes out;
-  const auto send = [&](Owes what, Fate fate) {
-    raw.send(out, what, fate, kNoteTransactionId);
-    out.clear();
-  };
   if (!interned.touch(kName)) {
     for (const std::string& old : interned.add(kName, static_cast<std::size_t>(settings().max_prepared_statements), 0))
       link.memory.to_close.push_back(old);
-    wire::put_parse(out, wire::Parse{kName, "SELECT pg_catalog.txid_current_if_assigned()", ByteView("\0\0", 2)});
-    send(Owes::parse, Fate::swallow);
+    Bytes parse;
+    wire::put_parse(parse, wire::Parse{kName, "SELECT pg_catalog.txid_current_if_assigned()", ByteView("\0\0", 2)});
+    raw.send(parse, Owes::parse, Fate::swallow, kNoteTransactionId);
   }
-  wire::put_bind(out, wire::Bind{kName, kName, ByteView("\0\0\0\0\0\0", 6)});
-  send(Owes::bind, Fate::swallow);
-  wire::put_execute(out, kName, 0);
-  send(Owes::execute, Fate::capture);
-  wire::put_close(out, 'P', kName);
-  send(Owes::close, Fate::swallow);
-  wire::put_empty(out, wire::fe::kSync);
-  send(Owes::sync, Fate::swallow);
+  raw.send(question(), Owes::bind, Fate::swallow, kNoteTransactionId);
+  raw.owe(Owes::execute, Fate::capture, kNoteTransactionId);
+  raw.owe(Owes::close, Fate::swallow, kNoteTransactionId);
+  if (sync) raw.send_sync(Fate::swallow, kNoteTransactionId);
 }
 
 // One row that came in pieces is not looked at: the id stays unknown, the next write asks again.
 void Session::take_transaction_id(ByteView row) {
   xid_asked_ = false;
-  auto rows = backend::read_rows(row);
-  if (!rows || rows->size() != 1 || rows->front().size() != 1 || !rows->front()[0]) return;
-  xid_ = std::strtoull(rows->front()[0]->c_str(), nullptr, 10);
+  wire::PayloadReader reader(row);
+  reader.bytes(wire::kHeaderBytes);
+  const bool one = reader.u16() == 1;
+  ByteView id;
+  if (!one || !reader.value(id) || !reader.whole()) return;
+  std::uint64_t read = 0;
+  if (std::from_chars(id.data(), id.data() + id.size(), read).ec == std::errc{}) xid_ = read;
 }
 
 // Of the old primary nothing can be had any more: it is said once, and as an error, since warnings are read by nobody.

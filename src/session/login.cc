@@ -153,9 +153,14 @@ bool Login::read_parameters(const wire::Startup& startup) {
     return false;
   }
   if (result_.identity.database.empty()) result_.identity.database = result_.identity.user;
-  if (auto taken = session_.vs_.set_startup_parameters(result_.startup); !taken) {
+  RecentStartups& recent = session_.worker_.recent_startups();
+  if (vsession::ParameterSetPtr same = recent.find(result_.startup)) {
+    session_.vs_.start_with(std::move(same));
+  } else if (auto taken = session_.vs_.set_startup_parameters(result_.startup); !taken) {
     refuse(fatal(sqlstate::kSyntaxError, "invalid startup parameter: " + taken.error().text()));
     return false;
+  } else {
+    recent.add(result_.startup, session_.vs_.startup_parameters());
   }
   session_.who_.user = result_.identity.user;
   session_.who_.database = result_.identity.database;

@@ -89,10 +89,4 @@ Request next_request(ByteView input) {
   }
 }
 
-Frame first_frame(ByteView input) {
-  const std::size_t total = load_u32(input.data() + 1) + 1;
-  const std::size_t here = std::min(total, input.size());
-  return Frame{input[0], input.substr(kHeaderBytes, here - kHeaderBytes), input.substr(0, here)};
-}
-
 }  // namespace herdgate::session

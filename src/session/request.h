@@ -6,6 +6,7 @@
 // Errors   Request::Kind::broken with a reason: FATAL 08P01 for this client.
 // Source   PostgreSQL manual, "Message Flow".
 #pragma once
+#include <algorithm>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -38,6 +39,10 @@ struct Frame {
   char type;
   ByteView payload, whole;
 };
-Frame first_frame(ByteView input);
+inline Frame first_frame(ByteView input) {
+  const std::size_t total = load_u32(input.data() + 1) + 1;
+  const ByteView whole = input.substr(0, std::min(total, input.size()));
+  return Frame{whole[0], whole.substr(wire::kHeaderBytes), whole};
+}
 
 }  // namespace herdgate::session

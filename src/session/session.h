@@ -143,18 +143,20 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
 
   // Extended units (session_extended.cc).
   Next serve_unit(ByteView input, std::size_t& used);
-  Next plan_unit(ByteView messages);
+  Next serve_messages(ByteView input, UnitMessages& messages, std::size_t& used);
+  Next plan_unit(UnitMessages& messages);
   struct Seen;
   struct Planned;
-  Planned planned_in(const Frame& frame, Seen& seen);
+  Planned planned_in(UnitMessage& message, Seen& seen);
   void keep_to_unit(const route::Plan& before);
-  bool tell_of_loss(ByteView messages);
+  bool tell_of_loss(UnitMessages& messages);
   void forget_pending_of_transaction();
   bool hears_of_loss(sql::Kind kind) const;
   Next plan_explained_in(ByteView messages);
   Next delete_from_cache(const sql::Statement& command);
-  Next run_unit(ByteView messages, std::size_t& used);
-  bool unit_is_local(ByteView messages);
+  Next run_unit(ByteView input, const UnitMessages& messages, std::size_t& used);
+  bool unit_is_local(const UnitMessages& messages);
+  const vsession::PreparedPtr& named_in(const UnitMessage& message, const UnitMessages& of) const;
   bool stalls(backend::Link& link, std::size_t unit_bytes);
   void unit_parse_undone(std::size_t item);
   void unit_close_undone(std::size_t item);
@@ -197,7 +199,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   bool read_elsewhere();
 
   // commit_outcome_check (commit_outcome.cc).
-  void ask_transaction_id(pool::ServerLink& link);
+  void ask_transaction_id(pool::ServerLink& link, bool sync);
   void take_transaction_id(ByteView row);
   void forget_transaction_id();
   void learn_outcome(NodeId node, const std::string& why);

@@ -41,6 +41,16 @@ void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
 }  // namespace
 
 Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
+  Worker& worker = worker_;
+  UnitMessages messages = worker.lend_messages();
+  take_apart(input, messages.list);
+  messages.statements = vs_.prepared_changes();
+  const Next next = serve_messages(input, messages, used);
+  worker.take_back(std::move(messages));
+  return next;
+}
+
+Session::Next Session::serve_messages(ByteView input, UnitMessages& messages, std::size_t& used) {
   if (unit_skips()) {
     used += input.size();
     rest_follows();
@@ -51,79 +61,69 @@ Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
     }
     return Next::served;
   }
-  if (pending_error_ && !unit_open() && tell_of_loss(input)) {
+  if (pending_error_ && !unit_open() && tell_of_loss(messages)) {
     used += input.size();
     return Next::served;
   }
-  if (!work().planned) {
-    if (own().log_client_messages(settings())) {
-      for (ByteView rest = input; rest.size() >= wire::kHeaderBytes;) {
-        const Frame frame = first_frame(rest);
-        log_client_message(worker_.log(), who_, true, frame.whole);
-        rest.remove_prefix(frame.whole.size());
-      }
-    }
-    if (!unit_open() && unit_is_local(input)) {
-      if (const Next next = plan_explained_in(input); next != Next::served) return next;
-      used += input.size();
-      OwnCommands(*this).answer_unit(input);
-      return Next::served;
-    }
-    if (cache_ && !unit_open() && cache_->answer_unit(input)) {
-      used += input.size();
-      finish_request();
-      return Next::served;
-    }
-    if (phase_ == Phase::asking) return Next::waiting;
-    if (const Next next = plan_unit(input); next != Next::served) return next;
+  if (work().planned) return run_unit(input, messages, used);
+  if (own().log_client_messages(settings())) {
+    for (const UnitMessage& message : messages.list) log_client_message(worker_.log(), who_, true, message.whole);
   }
-  return run_unit(input, used);
+  if (!unit_open() && unit_is_local(messages)) {
+    if (const Next next = plan_explained_in(input); next != Next::served) return next;
+    used += input.size();
+    OwnCommands(*this).answer_unit(input);
+    return Next::served;
+  }
+  if (cache_ && !unit_open() && cache_->answer_unit(input)) {
+    used += input.size();
+    finish_request();
+    return Next::served;
+  }
+  if (phase_ == Phase::asking) return Next::waiting;
+  if (const Next next = plan_unit(messages); next != Next::served) return next;
+  return run_unit(input, messages, used);
+}
+
+// What its name means now.
+const vsession::PreparedPtr& Session::named_in(const UnitMessage& message, const UnitMessages& of) const {
+  if (message.known != nullptr && of.statements == vs_.prepared_changes()) return *message.known;
+  return vs_.find_prepared(message.statement);
 }
 
 // True when no server is needed: nothing but own commands, Close of statements, and Sync.
-bool Session::unit_is_local(ByteView messages) {
-  for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
-    const Frame frame = first_frame(rest);
-    rest.remove_prefix(frame.whole.size());
-    vsession::PreparedPtr statement;
-    switch (frame.type) {
+bool Session::unit_is_local(const UnitMessages& messages) {
+  const char first = messages.list.front().type;
+  for (const UnitMessage& message : messages.list) {
+    if (!message.good()) return false;
+    switch (message.type) {
       case wire::fe::kSync:
       case wire::fe::kFlush:
         continue;
       case wire::fe::kParse: {
-        auto parse = wire::parse_parse(frame.payload);
+        auto parse = wire::parse_parse(message.payload());
         if (!parse) return false;
         const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
         if (worker_.facts().facts(parse->query, options)->first().kind != Kind::pool_command) return false;
         continue;
       }
-      case wire::fe::kBind: {
-        auto bind = wire::parse_bind_head(frame.payload);
-        if (!bind || !*bind) return false;
+      case wire::fe::kBind:
         // A statement of this very unit has been seen by its Parse already.
-        const vsession::PreparedPtr& known = vs_.find_prepared((*bind)->statement);
-        if (messages[0] != wire::fe::kParse && !is_own_command(known)) return false;
-        if (!wire::parse_bind(frame.payload)) return false;
+        if (first != wire::fe::kParse && !is_own_command(vs_.find_prepared(message.statement))) return false;
+        if (!wire::parse_bind(message.payload())) return false;
         continue;
-      }
-      case wire::fe::kClose: {
-        auto close = wire::parse_describe_or_close(frame.payload);
-        if (!close || (close->what == 'P' && !links_.empty())) return false;
-        if (const auto known = vs_.find_prepared(close->name); close->what == 'S' && known && known->from_sql)
+      case wire::fe::kClose:
+        if (message.what == 'P' && !links_.empty()) return false;
+        if (const auto known = vs_.find_prepared(message.statement); message.what == 'S' && known && known->from_sql)
           return false;
         continue;
-      }
-      case wire::fe::kDescribe: {
-        auto describe = wire::parse_describe_or_close(frame.payload);
-        if (!describe) return false;
-        if (messages[0] == wire::fe::kParse) continue;
-        if (describe->what == 'S' && is_own_command(vs_.find_prepared(describe->name))) continue;
-        if (describe->what == 'P' && messages[0] == wire::fe::kBind) continue;
+      case wire::fe::kDescribe:
+        if (first == wire::fe::kParse) continue;
+        if (message.what == 'S' && is_own_command(vs_.find_prepared(message.statement))) continue;
+        if (message.what == 'P' && first == wire::fe::kBind) continue;
         return false;
-      }
       case wire::fe::kExecute:
-        if (!wire::parse_execute(frame.payload)) return false;
-        if (messages[0] == wire::fe::kParse || messages[0] == wire::fe::kBind) continue;
+        if (first == wire::fe::kParse || first == wire::fe::kBind) continue;
         return false;
       default:
         return false;
@@ -191,42 +191,30 @@ struct Session::Planned {
   bool operator==(const Planned&) const = default;
 };
 
-Session::Planned Session::planned_in(const Frame& frame, Seen& seen) {
-  const auto prepared = [&](std::string_view name) {
-    const vsession::PreparedPtr& statement = vs_.find_prepared(name);
-    if (!statement || seen.parsed.contains(name)) return Planned{};
-    return Planned{statement->facts.get(), statement->query};
-  };
-  if (frame.type == wire::fe::kParse) {
-    auto parse = wire::parse_parse(frame.payload);
+Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
+  if (message.type == wire::fe::kParse) {
+    auto parse = wire::parse_parse(message.payload());
     if (!parse) return {};
     const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
     seen.facts.push_back(worker_.facts().facts(parse->query, options));
     seen.parsed.add(parse->statement);
     return {seen.facts.back().get(), parse->query};
   }
-  if (frame.type == wire::fe::kBind) {
-    auto bind = wire::parse_bind_head(frame.payload);
-    if (!bind || !*bind) return {};
+  const bool binds = message.type == wire::fe::kBind;
+  const bool describes = message.type == wire::fe::kDescribe;
+  if (!message.good() || (!binds && !describes && message.type != wire::fe::kExecute)) return {};
+  if (binds) {
     seen.binds = true;
-    if (parts_.portal((*bind)->portal) != nullptr) seen.bound.add((*bind)->portal);
-    return prepared((*bind)->statement);
+    if (parts_.portal(message.portal) != nullptr) seen.bound.add(message.portal);
   }
-  std::string_view portal;
-  if (frame.type == wire::fe::kDescribe) {
-    auto describe = wire::parse_describe_or_close(frame.payload);
-    if (!describe) return {};
-    if (describe->what == 'S') return prepared(describe->name);
-    portal = describe->name;
-  } else if (frame.type == wire::fe::kExecute) {
-    auto execute = wire::parse_execute(frame.payload);
-    if (!execute) return {};
-    portal = execute->portal;
-  } else {
-    return {};
+  if (binds || (describes && message.what == 'S')) {
+    const vsession::PreparedPtr& statement = vs_.find_prepared(message.statement);
+    if (!statement || seen.parsed.contains(message.statement)) return {};
+    message.known = &statement;
+    return {statement->facts.get(), statement->query};
   }
-  const vsession::Portal* known = parts_.portal(portal);
-  if (known == nullptr || seen.bound.contains(portal)) return {};
+  const vsession::Portal* known = parts_.portal(message.portal);
+  if (known == nullptr || seen.bound.contains(message.portal)) return {};
   return {known->statement->facts.get(), known->statement->query, known->node};
 }
 
@@ -243,13 +231,11 @@ void Session::keep_to_unit(const route::Plan& before) {
 
 // A link of the transaction, or an earlier commit, was lost while nobody asked. False: the client wants to go back
 // anyway.
-bool Session::tell_of_loss(ByteView messages) {
+bool Session::tell_of_loss(UnitMessages& messages) {
   Seen seen;
   bool ends = false, only_back = true, heard = false;
-  for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
-    const Frame frame = first_frame(rest);
-    rest.remove_prefix(frame.whole.size());
-    const Planned statement = planned_in(frame, seen);
+  for (UnitMessage& message : messages.list) {
+    const Planned statement = planned_in(message, seen);
     if (statement.facts == nullptr) continue;
     const Kind kind = statement.facts->first().kind;
     ends = kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
@@ -268,7 +254,7 @@ bool Session::tell_of_loss(ByteView messages) {
   return true;
 }
 
-Session::Next Session::plan_unit(ByteView messages) {
+Session::Next Session::plan_unit(UnitMessages& messages) {
   const bool begun = unit_link() != nullptr;
   const NodeId write_node = view().write_node();
   route::Plan whole = begun ? work().plan : route::Plan{};
@@ -276,10 +262,8 @@ Session::Next Session::plan_unit(ByteView messages) {
   Seen seen;
   Planned last;  // pipelines run one statement many times: what was planned last is not again
   bool only_ends = true;
-  for (ByteView rest = messages; rest.size() >= wire::kHeaderBytes;) {
-    const Frame frame = first_frame(rest);
-    rest.remove_prefix(frame.whole.size());
-    const Planned statement = planned_in(frame, seen);
+  for (UnitMessage& message : messages.list) {
+    const Planned statement = planned_in(message, seen);
     if (statement.facts == nullptr || statement == last) continue;
     if (const Next next = plan_query(*statement.facts, statement.text); next != Next::served) return next;
     if (statement.node != kNoNode) {
@@ -312,34 +296,34 @@ Session::Next Session::plan_unit(ByteView messages) {
   return Next::served;
 }
 
-Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
+Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, std::size_t& used) {
   const NodeId node = node_for(work().plan);
   pool::ServerLink* link = nullptr;
   if (node == kNoNode) {
-    used += messages.size();
+    used += input.size();
     rest_follows();
     fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
     return Next::served;
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
-  if (stalls(*link->link, messages.size())) return Next::waiting;
-  if (cache_ && cache_->waits_for_unit(messages)) return Next::waiting;
+  if (stalls(*link->link, input.size())) return Next::waiting;
+  if (cache_ && cache_->waits_for_unit(input)) return Next::waiting;
   const bool open = vs_.state().tx.status != vsession::TxStatus::idle;
   if (!unit_open()) {
-    const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(messages) : nullptr;
+    const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(input) : nullptr;
     if (const Next next = bring_up(*link, open, instead); next != Next::served) return next;
   }
   const bool whole = work().request.synced && !unit_open();
-  if (whole && !work().plan.write && work().copy.empty()) work().copy.assign(messages);
+  if (whole && !work().plan.write && work().copy.empty()) work().copy.assign(input);
   if (work().plan.opaque) {
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
   }
-  if (cache_) cache_->sending_unit(messages, link->link->key().node);
+  if (cache_) cache_->sending_unit(input, link->link->key().node);
   work().link = link;
   phase_ = Phase::running;
-  UnitWriter writer(*this, *link);
+  UnitWriter writer(*this, *link, whole && work().plan.write && settings().commit_outcome_check);
   const UnitWriter::Written written = writer.write(messages);
   used += written.bytes;
   unit().hold = written.hold;
@@ -351,7 +335,6 @@ Session::Next Session::run_unit(ByteView messages, std::size_t& used) {
   }
   unit().link = link;
   rest_follows();
-  if (whole && written.synced && work().plan.write && settings().commit_outcome_check) ask_transaction_id(*link);
   link->link->flush();
   if (written.answered_locally) {  // an error of ours before anything was sent
     unit().open = false;

@@ -42,13 +42,6 @@ bool keeps_text(const sql::Facts& facts) {
   return false;
 }
 
-// Nothing that such a statement does to a session stands in its text.
-bool text_says_nothing(const sql::Statement& statement) {
-  const bool plain = statement.kind == Kind::select || statement.kind == Kind::insert ||
-                     statement.kind == Kind::update || statement.kind == Kind::delete_;
-  return plain && statement.settings.empty() && statement.functions.empty();
-}
-
 std::string_view slice(const sql::Statement& statement, std::string_view text) {
   return statement.length == 0 ? text : text.substr(statement.begin, statement.length);
 }
@@ -153,7 +146,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   used += input.size();
   link->link->send(input, backend::Owes::query, backend::Fate::forward, kNoteClient);
   if (work().plan.write && settings().commit_outcome_check && !facts->multi() && !may_copy(facts->first().kind))
-    ask_transaction_id(*link);
+    ask_transaction_id(*link, /*sync=*/true);
   link->link->flush();
   return phase_ == Phase::idle ? Next::served : Next::waiting;
 }
@@ -473,7 +466,7 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
 void Session::note_statement(std::size_t index, bool ok) {
   if (!work().facts || index >= work().facts->statements.size()) return;
   const sql::Statement& statement = work().facts->statements[index];
-  if (text_says_nothing(statement)) return note_done(statement, {}, ok, work().facts);
+  if (statement.only_rows()) return note_done(statement, {}, ok, work().facts);
   const auto text = wire::parse_query(ByteView(work().copy).substr(std::min(work().copy.size(), wire::kHeaderBytes)));
   const std::string_view whole = text ? *text : std::string_view();
   // The server keeps the whole text with a prepared statement, and pg_prepared_statements shows it.
@@ -497,6 +490,7 @@ void Session::note_statement(std::size_t index, bool ok) {
 void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
                         const std::shared_ptr<const sql::Facts>& facts) {
   const bool adaptive = settings().disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive;
+  if (ok && !adaptive && statement.only_rows()) return vs_.rows_done(work().plan.write);
   vs_.statement_done({statement, text, work().tag, ok, work().plan.write, adaptive, facts});
   if (ok && statement.kind == Kind::commit && work().tag == "COMMIT" && xid_ != 0) told_commit_ = xid_;
   if (ends_transaction(statement.kind) || statement.kind == Kind::unparsable) forget_transaction_id();

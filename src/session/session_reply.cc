@@ -311,7 +311,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     case kNoteTransactionId:
       if (pool::ServerLink* server = of(link); debt.what == Owes::parse && how != Ended::ok && server != nullptr)
         server->memory.interned.remove("hg_xid");
-      if (debt.what == Owes::sync) xid_asked_ = false;
+      if (debt.what == Owes::execute) xid_asked_ = false;
       return;
     case kNotePoison:
       return;

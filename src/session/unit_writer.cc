@@ -22,47 +22,50 @@ bool may_start_copy(const vsession::PreparedPtr& statement) {
 
 }  // namespace
 
-UnitWriter::UnitWriter(Session& session, pool::ServerLink& link)
-    : session_(session), link_(link), raw_(*link.link), sent_(session.unit_open()), announces_(session.announces()) {}
+UnitWriter::UnitWriter(Session& session, pool::ServerLink& link, bool asks_id)
+    : session_(session),
+      link_(link),
+      raw_(*link.link),
+      sent_(session.unit_open()),
+      announces_(session.announces()),
+      asks_id_(asks_id) {}
 
-UnitWriter::Written UnitWriter::write(ByteView unit) {
+UnitWriter::Written UnitWriter::write(const UnitMessages& unit) {
+  unit_ = &unit;
   for (const std::string& name : std::exchange(link_.memory.to_close, {})) {
     scratch_.clear();
     wire::put_close(scratch_, 'S', name);
     raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
     sent_ = true;
   }
-  for (ByteView rest = unit; rest.size() >= wire::kHeaderBytes;) {
-    const Frame frame = first_frame(rest);
-    rest.remove_prefix(frame.whole.size());
-    written_.bytes += frame.whole.size();
-    if (frame.type == wire::fe::kSync) {
+  for (const UnitMessage& next : unit.list) {
+    written_.bytes += next.whole.size();
+    if (next.type == wire::fe::kSync) {
       written_.synced = true;
-      if (!written_.answered_locally) {
-        raw_.send(frame.whole, Owes::sync, Fate::forward, kNoteClient);
-      }
+      if (asks_id_ && !failed_) session_.ask_transaction_id(link_, /*sync=*/false);
+      if (!written_.answered_locally) raw_.send(next.whole, Owes::sync, Fate::forward, kNoteClient);
       continue;
     }
     if (failed_ || raw_.ledger().skipping()) continue;  // as a server does after an error
-    if (!message(frame)) return written_;
+    if (!message(next)) return written_;
   }
   return written_;
 }
 
-bool UnitWriter::message(const Frame& frame) {
-  switch (frame.type) {
+bool UnitWriter::message(const UnitMessage& message) {
+  switch (message.type) {
     case wire::fe::kParse:
-      return parse(frame);
+      return parse(message);
     case wire::fe::kBind:
-      return bind(frame);
+      return bind(message);
     case wire::fe::kDescribe:
-      return describe(frame);
+      return describe(message);
     case wire::fe::kExecute:
-      return execute(frame);
+      return execute(message);
     case wire::fe::kClose:
-      return close(frame);
+      return close(message);
     default:
-      raw_.send_unanswered(frame.whole);
+      raw_.send_unanswered(message.whole);
       return true;  // Flush
   }
 }
@@ -70,6 +73,7 @@ bool UnitWriter::message(const Frame& frame) {
 // A batch that runs one statement over and over needs one place for it.
 std::uint16_t UnitWriter::item(const vsession::PreparedPtr& statement) {
   std::vector<vsession::PreparedPtr>& items = session_.unit().items;
+  if (!items.empty() && items.back() == statement) return static_cast<std::uint16_t>(items.size() - 1);
   const std::size_t recent = items.size() - std::min(items.size(), kRecentItems);
   for (std::size_t i = items.size(); i > recent; --i) {
     if (items[i - 1] == statement) return static_cast<std::uint16_t>(i - 1);
@@ -99,25 +103,25 @@ bool UnitWriter::fail(const wire::Report& report) {
   return true;
 }
 
-bool UnitWriter::parse(const Frame& frame) {
-  auto message = wire::parse_parse(frame.payload);
-  if (!message) return fail(protocol_violation("invalid message format"));
+bool UnitWriter::parse(const UnitMessage& message) {
+  auto read = wire::parse_parse(message.payload());
+  if (!read) return fail(protocol_violation("invalid message format"));
   const sql::ParseOptions options{session_.vs_.standard_conforming_strings(), session_.vs_.ascii_safe_encoding()};
-  auto facts = session_.worker_.facts().facts(message->query, options);
-  auto defined = session_.vs_.define(message->statement, message->query, message->types, std::move(facts));
+  auto facts = session_.worker_.facts().facts(read->query, options);
+  auto defined = session_.vs_.define(read->statement, read->query, read->types, std::move(facts));
   if (!defined) {
     wire::Report report;
     report.sqlstate = sqlstate::kDuplicatePreparedStatement;
-    report.message = fmt::format("prepared statement \"{}\" already exists", message->statement);
+    report.message = fmt::format("prepared statement \"{}\" already exists", read->statement);
     report.file = "session";
     return fail(report);
   }
   const vsession::PreparedPtr& statement = *defined;
-  session_.note_trace(message->query);
-  log("Parse: ", message->query);
-  if (message->statement.empty()) {
+  session_.note_trace(read->query);
+  log("Parse: ", read->query);
+  if (read->statement.empty()) {
     note_unnamed(*statement);
-    raw_.send(frame.whole, Owes::parse, Fate::forward, kNoteClient, item(statement));
+    raw_.send(message.whole, Owes::parse, Fate::forward, kNoteClient, item(statement));
     sent_ = true;
     return true;
   }
@@ -180,21 +184,21 @@ void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
   sent_ = true;
 }
 
-bool UnitWriter::bind(const Frame& frame) {
+bool UnitWriter::bind(const UnitMessage& message) {
   const bool streamed = session_.work().request.streamed;
-  auto message = wire::parse_bind_head(frame.payload);
-  if (!message || (!*message && !streamed)) return fail(protocol_violation("invalid message format"));
-  if (!*message) return fail(protocol_violation("names in Bind are too long"));
-  const vsession::PreparedPtr& statement = session_.vs_.find_prepared((*message)->statement);
-  if (!statement) return fail(no_such_statement((*message)->statement));
+  if (message.shape == UnitMessage::Shape::cut && streamed)
+    return fail(protocol_violation("names in Bind are too long"));
+  if (!message.good()) return fail(protocol_violation("invalid message format"));
+  const vsession::PreparedPtr& statement = session_.named_in(message, *unit_);
+  if (!statement) return fail(no_such_statement(message.statement));
   prepare(statement);
-  session_.parts_.bind_portal((*message)->portal, statement, raw_.key().node);
+  session_.parts_.bind_portal(message.portal, statement, raw_.key().node);
   session_.note_trace(statement->query);
   log("Bind: ", statement->query);
   const std::size_t missing = streamed ? session_.work().request.missing : 0;
   const auto put = [&](Bytes& out) {
     const std::size_t at = out.size();
-    wire::put_bind(out, wire::Bind{(*message)->portal, statement->server_name, (*message)->rest});
+    wire::put_bind(out, wire::Bind{message.portal, statement->server_name, message.rest()});
     // The length word counts what is still to come.
     if (streamed) store_u32(out.data() + at + 1, static_cast<std::uint32_t>(out.size() - at - 1 + missing));
   };
@@ -204,17 +208,16 @@ bool UnitWriter::bind(const Frame& frame) {
   return true;
 }
 
-bool UnitWriter::describe(const Frame& frame) {
-  auto message = wire::parse_describe_or_close(frame.payload);
-  if (!message) return fail(protocol_violation("invalid message format"));
+bool UnitWriter::describe(const UnitMessage& message) {
+  if (!message.good()) return fail(protocol_violation("invalid message format"));
   log("D message", "");
-  if (message->what == 'P') {
-    raw_.send(frame.whole, Owes::describe, Fate::forward, kNoteClient);
+  if (message.what == 'P') {
+    raw_.send(message.whole, Owes::describe, Fate::forward, kNoteClient);
     sent_ = true;
     return true;
   }
-  const vsession::PreparedPtr& statement = session_.vs_.find_prepared(message->name);
-  if (!statement) return fail(no_such_statement(message->name));
+  const vsession::PreparedPtr& statement = session_.named_in(message, *unit_);
+  if (!statement) return fail(no_such_statement(message.statement));
   prepare(statement);
   scratch_.clear();
   wire::put_describe(scratch_, 'S', statement->server_name);
@@ -223,10 +226,9 @@ bool UnitWriter::describe(const Frame& frame) {
   return true;
 }
 
-bool UnitWriter::execute(const Frame& frame) {
-  auto message = wire::parse_execute(frame.payload);
-  if (!message) return fail(protocol_violation("invalid message format"));
-  const vsession::Portal* portal = session_.parts_.portal(message->portal);
+bool UnitWriter::execute(const UnitMessage& message) {
+  if (!message.good()) return fail(protocol_violation("invalid message format"));
+  const vsession::Portal* portal = session_.parts_.portal(message.portal);
   static const vsession::PreparedPtr kNone;
   const vsession::PreparedPtr& statement = portal == nullptr ? kNone : portal->statement;
   if (statement) {
@@ -239,7 +241,7 @@ bool UnitWriter::execute(const Frame& frame) {
       session_.worker_.make_way_for(statement->facts->first());
     }
   }
-  raw_.send(frame.whole, Owes::execute, Fate::forward, kNoteClient, item(statement));
+  raw_.send(message.whole, Owes::execute, Fate::forward, kNoteClient, item(statement));
   sent_ = true;
   if (!may_start_copy(statement)) return true;
   // The server would ignore a Sync in copy-in mode, or answer it after an error: it is sent when we know which.
@@ -250,35 +252,34 @@ bool UnitWriter::execute(const Frame& frame) {
   return false;
 }
 
-bool UnitWriter::close(const Frame& frame) {
-  auto message = wire::parse_describe_or_close(frame.payload);
-  if (!message) return fail(protocol_violation("invalid message format"));
-  if (message->what == 'P') return close_portal(frame, message->name);
+bool UnitWriter::close(const UnitMessage& message) {
+  if (!message.good()) return fail(protocol_violation("invalid message format"));
+  if (message.what == 'P') return close_portal(message);
   // At once, since what follows in the unit must not find it; should the server skip it, it is undone.
-  const vsession::PreparedPtr statement = session_.vs_.find_prepared(message->name);
+  const vsession::PreparedPtr statement = session_.vs_.find_prepared(message.statement);
   const auto undo = statement ? static_cast<std::uint16_t>(item(statement) + 1) : std::uint16_t{0};
   if (statement && statement->from_sql) {
-    raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient, undo);
+    raw_.send(message.whole, Owes::close, Fate::forward, kNoteClient, undo);
   } else {
     raw_.owe_local(kCloseComplete, kNoteClient, undo);
   }
-  session_.vs_.close_prepared(message->name);
+  session_.vs_.close_prepared(message.statement);
   sent_ = true;
   return true;
 }
 
 // Drivers send the Close of a portal that is done with along with the next statement, wherever that goes.
-bool UnitWriter::close_portal(const Frame& frame, std::string_view name) {
-  const vsession::Portal* portal = session_.parts_.portal(name);
+bool UnitWriter::close_portal(const UnitMessage& message) {
+  const vsession::Portal* portal = session_.parts_.portal(message.portal);
   const NodeId node = portal == nullptr ? raw_.key().node : portal->node;
-  session_.parts_.close_portal(name);
+  session_.parts_.close_portal(message.portal);
   sent_ = true;
   pool::ServerLink* other = node == raw_.key().node ? nullptr : session_.held(node);
   if (other == nullptr) {
-    raw_.send(frame.whole, Owes::close, Fate::forward, kNoteClient);
+    raw_.send(message.whole, Owes::close, Fate::forward, kNoteClient);
     return true;
   }
-  other->link->send(frame.whole, Owes::close, Fate::swallow, kNoteSecondary);
+  other->link->send(message.whole, Owes::close, Fate::swallow, kNoteSecondary);
   other->link->send_sync(Fate::swallow, kNoteSecondary);
   other->link->flush();
   raw_.owe_local(kCloseComplete, kNoteClient);

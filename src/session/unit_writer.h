@@ -6,6 +6,7 @@
 // Threads  the worker of its session; lives for one call.
 #pragma once
 #include "session/session.h"
+#include "session/unit_messages.h"
 
 namespace herdgate::session {
 
@@ -18,18 +19,19 @@ class UnitWriter {
     bool answered_locally = false;
     bool defines = false;  // a named statement was made
   };
-  static constexpr std::size_t kRecentItems = 16;
-  UnitWriter(Session& session, pool::ServerLink& link);
-  Written write(ByteView unit);
+  static constexpr std::size_t kRecentItems = 4;
+  // asks_id: of the transaction, ahead of Sync.
+  UnitWriter(Session& session, pool::ServerLink& link, bool asks_id);
+  Written write(const UnitMessages& unit);
 
  private:
-  bool message(const Frame& frame);
-  bool parse(const Frame& frame);
-  bool bind(const Frame& frame);
-  bool describe(const Frame& frame);
-  bool execute(const Frame& frame);
-  bool close(const Frame& frame);
-  bool close_portal(const Frame& frame, std::string_view name);
+  bool message(const UnitMessage& message);
+  bool parse(const UnitMessage& message);
+  bool bind(const UnitMessage& message);
+  bool describe(const UnitMessage& message);
+  bool execute(const UnitMessage& message);
+  bool close(const UnitMessage& message);
+  bool close_portal(const UnitMessage& message);
   void prepare(const vsession::PreparedPtr& statement);  // ahead, if the link does not have it
   std::uint64_t epoch() const;                           // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
@@ -44,7 +46,8 @@ class UnitWriter {
   Written written_;
   Bytes scratch_;
   bool sent_ = false;  // something of this unit is on its way
-  const bool announces_;
+  const bool announces_, asks_id_;
+  const UnitMessages* unit_ = nullptr;
   bool failed_ = false;  // the rest up to Sync is dropped
 };
 

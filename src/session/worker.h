@@ -25,8 +25,10 @@
 #include "session/auth_query.h"
 #include "session/client_stream.h"
 #include "session/identity.h"
+#include "session/recent_startups.h"
 #include "session/running.h"
 #include "session/shared.h"
+#include "session/unit_messages.h"
 #include "sql/facts.h"
 
 namespace herdgate::session {
@@ -93,11 +95,16 @@ class Worker {
   route::RecentPlans& recent_plans() { return recent_plans_; }   // made under snapshot()
   cache::Remote* remote_cache() { return remote_cache_.get(); }  // null: memqcache_method is not memcached
   AuthQueries& auth_queries() { return auth_queries_; }
+  RecentStartups& recent_startups() { return recent_startups_; }
   Random& random() { return random_; }
   Gathering::Spare& gathering() { return gathering_; }
   IdentityPtr identity(Identity who) { return identities_.share(std::move(who)); }
   RunningPtr lend_running();
   void take_back(RunningPtr running);
+  UnitMessages lend_messages() { return std::exchange(unit_messages_, {}); }
+  void take_back(UnitMessages messages) {
+    if (messages.list.capacity() <= UnitMessages::kMaxKept) unit_messages_ = std::move(messages);
+  }
   WorkerCounters& counters() { return counters_; }
   ClientCounts& clients() { return clients_; }
   // How long requests took that this node has answered; kNoNode: answered without a server.
@@ -154,6 +161,8 @@ class Worker {
   Random random_;
   Identities identities_;
   std::vector<RunningPtr> spare_;  // used over and over by sessions while they are served
+  UnitMessages unit_messages_;
+  RecentStartups recent_startups_;
   Gathering::Spare gathering_;
   WorkerCounters counters_;
   ClientCounts clients_;

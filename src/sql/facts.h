@@ -144,6 +144,12 @@ struct Statement {
   std::string ddl_tag;           // "CREATE TABLE", "REVOKE", "ALTER ROLE", "DROP DATABASE": what the cache must know
   bool role_login_only = false;  // ALTER ROLE that changes nothing but the password or the connection limit
 
+  // Reads or writes rows and does nothing else that anybody could see: to the session, to the schema, by a function.
+  bool only_rows() const {
+    const bool rows = kind == Kind::select || kind == Kind::insert || kind == Kind::update || kind == Kind::delete_;
+    return rows && functions.empty() && settings.empty() && !into && !creates_temp && !too_deep;
+  }
+
   std::unique_ptr<Statement> inner;  // of PREPARE, EXPLAIN, COPY (query) TO, DECLARE CURSOR, CREATE TABLE AS
 };
 

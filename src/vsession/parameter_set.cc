@@ -64,7 +64,7 @@ void sort_out(std::vector<Step> steps, const ParameterSet& session, Replay& out)
   if (role != nullptr && std::any_of(steps.begin(), steps.end(), named("session_authorization")) &&
       std::none_of(steps.begin(), steps.end(), named("role")))
     steps.push_back({role->name, role->sql});
-  std::stable_sort(steps.begin(), steps.end(), by_rank);
+  if (steps.size() > 1) std::stable_sort(steps.begin(), steps.end(), by_rank);
   const bool any_acknowledged =
       std::any_of(steps.begin(), steps.end(), [](const Step& step) { return must_be_acknowledged(step.name); });
   for (Step& step : steps) {

@@ -44,13 +44,17 @@ Result<Done> VirtualSession::set_startup_parameters(const std::vector<std::pair<
     for (Parameter& parameter : all) parameter = octets_parameter(std::move(parameter));
   }
   std::sort(all.begin(), all.end(), [](const Parameter& a, const Parameter& b) { return a.name < b.name; });
-  startup_ = std::make_shared<ParameterSet>(std::move(all), key_);
-  assign(startup_, startup_);
+  start_with(std::make_shared<ParameterSet>(std::move(all), key_));
   return Done{};
 }
 
+void VirtualSession::start_with(ParameterSetPtr same) {
+  startup_ = std::move(same);
+  assign(startup_, startup_);
+}
+
 void VirtualSession::share_startup(ParameterSetPtr same) {
-  if (same->fingerprint() != startup_->fingerprint()) return;
+  if (same == startup_ || same->fingerprint() != startup_->fingerprint()) return;
   if (after_commit_ == startup_) after_commit_ = same;
   if (current_ == startup_) current_ = same;
   startup_ = std::move(same);

@@ -50,6 +50,7 @@ void VirtualSession::close_prepared(std::string_view name) {
   if (at == prepared_.end()) return;
   if (at->second->from_sql) --prepared_by_sql_;
   found_last_ = nullptr;
+  ++prepared_changes_;
   prepared_.erase(at);
 }
 
@@ -60,6 +61,7 @@ void VirtualSession::close_undone(const PreparedPtr& closed) {
 }
 
 void VirtualSession::put_prepared(PreparedPtr statement) {
+  ++prepared_changes_;
   PreparedPtr& slot = prepared_[statement->name];
   if (slot && slot->from_sql) --prepared_by_sql_;
   if (statement->from_sql) ++prepared_by_sql_;
@@ -70,6 +72,7 @@ void VirtualSession::put_prepared(PreparedPtr statement) {
 void VirtualSession::drop_named() {
   PreparedPtr unnamed = find_prepared("");
   found_last_ = nullptr;
+  ++prepared_changes_;
   prepared_.clear();
   prepared_by_sql_ = 0;
   if (unnamed) put_prepared(std::move(unnamed));

@@ -18,11 +18,21 @@ VirtualSession::VirtualSession(const HashKey& key)
 
 VirtualSession::~VirtualSession() = default;
 
+void VirtualSession::begin_statement() {
+  if (!fresh_) return;
+  fresh_ = false;
+  resets_.clear();
+}
+
+void VirtualSession::rows_done(bool write) {
+  begin_statement();
+  if (!write) return;
+  state_.wrote_in_session = true;
+  if (state_.tx.status == TxStatus::open) state_.tx.wrote = true;
+}
+
 void VirtualSession::statement_done(const Outcome& outcome) {
-  if (fresh_) {
-    fresh_ = false;
-    resets_.clear();
-  }
+  begin_statement();
   note_pins(outcome);
   if (!outcome.ok) return statement_failed(outcome);
   if (!outcome.statement.settings.empty()) apply_settings(outcome);

@@ -107,6 +107,8 @@ class VirtualSession {
     std::shared_ptr<const sql::Facts> facts = {};
   };
   void statement_done(const Outcome& outcome);
+  // The same for one that succeeded and is sql::Statement::only_rows().
+  void rows_done(bool write);
   // dml_adaptive: more relations that count as written in this transaction (dependents named by the configuration).
   void note_written(const std::vector<sql::Relation>& relations);
   // ReadyForQuery's status is the truth: corrects the transaction state (an implicit transaction ended, COMMIT of a
@@ -138,6 +140,8 @@ class VirtualSession {
   ParameterSetPtr link_parameters() const;
   // What this session itself asked for at start: RESET and DISCARD ALL go back to it.
   const ParameterSetPtr& startup_parameters() const { return startup_; }
+  // The same, where another session has made this set of the same words.
+  void start_with(ParameterSetPtr same);
   // `same` equals startup_parameters() and is other sessions' already: it is kept once for all of them.
   void share_startup(ParameterSetPtr same);
   std::string_view parameter_value(std::string_view name) const;  // first constant of a SET, "" if unknown
@@ -153,6 +157,8 @@ class VirtualSession {
   void close_prepared(std::string_view name);                           // Close 'S'
   void close_undone(const PreparedPtr& closed);                         // … which the server has skipped
   const PreparedByName& prepared() const { return prepared_; }
+  // Grows with every change of what find_prepared() gives: until then its references hold.
+  std::uint64_t prepared_changes() const { return prepared_changes_; }
   std::size_t prepared_by_sql() const { return prepared_by_sql_; }  // of these, made by PREPARE
 
   void add_pin(Pin pin);
@@ -198,6 +204,7 @@ class VirtualSession {
   void commit_session_state();
 
   // What cannot be carried (pins.cc).
+  void begin_statement();
   void note_pins(const Outcome& outcome);
   void note_functions(const Outcome& outcome);
   void note_temporary(const sql::Statement& statement);
@@ -222,6 +229,7 @@ class VirtualSession {
   std::vector<ResetName> resets_;
   bool fresh_ = true;  // no statement since the last ready()
   PreparedByName prepared_;
+  std::uint64_t prepared_changes_ = 0;
   mutable const PreparedByName::value_type* found_last_ =
       nullptr;  // drivers name one statement in message after message
   std::size_t prepared_by_sql_ = 0;

@@ -1,5 +1,7 @@
 #include "wire/frontend.h"
 
+#include <algorithm>
+
 #include "wire/message_writer.h"
 #include "wire/payload_reader.h"
 
@@ -164,18 +166,19 @@ void put_parse(Bytes& out, const Parse& parse) {
   }
 }
 
+// The most frequent message that we write ourselves: its length is known beforehand, so it is put in its place at once.
 void put_bind(Bytes& out, const Bind& bind) {
-  constexpr std::size_t kAround = 16;  // type, length, ends of names, formats of an empty rest
-  const std::size_t size = bind.portal.size() + bind.statement.size() + bind.rest.size() + kAround;
-  if (out.capacity() - out.size() < size) out.reserve(std::max(out.size() + size, 2 * out.capacity()));
-  MessageWriter message(out, fe::kBind);
-  message.cstr(bind.portal);
-  message.cstr(bind.statement);
-  if (bind.rest.empty()) {
-    message.bytes(ByteView("\0\0\0\0\0\0", 6));  // no formats, no values, no result formats
-  } else {
-    message.bytes(bind.rest);
-  }
+  constexpr ByteView kNothing("\0\0\0\0\0\0", 6);  // no formats, no values, no result formats
+  const ByteView rest = bind.rest.empty() ? kNothing : bind.rest;
+  const std::size_t size = kHeaderBytes + bind.portal.size() + 1 + bind.statement.size() + 1 + rest.size();
+  const std::size_t at = out.size();
+  out.resize(at + size);
+  char* to = out.data() + at;
+  *to = fe::kBind;
+  store_u32(to + 1, static_cast<std::uint32_t>(size - 1));
+  to = std::copy(bind.portal.begin(), bind.portal.end(), to + kHeaderBytes) + 1;
+  to = std::copy(bind.statement.begin(), bind.statement.end(), to) + 1;
+  std::copy(rest.begin(), rest.end(), to);
 }
 
 void put_describe(Bytes& out, char what, std::string_view name) {

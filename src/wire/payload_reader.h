@@ -27,6 +27,11 @@ class PayloadReader {
   std::int32_t i32() { return static_cast<std::int32_t>(u32()); }
   // Up to the NUL, which is taken but not given.
   std::string_view cstr() {
+    if (!rest_.empty() && rest_[0] == '\0') {  // most names are
+      const std::string_view none = rest_.substr(0, 0);
+      rest_.remove_prefix(1);
+      return none;
+    }
     const std::size_t nul = rest_.find('\0');
     if (nul == ByteView::npos) return spoil();
     const std::string_view text = rest_.substr(0, nul);
