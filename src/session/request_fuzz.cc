@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "session/request.h"
+#include "session/unit_messages.h"
 #include "wire/frontend.h"
 
 using namespace herdgate;
@@ -32,10 +33,17 @@ void check_unit(ByteView unit, const Request& request) {
     rest.remove_prefix(frame.whole.size());
     HG_ASSERT((frame.type == wire::fe::kSync) == (request.synced && rest.empty()));
     HG_ASSERT(frame.type != wire::fe::kFlush || rest.empty());
-    if (frame.type == wire::fe::kBind) static_cast<void>(wire::parse_bind_head(frame.payload));
     if (frame.type == wire::fe::kParse) static_cast<void>(wire::parse_parse(frame.payload));
     HG_ASSERT(rest.empty() || rest.size() >= wire::kHeaderBytes || request.streamed);
   }
+  std::vector<session::UnitMessage> messages;
+  take_apart(unit, messages);
+  std::size_t bytes = 0;
+  for (const session::UnitMessage& message : messages) {
+    bytes += message.whole.size();
+    if (message.type == wire::fe::kBind && message.good()) HG_ASSERT(message.rest().size() < message.whole.size());
+  }
+  HG_ASSERT(bytes == unit.size());
 }
 
 void check(ByteView input, const Request& request) {
