@@ -5,7 +5,7 @@ Every round runs every workload against every target, in a new random order; rat
 median over the rounds is shown, so that a noisy neighbour hits all alike. Everything runs on this machine.
 
   bench/run.py [--rounds 9] [--seconds 3] [--only WORD]… [--targets NAME,…] [--quick] [--add] [--memory-only]
-               [--no-memory] [--cache]
+               [--no-memory] [--cache] [--pgo]
 
 --cache compares the query caches instead: ours, that of Pgpool-II, ours switched off and direct access, where all is
 found in it and where nothing is.
@@ -51,7 +51,10 @@ def options():
     p.add_argument("--memory-only", action="store_true")
     p.add_argument("--no-memory", action="store_true")
     p.add_argument("--cache", action="store_true", help="the query caches: " + " ".join(targets.CACHE_NAMES))
+    p.add_argument("--pgo", action="store_true", help="the build that ./dev pgo has made")
     args = p.parse_args()
+    if args.pgo:
+        os.environ["HERDGATE_BINARY"] = os.path.join(system.ROOT, "build-pgo", "tools", "pgpool")
     if args.cache:
         args.no_memory, args.memory_only = True, False
     if args.quick:
@@ -205,4 +208,5 @@ def main():
     show(results, order, rivals)
 
 
-main()
+if __name__ == "__main__":
+    main()
