@@ -174,10 +174,29 @@ std::optional<SyncRule> parse_sync_names(std::string_view text) {
   return rule;
 }
 
+std::optional<std::string> print_sync_names(const SyncRule& rule) {
+  if (rule.count == 0) return "";
+  if (rule.everyone) return fmt::format("ANY {} (*)", rule.count);
+  std::string names;
+  for (const std::string& name : rule.names) {
+    names += names.empty() ? "\"" : ", \"";
+    for (char c : name) {
+      if (static_cast<unsigned char>(c) < ' ') return std::nullopt;
+      names += c;
+      if (c == '"') names += c;
+    }
+    names += '"';
+  }
+  return fmt::format("ANY {} ({})", rule.count, names);
+}
+
 Verdict judge(const Situation& s) {
   for (const Candidate& c : s.standbys)
     if (c.answered && c.receiving)
       return {kNoNode, fmt::format("node {} still receives from the old primary", c.id.value)};
+  for (const Candidate& c : s.standbys)
+    if (s.recalled && c.primary)
+      return {kNoNode, fmt::format("node {} is out of recovery, but not in use as the primary", c.id.value)};
   const Candidate* best = furthest(s);
   if (!best) return {kNoNode, "no standby answers" + troubles(s)};
   const bool may_lose = s.rule && s.rule->count == 0;

@@ -29,6 +29,8 @@ struct SyncRule {
 };
 // nullopt: not understood.
 std::optional<SyncRule> parse_sync_names(std::string_view text);
+// In one line, what is read as the same rule. nullopt: a name cannot stand in a line.
+std::optional<std::string> print_sync_names(const SyncRule& rule);
 
 struct Candidate {
   NodeId id;
@@ -48,12 +50,14 @@ struct Situation {
   std::optional<SyncRule> rule;                       // of the old primary when it was last asked
   std::optional<std::uint64_t> old_primary_position;  // when it was last asked
   NodeId wanted = kNoNode;
+  bool recalled = false;  // the rule, from a proxy that died since: see judge()
 };
 
 struct Verdict {
   NodeId promote = kNoNode;  // kNoNode: none, `text` says why
   std::string text;          // what may be lost, or that nothing is
 };
+// Of a recalled rule: what was done while no proxy ran is not known, so nobody may be out of recovery.
 Verdict judge(const Situation& situation);
 bool has_more(const Candidate& a, const Candidate& b);
 

@@ -26,6 +26,16 @@ TEST(SyncNames, NonsenseIsNotUnderstood) {
     EXPECT_EQ(parse_sync_names(text), std::nullopt) << text;
 }
 
+TEST(SyncNames, AreReadAsTheyWerePrinted) {
+  for (const char* text : {"", "a, b", "2 (a, \"B c\", \"d\"\"e\")", "any 1 (a, \"*\")", "FIRST 3 (\"2\", b, c)"}) {
+    const auto rule = parse_sync_names(text);
+    ASSERT_TRUE(rule) << text;
+    EXPECT_EQ(parse_sync_names(print_sync_names(*rule).value()), rule) << text;
+  }
+  EXPECT_EQ(print_sync_names({2, {"a", "*"}, true}), "ANY 2 (*)");
+  EXPECT_EQ(print_sync_names({1, {"a\nb"}, false}), std::nullopt);
+}
+
 Candidate at(int id, std::uint64_t position) {
   Candidate c;
   c.id = NodeId(id);
@@ -105,6 +115,16 @@ TEST(Judge, AStarMeansAllThatAreConfigured) {
 TEST(Judge, AnUnknownRuleNeedsAll) {
   EXPECT_EQ(judge({{at(1, 1), silent(2)}, std::nullopt, {}, kNoNode}).promote, kNoNode);
   EXPECT_EQ(judge({{at(1, 1), at(2, 1)}, std::nullopt, {}, kNoNode}).promote, NodeId(1));
+}
+
+TEST(Judge, WithARecalledRuleNobodyMayBeOutOfRecovery) {
+  Situation s{{at(1, 100), silent(2), silent(3)}, SyncRule{3, {"n1", "n2", "n3"}, false}, {}, kNoNode};
+  s.standbys[1].primary = true;
+  EXPECT_EQ(judge(s).promote, NodeId(1));
+  s.recalled = true;
+  EXPECT_EQ(judge(s).text, "node 2 is out of recovery, but not in use as the primary");
+  s.standbys[1].primary = false;
+  EXPECT_EQ(judge(s).promote, NodeId(1));
 }
 
 TEST(Judge, WithAsynchronousReplicationTheLossIsNamed) {

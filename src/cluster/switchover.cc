@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <sstream>
 
 namespace herdgate::cluster {
@@ -13,6 +14,27 @@ const Candidate* answering(const Situation& situation, NodeId id) {
   for (const Candidate& c : situation.standbys)
     if (c.id == id && c.answered) return &c;
   return nullptr;
+}
+
+// The lines below the first of a note.
+constexpr std::string_view kNames = "synchronous_standby_names ", kPosition = "position ", kNoted = "noted ";
+
+template <typename Number>
+bool take_number(std::string_view text, Number& number) {
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc{} && stopped == end && number >= 0;
+}
+
+bool take_last_word(Unfinished& out, std::string_view line) {
+  const auto rest = [&](std::string_view key) { return line.substr(key.size()); };
+  if (line.starts_with(kNames)) {
+    out.rule = parse_sync_names(rest(kNames));
+    return out.rule.has_value();
+  }
+  if (line.starts_with(kNoted)) return take_number(rest(kNoted), out.noted_s);
+  if (!line.starts_with(kPosition)) return false;
+  return take_number(rest(kPosition), out.position.emplace());
 }
 
 }  // namespace
@@ -92,14 +114,27 @@ bool fed_from_within(const std::vector<Candidate>& standbys) {
   return receivers <= senders;
 }
 
-std::string print_unfinished(const Unfinished& unfinished) {
-  if (unfinished.to == kNoNode) return fmt::format("failover from {}\n", unfinished.from.value);
-  return fmt::format("switchover from {} to {}\n", unfinished.from.value, unfinished.to.value);
+bool last_words_count(const Unfinished& unfinished, WallTime now) {
+  const std::chrono::sys_seconds noted{std::chrono::seconds(unfinished.noted_s)};
+  const auto age = now - noted;
+  return age <= kLastWordsCount && age >= -kLastWordsCount;
+}
+
+std::string print_unfinished(const Unfinished& u) {
+  std::string text = u.to == kNoNode ? fmt::format("failover from {}\n", u.from.value)
+                                     : fmt::format("switchover from {} to {}\n", u.from.value, u.to.value);
+  if (const auto names = u.rule ? print_sync_names(*u.rule) : std::nullopt)
+    text += fmt::format("{}{}\n", kNames, *names);
+  if (u.position) text += fmt::format("{}{}\n", kPosition, *u.position);
+  if (u.noted_s != 0) text += fmt::format("{}{}\n", kNoted, u.noted_s);
+  return text;
 }
 
 std::optional<Unfinished> parse_unfinished(std::string_view text) {
-  std::istringstream in{std::string(text)};
-  std::string what, from, to, more;
+  std::istringstream lines{std::string(text)};
+  std::string line, what, from, to, more;
+  std::getline(lines, line);
+  std::istringstream in{line};
   Unfinished out;
   in >> what >> from >> out.from.value;
   bool well = in && from == "from" && (what == "failover" || what == "switchover") && out.from.value >= 0;
@@ -108,6 +143,8 @@ std::optional<Unfinished> parse_unfinished(std::string_view text) {
     well = well && in && to == "to" && out.to.value >= 0 && out.from != out.to;
   }
   if (!well || in >> more) return std::nullopt;
+  while (std::getline(lines, line))
+    if (!take_last_word(out, line)) return std::nullopt;
   return out;
 }
 

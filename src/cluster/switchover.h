@@ -8,12 +8,14 @@
 // Threads  values.
 // Source   PostgreSQL manual, "Streaming Replication", "Hot Standby".
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "cluster/promotion.h"
 
 namespace herdgate::cluster {
@@ -48,12 +50,21 @@ Verdict judge_resumed(const Situation& situation, NodeId old_primary, bool patie
 // With nobody out of recovery: do all receive from one another?
 bool fed_from_within(const std::vector<Candidate>& standbys);
 
+// How long what a note says of the old primary counts. A proxy that died is started again within seconds; later
+// somebody may have been at work on the servers, and all standbys must answer, as if nothing were known.
+inline constexpr std::chrono::minutes kLastWordsCount{10};
+
 // What is kept on disk from before the old primary is stopped, or from its loss on, until there is a primary again.
 // nullopt: not understood.
 struct Unfinished {
   NodeId from = kNoNode, to = kNoNode;  // to: of a switchover; kNoNode: a failover
+  // Of `from` when it was last asked; nullopt: not known.
+  std::optional<SyncRule> rule;
+  std::optional<std::uint64_t> position;
+  std::int64_t noted_s = 0;  // since 1970; 0: not known
   bool operator==(const Unfinished&) const = default;
 };
+bool last_words_count(const Unfinished& unfinished, WallTime now);
 std::string print_unfinished(const Unfinished& unfinished);
 std::optional<Unfinished> parse_unfinished(std::string_view text);
 

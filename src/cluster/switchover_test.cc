@@ -124,6 +124,16 @@ TEST(ResumedSwitchover, WithoutTheOldPrimaryItIsWaitedForAndThenItIsAFailover) {
   }
 }
 
+TEST(ResumedSwitchover, WithoutTheOldPrimaryItsRuleCountsWhereItIsKnown) {
+  Situation s = stopped({down(candidate(0, 0, false)), candidate(1, 1000), down(candidate(2, 0, false))});
+  EXPECT_EQ(judge_resumed(s, NodeId(0), false).promote, kNoNode);
+  for (const std::size_t count : {0u, 2u, 1u}) {
+    s.rule = SyncRule{count, {"*"}, true};
+    EXPECT_EQ(judge_resumed(s, NodeId(0), true).promote, kNoNode);
+    EXPECT_EQ(judge_resumed(s, NodeId(0), false).promote, count == 1 ? kNoNode : NodeId(1)) << count;
+  }
+}
+
 TEST(ResumedSwitchover, ReceiversNeedSendersAmongTheNodes) {
   Candidate a = candidate(0, 1), b = candidate(1, 1);
   EXPECT_TRUE(fed_from_within({a, b}));
@@ -146,6 +156,31 @@ TEST(Unfinished, IsReadAsItWasWritten) {
                            "switchover from 0 to 1 2", "switchover from 1 to 1", "x from 0 to 1",
                            "switchover from -1 to 1", "switchover from a to b"})
     EXPECT_EQ(parse_unfinished(text), std::nullopt) << text;
+}
+
+TEST(Unfinished, KeepsTheLastWordsOfThePrimary) {
+  const Unfinished all{NodeId(0), kNoNode, SyncRule{2, {"node1", "a b"}, false}, 50331648, 1795857000};
+  EXPECT_EQ(print_unfinished(all),
+            "failover from 0\nsynchronous_standby_names ANY 2 (\"node1\", \"a b\")\nposition 50331648\n"
+            "noted 1795857000\n");
+  EXPECT_EQ(parse_unfinished(print_unfinished(all)), all);
+  const Unfinished asynchronous{NodeId(0), NodeId(1), SyncRule{}, 7};
+  EXPECT_EQ(parse_unfinished(print_unfinished(asynchronous)), asynchronous);
+  const std::string first = "failover from 0\n";
+  for (const char* line : {"synchronous_standby_names ANY (", "position -1", "position x", "position ", "noted 1 2",
+                           "x", "", "position 99999999999999999999"})
+    EXPECT_EQ(parse_unfinished(first + line + "\n"), std::nullopt) << line;
+}
+
+TEST(Unfinished, LastWordsCountForAWhile) {
+  Unfinished unfinished{NodeId(0)};
+  const WallTime now{std::chrono::seconds(1795857000)};
+  EXPECT_FALSE(last_words_count(unfinished, now)) << "not known when";
+  unfinished.noted_s = 1795857000;
+  EXPECT_TRUE(last_words_count(unfinished, now));
+  EXPECT_TRUE(last_words_count(unfinished, now + kLastWordsCount));
+  EXPECT_FALSE(last_words_count(unfinished, now + kLastWordsCount + std::chrono::seconds(1)));
+  EXPECT_FALSE(last_words_count(unfinished, now - kLastWordsCount - std::chrono::seconds(1)));
 }
 
 TEST(Switchover, SlotNamesConsistOfWhatASlotMayBeCalled) {

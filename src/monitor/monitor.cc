@@ -98,6 +98,8 @@ std::optional<cluster::Unfinished> Monitor::read_note() {
   if (!text || !*text) return std::nullopt;
   const auto unfinished = cluster::parse_unfinished(**text);
   if (!unfinished) say({Level::warning, fmt::format("{} is not understood", path), "It is left alone."});
+  if (unfinished && cluster::last_words_count(*unfinished, means_.loop.clock().wall()))
+    primaries_.recalled(unfinished->from, {unfinished->rule, unfinished->position});
   return unfinished;
 }
 
@@ -188,12 +190,16 @@ void Monitor::count(const cluster::Actions& actions) {
   for (const NodeId node : actions.returned) ++failovers_[node].returned;
 }
 
-// Not before every worker has let go of the old primary. Nobody points a standby at it any more: let_followers_go().
+// Not before every worker has let go of the old primary, and the note is on the disk: the next proxy must know as much
+// as this one. Nobody points a standby at it any more: let_followers_go().
 void Monitor::promote(const cluster::Promotion& promotion) {
-  const auto begin = [this, alive = alive_, promotion] {
-    if (*alive) promoter_.start(promotion_job(promotion));
+  const auto begin = [this, alive = alive_, promotion, operation = state_.operations] {
+    const bool goes_on = *alive && state_.operation && state_.operations == operation;
+    if (goes_on && state_.operation->stage == cluster::Operation::promoting) promoter_.start(promotion_job(promotion));
   };
-  when_settled(begin);
+  means_.loop.defer([this, alive = alive_, begin] {  // the note is set at the end of this turn
+    if (*alive) note_.settled(kNoteLimit, [this, begin] { when_settled(begin); });
+  });
 }
 
 Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const {
@@ -210,6 +216,7 @@ Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const 
   job.old_primary = promotion.old_primary;
   const PrimaryFacts::Facts known = primaries_.of(promotion.old_primary);
   job.rule = known.rule;
+  job.recalled = known.recalled;
   job.old_primary_position = known.position;
   job.wanted = promotion.wanted;
   return job;

@@ -36,8 +36,9 @@ namespace herdgate::monitor {
 
 inline constexpr Duration kProbeLimit = std::chrono::seconds(20);
 inline constexpr Duration kReportWait = std::chrono::seconds(3);
-inline constexpr Duration kSearchPeriod = std::chrono::seconds(1);     // while no primary is known
-inline constexpr Duration kFirstLookLimit = std::chrono::seconds(5);   // see Hooks::first_look
+inline constexpr Duration kSearchPeriod = std::chrono::seconds(1);    // while no primary is known
+inline constexpr Duration kFirstLookLimit = std::chrono::seconds(5);  // see Hooks::first_look
+inline constexpr Duration kNoteLimit = std::chrono::seconds(1);  // a failover waits so long for its note on the disk
 inline constexpr Duration kLivenessPeriod = std::chrono::seconds(10);  // where sr_check_period is 0
 
 struct Hooks {
@@ -93,9 +94,15 @@ class Monitor final : public cluster::Control {
     std::shared_ptr<Follower> follower;
     std::function<void(const std::string& problem)> done;
   };
+  // What the note is about. Its last words get old, so it is written anew while it is needed.
+  struct Noted {
+    NodeId from, to;
+    TimePoint at;
+  };
   std::optional<cluster::StateFile> read_state(bool discard);
   std::string note_path() const { return settings_->logdir + "/pgpool_unfinished"; }
   std::optional<cluster::Unfinished> read_note();
+  void note(NodeId from, NodeId to, SwitchoverNote::Written done);
   void note_then(const cluster::SwitchStep& step, std::function<void()> begin);
   void keep_note();
   void when_settled(const std::function<void()>& begin);
@@ -149,7 +156,7 @@ class Monitor final : public cluster::Control {
   Promoter promoter_;
   Switchover switchover_;
   SwitchoverNote note_;
-  bool noted_ = false;                                              // a switchover or a built-in failover is not over
+  std::optional<Noted> noted_;                                      // a switchover or a built-in failover is not over
   std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
   std::map<NodeId, Led> followers_, mended_;
   std::shared_ptr<Recovery> recovery_;

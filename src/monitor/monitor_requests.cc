@@ -41,31 +41,39 @@ void Monitor::when_settled(const std::function<void()>& begin) {
     means_.loop.defer(begin);
 }
 
-// From the moment when the primary may be stopped until there is one again: a proxy that starts meanwhile must know.
-void Monitor::note_then(const cluster::SwitchStep& step, std::function<void()> begin) {
-  noted_ = true;
-  note_.set(note_path(), cluster::print_unfinished({step.from, step.to}),
-            [this, step, begin = std::move(begin)](const Result<Done>& written) {
-              if (!state_.operation || state_.operations != step.operation) return;
-              if (written) return when_settled(begin);
-              feed(cluster::SwitchStepEnded{step.kind, step.operation, written.error().text()});
-            });
+// With what the next proxy will have to judge by.
+void Monitor::note(NodeId from, NodeId to, SwitchoverNote::Written done) {
+  noted_ = Noted{from, to, means_.loop.now()};
+  const PrimaryFacts::Facts known = primaries_.of(from);
+  const auto since_1970 = means_.loop.clock().wall().time_since_epoch();
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since_1970).count();
+  note_.set(note_path(), cluster::print_unfinished({from, to, known.rule, known.position, seconds}), std::move(done));
 }
 
-// A failover waits for no note: what has been lost then is the primary, not by us. A switchover that was taken up is
-// noted as such: should this proxy die too, the old primary must not be left out.
+// From the moment when the primary may be stopped until there is one again: a proxy that starts meanwhile must know.
+void Monitor::note_then(const cluster::SwitchStep& step, std::function<void()> begin) {
+  note(step.from, step.to, [this, step, begin = std::move(begin)](const Result<Done>& written) {
+    if (!state_.operation || state_.operations != step.operation) return;
+    if (written) return when_settled(begin);
+    feed(cluster::SwitchStepEnded{step.kind, step.operation, written.error().text()});
+  });
+}
+
+// A failover goes on without a note that cannot be written: what has been lost then is the primary, not by us. A
+// switchover that was taken up is noted as such: should this proxy die too, the old primary must not be left out.
 void Monitor::keep_note() {
-  const bool lost = state_.lost && state_.lost->primary != kNoNode;
-  if (!noted_ && lost && state_.rules.failover.builtin) {
-    noted_ = true;
-    const NodeId to = state_.lost->planned ? state_.lost->heir : kNoNode;
-    note_.set(note_path(), cluster::print_unfinished({state_.lost->primary, to}), [this](const Result<Done>& written) {
+  const bool lost = state_.lost && state_.lost->primary != kNoNode && state_.rules.failover.builtin;
+  const bool old = noted_ && state_.lost && means_.loop.now() - noted_->at > cluster::kLastWordsCount / 2;
+  if (old || (!noted_ && lost)) {
+    const Noted first =
+        noted_ ? *noted_ : Noted{state_.lost->primary, state_.lost->planned ? state_.lost->heir : kNoNode};
+    note(first.from, first.to, [this](const Result<Done>& written) {
       if (!written)
         say({Level::warning, written.error().text(), "A proxy that starts anew will not know of the failover."});
     });
   }
   if (!noted_ || state_.lost) return;
-  noted_ = false;
+  noted_.reset();
   note_.set(note_path(), std::nullopt, [this](const Result<Done>& removed) {
     if (!removed) say({Level::warning, removed.error().text(), "It must be removed: there is a primary."});
   });

@@ -439,12 +439,40 @@ TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
   EXPECT_TRUE(monitor->view()->primary_awaited);
   until([&] { return probes[1] > 0; });
   // It is noted anew, and the next proxy must know as much as this one.
-  until_polled([&] { return read_state_file(note).value() == "switchover from 0 to 1\n"; });
+  until_polled(
+      [&] { return read_state_file(note).value().value_or("").starts_with("switchover from 0 to 1\nnoted "); });
   world[1] = primary(5100);  // somebody promoted it by hand
   monitor->connection_failed(NodeId(1));
   until_polled([&] { return monitor->view()->primary == NodeId(1) && !std::filesystem::exists(note); });
   EXPECT_EQ(lines.count("a switchover from node 0 to node 1 did not end"), 1u);
   EXPECT_EQ(node(0).status, NodeStatus::down);
+}
+
+// The names of a primary that was asked are in the note, and stay there when the next proxy dies too.
+TEST_F(MonitorTest, TheNoteKeepsTheLastWordsOfThePrimary) {
+  settings.failover_method = config::FailoverMethod::builtin;
+  const std::string note = folder / "pgpool_unfinished";
+  const std::string words = "failover from 0\nsynchronous_standby_names ANY 1 (\"node1\")\nposition 5000\nnoted ";
+  world[0].sync_names = "node1";
+  start();
+  until([&] { return monitor->view()->primary == NodeId(0) && probes[1] > 0; });
+  world = {{0, gone()}, {1, standby(4000)}};
+  monitor->connection_failed(NodeId(0));
+  until_polled([&] { return read_state_file(note).value_or("").value_or("").starts_with(words); });
+  const std::string before = read_state_file(note).value().value();
+  start();
+  until_polled([&] { return lines.count("a failover of node 0 did not end") == 1; });
+  until_polled([&] { return read_state_file(note).value().value().starts_with(words); });
+  // Too old: what was done meanwhile is not known.
+  ASSERT_TRUE(write_state_file(note, words + "1000\n"));
+  Hooks hooks;
+  hooks.publish = [](const cluster::ViewPtr&) {};
+  hooks.probe = [this](const ProbeTarget&, ProbeDone done) {
+    return std::make_unique<FakeProbe>(loop, std::move(done), nullptr);
+  };
+  monitor = std::make_unique<Monitor>(ProbeMeans{loop, blocking, scratch}, log, std::move(hooks));
+  start();
+  until_polled([&] { return read_state_file(note).value().value().starts_with("failover from 0\nnoted 1"); });
 }
 
 TEST_F(MonitorTest, ANoteThatIsNotUnderstoodOrNotForUsIsLeftAlone) {

@@ -153,6 +153,7 @@ cluster::Situation Promoter::situation() const {
     situation.standbys.back().trouble = server->trouble;
   }
   situation.rule = job_.rule;
+  situation.recalled = job_.recalled;
   situation.old_primary_position = job_.old_primary_position;
   situation.wanted = job_.wanted;
   return situation;

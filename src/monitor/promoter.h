@@ -40,6 +40,7 @@ class Promoter {
   struct Job {
     std::vector<Standby> standbys;  // all, also those that are down; the old primary only when planned
     std::optional<cluster::SyncRule> rule;
+    bool recalled = false;  // see cluster::Situation
     std::optional<std::uint64_t> old_primary_position;
     NodeId wanted = kNoNode;
     bool planned = false;  // a switchover: the old primary is among the standbys

@@ -158,7 +158,7 @@ def test_a_proxy_that_dies_while_the_old_primary_stops_takes_it_up_again(herd):
     wait_until(lambda: refuses(old), "the old primary to be stopped", 30)
     h.proxy.abort()
     asker.join(30)
-    assert open(f"{h.proxy.folder}/pgpool_unfinished").read() == "switchover from 0 to 2\n"
+    assert open(f"{h.proxy.folder}/pgpool_unfinished").read().startswith("switchover from 0 to 2\nsynchronous_standby_names \n")
     h.proxy.start()
     wait_until(lambda: "node 0, which was the primary, does not answer" in h.proxy.log(), "the wait for it")
     assert [in_recovery(node) for node in h.cluster.nodes[1:]] == ["t", "t"]
