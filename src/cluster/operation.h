@@ -22,6 +22,7 @@ namespace herdgate::cluster {
 inline constexpr std::chrono::milliseconds kSuccessorWait{1000};
 inline constexpr std::chrono::milliseconds kSearchPause{200};  // between two looks for the new primary
 inline constexpr std::chrono::milliseconds kBuiltinRetryPause{1000};
+inline constexpr std::chrono::milliseconds kBuiltinLatePause{10'000};  // after search_primary_node_timeout
 
 // How long a switchover that is taken up again waits for the old primary; then it is a failover like any other.
 inline constexpr std::chrono::milliseconds kResumePatience{30'000};
@@ -68,6 +69,7 @@ struct LostPrimary {
   NodeId heir = kNoNode;  // chosen as successor; when it dies, the next one is promoted in its place
   std::chrono::milliseconds searched{0};
   bool said = false;      // that it is looked for
+  bool overdue = false;   // … that search_primary_node_timeout is over
   bool planned = false;   // built-in switchover: it was stopped on purpose and comes back as a standby
   bool resumed = false;   // … by a proxy that did not live to see the end
   std::string complaint;  // why the built-in failover promotes nobody; said once per text

@@ -71,7 +71,13 @@ class Turn {
   void run_next_command(RunCommand::Kind kind);
   void commands_done();
   void promote_builtin();
+  void promote_by_request();
+  std::vector<NodeId> no_standbys() const;
+  bool promotes_builtin();
   bool can_search();
+  std::chrono::milliseconds search_pause() const;
+  void search_again_from_the_start();
+  void search_is_overdue();
   void search();
   void resume_search();
   void end_operation();

@@ -13,10 +13,6 @@ const char* status_word(const Node& node) {
   return node.quarantined ? "quarantine" : kWords[static_cast<int>(node.status)];
 }
 
-std::chrono::milliseconds search_pause(const Rules& rules) {
-  return rules.failover.builtin ? kBuiltinRetryPause : kSearchPause;
-}
-
 std::string place(const Node& node) { return fmt::format("{}({})", node.host, node.port); }
 
 }  // namespace
@@ -98,7 +94,7 @@ void Turn::begin(const Demand& demand) {
     case Demand::switchover:
       if (Member* old = find(state_.primary); old && old->node.live())
         return state_.rules.failover.builtin ? begin_switchover() : begin_down(*old);
-      return choose_successor();
+      return state_.rules.failover.builtin ? promote_by_request() : choose_successor();
     case Demand::search:
       return;
   }
@@ -246,7 +242,7 @@ void Turn::begin_attach(Member& member) {
   member.returns = member.held = member.superseded = false;
   if (state_.rules.streaming && !state_.lost && !primary_found())
     state_.lost = LostPrimary{kNoNode, operation.old_main};
-  if (state_.lost) state_.lost->searched = {};
+  if (state_.lost) search_again_from_the_start();
   actions_.probe.push_back(node.id);
   operation.new_main = main_of(state_.members);
   if (operation.new_main != operation.old_main)
@@ -279,6 +275,42 @@ void Turn::promote_builtin() {
                                state_.lost->planned, state_.lost->resumed, state_.lost->searched < kResumePatience};
 }
 
+// A switchover while there is no primary: a person wants this one, if it lacks nothing.
+void Turn::promote_by_request() {
+  Operation& operation = *state_.operation;
+  if (!state_.lost || state_.lost->primary == kNoNode) {
+    const std::vector<NodeId> candidates = no_standbys();
+    if (candidates.size() > 1) {
+      operation.problem = "which node was the primary is not known, more than one is down or silent";
+      return end_operation();
+    }
+    state_.lost = LostPrimary{candidates.empty() ? kNoNode : candidates.front(), operation.old_main};
+  }
+  state_.lost->heir = operation.new_main = operation.demand.node;
+  operation.old_primary = state_.lost->primary;
+  search_again_from_the_start();
+  promotes_builtin();
+  promote_builtin();
+}
+
+std::vector<NodeId> Turn::no_standbys() const {
+  std::vector<NodeId> out;
+  for (const Member& m : state_.members)
+    if (m.node.status != NodeStatus::unused && !(m.node.live() && m.node.real_role == Role::standby))
+      out.push_back(m.node.id);
+  return out;
+}
+
+// When the lost one is down, or has come back as a standby: then it has all that was acknowledged, and takes part.
+bool Turn::promotes_builtin() {
+  const Member* old = find(state_.lost->primary);
+  if (!state_.rules.failover.builtin || !old) return false;
+  if (!old->node.live()) return true;
+  if (old->node.real_role != Role::standby) return false;
+  state_.lost->planned = state_.lost->resumed = true;
+  return true;
+}
+
 void Turn::operator()(const PromotionEnded& event) {
   if (!state_.operation || state_.operation->stage != Operation::promoting) return;
   for (const auto& [id, reason] : event.left_behind) {
@@ -289,7 +321,10 @@ void Turn::operator()(const PromotionEnded& event) {
   if (event.promoted == kNoNode) {
     if (std::exchange(state_.lost->complaint, event.text) != event.text)
       say(Level::warning, "built-in failover did not promote a standby", event.text + ".");
-    return search();
+    // Who asked while there was no primary hears of it; the search goes on.
+    if (state_.operation->demand.kind != Demand::switchover || !state_.operation->downed.empty()) return search();
+    end_operation();
+    return state_.demands.push_back({Demand::search, state_.lost->primary, {}});
   }
   if (state_.lost->planned) return switched(event);
   if (event.promoted == state_.operation->demand.node) state_.operation->problem.clear();
@@ -377,7 +412,7 @@ void Turn::search() {
     say(Level::log, "find_primary_node_repeatedly: waiting for finding a primary node");
   operation.stage = Operation::searching;
   actions_.ask = live_nodes();
-  actions_.alarms.push_back({Alarm::search, state_.operations, search_pause(state_.rules)});
+  actions_.alarms.push_back({Alarm::search, state_.operations, search_pause()});
 }
 
 void Turn::operator()(const AlarmRang& event) {
@@ -388,15 +423,32 @@ void Turn::operator()(const AlarmRang& event) {
     return;
   }
   if (operation.stage != Operation::searching) return;
-  state_.lost->searched += search_pause(state_.rules);
+  state_.lost->searched += search_pause();
   const auto limit = state_.rules.failover.search_primary_node_timeout;
-  if (limit.count() > 0 && state_.lost->searched >= limit) {
-    say(Level::warning, "no primary was found within search_primary_node_timeout");
-    return end_operation();
-  }
-  const Member* old = find(state_.lost->primary);
-  if (state_.rules.failover.builtin && old && !old->node.live()) return promote_builtin();
-  search();
+  const bool over = limit.count() > 0 && state_.lost->searched >= limit;
+  if (over && !std::exchange(state_.lost->overdue, true)) return search_is_overdue();
+  promotes_builtin() ? promote_builtin() : search();
+}
+
+std::chrono::milliseconds Turn::search_pause() const {
+  if (!state_.rules.failover.builtin) return kSearchPause;
+  return state_.lost->overdue ? kBuiltinLatePause : kBuiltinRetryPause;
+}
+
+void Turn::search_again_from_the_start() {
+  state_.lost->searched = {};
+  state_.lost->overdue = false;
+}
+
+// Whoever asked is answered. The built-in failover goes on: nobody else would act when enough nodes are back.
+void Turn::search_is_overdue() {
+  const bool goes_on = state_.rules.failover.builtin;
+  say(Level::warning, "no primary was found within search_primary_node_timeout",
+      goes_on ? fmt::format("It is looked for every {} s from now on.", kBuiltinLatePause.count() / 1000) : "");
+  if (state_.operation->problem.empty())
+    state_.operation->problem = "no primary was found within search_primary_node_timeout";
+  end_operation();
+  if (goes_on) state_.demands.push_back({Demand::search, state_.lost->primary, {}});
 }
 
 void Turn::end_operation() {

@@ -86,8 +86,11 @@ void Turn::settle_primary() {
     return;
   }
   if (!state_.rules.streaming || !all_answered() || std::exchange(state_.searching, true)) return;
-  say(Level::log, "find_primary_node_repeatedly: waiting for finding a primary node",
-      "No node says that it is out of recovery; the main node stands in.");
+  const bool by_request_only = state_.rules.failover.builtin && !state_.lost;
+  say(by_request_only ? Level::warning : Level::log, "find_primary_node_repeatedly: waiting for finding a primary node",
+      by_request_only ? "No node says that it is out of recovery, and nobody is promoted unasked: what the primary had "
+                        "acknowledged is not known. Start it, or use pcp_promote_node --switchover."
+                      : "No node says that it is out of recovery; the main node stands in.");
 }
 
 // A primary was lost and there is one again: the others are told to follow it.

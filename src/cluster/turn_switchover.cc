@@ -97,7 +97,10 @@ void Turn::resume(const Unfinished& unfinished) {
 void Turn::take_back_old_primary(const std::string& why) {
   Operation& operation = *state_.operation;
   const NodeId old_primary = operation.old_primary;
-  if (Member* old = find(old_primary)) {
+  Member* old = find(old_primary);
+  const bool attached = old && old->node.live();  // as a standby, by somebody
+  if (attached) take_role(*old, false);
+  if (old && !attached) {
     old->node.status = NodeStatus::waiting;
     old->node.status_changed = now_;
     old->node.status_reason = "the switchover was given up";
@@ -109,8 +112,9 @@ void Turn::take_back_old_primary(const std::string& why) {
   state_.lost.reset();
   settle_primary();
   if (operation.demand.kind == Demand::switchover) return give_up_switchover(why);
-  say(Level::warning, fmt::format("the switchover is given up, node {} is the primary again", old_primary.value),
-      why + ".");
+  const char* text = attached ? "built-in failover: node {} is the primary again"
+                              : "the switchover is given up, node {} is the primary again";
+  say(attached ? Level::log : Level::warning, fmt::format(fmt::runtime(text), old_primary.value), why + ".");
   end_operation();
 }
 
@@ -119,8 +123,12 @@ void Turn::switched(const PromotionEnded& event) {
   if (event.promoted == operation.old_primary) return take_back_old_primary(event.text);
   operation.problem.clear();
   if (Member* fresh = find(event.promoted)) take_role(*fresh, false);
-  say(Level::log, fmt::format("switchover: node {} was promoted", event.promoted.value), event.text);
   const NodeId old = operation.old_primary;
+  const bool attached = find(old) && find(old)->node.live();
+  say(Level::log,
+      fmt::format("{}: node {} was promoted", attached ? "built-in failover" : "switchover", event.promoted.value),
+      event.text);
+  if (attached) return commands_done();
   const auto behind = std::find_if(event.left_behind.begin(), event.left_behind.end(),
                                    [&](const auto& left) { return left.first == old; });
   commands_done();

@@ -1,0 +1,162 @@
+"""The primary is gone and nobody can take over yet: proxies that start anew, searches that last. Each case ends with "and
+it recovers"."""
+import os
+
+import psycopg
+import pytest
+from support.system import wait_until
+from test_builtin_failover import BuiltinHerd, streams_from
+from test_failover_races import CONNINFO_LOCK, in_recovery
+from test_recovery import prepare
+
+pytestmark = pytest.mark.herdgate_only
+
+
+@pytest.fixture
+def herd():
+    made = []
+
+    def make(**parameters):
+        made.append(prepare(BuiltinHerd(recovery_user="postgres", **parameters)))
+        return made[-1].start()
+    yield make
+    for h in made:
+        if os.path.exists(h.pcp.passes[True]):
+            os.unlink(h.pcp.passes[True])
+        h.end()
+
+
+def note_of(h):
+    return f"{h.proxy.folder}/pgpool_unfinished"
+
+
+def wait_for_log(h, text, seconds=60):
+    wait_until(lambda: text in h.proxy.log(), f"'{text}' in the log", seconds)
+
+
+def lose_the_proxy_in_a_failover(h, names):
+    """Node 2 died earlier; while node 0 is being replaced by node 1 the proxy dies too, and another one starts."""
+    h.cluster.nodes[2].kill()
+    h.wait_for(primary=0, down=(2,))
+    with psycopg.connect(host=h.cluster.inner, port=h.cluster.nodes[1].port, user="postgres", dbname="postgres") as held:
+        held.execute("select pg_advisory_lock(%s)", (CONNINFO_LOCK,))
+        h.cluster.nodes[0].kill()
+        wait_for_log(h, "node 1: its primary_conninfo is being changed by process")
+        assert f"failover from 0\nsynchronous_standby_names {names}\nposition " in open(note_of(h)).read()
+        h.proxy.abort()
+        h.proxy.start()
+        wait_for_log(h, "a failover of node 0 did not end")
+
+
+@pytest.mark.parametrize("sync, names, verdict", [
+    ("2 (node1, node2)", 'ANY 2 ("node1", "node2")', "no acknowledged commit is missing: 1 of 2 synchronous standbys answer, 1 are needed"),
+    ("", "", "asynchronous replication: ")])
+def test_the_next_proxy_knows_the_rule_of_the_lost_primary(herd, sync, names, verdict):
+    h = herd(sync=sync)
+    before = h.write()
+    lose_the_proxy_in_a_failover(h, names)
+    wait_for_log(h, "built-in failover: node 1 was promoted")
+    wait_for_log(h, verdict)
+    # And it recovers.
+    assert h.write() == before + 1
+    wait_until(lambda: not os.path.exists(note_of(h)), "the note to be removed")
+    h.cluster.nodes[2].rebuild(h.cluster.nodes[1])
+    h.pcp.ok("pcp_attach_node", "-n", "2")
+    h.wait_for(primary=1, down=(0,))
+
+
+def test_the_next_proxy_promotes_nobody_who_may_lack_a_commit(herd):
+    h = herd(sync="ANY 1 (node1, node2)")
+    before = h.write()
+    lose_the_proxy_in_a_failover(h, 'ANY 1 ("node1", "node2")')
+    wait_for_log(h, "1 of 2 synchronous standbys answer, 2 are needed")
+    assert in_recovery(h.cluster.nodes[1]) == "t"
+    # And it recovers: the old primary is back and goes on.
+    h.cluster.nodes[0].start()
+    h.wait_for(primary=0, down=(2,))
+    h.cluster.nodes[2].start()
+    assert h.write() == before + 1
+    wait_until(lambda: not os.path.exists(note_of(h)), "the note to be removed")
+
+
+def test_after_search_primary_node_timeout_the_failover_goes_on_when_enough_are_back(herd):
+    h = herd(sync="ANY 1 (node1, node2)", search_primary_node_timeout=2)
+    before = h.write()
+    h.cluster.nodes[2].kill()
+    h.wait_for(primary=0, down=(2,))
+    h.cluster.nodes[0].kill()
+    wait_for_log(h, "no primary was found within search_primary_node_timeout")
+    wait_for_log(h, "It is looked for every 10 s from now on.")
+    assert in_recovery(h.cluster.nodes[1]) == "t"
+    # And it recovers: nobody does anything but start the server.
+    h.cluster.nodes[2].start()
+    wait_for_log(h, "built-in failover: node 1 was promoted")
+    assert h.write() == before + 1
+
+
+def test_a_switchover_taken_up_ends_however_late_the_old_primary_is_back(herd):
+    h = herd(search_primary_node_timeout=1)
+    before = h.write()
+    h.proxy.abort()
+    with open(note_of(h), "w") as f:
+        f.write("switchover from 0 to 2\n")
+    old, new = h.cluster.nodes[0], h.cluster.nodes[2]
+    old.stop()
+    h.proxy.start()
+    wait_for_log(h, "no primary was found within search_primary_node_timeout")
+    assert [in_recovery(node) for node in h.cluster.nodes[1:]] == ["t", "t"]
+    # And it recovers: the old primary comes back as a standby, as it would have by itself.
+    old.follow(new)
+    old.start()
+    h.wait_for(primary=2, down=(), seconds=60)
+    streams_from(new, 2)
+    assert h.write() == before + 1
+
+
+def test_the_lost_primary_comes_back_as_a_standby_and_is_attached(herd):
+    """It has all that was acknowledged, so with it there is a primary again."""
+    h = herd(sync="ANY 1 (node1, node2)")
+    before = h.write()
+    h.cluster.nodes[2].kill()
+    h.wait_for(primary=0, down=(2,))
+    h.cluster.nodes[0].kill()
+    wait_for_log(h, "1 of 2 synchronous standbys answer, 2 are needed")
+    h.cluster.nodes[0].follow(h.cluster.nodes[1])
+    h.cluster.nodes[0].start()
+    h.pcp.ok("pcp_attach_node", "-n", "0")
+    wait_for_log(h, "find_primary_node: primary node is")
+    wait_until(lambda: [in_recovery(node) for node in h.cluster.nodes[:2]].count("f") == 1, "one primary", 60)
+    # And it recovers.
+    wait_until(lambda: h.state()[2] == (h.state()[0],), "the proxy to know it", 30)
+    promoted = h.state()[0]
+    h.cluster.nodes[2].rebuild(h.cluster.nodes[promoted])
+    h.pcp.ok("pcp_attach_node", "-n", "2")
+    h.wait_for(primary=promoted, down=())
+    streams_from(h.cluster.nodes[promoted], 2)
+    assert h.write() == before + 1
+
+
+def test_a_proxy_that_starts_without_a_primary_promotes_by_request(herd):
+    h = herd(sync="ANY 1 (node1, node2)")
+    before = h.write()
+    h.proxy.stop()
+    h.cluster.nodes[0].kill()
+    h.cluster.nodes[1].kill()
+    h.proxy.start()
+    wait_for_log(h, "nobody is promoted unasked")
+    wait_until(lambda: h.state()[1] == (0, 1), "both to be down", 30)
+    out = "".join(h.pcp.run("pcp_promote_node", "--switchover", "-n", "2")[1:])
+    assert "which node was the primary is not known, more than one is down or silent" in out
+    h.cluster.nodes[1].start()
+    h.pcp.ok("pcp_attach_node", "-n", "1")
+    wait_until(lambda: h.state()[1] == (0,) and {n["pg_role"] for n in h.show() if n["status"] == "up"} == {"standby"},
+               "node 1 to be known as a standby", 30)
+    assert [in_recovery(node) for node in h.cluster.nodes[1:]] == ["t", "t"]
+    h.pcp.ok("pcp_promote_node", "--switchover", "-n", "2")
+    h.wait_for(primary=2, down=(0,))
+    # And it recovers.
+    streams_from(h.cluster.nodes[2], 1)
+    assert h.write() == before + 1
+    h.cluster.nodes[0].rebuild(h.cluster.nodes[2])
+    h.pcp.ok("pcp_attach_node", "-n", "0")
+    h.wait_for(primary=2, down=())
