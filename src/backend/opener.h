@@ -30,6 +30,10 @@ struct OpenFailure {
   bool against_node() const;
   // It starts up, recovers or shuts down: 57P03.
   bool not_ready() const { return server && server->sqlstate == sqlstate::kCannotConnectNow; }
+  // It was told to end its sessions, 57P01 or 57P02, this one before it had begun: the next one says more.
+  bool cut_short() const {
+    return server && (server->sqlstate == sqlstate::kAdminShutdown || server->sqlstate == sqlstate::kCrashShutdown);
+  }
   // True when another node may take the session all the same: this one is out of reach, or has refused it by its own
   // words (full, not that far in its replay, a login trigger that writes), or our name service fails.
   bool elsewhere() const;

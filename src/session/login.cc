@@ -377,16 +377,13 @@ bool Login::wait_for_primary() {
 }
 
 void Login::snapshot_came() {
-  if (state_ != State::primary && state_ != State::server) return;
   const cluster::View& now = *session_.worker_.snapshot()->view;
-  if (state_ == State::server) {  // a link to a node that is down will not come
-    const cluster::Node* node = now.find(session_.pending_node_);
-    if (!pending_ || waiting_opener_ != nullptr || (node != nullptr && node->live())) return;
-    pending_.reset();
-  } else if (now.primary_awaited) {
-    return;
-  }
-  get_link();
+  if (state_ == State::primary && !now.primary_awaited) return get_link();
+  const cluster::Node* node = now.find(session_.pending_node_);
+  if (!pending_ || (node != nullptr && node->live())) return;
+  pending_.reset();  // a link to a node that is down will not come
+  waiting_opener_ = nullptr;
+  if (state_ == State::server) get_link();  // else the client is being asked: see client_proved()
 }
 
 void Login::get_link() {
@@ -432,6 +429,8 @@ void Login::on_link(pool::Pool::Result link) {
   const bool opened_now = method.has_value();
   auto pending = std::move(pending_);
   waiting_opener_ = nullptr;
+  if (!link && state_ != State::server) return;  // the client is being asked: client_proved() opens another
+  if (!link && link.error().cut_short() && ++cut_short_ <= kMaxCutShort) return get_link();
   const bool streaming = session_.settings().backend_clustering_mode == config::ClusteringMode::streaming_replication;
   const bool unreachable = !link && (link.error().against_node() || link.error().not_ready() ||
                                      link.error().error.code == make_error_code(pool::Errc::node_gone));

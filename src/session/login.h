@@ -36,6 +36,7 @@ struct LoginResult {
 class Login {
  public:
   static constexpr std::size_t kMaxPasswordMessage = 8192;
+  static constexpr int kMaxCutShort = 3;  // logins at a server that it ends by 57P01, one after another
   // Read ahead of what the login has taken: the longest message of it, no more for one who has not proved anything yet.
   static constexpr std::size_t kMaxReadAhead = std::max<std::size_t>(wire::kMaxStartup, kMaxPasswordMessage + 1);
   explicit Login(Session& session);
@@ -84,6 +85,7 @@ class Login {
   net::TimerId primary_timer_ = 0;  // runs from the first time that a primary was waited for
   std::string host_name_;           // of the client, verified; only when a rule wants it
   bool host_name_asked_ = false;
+  int cut_short_ = 0;
   bool queued_ = false;  // waits at the gate
   bool inside_ = false;  // counted by the gate
   bool fresh_ = false;   // the server must prove the password now

@@ -1,10 +1,15 @@
 """What goes on while a built-in failover or switchover begins, and must not spoil it. Each case ends with "and it recovers"."""
 import os
+import shutil
+import signal
+import subprocess
 import threading
 
 import psycopg
 import pytest
-from support.system import wait_until
+from support import netns, system
+from support.proxy import Proxy
+from support.system import family, wait_until
 from support.wire import Client, message, startup
 from test_builtin_failover import BuiltinHerd, streams_from
 from test_recovery import prepare
@@ -199,7 +204,7 @@ def test_a_switchover_that_cannot_be_noted_is_given_up_and_one_not_begun_is_take
 
 def test_a_login_that_waits_for_the_clients_password_while_its_server_hangs(herd):
     """The password is asked for on behalf of the primary; that one is given up, and the login goes on at the next."""
-    h = herd(failover_on_backend_error=False)
+    h = herd(failover_on_backend_error=False, connect_timeout=600_000)  # nobody waits for that
     h.write()
     with Client(h.proxy.port, seconds=40) as c:
         c.send(startup(user="password_user"))
@@ -216,3 +221,178 @@ def test_a_login_that_waits_for_the_clients_password_while_its_server_hangs(herd
         assert c.execute("select 1").fetchone() == (1,)
     h.cluster.nodes[0].thaw()
     assert h.write() >= 2
+
+
+def end_login(h):
+    """As pg_terminate_backend would; one that has not logged in is in no view."""
+    def logging_in():
+        found = []
+        for pid in family(h.cluster.nodes[0].pid()):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    title = f.read()
+            except OSError:
+                continue
+            if b"password_user" in title and b"authentication" in title:
+                found.append(pid)
+        return found
+    wait_until(logging_in, "the session that asks for the password")
+    found = logging_in()
+    os.kill(found[0], signal.SIGTERM)
+    wait_until(lambda: found[0] not in logging_in(), "its end")
+
+
+@pytest.mark.parametrize("how", ["the session", "stop", "kill"])
+def test_a_login_whose_server_ends_while_the_client_is_asked_for_its_password(herd, how):
+    h = herd()
+    before = h.write()
+    with Client(h.proxy.port, seconds=40) as c:
+        c.send(startup(user="password_user"))
+        assert c.receive() == ("R", b"\0\0\0\3")
+        if how == "the session":
+            end_login(h)
+        else:
+            getattr(h.cluster.nodes[0], how)()
+            wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        c.send(message("p", b"password_user\0"))
+        kind = ""
+        while kind not in ("Z", "E"):
+            kind, text = c.receive()
+        assert kind == "Z", text
+    # A wrong password is none that a lost server has let in.
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        h.proxy.connect(user="password_user", password="wrong")
+    # And it recovers.
+    with h.proxy.connect(user="password_user", password="password_user") as c:
+        assert c.execute("select 1").fetchone() == (1,)
+    assert h.write() == before + 1
+
+
+def test_a_wrong_password_is_refused_though_its_server_went_away(herd):
+    h = herd()
+    with Client(h.proxy.port, seconds=40) as c:
+        c.send(startup(user="password_user"))
+        assert c.receive() == ("R", b"\0\0\0\3")
+        h.cluster.nodes[0].kill()
+        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        c.send(message("p", b"wrong\0"))
+        kind, text = c.receive()
+        assert kind == "E" and b"password authentication failed" in text
+    # And it recovers.
+    with h.proxy.connect(user="password_user", password="password_user") as c:
+        assert c.execute("select 1").fetchone() == (1,)
+
+
+class Holder:
+    """A proxy that holds the lock of node 2 when it is silenced: it attaches it, and the primary does not answer."""
+
+    def __init__(self, h):
+        self.h = h
+        self.standby = h.cluster.nodes[2]
+
+    def hold(self):
+        h = self.h
+        h.pcp.ok("pcp_detach_node", "-n", "2")
+        h.wait_for(primary=0, down=(2,))
+        set_conninfo(self.standby, f"host={h.folder} port=1 user=postgres application_name=node2")
+        streams_from(h.cluster.nodes[0], 1)
+        asker = threading.Thread(target=self.ask)
+        asker.start()
+        wait_until(lambda: "pg_walfile_name" in h.cluster.nodes[0].log() and "received_tli" in self.standby.log(), "the attach")
+        h.cluster.nodes[0].freeze()  # it is asked for a slot once the lock is taken
+        wait_until(lambda: self.holders() == 1, "the lock", 20, poll=0.1)
+        return asker
+
+    def ask(self):
+        try:
+            self.h.pcp.run("pcp_attach_node", "-n", "2")
+        except subprocess.TimeoutExpired:
+            pass  # nobody answers
+
+    def holders(self):
+        return int(self.standby.psql("select count(*) from pg_locks where locktype = 'advisory'", "postgres"))
+
+
+def attached_at_last(h, holders):
+    """Who wants the lock is told who has it, until that session has given no sign of life for a minute and is ended."""
+    assert holders() == 1
+    code, out, err = h.pcp.run("pcp_attach_node", "-n", "2")
+    assert "its primary_conninfo is being changed by process" in out + err
+    wait_until(lambda: "Command Successful" in h.pcp.run("pcp_attach_node", "-n", "2")[1], "the attach", 120, poll=1)
+    h.wait_for(primary=0, down=())
+    streams_from(h.cluster.nodes[0], 2)
+    wait_until(lambda: holders() == 0, "the lock to be given back")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_a_proxy_that_is_stopped_while_it_holds_the_lock_is_evicted(herd):
+    h = herd(health_check_period=0, sr_check_period=600, failover_on_backend_error=False)
+    before = h.write()
+    holder = Holder(h)
+    asker = holder.hold()
+    silent = h.proxy
+    os.kill(silent.process.pid, signal.SIGSTOP)
+    h.cluster.nodes[0].thaw()
+    other = Proxy(h.cluster, name="other")
+    own = {name: value for name, value in other.settings.items() if silent.folder in str(silent.settings[name]) or "port" in name}
+    other.settings = {**silent.settings, **own}
+    other.files = dict(silent.files)
+    other.discard = False
+    try:
+        shutil.copy(f"{silent.folder}/pgpool_status", other.folder)
+        system.give(f"{other.folder}/pgpool_status")
+        h.proxy = h.pcp.proxy = other.start()
+        h.wait_for(primary=0, down=(2,))
+        # And it recovers.
+        attached_at_last(h, holder.holders)
+        assert h.write() == before + 1
+    finally:
+        os.kill(silent.process.pid, signal.SIGCONT)
+        asker.join(60)
+        h.proxy = silent
+        other.stop()
+        other.remove()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(not netns.available(), reason="no network namespaces here")
+def test_a_holder_of_the_lock_behind_a_cut_cable_is_evicted():
+    cable = netns.Cable()
+    h = prepare(BuiltinHerd(recovery_user="postgres"))
+    try:
+        node = h.cluster.nodes[2]
+        node.stop()
+        node.append_conf("listen_addresses = '*'")
+        node.prefix = cable.inside(1)
+        node.start()
+        for n in range(3):  # the UNIX sockets, to which no cable leads
+            h.proxy.settings[f"backend_hostname{n}"] = h.cluster.inner
+        h.start()
+        before = h.write()
+        h.pcp.ok("pcp_detach_node", "-n", "2")
+        h.wait_for(primary=0, down=(2,))
+        set_conninfo(node, f"host={h.folder} port=1 user=postgres application_name=node2")
+        streams_from(h.cluster.nodes[0], 1)
+        client = subprocess.Popen([*cable.inside(0), *h.cluster.program(
+            "psql", "-X", "-h", cable.addresses[1], "-p", str(node.port), "-U", "postgres", "-d", "postgres")],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        client.stdin.write(f"select pg_advisory_lock({CONNINFO_LOCK});\n")
+        client.stdin.flush()
+
+        def holders():
+            return int(node.psql("select count(*) from pg_locks where locktype = 'advisory'", "postgres"))
+        wait_until(lambda: holders() == 1, "the lock")
+        cable.cut()  # the server never hears of the client's end
+        client.kill()
+        client.wait()
+        client.stdin.close()
+        # And it recovers.
+        attached_at_last(h, holders)
+        assert h.write() == before + 1
+    finally:
+        if os.path.exists(h.pcp.passes[True]):
+            os.unlink(h.pcp.passes[True])
+        h.end()
+        cable.remove()
