@@ -217,6 +217,23 @@ def test_the_original_clients_print_what_ours_print(pcp, args):
 
 
 @pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")
+def test_health_check_stats_are_the_same_to_both_clients_and_to_show(start_proxy):
+    """Every field with its value: one round of checks, then none for an hour."""
+    pcp = Pcp(start_proxy({"health_check_period": 3600}, {"pcp.conf": USERS}, fresh=True))
+
+    def shown():
+        with pcp.proxy.connect() as c:
+            return c.execute("show pool_health_check_stats").fetchall()
+    wait_until(lambda: all(row[7] == "1" for row in shown()), "a check of each node", 30)
+    for row in shown():
+        for more in ((), ("-v",)):
+            ours = pcp.ok("pcp_health_check_stats", *more, row[0])
+            assert ours == pcp.ok("pcp_health_check_stats", *more, row[0], original=True)
+        values = [line.partition(":")[2].strip() for line in ours.splitlines()]
+        assert [value for value in row if value] == [value for value in values if value]
+
+
+@pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")
 def test_the_original_clients_change_nodes(pcp):
     assert pcp.ok("pcp_detach_node", "2", original=True) == "pcp_detach_node -- Command Successful\n"
     wait_until(lambda: pcp.nodes()[2][2] == "3", "node 2 to be down")

@@ -193,6 +193,40 @@ def test_autocommit_write_in_flight(herd):
         assert [r[0] for r in c.execute(PRIMARY + "select a from t")] == [2]
 
 
+@pytest.mark.parametrize("arrived", [False, True], ids=["lost", "arrived"])
+@pytest.mark.parametrize("statement", ["prepare transaction 'p'", "commit prepared 'p'", "rollback prepared 'p'"])
+def test_prepared_transactions_in_flight(herd, statement, arrived):
+    """Two standbys must confirm; one has it in time, or none."""
+    h = herd(pool_mode="transaction", failover_wait_timeout=5)
+    primary = h.cluster.nodes[0]
+    with h.proxy.connect() as c:
+        for text in ("begin", "insert into t values (1)", *([] if statement.startswith("prepare") else ["prepare transaction 'p'"])):
+            c.execute(text)
+        h.cluster.wait_replayed()
+        synchronous(h)
+        names = "('node2')" if arrived else "('node1', 'node2')"
+        for pid in primary.psql(f"select pid from pg_stat_replication where application_name in {names}").split():
+            os.kill(int(pid), signal.SIGSTOP)
+        ending = Later(lambda: c.execute(statement))
+        wait_until(lambda: primary.psql("select count(*) from pg_stat_activity where wait_event = 'SyncRep'") == "1",
+                   "it to wait for the standbys")
+        if arrived:
+            wait_until(lambda: primary.psql("select flush_lsn = pg_current_wal_flush_lsn() from pg_stat_replication where "
+                                            "application_name = 'node1'") == "t", "one standby to have it")
+        primary.kill()
+        # Of PREPARE TRANSACTION the new primary can say that it has not heard of it; all else is unknown.
+        learned = statement.startswith("prepare") and not arrived
+        with pytest.raises(psycopg.errors.SerializationFailure if learned else psycopg.errors.TransactionResolutionUnknown):
+            ending.result()
+        # And it recovers: the session lives, and sees what became of it.
+        prepared = c.execute(PRIMARY + "select count(*) from pg_prepared_xacts").fetchone()[0]
+        assert prepared == (statement.startswith("prepare") == arrived)
+        if prepared:
+            c.execute("commit prepared 'p'")
+        there = prepared or (arrived and statement.startswith("commit"))
+        assert c.execute(PRIMARY + "select count(*) from t").fetchone()[0] == there
+
+
 SLOW = "select count(*) from t a, t b, t c where (a.a + b.a) % 7 = c.a % 7"
 
 
