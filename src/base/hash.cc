@@ -52,6 +52,19 @@ SipState<Rounds, Last> sip_start(const HashKey& key) {
           key.k1 ^ 0x7465646279746573ULL};
 }
 
+template <int Rounds, int Last>
+Hash128 sip128(const HashKey& key, std::string_view bytes) {
+  auto s = sip_start<Rounds, Last>(key);
+  s.v1 ^= 0xee;  // marks the 128-bit variant
+  s.all(bytes);
+  s.v2 ^= 0xee;
+  Hash128 h;
+  h.lo = s.finish();
+  s.v1 ^= 0xdd;
+  h.hi = s.finish();
+  return h;
+}
+
 }  // namespace
 
 HashKey HashKey::random() {
@@ -62,17 +75,9 @@ HashKey HashKey::random() {
 
 std::string Hash128::hex() const { return fmt::format("{:016x}{:016x}", hi, lo); }
 
-Hash128 hash128(const HashKey& key, std::string_view bytes) {
-  auto s = sip_start<2, 4>(key);
-  s.v1 ^= 0xee;  // marks the 128-bit variant
-  s.all(bytes);
-  s.v2 ^= 0xee;
-  Hash128 h;
-  h.lo = s.finish();
-  s.v1 ^= 0xdd;
-  h.hi = s.finish();
-  return h;
-}
+Hash128 hash128(const HashKey& key, std::string_view bytes) { return sip128<2, 4>(key, bytes); }
+
+Hash128 quick_hash128(const HashKey& key, std::string_view bytes) { return sip128<1, 3>(key, bytes); }
 
 std::uint64_t hash64(const HashKey& key, std::string_view bytes) {
   auto s = sip_start<1, 3>(key);

@@ -30,6 +30,22 @@ TEST(Hash128, EveryLengthAndKeyMatters) {
   EXPECT_EQ(before.hex().size(), 32u);
 }
 
+TEST(QuickHash128, EveryOctetMatters) {
+  const HashKey key{1, 2};
+  const std::string text(40, 'a');
+  const Hash128 whole = quick_hash128(key, text);
+  EXPECT_NE(whole, hash128(key, text));
+  EXPECT_NE(whole, quick_hash128(HashKey{1, 3}, text));
+  EXPECT_NE(whole.hi, whole.lo);
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    std::string other = text;
+    other[at] = 'b';
+    const Hash128 now = quick_hash128(key, other);
+    EXPECT_TRUE(now.hi != whole.hi && now.lo != whole.lo) << at;
+    EXPECT_NE(quick_hash128(key, text.substr(0, at)), whole);
+  }
+}
+
 // The values are those of Python, whose own hash of octets this is under an empty key (PYTHONHASHSEED=0).
 TEST(Hash64, IsSipHash13) {
   EXPECT_EQ(hash64({}, "a"), 0x407448d2b89b1813ULL);

@@ -29,6 +29,10 @@ struct Effects {
   bool ends_transaction = false;  // COMMIT, PREPARE TRANSACTION, ROLLBACK: what was done before may count now
   bool unknown_state = false;     // may have changed what the session sees without our seeing it
   std::string_view prepares, commits_prepared, rolls_back_prepared;  // gid; a view into the facts
+  bool none() const {
+    return scope.empty() && !ends_transaction && !unknown_state && prepares.empty() && commits_prepared.empty() &&
+           rolls_back_prepared.empty();
+  }
 };
 
 // `answers` of all relations and functions of the text's statements in order, then those of `prepared`, which is what

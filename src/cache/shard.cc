@@ -25,7 +25,7 @@ void Store::Shard::grow() {
   }
 }
 
-std::uint32_t Store::Shard::insert(Slot slot) {
+std::uint32_t Store::Shard::insert(Slot&& slot) {
   grow();
   if (free.empty()) {
     slots.emplace_back();

@@ -35,7 +35,7 @@ struct Store::Shard {
   std::size_t hand = 0;
 
   Slot* find(const Hash128& key);
-  std::uint32_t insert(Slot slot);
+  std::uint32_t insert(Slot&& slot);
   std::size_t erase(std::uint32_t slot);  // gives the octets that it held
   // Frees the first entry that was not used since the hand's last round; 0: there is none.
   std::size_t evict(TimePoint now);

@@ -22,7 +22,7 @@ std::size_t shard_of(const Hash128& key) { return key.hi % Store::kShards; }
 
 Answer answer_of(const Fill& fill) {
   const std::size_t size = fill.head.size() + fill.rest.size();
-  const std::shared_ptr<char[]> bytes = std::make_shared<char[]>(size);
+  const std::shared_ptr<char[]> bytes = std::make_shared_for_overwrite<char[]>(size);
   std::copy(fill.head.begin(), fill.head.end(), bytes.get());
   std::copy(fill.rest.begin(), fill.rest.end(), bytes.get() + fill.head.size());
   return {bytes, static_cast<std::uint32_t>(size), static_cast<std::uint32_t>(fill.head.size())};
@@ -79,7 +79,7 @@ bool Store::put(const Fill& fill) {
   Slot slot{.key = fill.key, .text = fill.text, .answer = answer_of(fill), .database = into};
   if (options_.expire.count() > 0) slot.expires = now + options_.expire;
   const std::size_t at = shard_of(fill.key);
-  if (!make_room(at, slot.bytes())) return false;
+  if (!make_room(at, slot.bytes(), now)) return false;
   const std::size_t bytes = slot.bytes();
   const std::lock_guard lock(into->mutex);
   // Between the look at the doubts and the last of these lines no doubt can begin: it needs the same mutex.
@@ -120,11 +120,10 @@ void Store::sweep(Table& table) {
 }
 
 // Takes the room first, then evicts until the limits hold again: two who store at once cannot both take the last.
-bool Store::make_room(std::size_t first_shard, std::size_t bytes) {
+bool Store::make_room(std::size_t first_shard, std::size_t bytes, TimePoint now) {
   if (bytes > options_.total_bytes || options_.max_entries == 0) return false;
   bytes_ += bytes, ++entries_;
   const auto over = [&] { return bytes_ > options_.total_bytes || entries_ > options_.max_entries; };
-  const TimePoint now = clock_.now();
   for (std::size_t i = 0; i < kShards && over(); ++i) {
     Shard& shard = shards_[(first_shard + i) % kShards];
     const std::lock_guard lock(shard.mutex);

@@ -120,7 +120,7 @@ class Store {
   void end(const Doubt& doubt, bool known);
   void begin_all();
   void end_all(bool known);
-  bool make_room(std::size_t first_shard, std::size_t bytes);
+  bool make_room(std::size_t first_shard, std::size_t bytes, TimePoint now);
   void sweep(Table& table);
   void drop_refs(const std::vector<std::uint64_t>& refs);
 

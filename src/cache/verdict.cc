@@ -38,7 +38,6 @@ std::string_view by_form(const Asked& in) {
   if (s.tablesample) return "TABLESAMPLE";
   if (s.current_time) return "the current time is used";
   if (s.time_zone_cast) return "a cast depends on the time zone";
-  if (names_a_moment(in.text)) return "it may mean the current time (now, today, …)";
   return {};
 }
 
@@ -99,7 +98,17 @@ bool may_be_cached(const sql::Facts& facts, bool allow_sql_comments) {
   return facts.leading_comment != LeadingComment::other || allow_sql_comments;
 }
 
+bool means_a_moment(const sql::Facts& facts, std::string_view text) {
+  return facts.leading_comment != LeadingComment::force_query_cache && names_a_moment(text);
+}
+
 Verdict verdict(const Asked& asked) {
+  Verdict v = standing_verdict(asked);
+  if (v.ok() && means_a_moment(asked.facts, asked.text)) v.refusal = "it may mean the current time (now, today, …)";
+  return v;
+}
+
+Verdict standing_verdict(const Asked& asked) {
   Verdict v;
   v.refusal = why_not(asked);
   if (!v.ok()) return v;

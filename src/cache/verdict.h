@@ -7,7 +7,9 @@
 // Threads  pure.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; differences in docs/compat.md.
 #pragma once
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +32,29 @@ struct Verdict {
   bool ok() const { return refusal.empty(); }
 };
 Verdict verdict(const Asked& asked);
+// The same without the words that mean a moment, by which texts with the same facts differ: see means_a_moment().
+Verdict standing_verdict(const Asked& asked);
+bool means_a_moment(const sql::Facts& facts, std::string_view text);
+
+// Standing verdicts made lately, by the number of the plan they were made beside: for statements that change nothing.
+// One for each worker.
+class RecentVerdicts {
+ public:
+  static constexpr std::size_t kSlots = 256;
+  using Kept = std::shared_ptr<const Verdict>;
+  Kept find(std::uint64_t plan) const {
+    const Slot& slot = slots_[plan % kSlots];
+    return slot.plan == plan ? slot.verdict : nullptr;
+  }
+  void keep(std::uint64_t plan, Kept verdict) { slots_[plan % kSlots] = {plan, std::move(verdict)}; }
+
+ private:
+  struct Slot {
+    std::uint64_t plan = 0;
+    Kept verdict;
+  };
+  std::array<Slot, kSlots> slots_;
+};
 
 // Could this text have an entry at all? By its form alone; decides whether one is looked for.
 bool may_be_cached(const sql::Facts& facts, bool allow_sql_comments);

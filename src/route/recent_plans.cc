@@ -97,6 +97,7 @@ void RecentPlans::keep(const Asked& asked, Kept kept, TimePoint until) {
   slot.search_path = asked.search_path;
   slot.until = until;
   slot.kept = std::move(kept);
+  slot.kept.number = ++last_number_;
 }
 
 void RecentPlans::clear() {

@@ -30,7 +30,8 @@ class RecentPlans {
   ~RecentPlans();
   struct Kept {
     Plan plan;
-    sql::Answers answers;  // what it was made of, for whoever needs them beside it
+    sql::Answers answers;      // what it was made of, for whoever needs them beside it
+    std::uint64_t number = 0;  // no other has it: for what is kept beside it. keep() gives it
   };
   // Valid until the next keep() or clear().
   const Kept* find(const Asked& asked, TimePoint now) const;
@@ -40,6 +41,7 @@ class RecentPlans {
  private:
   struct Slot;
   std::unique_ptr<std::array<Slot, kSlots>> slots_;
+  std::uint64_t last_number_ = 0;
 };
 
 }  // namespace herdgate::route
