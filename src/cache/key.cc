@@ -57,7 +57,22 @@ constexpr std::array<char, 256> kWordOctets = [] {
 char word_octet(char c) { return kWordOctets[static_cast<unsigned char>(c)]; }
 
 constexpr std::string_view kMoments[] = {"now", "today", "tomorrow", "yesterday"};
-bool begins_one(char c) { return c == 'n' || c == 't' || c == 'y'; }
+
+// Are there a first and a second letter of one, in either case, side by side? kStep + 1 octets are read.
+constexpr std::size_t kStep = 16;
+bool may_begin_one(const char* octets) {
+  using Octets [[gnu::vector_size(kStep)]] = char;
+  Octets first, second;
+  std::memcpy(&first, octets, kStep);
+  std::memcpy(&second, octets + 1, kStep);
+  first |= 0x20;
+  second |= 0x20;
+  const auto found = (((first == 'n') | (first == 't')) & (second == 'o')) | ((first == 'y') & (second == 'e'));
+  std::uint64_t halves[2];
+  static_assert(sizeof halves == sizeof found);
+  std::memcpy(halves, &found, sizeof halves);
+  return (halves[0] | halves[1]) != 0;
+}
 
 bool word_at(std::string_view text, std::size_t at, std::string_view word) {
   if (text.size() - at < word.size()) return false;
@@ -66,6 +81,17 @@ bool word_at(std::string_view text, std::size_t at, std::string_view word) {
   }
   return at + word.size() == text.size() || word_octet(text[at + word.size()]) == 0;
 }
+
+bool one_begins(std::string_view text, std::size_t from, std::size_t to) {
+  for (std::size_t i = from; i < to; ++i) {
+    if (i > 0 && word_octet(text[i - 1]) != 0) continue;
+    const auto stands_here = [&](std::string_view word) { return word_at(text, i, word); };
+    if (std::any_of(std::begin(kMoments), std::end(kMoments), stands_here)) return true;
+  }
+  return false;
+}
+
+Hash128 sum(const Hash128& a, const Hash128& b) { return {a.hi ^ b.hi, a.lo ^ b.lo}; }
 
 }  // namespace
 
@@ -92,39 +118,40 @@ Hash128 viewer_of(const HashKey& key, std::string_view database, std::string_vie
   return hash128(key, parts.all());
 }
 
+Hash128 text_hash(const HashKey& key, std::string_view text) { return quick_hash128(key, text); }
+
+// The second hash of the extended protocol begins with the letter of its form, so that it is none of a text.
 Hash128 key_of(const HashKey& key, const Read& read) {
-  const std::size_t fixed = 1 + sizeof read.viewer + 3 * Parts::kPerPart;
-  Parts parts(fixed + read.text.size() + read.types.size() + read.bind.size());
+  if (read.form == Form::simple) return sum(read.viewer, read.text);
+  Parts parts(1 + sizeof read.text + 2 * Parts::kPerPart + read.types.size() + read.bind.size());
   parts.add(static_cast<char>(read.form));
-  parts.add(read.viewer);
   parts.add(read.text);
-  if (read.form == Form::extended) {
-    parts.add(read.types);
-    parts.add(read.bind);
-  }
-  return hash128(key, parts.all());
+  parts.add(read.types);
+  parts.add(read.bind);
+  const HashKey other{~key.k0, key.k1};
+  return sum(read.viewer, quick_hash128(other, parts.all()));
 }
 
-Hash128 text_key(const HashKey& key, std::string_view database, std::string_view user, std::string_view text) {
-  Parts parts(1 + database.size() + user.size() + text.size() + 3 * Parts::kPerPart);
+Hash128 owner_of(const HashKey& key, std::string_view database, std::string_view user) {
+  Parts parts(1 + database.size() + user.size() + 2 * Parts::kPerPart);
   parts.add('T');
   parts.add(database);
   parts.add(user);
-  parts.add(text);
   return hash128(key, parts.all());
 }
 
+Hash128 text_key(const Hash128& owner, const Hash128& text) { return sum(owner, text); }
+
+// Sixteen octets at a time, by the first two letters of a word: few texts come further. The last ones are copied, so
+// that nothing is read behind the text.
 bool names_a_moment(std::string_view text) {
-  char before = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char here = word_octet(text[i]);
-    if (before == 0 && begins_one(here)) {
-      const auto stands_here = [&](std::string_view word) { return word_at(text, i, word); };
-      if (std::any_of(std::begin(kMoments), std::end(kMoments), stands_here)) return true;
-    }
-    before = here;
+  std::size_t at = 0;
+  for (; at + kStep < text.size(); at += kStep) {
+    if (may_begin_one(text.data() + at) && one_begins(text, at, at + kStep)) return true;
   }
-  return false;
+  char last[kStep + 1] = {};
+  text.copy(last, kStep, at);
+  return may_begin_one(last) && one_begins(text, at, text.size());
 }
 
 // Anything that is not as it should be counts as naming one: it is not cached.

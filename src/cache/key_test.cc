@@ -22,7 +22,14 @@ std::string bind(const std::vector<std::string>& values) {
 TEST(Key, WhateverChangesAnAnswerChangesTheKey) {
   std::set<Hash128> seen;
   int cases = 0;
-  const auto add = [&](const Read& read) {
+  struct Case {
+    Hash128 viewer;
+    Form form;
+    std::string_view text;
+    std::string types = {}, bind = {};
+  };
+  const auto add = [&](const Case& c) {
+    const Read read{c.viewer, c.form, text_hash(kKey, c.text), c.types, c.bind};
     ++cases;
     EXPECT_TRUE(seen.insert(key_of(kKey, read)).second) << "case " << cases;
   };
@@ -57,9 +64,13 @@ TEST(Key, WhatChangesNoAnswerDoesNot) {
 }
 
 TEST(Key, ATextHasOneNameForAllItsVariants) {
-  EXPECT_EQ(text_key(kKey, "d", "u", "select 1"), text_key(kKey, "d", "u", "select 1"));
-  EXPECT_NE(text_key(kKey, "d", "u", "select 1"), text_key(kKey, "d", "v", "select 1"));
-  EXPECT_NE(text_key(kKey, "d", "u", "select 1"), text_key(kKey, "du", "", "select 1"));
+  const auto key = [](std::string_view database, std::string_view user, std::string_view text) {
+    return text_key(owner_of(kKey, database, user), text_hash(kKey, text));
+  };
+  EXPECT_EQ(key("d", "u", "select 1"), key("d", "u", "select 1"));
+  EXPECT_NE(key("d", "u", "select 1"), key("d", "v", "select 1"));
+  EXPECT_NE(key("d", "u", "select 1"), key("du", "", "select 1"));
+  EXPECT_NE(key("d", "u", "select 1"), key("d", "u", "select 2"));
 }
 
 TEST(Key, WordsThatMeanAMoment) {
@@ -67,6 +78,17 @@ TEST(Key, WordsThatMeanAMoment) {
     EXPECT_TRUE(names_a_moment(text)) << text;
   for (const char* text : {"", "know", "nowhere", "now_", "_now", "snow", "no", "todays", "2now"})
     EXPECT_FALSE(names_a_moment(text)) << text;
+  // Wherever it stands among the octets that are looked at together, and in either case.
+  for (const std::string word : {"now", "TODAY", "toMorrow", "yEsterday"}) {
+    for (std::size_t at = 0; at < 50; ++at) {
+      for (std::size_t behind = 0; behind < 20; ++behind) {
+        const std::string text = std::string(at, '.') + word + std::string(behind, ' ');
+        EXPECT_TRUE(names_a_moment(text)) << text;
+        EXPECT_FALSE(names_a_moment(std::string(at, '.') + "x" + word + std::string(behind, ' '))) << text;
+        EXPECT_FALSE(names_a_moment(text.substr(0, at + word.size()) + "x" + std::string(behind, ' '))) << text;
+      }
+    }
+  }
   EXPECT_TRUE(bind_names_a_moment(bind({"1", "today"})));
   const std::string padded = std::string(62, ' ').append("now");  // its length, 65, is a letter
   EXPECT_TRUE(bind_names_a_moment(bind({padded})));

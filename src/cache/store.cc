@@ -71,9 +71,10 @@ std::optional<Answer> Store::find(const Hash128& key) {
   return slot->answer;
 }
 
-bool Store::put(const Fill& fill) {
+bool Store::put(const Fill& fill, Database* home) {
   const std::size_t size = fill.head.size() + fill.rest.size();
-  Database* into = size <= options_.max_answer_bytes ? database(fill.database) : nullptr;
+  if (size > options_.max_answer_bytes) return false;
+  Database* into = home != nullptr ? home : database(fill.database);
   if (into == nullptr) return false;
   const TimePoint now = clock_.now();
   Slot slot{.key = fill.key, .text = fill.text, .answer = answer_of(fill), .database = into};

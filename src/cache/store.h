@@ -100,7 +100,9 @@ class Store {
   std::size_t max_answer_bytes() const { return options_.max_answer_bytes; }
   std::uint64_t now() const { return sequence_.load(std::memory_order_acquire); }
   std::optional<Answer> find(const Hash128& key);
-  bool put(const Fill& fill);
+  // `home`: home(fill.database), where the caller has it.
+  bool put(const Fill& fill, Database* home = nullptr);
+  Database* home(std::string_view database) { return this->database(database); }  // for good; null: there are too many
   Doubt doubt(std::string_view database, Scope scope);
   void flush();  // everything, and every read under way
   std::size_t remove(const Hash128& text);

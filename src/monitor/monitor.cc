@@ -350,12 +350,19 @@ void Monitor::ended(NodeId node, const Answer& answer) {
   if (answer.outcome == cluster::Outcome::not_ready && view_->primary_awaited && node == view_->primary)
     schedule_.hint(node, means_.loop.now());
   learn(node, answer);
+  notice_reload(node, answer);
   feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text, answer.upstream});
   // A probe that has logged in is a connection like any other: the node is up, not only waiting for one.
   if (answer.outcome == cluster::Outcome::healthy && asks()) first_connection(node);
   if (round_.awaited.erase(node) == 0) return;
   round_.answers[node] = answer;
   if (round_.awaited.empty()) finish_round();
+}
+
+void Monitor::notice_reload(NodeId node, const Answer& answer) {
+  if (answer.configured.empty()) return;
+  const std::string before = std::exchange(configured_[node], answer.configured);
+  if (!before.empty() && before != answer.configured && hooks_.reloaded) hooks_.reloaded();
 }
 
 // ---- rounds

@@ -53,6 +53,8 @@ struct Hooks {
   std::function<void()> open_gate;
   // Once: the primary is known, or every node was asked, or kFirstLookLimit is over. Clients should not come earlier.
   std::function<void()> first_look;
+  // A server has read its configuration anew since it was asked last. Empty: nobody wants to know.
+  std::function<void()> reloaded;
   // For tests; empty: start_probe().
   std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
 };
@@ -136,6 +138,7 @@ class Monitor final : public cluster::Control {
   Duration period();
   void rearm();
   void tick();
+  void notice_reload(NodeId node, const Answer& answer);
   void begin_round(const std::vector<NodeId>& nodes);
   void finish_round();
   void tell_replayed(const std::map<NodeId, Answer>& answers, cluster::ReplicationReport& report);
@@ -162,6 +165,7 @@ class Monitor final : public cluster::Control {
   std::shared_ptr<Recovery> recovery_;
   std::map<NodeId, report::FailoverFigures> failovers_;
   PrimaryFacts primaries_;
+  std::map<NodeId, std::string> configured_;  // when each read its configuration, as it said last
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;
   Round round_;

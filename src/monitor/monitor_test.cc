@@ -82,7 +82,7 @@ struct MonitorTest : ::testing::Test {
   std::map<int, int> probes;
   std::vector<ProbeTarget> targets;
   std::function<void()> changed = [] {}, gate_empty;
-  int gate_opened = 0, first_looks = 0;
+  int gate_opened = 0, first_looks = 0, reloads = 0;
   std::unique_ptr<Monitor> monitor;
 
   void SetUp() override {
@@ -103,6 +103,7 @@ struct MonitorTest : ::testing::Test {
       changed();
     };
     hooks.open_gate = [this] { ++gate_opened; };
+    hooks.reloaded = [this] { ++reloads; };
     hooks.probe = [this](const ProbeTarget& target, ProbeDone done) -> std::unique_ptr<Probing> {
       const int id = target.node.value;
       ++probes[id];
@@ -205,6 +206,27 @@ TEST_F(MonitorTest, ANodeThatHangsDoesNotHoldUpTheOthers) {
   start();
   until([&] { return monitor->view()->primary == NodeId(0); });
   EXPECT_TRUE(node(1).live()) << "its own deadline decides, not the others";
+}
+
+TEST_F(MonitorTest, AServerThatHasReadItsConfigurationAnewIsNoticed) {
+  const auto asked_again = [this](int id) {
+    const int before = probes[id];
+    monitor->connection_failed(NodeId(id));
+    until([&] { return probes[id] > before; });
+    until_polled([&] { return monitor->view()->find(NodeId(id))->status == NodeStatus::up; });
+  };
+  world[0].configured = "17.5";
+  start();
+  until_polled([&] { return node(0).status == NodeStatus::up && node(1).status == NodeStatus::up; });
+  asked_again(0);
+  EXPECT_EQ(reloads, 0) << "the same, and one that does not say";
+  world[0].configured = "18.25";
+  asked_again(0);
+  until_polled([&] { return reloads == 1; });
+  world[1].configured = "3.5";
+  asked_again(1);
+  asked_again(0);
+  EXPECT_EQ(reloads, 1) << "it had not been asked before";
 }
 
 TEST_F(MonitorTest, WithoutAPrimaryTheSearchGoesOnEverySecond) {

@@ -16,7 +16,8 @@ using cluster::Outcome;
 // Role and position in one question; pg_current_wal_lsn() would be an error on a standby, and CASE keeps it off.
 constexpr const char* kRoleQuery =
     "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() "
-    "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END";
+    "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, "
+    "pg_catalog.date_part('epoch', pg_catalog.pg_conf_load_time())";
 // One row at least: the settings come with it.
 constexpr const char* kSendersQuery =
     "SELECT application_name, state, sync_state, pg_catalog.date_part('epoch', replay_lag), "
@@ -30,7 +31,7 @@ constexpr const char* kReceiverQuery =
     "AND pg_catalog.starts_with(setting, 'stopped_by_pgpool=1 ')), pg_catalog.current_setting('server_version_num') "
     "FROM (SELECT) AS one LEFT JOIN (SELECT pg_catalog.to_jsonb(w) AS r "
     "FROM pg_catalog.pg_stat_wal_receiver w WHERE status = 'streaming') AS receiver ON true";
-constexpr std::size_t kRoleColumns = 2, kSenderColumns = 5, kReceiverColumns = 5;
+constexpr std::size_t kRoleColumns = 3, kSenderColumns = 5, kReceiverColumns = 5;
 
 constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
 
@@ -69,6 +70,7 @@ class LoginProbe final : public Probing {
       return fail(Error{backend::Errc::query_failed, "an unexpected answer about its role"});
     answer_.in_recovery = *rows->front()[0] == "t";
     answer_.position = parse_position(text_or_empty(rows->front()[1]));
+    answer_.configured = text_or_empty(rows->front()[2]);
     if (*answer_.in_recovery) {
       return client_.query(kReceiverQuery, deadline_,
                            [this](Result<backend::Rows> receiver) { on_receiver(std::move(receiver)); });

@@ -28,10 +28,11 @@ struct Answer {
   cluster::Outcome outcome = cluster::Outcome::healthy;
   std::string text;  // what went wrong
   std::optional<bool> in_recovery;
-  std::optional<std::uint64_t> position;                          // written so far (primary), replayed so far (standby)
-  std::vector<Sender> senders;                                    // primary only
-  std::optional<std::string> sync_names;                          // primary only: synchronous_standby_names
-  std::optional<cluster::Upstream> upstream;                      // standby only, while it receives
+  std::optional<std::uint64_t> position;      // written so far (primary), replayed so far (standby)
+  std::string configured;                     // when it read its configuration last, in its words; empty: not known
+  std::vector<Sender> senders;                // primary only
+  std::optional<std::string> sync_names;      // primary only: synchronous_standby_names
+  std::optional<cluster::Upstream> upstream;  // standby only, while it receives
   std::optional<std::chrono::microseconds> wal_receiver_timeout;  // standby only
   bool stopped = false;  // standby only: a built-in failover that did not end has cut it off
   std::string version;   // standby only: server_version_num

@@ -31,7 +31,9 @@ void Accounts::closed(const backend::LinkKey& key) {
   const auto it = per_key_.find(key);
   HG_ASSERT(it != per_key_.end() && total_ > 0);
   --total_;
-  if (--it->second == 0) per_key_.erase(it);
+  if (--it->second > 0) return;
+  per_key_.erase(it);
+  if (const auto at = key_accounts_.find(key); at != key_accounts_.end()) at->second->defaults = Defaults::unknown;
 }
 
 bool Accounts::full() const {
@@ -97,6 +99,31 @@ std::optional<Waiting> Accounts::first_that_may_open() {
   ++total_;
   ++per_key_[found.key];
   return found;
+}
+
+void Accounts::settings_changed() {
+  const std::lock_guard lock(mutex_);
+  ++settings_epoch_;
+  for (auto& [key, account] : key_accounts_) account->defaults = Defaults::unknown;
+}
+
+Accounts::Learned Accounts::learned(const backend::LinkKey& key, const Lesson& lesson) {
+  const std::lock_guard lock(mutex_);
+  const auto it = key_accounts_.find(key);
+  if (it == key_accounts_.end() || lesson.epoch != settings_epoch_) return Learned::as_others;
+  KeyAccount& account = *it->second;
+  const Defaults before = account.defaults;
+  if (before == lesson.defaults) {
+    account.newest_ = std::max(account.newest_, lesson.opened);
+    return Learned::as_others;
+  }
+  const bool first = before == Defaults::unknown;
+  if (!first && lesson.opened < account.newest_) return Learned::older;
+  account.defaults = lesson.defaults;
+  account.newest_ = lesson.opened;
+  const bool restless = lesson.now - account.changed_ < kSettles;
+  if (!first) account.changed_ = lesson.now;
+  return first || restless ? Learned::as_others : Learned::newer;
 }
 
 KeyAccountPtr Accounts::key_account(const backend::LinkKey& key) {

@@ -15,6 +15,7 @@
 #include <optional>
 
 #include "backend/link.h"
+#include "base/clock.h"
 #include "base/ids.h"
 
 namespace herdgate::pool {
@@ -24,10 +25,19 @@ struct Limits {
   std::size_t per_key = 0;  // pool_size; 0 = no own limit
 };
 
-// Links of one key that are idle, or will be when they have been cleaned, on all workers together: a hint whether
-// somebody else could give one.
+// A fingerprint of the settings that a link's server gave it at its login (see cache/defaults.h).
+enum class Defaults : std::uint64_t { unknown = 0 };
+
 struct KeyAccount {
+  // Links of one key that are idle, or will be when they have been cleaned, on all workers together: a hint whether
+  // somebody else could give one.
   std::atomic<int> idle{0};
+  // Of the newest link that is known in this epoch; unknown when there is no link.
+  std::atomic<Defaults> defaults{Defaults::unknown};
+
+ private:
+  friend class Accounts;
+  TimePoint newest_{}, changed_{};  // that link's beginning; when another fingerprint came up
 };
 using KeyAccountPtr = std::shared_ptr<KeyAccount>;
 
@@ -60,6 +70,21 @@ class Accounts {
   std::optional<Waiting> first_that_may_open();
 
   KeyAccountPtr key_account(const backend::LinkKey& key);
+
+  // What a link has been given counts for one epoch: settings_changed() begins the next, when a server may have read
+  // its configuration anew, which changes what live links have.
+  std::uint64_t settings_epoch() const { return settings_epoch_.load(std::memory_order_acquire); }
+  void settings_changed();
+  enum class Learned : std::uint8_t { as_others, newer, older };
+  struct Lesson {
+    TimePoint opened, now;
+    std::uint64_t epoch = 0;  // in which the link was asked
+    Defaults defaults = Defaults::unknown;
+  };
+  // newer: links opened before this one have other defaults; older: this one has those of old. A kind whose links
+  // differ all the time (by a login trigger, say) is left as it is: then nothing is said more than once in kSettles.
+  Learned learned(const backend::LinkKey& key, const Lesson& lesson);
+  static constexpr Duration kSettles = std::chrono::seconds(5);
   std::size_t links() const;
   Limits limits() const;
   std::map<backend::LinkKey, std::size_t> waiting_by_key() const;
@@ -76,6 +101,7 @@ class Accounts {
   std::list<Waiting> queue_;
   std::atomic<std::size_t> waiting_count_{0};
   std::uint64_t last_ticket_ = 0;
+  std::atomic<std::uint64_t> settings_epoch_{1};
 };
 
 }  // namespace herdgate::pool

@@ -62,5 +62,57 @@ TEST(Accounts, AWaiterWhoseKeyIsAtItsLimitDoesNotBlockOthers) {
   EXPECT_FALSE(books.withdraw(*a));
 }
 
+// What links have been given at their logins. Times are seconds since the clock's beginning.
+struct AccountsDefaults : ::testing::Test {
+  using Learned = Accounts::Learned;
+  static TimePoint at(int seconds) { return TimePoint{} + std::chrono::hours(1) + std::chrono::seconds(seconds); }
+  Learned learned(int opened, int now, int defaults) {
+    return books.learned(kA, {at(opened), at(now), books.settings_epoch(), Defaults(defaults)});
+  }
+  Accounts books{Limits{.total = 9, .per_key = 0}};
+  KeyAccountPtr account = books.key_account(kA);
+};
+
+TEST_F(AccountsDefaults, TheNewestLinkSaysWhatCounts) {
+  EXPECT_EQ(account->defaults, Defaults::unknown);
+  EXPECT_EQ(learned(10, 10, 1), Learned::as_others);
+  EXPECT_EQ(learned(20, 20, 1), Learned::as_others);
+  EXPECT_EQ(learned(30, 30, 2), Learned::newer);
+  EXPECT_EQ(account->defaults, Defaults(2));
+  EXPECT_EQ(learned(25, 40, 1), Learned::older) << "opened before, asked later";
+  EXPECT_EQ(account->defaults, Defaults(2));
+  EXPECT_EQ(learned(35, 41, 2), Learned::as_others);
+}
+
+TEST_F(AccountsDefaults, LinksThatDifferAllTheTimeAreLeftAlone) {
+  learned(10, 10, 1);
+  EXPECT_EQ(learned(11, 11, 2), Learned::newer);
+  EXPECT_EQ(learned(12, 12, 3), Learned::as_others);
+  EXPECT_EQ(learned(15, 15, 4), Learned::as_others);
+  EXPECT_EQ(account->defaults, Defaults(4));
+  EXPECT_EQ(learned(21, 21, 5), Learned::newer) << "and it recovers";
+}
+
+TEST_F(AccountsDefaults, WithTheLastLinkTheyAreForgotten) {
+  ASSERT_TRUE(books.try_open(kA) && books.try_open(kA));
+  learned(10, 10, 1);
+  books.closed(kA);
+  EXPECT_EQ(account->defaults, Defaults(1));
+  books.closed(kA);
+  EXPECT_EQ(account->defaults, Defaults::unknown);
+  EXPECT_EQ(learned(5, 20, 2), Learned::as_others);
+}
+
+TEST_F(AccountsDefaults, ANewConfigurationBeginsAnew) {
+  learned(10, 10, 1);
+  const std::uint64_t before = books.settings_epoch();
+  books.settings_changed();
+  EXPECT_EQ(account->defaults, Defaults::unknown);
+  EXPECT_EQ(books.learned(kA, {at(30), at(30), before, Defaults(1)}), Learned::as_others);
+  EXPECT_EQ(account->defaults, Defaults::unknown) << "it was asked before";
+  EXPECT_EQ(learned(5, 31, 2), Learned::as_others) << "an old link, asked again";
+  EXPECT_EQ(account->defaults, Defaults(2));
+}
+
 }  // namespace
 }  // namespace herdgate::pool

@@ -557,6 +557,34 @@ void Pool::renew() {
   for (auto& [link, owner] : all_) link->outdated = true;
 }
 
+bool Pool::learned(ServerLink& link, Defaults defaults, std::uint64_t epoch) {
+  link.memory.defaults = defaults;
+  link.memory.defaults_epoch = epoch;
+  if (defaults == Defaults::unknown) return false;
+  const backend::LinkKey& key = link.link->key();
+  const Accounts::Lesson lesson{link.created, wiring_.loop.now(), epoch, defaults};
+  switch (wiring_.accounts.learned(key, lesson)) {
+    case Accounts::Learned::as_others:
+      return false;
+    case Accounts::Learned::older:
+      link.outdated = true;
+      return false;
+    case Accounts::Learned::newer:
+      break;
+  }
+  retire_older(key, link.created);
+  wiring_.peers.post_all_others(wiring_.worker,
+                                [key, than = link.created](Pool& other) { other.retire_older(key, than); });
+  return true;
+}
+
+void Pool::retire_older(const backend::LinkKey& key, TimePoint than) {
+  for (const auto& [link, owner] : all_) {
+    if (link->link->key() == key && link->created < than) link->outdated = true;
+  }
+  close_idle([](const ServerLink& link) { return link.outdated; });
+}
+
 void Pool::stop() {
   stopping_ = true;
   close_idle([](const ServerLink&) { return true; });

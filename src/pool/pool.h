@@ -127,6 +127,9 @@ class Pool {
   void abandon_dead_nodes();
   void report_loss(const ServerLink& link);
   void close_idle(const std::function<bool(const ServerLink&)>& which);
+  // The holder has asked, in `epoch`, what the link's login gave it. True: those who logged in before this link have
+  // other defaults. Their links are not lent again.
+  bool learned(ServerLink& link, Defaults defaults, std::uint64_t epoch);
   // Every link goes: what is idle at once, the rest when it comes back or has been cleaned.
   void renew();
   void stop();  // closes what is idle; what comes back later is closed too
@@ -163,6 +166,7 @@ class Pool {
   bool worth_waiting(const KeyPool& pool) const;
   void clean(ServerLink& link, std::vector<std::string> queries);
   void cancel_over(std::uint64_t id);
+  void retire_older(const backend::LinkKey& key, TimePoint than);
   bool taken_down(NodeId node) const;
   void stop_opening(Pending& pending);
   std::vector<std::string> reset_queries(const ServerLink& link, const Return& how) const;

@@ -15,6 +15,7 @@
 
 #include "backend/link.h"
 #include "base/clock.h"
+#include "pool/accounts.h"
 #include "vsession/virtual_session.h"
 
 namespace herdgate::pool {
@@ -59,6 +60,9 @@ struct LinkMemory {
   std::uint64_t unnamed_queries = 0;  // Link::queries() then: a later one has dropped it
   bool opaque = false;                // may hold state that we did not see: reset before another session gets it
   SessionId opaque_owner;
+  // What its login gave, and the epoch in which it was asked for that (Accounts::settings_epoch(); 0: never).
+  Defaults defaults = Defaults::unknown;
+  std::uint64_t defaults_epoch = 0;
   std::string pins;  // names of the pins while a session keeps it, for SHOW POOL_POOLS
 };
 

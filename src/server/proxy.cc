@@ -113,6 +113,7 @@ Proxy::~Proxy() {
   blocking_.stop();
   probing_.stop();
   control_.cancel(pause_timer_);
+  control_.cancel(reload_timer_);
   monitor_.reset();
 }
 
@@ -124,6 +125,7 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
   };
   hooks.settled = [this](std::function<void()> done) { when_settled(std::move(done)); };
   hooks.first_look = std::move(ready);
+  hooks.reloaded = [this] { server_has_reloaded(); };
   hooks.shut_gate = [this](std::function<void()> empty) { shut_gate(std::move(empty)); };
   hooks.open_gate = [this] { open_gate(); };
   hooks.health = [this](const report::HealthByNode& figures) {
@@ -195,6 +197,14 @@ void Proxy::flush_query_cache() {
   if (!shared_.memcached) return shared_.query_cache->flush();
   ++shared_.memcached->owed;
   for (auto& worker : workers_) worker->post([&worker = *worker] { worker.remote_cache()->pay(); });
+}
+
+// Live links have taken over whatever they had not set themselves. Their answers of before the change, and those that
+// were filed under the old settings since, go.
+void Proxy::server_has_reloaded() {
+  shared_.accounts.settings_changed();
+  shared_.logins.forget_reported();
+  if (shared_.query_cache) flush_query_cache();
 }
 
 bool Proxy::drop_query_cache() {
@@ -389,6 +399,20 @@ void Proxy::end_old_pauses() {
     pauses_ = left->databases.empty() ? nullptr : std::move(left);
     publish();
     end_old_pauses();
+  });
+}
+
+// The signal reaches the server's processes a moment after the answer: what was asked of a link in between counts no
+// more after the second time. Later ones are noticed by the rounds of sr_check_period.
+void Proxy::hint_server_reloads() {
+  constexpr Duration kSignalTakes = std::chrono::seconds(1);
+  control_.post([this] {
+    server_has_reloaded();
+    if (reload_timer_ != 0) control_.cancel(reload_timer_);
+    reload_timer_ = control_.after(kSignalTakes, [this] {
+      reload_timer_ = 0;
+      server_has_reloaded();
+    });
   });
 }
 

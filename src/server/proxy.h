@@ -54,6 +54,7 @@ class Proxy final : public session::Workers {
   void post(WorkerId to, std::function<void(pool::Pool&)> work) override;
   void hint_node_trouble(NodeId node, const std::string& why, std::string_view farewell) override;
   void hint_node_reached(NodeId node) override;
+  void hint_server_reloads() override;
   void outcomes_closed() override;
   void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) override;
 
@@ -71,6 +72,7 @@ class Proxy final : public session::Workers {
   void announce_roles();
   void forget_answers();
   void flush_query_cache();
+  void server_has_reloaded();
   session::SnapshotPtr snapshot() const;
   std::shared_ptr<report::Figures> own_figures() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;
@@ -87,9 +89,9 @@ class Proxy final : public session::Workers {
   std::unique_ptr<monitor::Monitor> monitor_;
   CommitCheck commit_check_{{control_, probing_, scratch_}, shared_, *this};
   cluster::ViewPtr view_;
-  NodeId last_primary_ = kNoNode;                  // also while none is known
-  std::shared_ptr<const session::Pauses> pauses_;  // null: none
-  net::TimerId pause_timer_ = 0;                   // the next one that ends by itself
+  NodeId last_primary_ = kNoNode;                    // also while none is known
+  std::shared_ptr<const session::Pauses> pauses_;    // null: none
+  net::TimerId pause_timer_ = 0, reload_timer_ = 0;  // the next one that ends by itself
   bool roles_announced_ = false;
   std::uint64_t primary_changes_ = 0;
   std::vector<std::unique_ptr<session::Worker>> workers_;

@@ -74,6 +74,11 @@ void LoginMemory::remember_reported(const std::string& database, const std::stri
   reported_.put({{database, user}, startup}, std::move(values), TimePoint::max());
 }
 
+void LoginMemory::forget_reported() {
+  const std::lock_guard lock(mutex_);
+  reported_.clear();
+}
+
 void LoginMemory::clear() {
   const std::lock_guard lock(mutex_);
   methods_.clear();

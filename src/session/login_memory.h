@@ -57,6 +57,7 @@ class LoginMemory {
   // ParameterStatus of a login with these start-up parameters.
   Reported reported(const std::string& database, const std::string& user, const Hash128& startup) const;
   void remember_reported(const std::string& database, const std::string& user, const Hash128& startup, Reported values);
+  void forget_reported();  // servers tell new logins other values now
   void clear();
 
  private:

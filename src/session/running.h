@@ -30,6 +30,7 @@ enum Note : std::uint16_t {
   kNoteAcknowledged,   // the part of it that has to succeed before anything else is sent
   kNoteNamed,          // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
   kNotePrepare,        // an interned statement prepared ahead of its Bind: an error is the client's
+  kNoteDefaults,       // what the link's login has given it, for the query cache
   kNoteCatalog,        // questions about relations and functions
   kNoteSecondary,      // the end of a transaction on the link that did not carry COMMIT
   kNoteTransactionId,  // commit_outcome_check

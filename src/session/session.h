@@ -249,6 +249,10 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   const config::Settings& settings() const { return *snapshot_->settings; }
   const cluster::View& view() const { return *snapshot_->view; }
   catalog::Viewpoint viewpoint() const;
+  // The search_path that the session has set, or else that which its links have been given.
+  const std::string& path_key() const {
+    return cache_ && vs_.search_path_key().empty() ? cache_->default_path() : vs_.search_path_key();
+  }
   NodeId lb_node();
 
   static const config::SessionSettings kNothingSet;
@@ -263,6 +267,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   bool serving_ = false;                                    // serve_input() is on the stack
   bool superuser_ = false;                                  // as the server said at the login
   bool ddl_in_transaction_ = false;                         // its commit makes cached catalog answers old once more
+  bool defaults_altered_ = false;                           // its commit changes what new sessions begin with
+  bool servers_reload_ = false;                             // it has had a server read its configuration anew
   bool replay_refused_ = false;                             // a server has refused what was to be set again
   NodeId pending_node_;
   bool xid_asked_ = false;  // the answer has not come yet

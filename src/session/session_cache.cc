@@ -17,6 +17,13 @@ bool has_pin(const vsession::SessionState& state, Pin pin) {
   return (state.pins & static_cast<std::uint16_t>(pin)) != 0;
 }
 
+// Its room is kept for the next request, if it is not much.
+template <class T>
+void empty(std::vector<T>& items) {
+  items.clear();
+  if (items.capacity() > SessionCache::kMaxKeptItems) std::vector<T>().swap(items);
+}
+
 bool discards_all(const sql::Facts& facts) {
   return facts.first().kind == Kind::discard && facts.first().discard == sql::DiscardTarget::all;
 }
@@ -45,33 +52,41 @@ bool SessionCache::finds(const sql::Facts& facts) const {
 // Whatever is learned for this request, of the catalog too, is of this moment or later.
 void SessionCache::begin() {
   if (!began_) began_ = store_.now();
+  defaults_ = defaults_expected();
 }
 
 const Hash128& SessionCache::viewer() {
   const HashKey key = hash_key();
-  if (viewer_parameters_ == s_.vs_.parameters() && viewer_key_ == key.k0) return viewer_;
+  if (viewer_parameters_ == s_.vs_.parameters() && viewer_key_ == key.k0 && viewer_defaults_ == defaults_)
+    return viewer_;
+  if (viewer_key_ != key.k0 || !viewer_parameters_)
+    owner_ = cache::owner_of(key, s_.identity_->database, s_.identity_->user);
   viewer_key_ = key.k0;
+  viewer_defaults_ = defaults_;
   viewer_parameters_ = s_.vs_.parameters();
   std::vector<cache::Setting> settings;
   for (const vsession::Parameter& p : viewer_parameters_->all()) settings.emplace_back(p.name, p.sql);
+  const auto given = static_cast<std::uint64_t>(defaults_);
+  settings.emplace_back("", std::string_view(reinterpret_cast<const char*>(&given), sizeof given));
   viewer_ = cache::viewer_of(key, s_.identity_->database, s_.identity_->user, settings);
   return viewer_;
 }
 
-Hash128 SessionCache::key_of(const Read& read) {
-  const cache::Form form = read.types.empty() ? cache::Form::simple : cache::Form::extended;
-  return cache::key_of(hash_key(), {viewer(), form, read.text, read.types, read.bind});
+SessionCache::Looked SessionCache::look(const Read& read) {
+  const bool simple = read.types.empty();
+  Looked looked{.serial = read.facts->serial, .viewer = viewer(), .text = cache::text_hash(hash_key(), read.text)};
+  looked.key = cache::key_of(hash_key(), {looked.viewer, simple ? cache::Form::simple : cache::Form::extended,
+                                          looked.text, read.types, read.bind});
+  return looked;
 }
 
-// The same where a request is one text: it is looked for and then kept, as the same viewer or as another.
-Hash128 SessionCache::looked_key(const Read& read) {
-  const Hash128& as = viewer();
-  if (!looked_ || looked_->viewer != as) looked_ = {as, key_of(read)};
-  return looked_->key;
+const Hash128& SessionCache::owner() {
+  viewer();
+  return owner_;
 }
 
-Hash128 SessionCache::text_key(std::string_view text) const {
-  return cache::text_key(hash_key(), s_.identity_->database, s_.identity_->user, text);
+Hash128 SessionCache::text_key(std::string_view text) {
+  return cache::text_key(owner(), cache::text_hash(hash_key(), text));
 }
 
 void SessionCache::log_hit(std::string_view text) {
@@ -82,11 +97,15 @@ void SessionCache::log_hit(std::string_view text) {
 
 bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) {
   begin();
-  if (!finds(facts)) return false;
-  const Read read{.facts = nullptr, .text = text, .types = {}, .bind = {}};
+  if (!finds(facts) || !knows_defaults()) return false;
+  const Read read{.facts = s_.work().facts, .text = text, .types = {}, .bind = {}};
   if (remote_ != nullptr && look_up({read})) return false;
-  const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(looked_key(read));
-  if (!found) return false;
+  const Looked looked = look(read);
+  const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(looked.key);
+  if (!found) {
+    looked_.assign(1, looked);
+    return false;
+  }
   Bytes& out = s_.client_.own();
   out.append(found->bytes.get(), found->size);
   s_.client_.added_own();
@@ -150,23 +169,37 @@ bool SessionCache::answer_unit(ByteView messages) {
   const Request& request = s_.work().request;
   if (!request.synced || request.streamed || !refusal().empty()) return false;
   // A server that takes part in the transaction has an unnamed portal, which the client's Bind would replace.
-  if (!s_.parts_.empty()) return false;
-  std::vector<Read> reads;
+  if (!s_.parts_.empty() || !knows_defaults()) return false;
+  std::vector<Read>& reads = reads_;
+  reads.clear();
   if (!read_unit(messages, reads)) return false;
   const auto not_kept = [&](const Read& read) { return !finds(*read.facts); };
   if (remote_ != nullptr && (std::any_of(reads.begin(), reads.end(), not_kept) || look_up(reads))) return false;
   std::vector<std::optional<cache::Answer>> far;
   if (remote_ != nullptr) far = find(reads);
-  std::vector<cache::Answer> answers;
+  std::vector<cache::Answer>& answers = answers_;
+  answers.clear();
+  looked_.clear();
   for (const Read& read : reads) {
-    if (!finds(*read.facts)) return false;
-    std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(key_of(read));
-    if (!found || (read.described && found->head_bytes == 0)) return false;
+    if (!finds(*read.facts)) return miss(reads);
+    looked_.push_back(look(read));
+    std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(looked_.back().key);
+    if (!found || (read.described && found->head_bytes == 0)) return miss(reads);
     answers.push_back(std::move(*found));
   }
   write_unit(messages, answers);
   for (const Read& read : reads) log_hit(read.text);
   return true;
+}
+
+// A server is asked: what its answers will be kept under is made once.
+bool SessionCache::miss(const std::vector<Read>& reads) {
+  for (std::size_t i = looked_.size(); i < reads.size(); ++i) looked_.push_back(look(reads[i]));
+  for (std::size_t i = 0; i < reads.size(); ++i) {
+    const bool forced = reads[i].facts->leading_comment == sql::LeadingComment::force_query_cache;
+    looked_[i].moment = !forced && !reads[i].bind.empty() && cache::bind_names_a_moment(reads[i].bind);
+  }
+  return false;
 }
 
 void SessionCache::write_unit(ByteView messages, const std::vector<cache::Answer>& answers) {
@@ -194,12 +227,20 @@ void SessionCache::write_unit(ByteView messages, const std::vector<cache::Answer
   s_.say_ready();
 }
 
-void SessionCache::planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers) {
-  add(cache::effects_of(facts, answers, s_.prepared_statement(facts.first())));
-  if (discards_all(facts)) unknown_state_ = false;
-  if (facts.serial == 0 || facts.first().kind != Kind::select) return;
-  planned_.push_back({facts.serial, cache::verdict({facts, text, answers, *s_.settings().patterns,
-                                                    s_.own().allow_sql_comments(s_.settings())})});
+void SessionCache::planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers,
+                           std::uint64_t plan) {
+  std::shared_ptr<const cache::Verdict> verdict = plan != 0 ? s_.worker_.recent_verdicts().find(plan) : nullptr;
+  if (!verdict) {
+    const cache::Effects effects = cache::effects_of(facts, answers, s_.prepared_statement(facts.first()));
+    add(effects);
+    if (discards_all(facts)) unknown_state_ = false;
+    if (facts.serial == 0 || facts.first().kind != Kind::select) return;
+    verdict = std::make_shared<const cache::Verdict>(cache::standing_verdict(
+        {facts, text, answers, *s_.settings().patterns, s_.own().allow_sql_comments(s_.settings())}));
+    if (plan != 0 && effects.none()) s_.worker_.recent_verdicts().keep(plan, verdict);
+  }
+  const bool moment = verdict->ok() && cache::means_a_moment(facts, text);
+  planned_.push_back({facts.serial, std::move(verdict), moment});
 }
 
 void SessionCache::add(const cache::Effects& effects) {
@@ -241,22 +282,29 @@ bool SessionCache::node_shows_commits(NodeId node, std::optional<TimePoint>& see
   return true;
 }
 
-void SessionCache::expect(const Read& read, const Hash128& key, bool may_keep, std::optional<TimePoint> seen_to) {
+const SessionCache::Planned* SessionCache::planned_of(std::uint64_t serial) const {
+  const auto known =
+      std::find_if(planned_.begin(), planned_.end(), [&](const Planned& p) { return p.serial == serial; });
+  return known == planned_.end() ? nullptr : &*known;
+}
+
+void SessionCache::expect(const Looked& read, bool may_keep, std::optional<TimePoint> seen_to) {
   Coming& coming = coming_.emplace_back();
   store_.count_select();
-  const auto known =
-      std::find_if(planned_.begin(), planned_.end(), [&](const Planned& p) { return p.serial == read.facts->serial; });
-  const bool moment = !read.bind.empty() && cache::bind_names_a_moment(read.bind) &&
-                      read.facts->leading_comment != sql::LeadingComment::force_query_cache;
-  if (!may_keep || known == planned_.end() || !known->verdict.ok() || moment) return;
+  const Planned* known = may_keep && !read.moment ? planned_of(read.serial) : nullptr;
+  if (known == nullptr || !known->ok()) return;
   coming.kept = true;
-  coming.fill.key = key;
-  coming.fill.text = text_key(read.text);
+  coming.fill = std::move(s_.worker_.spare_fill());
+  coming.fill.head.clear();
+  coming.fill.rest.clear();
+  coming.fill.footing = {};
+  coming.fill.key = read.key;
+  coming.fill.text = cache::text_key(owner(), read.text);
   coming.fill.database = s_.identity_->database;
-  coming.fill.tables = known->verdict.tables;
+  coming.fill.tables = known->verdict->tables;
   coming.fill.began = *began_;
   coming.fill.seen_to = seen_to;
-  if (remote_ != nullptr) take_footing(coming, read);
+  if (remote_ != nullptr) take_footing(coming);
 }
 
 bool SessionCache::part_of_cut_unit() const { return s_.work().plan.rule == route::Rule::cut_unit; }
@@ -268,9 +316,12 @@ void SessionCache::sending_query(const sql::Facts& facts, std::string_view text,
   guard();
   if (facts.multi() || facts.first().kind != Kind::select) return;
   std::optional<TimePoint> seen_to;
-  const bool may_keep = began_ && !part_of_cut_unit() && refusal().empty() && node_shows_commits(node, seen_to);
-  const Read read{s_.work().facts, text, {}, {}};
-  expect(read, may_keep ? looked_key(read) : Hash128{}, may_keep, seen_to);
+  const bool may_keep =
+      began_ && !part_of_cut_unit() && refusal().empty() && takes_defaults(node) && node_shows_commits(node, seen_to);
+  if (!may_keep) return expect({}, false, seen_to);
+  if (looked_.size() != 1 || looked_.front().viewer != viewer())
+    looked_.assign(1, look({s_.work().facts, text, {}, {}}));
+  expect(looked_.front(), true, seen_to);
 }
 
 void SessionCache::sending_unit(ByteView messages, NodeId node) {
@@ -278,11 +329,16 @@ void SessionCache::sending_unit(ByteView messages, NodeId node) {
   at_ = 0;
   if (part_of_cut_unit() && !remote_) unplanned_unit(messages);
   guard();
-  std::vector<Read> reads;
-  if (part_of_cut_unit() || !began_ || !read_unit(messages, reads)) return;
+  if (part_of_cut_unit() || !began_) return;
   std::optional<TimePoint> seen_to;
-  const bool may_keep = refusal().empty() && node_shows_commits(node, seen_to);
-  for (const Read& read : reads) expect(read, may_keep ? key_of(read) : Hash128{}, may_keep, seen_to);
+  const bool may_keep = refusal().empty() && takes_defaults(node) && node_shows_commits(node, seen_to);
+  if (looked_.empty() || (may_keep && looked_.front().viewer != viewer())) {
+    reads_.clear();
+    looked_.clear();
+    if (!read_unit(messages, reads_)) return;
+    miss(reads_);
+  }
+  for (const Looked& read : looked_) expect(read, may_keep, seen_to);
 }
 
 void SessionCache::sending_unknown() {
@@ -336,6 +392,19 @@ void SessionCache::take(ByteView bytes, bool head) {
   Bytes().swap(fill.rest);
 }
 
+// A run of messages ahead of the rows, none of which anything else looks at.
+void SessionCache::heads(ByteView bytes) {
+  while (!coming_.empty() && !bytes.empty()) {
+    const Frame frame = first_frame(bytes);
+    bytes.remove_prefix(frame.whole.size());
+    if (frame.type == wire::be::kRowDescription) {
+      take(frame.whole, /*head=*/true);
+    } else if (frame.type != wire::be::kParseComplete && frame.type != wire::be::kBindComplete) {
+      coming_.clear();
+    }
+  }
+}
+
 void SessionCache::rows(const backend::Debt& head, ByteView bytes) {
   if (coming_.empty() || head.note != kNoteClient) return;
   if (head.what != Owes::query && head.what != Owes::execute) return coming_.clear();
@@ -362,12 +431,12 @@ void SessionCache::reply(const backend::Debt& head, const backend::Message& mess
   }
 }
 
-void SessionCache::store(cache::Fill fill) {
-  if (remote_ != nullptr) {
-    remote_->put(std::move(fill));
-  } else {
-    store_.put(fill);
-  }
+// What was stored is a copy; the buffers serve again.
+void SessionCache::store(cache::Fill&& fill) {
+  if (remote_ != nullptr) return remote_->put(std::move(fill));
+  if (home_ == nullptr) home_ = store_.home(fill.database);
+  store_.put(fill, home_);
+  if (fill.head.capacity() + fill.rest.capacity() <= kMaxSpareBytes) s_.worker_.spare_fill() = std::move(fill);
 }
 
 void SessionCache::store_all() {
@@ -426,7 +495,9 @@ void SessionCache::finished() {
   marks_.clear();
   guarded_ = false;
   asking_.reset();
-  looked_.reset();
+  empty(looked_);
+  empty(reads_);
+  empty(answers_);
   if (!scope_.empty()) scope_ = {};
   ends_ = false;
   prepares_.clear();

@@ -22,6 +22,7 @@
 #include "cache/remote.h"
 #include "cache/store.h"
 #include "cache/verdict.h"
+#include "pool/server_link.h"
 #include "vsession/virtual_session.h"
 
 namespace herdgate::session {
@@ -31,6 +32,7 @@ class Session;
 class SessionCache {
  public:
   static constexpr std::size_t kMaxAside = 1000, kMaxAsideBytes = 4 << 20;
+  static constexpr std::size_t kMaxKeptItems = 16, kMaxSpareBytes = 4096;
   static constexpr std::size_t kTagBytes = 32;    // room for CommandComplete behind the rows
   static constexpr std::size_t kMaxReads = 1000;  // in one unit that is answered from the cache or kept
 
@@ -41,7 +43,8 @@ class SessionCache {
   // With memcached the request may wait: then the session is in phase `asking` afterwards, and serves it again later.
   bool answer_query(const sql::Facts& facts, std::string_view text);
   bool answer_unit(ByteView messages);
-  void planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
+  // `plan`: the number of a plan that is used again, 0: it is none (RecentPlans::Kept).
+  void planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers, std::uint64_t plan = 0);
   // What memcached must hear before this is sent. True: the session waits, in phase `asking`.
   bool waits_for_query(const sql::Facts& facts, std::string_view text) {
     return remote_ != nullptr && wait_for_query(facts, text);
@@ -50,11 +53,20 @@ class SessionCache {
   bool waits_for_unknown() { return remote_ != nullptr && wait_for_unknown(); }
   void sending_query(const sql::Facts& facts, std::string_view text, NodeId node);
   void sending_unit(ByteView messages, NodeId node);
-  void sending_unknown();  // a function call: what it does cannot be seen
+  void sending_unknown();      // a function call: what it does cannot be seen
+  void heads(ByteView bytes);  // whole messages of the client's own
   void rows(const backend::Debt& head, ByteView bytes);
   void reply(const backend::Debt& head, const backend::Message& message);
   void ready(bool committed);
   void finished();
+
+  // What the link's login has given it is part of what answers hang on. True: it is being asked, the session waits.
+  bool asks_defaults(pool::ServerLink& link);
+  void defaults_came(ByteView rows);
+  void defaults_told(pool::ServerLink& link, bool ok);
+
+  // Names with no schema mean the same for sessions that have set no search_path and have this in common.
+  const std::string& default_path();
 
   // Why this session neither looks up nor keeps now; empty: it does.
   std::string_view refusal() const;
@@ -77,11 +89,15 @@ class SessionCache {
   };
   struct Planned {
     std::uint64_t serial = 0;
-    cache::Verdict verdict;
+    std::shared_ptr<const cache::Verdict> verdict;
+    bool moment = false;
+    bool ok() const { return verdict->ok() && !moment; }
   };
-  // Of a request that is one text: as whom it was looked for, and under what key.
+  // A read that was looked for: what is filed of it if a server's answer is to be kept.
   struct Looked {
-    Hash128 viewer, key;
+    std::uint64_t serial = 0;  // of its facts
+    Hash128 viewer, text, key;
+    bool moment = false;  // a value of its Bind means one
   };
   // What this request has asked of memcached (session_cache_remote.cc).
   struct Asking {
@@ -91,6 +107,10 @@ class SessionCache {
     std::optional<bool> removed;
   };
   HashKey hash_key() const;
+  pool::Defaults defaults_of(const pool::ServerLink& link) const;
+  pool::Defaults defaults_expected() const;
+  bool knows_defaults() const { return defaults_ != pool::Defaults::unknown; }
+  bool takes_defaults(NodeId node);  // those of the link that answers
   bool wait_for_query(const sql::Facts& facts, std::string_view text);
   bool wait_for_unit(ByteView messages);
   bool wait_for_unknown();
@@ -102,8 +122,9 @@ class SessionCache {
   bool look_up(const std::vector<Read>& reads);
   std::vector<std::optional<cache::Answer>> find(const std::vector<Read>& reads);
   bool learn(const Read& read);
+  bool miss(const std::vector<Read>& reads);
   bool mark();
-  void take_footing(Coming& coming, const Read& read);
+  void take_footing(Coming& coming);
 
   bool read_unit(ByteView messages, std::vector<Read>& reads);
   bool bind(ByteView payload, std::vector<std::pair<std::string_view, Read>>& fresh, Read& read);
@@ -112,10 +133,12 @@ class SessionCache {
   void begin();
   void log_hit(std::string_view text);
   const Hash128& viewer();
-  Hash128 key_of(const Read& read);
-  Hash128 looked_key(const Read& read);
-  Hash128 text_key(std::string_view text) const;
-  void expect(const Read& read, const Hash128& key, bool may_keep, std::optional<TimePoint> seen_to);
+  Looked look(const Read& read);
+  Hash128 key_of(const Read& read) { return look(read).key; }
+  Hash128 text_key(std::string_view text);
+  const Hash128& owner();
+  const Planned* planned_of(std::uint64_t serial) const;
+  void expect(const Looked& read, bool may_keep, std::optional<TimePoint> seen_to);
   bool node_shows_commits(NodeId node, std::optional<TimePoint>& seen_to) const;
   bool part_of_cut_unit() const;
   void unplanned(const sql::Facts& facts, const sql::Statement* prepared);
@@ -123,7 +146,7 @@ class SessionCache {
   void add(const cache::Effects& effects);
   void guard();
   void take(ByteView bytes, bool head);
-  void store(cache::Fill fill);
+  void store(cache::Fill&& fill);
   void store_all();
   void keep_aside();
   void forget_transaction();
@@ -131,9 +154,16 @@ class SessionCache {
   Session& s_;
   cache::Store& store_;
   cache::Remote* const remote_;
+  cache::Database* home_ = nullptr;              // of this session's database, once something was stored
   vsession::ParameterSetPtr viewer_parameters_;  // for which viewer_ was made
-  Hash128 viewer_;
+  Hash128 viewer_, owner_;
   std::uint64_t viewer_key_ = 0;
+  pool::Defaults viewer_defaults_ = pool::Defaults::unknown;
+  // Under which an answer is looked for or kept now: of the link that gives it, or would.
+  pool::Defaults defaults_ = pool::Defaults::unknown;
+  std::string default_path_;  // for path_defaults_
+  pool::Defaults path_defaults_ = pool::Defaults::unknown;
+  std::unique_ptr<Bytes> defaults_rows_;  // while a link says what it has
   bool unknown_state_ = false;
   // Of the open transaction.
   cache::Scope pending_;
@@ -142,7 +172,9 @@ class SessionCache {
   std::size_t aside_bytes_ = 0;
   // Of the request.
   std::optional<std::uint64_t> began_;
-  std::optional<Looked> looked_;
+  std::vector<Read> reads_;
+  std::vector<cache::Answer> answers_;
+  std::vector<Looked> looked_;  // all reads of it, or none
   std::vector<Planned> planned_;
   cache::Scope scope_;
   bool ends_ = false;

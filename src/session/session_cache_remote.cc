@@ -69,11 +69,10 @@ std::vector<std::optional<cache::Answer>> SessionCache::find(const std::vector<R
 // A read that may be kept: memcached is asked for what its answer will hang on, ahead of the server.
 bool SessionCache::learn(const Read& read) {
   if (!asking_ || !asking_->looked || asking_->learned || !refusal().empty()) return false;
-  const auto known =
-      std::find_if(planned_.begin(), planned_.end(), [&](const Planned& p) { return p.serial == read.facts->serial; });
-  if (known == planned_.end() || !known->verdict.ok()) return false;
+  const Planned* known = planned_of(read.facts->serial);
+  if (known == nullptr || !known->ok()) return false;
   asking_->learned = true;
-  return waits(remote_->learn(s_.identity_->database, key_of(read), known->verdict.tables, resuming()));
+  return waits(remote_->learn(s_.identity_->database, key_of(read), known->verdict->tables, resuming()));
 }
 
 // What the next sending may change, from here until its outcome.
@@ -110,11 +109,11 @@ bool SessionCache::wait_for_unknown() {
   return mark();
 }
 
-void SessionCache::take_footing(Coming& coming, const Read& read) {
+void SessionCache::take_footing(Coming& coming) {
   const std::size_t place = coming_.size() - 1;
   if (asking_ && place < asking_->found.size()) coming.fill.footing.nonce = asking_->found[place].nonce;
   std::optional<cache::Footing> footing = remote_->footing(coming.fill);
-  coming.kept = footing.has_value() && coming.fill.key == key_of(read);
+  coming.kept = footing.has_value();
   if (coming.kept) coming.fill.footing = std::move(*footing);
 }
 

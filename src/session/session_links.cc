@@ -201,15 +201,15 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction, con
   link.untouched = false;
   // The end of an old transaction that is still under way leaves the link at I.
   const char status = raw.ledger().empty() ? raw.status() : 'I';
-  if (status == 'E') return Next::served;  // a failed transaction takes nothing but its end
-  bool acknowledge = false;
+  if (status == 'E') return Next::served;                      // a failed transaction takes nothing but its end
   const bool joined = parts_.part(raw.key().node) != nullptr;  // it takes part in the open transaction already
+  bool acknowledge = cache_ && status == 'I' && !joined && cache_->asks_defaults(link);
   const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : instead ? instead : vs_.base_parameters();
   if (wanted == instead) link.retire = true;  // should the statement fail, the link has not what the session has
   if (memory.parameters->fingerprint() != wanted->fingerprint()) {
     if (joined) link.retire = true;  // what is set within a transaction here would outlive it in ways not followed
     const vsession::Replay replay = vsession::replay(*memory.parameters, *wanted);
-    acknowledge = !replay.acknowledged.empty();
+    acknowledge |= !replay.acknowledged.empty();
     const Note note = acknowledge || greeting_ != nullptr ? kNoteAcknowledged : kNoteReplay;
     for (const std::string& sql : replay.acknowledged) raw.send_query(sql, backend::Fate::swallow, note);
     for (const std::string& sql : replay.ahead) raw.send_query(sql, backend::Fate::swallow, note);
@@ -416,8 +416,7 @@ NodeId Session::lb_node() {
 }
 
 catalog::Viewpoint Session::viewpoint() const {
-  return catalog::Viewpoint{identity_->database, vs_.role_key().empty() ? identity_->user : vs_.role_key(),
-                            vs_.search_path_key(),
+  return catalog::Viewpoint{identity_->database, vs_.role_key().empty() ? identity_->user : vs_.role_key(), path_key(),
                             (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0};
 }
 

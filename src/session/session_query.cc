@@ -360,17 +360,17 @@ Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_vie
   }
   const route::Input input = routing_input(facts, text, decided.answers);
   const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
-  const route::Asked asked{input, role, vs_.search_path_key(), worker_.shared().epochs.current(identity_->database)};
+  const route::Asked asked{input, role, path_key(), worker_.shared().epochs.current(identity_->database)};
   if (const route::RecentPlans::Kept* known = worker_.recent_plans().find(asked, worker_.loop().now())) {
     plan = known->plan;
-    if (cache_) cache_->planned(facts, text, known->answers);
+    if (cache_) cache_->planned(facts, text, known->answers, known->number);
     return Next::served;
   }
   if (const Next next = decide(facts, text, decided); next != Next::served) return next;
   if (cache_) cache_->planned(facts, text, decided.answers);
   plan = decided.plan;
   if (!cache_) decided.answers = {};
-  worker_.recent_plans().keep(asked, {std::move(decided.plan), std::move(decided.answers)}, decided.until);
+  worker_.recent_plans().keep(asked, {std::move(decided.plan), std::move(decided.answers), 0}, decided.until);
   return Next::served;
 }
 
@@ -405,8 +405,8 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   }
   const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
   const std::uint64_t epoch = worker_.shared().epochs.current(identity_->database);
-  const catalog::Asked asked{
-      facts.serial, wanted.relations, wanted.functions, identity_->database, role, vs_.search_path_key(), epoch};
+  const catalog::Asked asked{facts.serial, wanted.relations, wanted.functions, identity_->database, role, path_key(),
+                             epoch};
   const bool own_names = (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
   const bool may_recall = facts.serial != 0 && prepared == nullptr && !own_names;
   if (may_recall) {
@@ -501,6 +501,10 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
     worker_.shared().epochs.raise(identity_->database);
     ddl_in_transaction_ = true;
   }
+  defaults_altered_ |=
+      statement.ddl_tag == "ALTER DATABASE" || (statement.ddl_tag == "ALTER ROLE" && !statement.role_login_only);
+  servers_reload_ |= std::any_of(statement.functions.begin(), statement.functions.end(),
+                                 [](const sql::Function& f) { return f.name == "pg_reload_conf"; });
   if (work().link == nullptr) return;
   pool::LinkMemory& memory = work().link->memory;
   if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {

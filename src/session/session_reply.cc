@@ -75,6 +75,7 @@ void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, boo
     return;
   }
   if (head.note == kNoteTransactionId) return take_transaction_id(bytes);
+  if (head.note == kNoteDefaults && cache_) return cache_->defaults_came(bytes);
   if (head.fate != backend::Fate::forward) return;
   if (own().log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
   work().forwarded = true;
@@ -121,12 +122,13 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
 
 // Unless something looks at each of them.
 bool Session::takes_heads(const Debt& head) const {
-  return head.note == kNoteClient && !cache_ && run_ != nullptr && run_->known_heads == 0 && !run_->work.cancel &&
+  return head.note == kNoteClient && run_ != nullptr && run_->known_heads == 0 && !run_->work.cancel &&
          own().log_backend_messages(settings()) == config::LogBackendMessages::none;
 }
 
 void Session::on_heads(backend::Link&, ByteView bytes, std::size_t messages) {
   work().heads += static_cast<int>(messages);
+  if (cache_) cache_->heads(bytes);
   client_.add(bytes, true);
 }
 
@@ -164,6 +166,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
     }
     case kNoteSecondary:
     case kNoteTransactionId:
+    case kNoteDefaults:
       return;
     case kNotePoison:
       if (unit().poison) wire::put_error(client_.own(), *unit().poison);
@@ -270,6 +273,8 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
     forget_transaction_id();
     forget_pending_of_transaction();  // a link was lost that only read: the transaction has ended without it
     if (std::exchange(ddl_in_transaction_, false)) worker_.shared().epochs.raise(identity_->database);
+    if (std::exchange(defaults_altered_, false)) worker_.renew_links();
+    if (std::exchange(servers_reload_, false)) worker_.workers().hint_server_reloads();
   }
   link.memory.parameters = vs_.link_parameters();
   if (status != TxStatus::idle) {
@@ -287,6 +292,10 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
   if (of_request && std::exchange(work().cancel, false)) cancel_on(*at_work());
   switch (debt.note) {
     // Each ends only the wait that it belongs to: another link may be at work for something else.
+    case kNoteDefaults:
+      if (pool::ServerLink* server = of(link); server != nullptr && cache_)
+        cache_->defaults_told(*server, how == Ended::ok);
+      [[fallthrough]];
     case kNoteAcknowledged:
       if (phase_ == Phase::replaying && link.ledger().empty()) finished_in_chunk_ = true;
       return;

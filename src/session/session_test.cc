@@ -36,6 +36,7 @@ struct OneWorker final : Workers {
   void outcomes_closed() override {}
   void pause(const std::string&, bool, WorkerId, std::function<void()> done) override { only->post(std::move(done)); }
   void hint_node_reached(NodeId) override {}
+  void hint_server_reloads() override {}
   void post_all_others(WorkerId, std::function<void(pool::Pool&)>) override {}
   void post(WorkerId, std::function<void(pool::Pool&)> work) override {
     only->post([this, work = std::move(work)] { work(only->pool()); });

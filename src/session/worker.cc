@@ -175,6 +175,11 @@ void Worker::make_way_for(const sql::Statement& statement) {
   if (statement.kind != sql::Kind::ddl) return;
   const std::string_view tag = statement.ddl_tag;
   if (tag != "DROP DATABASE" && tag != "ALTER DATABASE" && tag != "CREATE DATABASE") return;
+  renew_links();
+}
+
+void Worker::renew_links() {
+  shared_.logins.forget_reported();
   pool_->renew();
   workers_.post_all_others(id_, [](pool::Pool& pool) { pool.renew(); });  // the server waits for some seconds
 }

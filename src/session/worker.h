@@ -15,6 +15,7 @@
 #include "base/histogram.h"
 #include "base/random.h"
 #include "cache/remote.h"
+#include "cache/verdict.h"
 #include "catalog/catalog.h"
 #include "catalog/recent_answers.h"
 #include "net/loop.h"
@@ -47,6 +48,8 @@ class Workers : public pool::Peers {
   // PGPOOL PAUSE and RESUME, "" = all databases; `done` comes on the worker `from` when all workers keep to it.
   virtual void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) = 0;
   virtual void hint_node_reached(NodeId node) = 0;
+  // A server has been told to read its configuration anew, which changes what live links have.
+  virtual void hint_server_reloads() = 0;
 };
 
 // A session's last commit of a transaction whose id was known.
@@ -92,8 +95,10 @@ class Worker {
   sql::FactsCache& facts() { return facts_; }
   catalog::Catalog& catalog() { return catalog_; }
   catalog::RecentAnswers& recent_answers() { return recent_answers_; }
-  route::RecentPlans& recent_plans() { return recent_plans_; }   // made under snapshot()
-  cache::Remote* remote_cache() { return remote_cache_.get(); }  // null: memqcache_method is not memcached
+  route::RecentPlans& recent_plans() { return recent_plans_; }  // made under snapshot()
+  cache::Fill& spare_fill() { return spare_fill_; }
+  cache::RecentVerdicts& recent_verdicts() { return recent_verdicts_; }  // by the numbers of recent_plans()
+  cache::Remote* remote_cache() { return remote_cache_.get(); }          // null: memqcache_method is not memcached
   AuthQueries& auth_queries() { return auth_queries_; }
   RecentStartups& recent_startups() { return recent_startups_; }
   Random& random() { return random_; }
@@ -132,6 +137,8 @@ class Worker {
   std::string known_host_name(const net::Address& peer) const;
   // DROP DATABASE and the like: the server refuses them while links of ours lie idle there.
   void make_way_for(const sql::Statement& statement);
+  // What new sessions of a role or a database begin with has been altered: no link of now is lent to another session.
+  void renew_links();
   WorkerReport report() const;
   WorkerFigures figures() const;
   // Commits that sessions were told of and whose ids are known.
@@ -158,6 +165,8 @@ class Worker {
   catalog::Catalog catalog_;
   catalog::RecentAnswers recent_answers_;
   route::RecentPlans recent_plans_;
+  cache::RecentVerdicts recent_verdicts_;
+  cache::Fill spare_fill_;  // for its buffers
   Random random_;
   Identities identities_;
   std::vector<RunningPtr> spare_;  // used over and over by sessions while they are served

@@ -1,0 +1,33 @@
+#include "cache/defaults.h"
+
+#include <gtest/gtest.h>
+
+namespace herdgate::cache {
+namespace {
+
+TEST(Defaults, TheSameRowsHaveTheSameFingerprintEverywhere) {
+  EXPECT_EQ(defaults_of("rows"), defaults_of("rows"));
+  EXPECT_NE(defaults_of("rows"), defaults_of("row"));
+  EXPECT_NE(defaults_of("rows"), 0u);
+}
+
+TEST(Defaults, WhoSaysNothingOrTooMuchIsNotKnown) {
+  EXPECT_EQ(defaults_of(""), 0u);
+  EXPECT_NE(defaults_of(std::string(kMaxDefaultsBytes, 'x')), 0u);
+  EXPECT_EQ(defaults_of(std::string(kMaxDefaultsBytes + 1, 'x')), 0u);
+}
+
+// The role's own search_path is in force when it is asked.
+TEST(Defaults, TheQuestionNamesFunctionsAndTablesInFull) {
+  const std::string& text = defaults_question();
+  for (const char* name : {"current_setting(", "unnest(", "split_part(", "strpos(", "pg_db_role_setting", "pg_database",
+                           "pg_roles", "current_database("}) {
+    for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + 1))
+      EXPECT_EQ(text.substr(at - 11, 11), "pg_catalog.") << name;
+  }
+  EXPECT_EQ(text.find(" = "), std::string::npos);
+  EXPECT_EQ(text.find(" > "), std::string::npos);
+}
+
+}  // namespace
+}  // namespace herdgate::cache
