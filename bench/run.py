@@ -7,8 +7,8 @@ median over the rounds is shown, so that a noisy neighbour hits all alike. Every
   bench/run.py [--rounds 9] [--seconds 3] [--only WORD]… [--targets NAME,…] [--quick] [--add] [--memory-only]
                [--no-memory] [--cache] [--pgo]
 
---cache compares the query caches instead: ours, that of Pgpool-II, ours switched off and direct access, where all is
-found in it and where nothing is.
+--cache compares the query caches instead: ours and that of Pgpool-II, in memory and in memcached, ours switched off and
+direct access, where all is found in it and where nothing is. memcached's own CPU time counts with the proxy's.
 """
 import argparse
 import json

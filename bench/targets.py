@@ -4,6 +4,7 @@ import shutil
 import signal
 
 from support import system
+from support.memcached import Memcached
 from support.proxy import Proxy
 
 LINKS = 20  # server links in the transaction modes
@@ -117,11 +118,30 @@ def herdgate(name, cluster, clients=MOST_CLIENTS):
     return ProxyTarget(name, cluster, "herdgate", parameters)
 
 
+class RemoteCacheTarget(ProxyTarget):
+    """One that keeps its answers in a memcached of its own, whose CPU time is counted with the proxy's."""
+
+    def __init__(self, name, cluster, kind, parameters):
+        self.memcached = Memcached()
+        super().__init__(name, cluster, kind, {**parameters, **self.memcached.settings()})
+
+    def start(self):
+        self.memcached.start()
+        return super().start()
+
+    def pids(self):
+        return super().pids() + system.family(self.memcached.process.pid)
+
+    def stop(self):
+        super().stop()
+        self.memcached.remove()
+
+
 def cache(name, cluster, clients):
     """Herdgate or the original with its query cache, or without: the reads are those of the primary."""
     kind, _, where = name.partition("-cache")
     parameters = {"num_init_children": clients, "load_balance_mode": False, "memory_cache_enabled": where != "-off"}
-    target = ProxyTarget(name, cluster, kind, parameters)
+    target = (RemoteCacheTarget if where == "-memcached" else ProxyTarget)(name, cluster, kind, parameters)
     target.proxy.settings["memqcache_oiddir"] = f"{target.proxy.inner}/oiddir"
     os.mkdir(f"{target.proxy.folder}/oiddir")
     system.give(f"{target.proxy.folder}/oiddir")
@@ -149,6 +169,10 @@ NAMES = ("direct", "herdgate-session", "herdgate-session-primary", "herdgate-tra
 RIVALS = (("herdgate-session", "pgbouncer-session"), ("herdgate-session-primary", "pgbouncer-session"),
           ("herdgate-transaction", "pgbouncer-transaction"), ("herdgate-transaction-primary", "pgbouncer-transaction"),
           ("herdgate-session", "pgpool"))
-# The query cache. The last pair says what it costs where nothing is found in it.
-CACHE_NAMES = ("direct", "herdgate-cache", "herdgate-cache-off", "pgpool-cache")
-CACHE_RIVALS = (("herdgate-cache", "direct"), ("herdgate-cache", "pgpool-cache"), ("herdgate-cache", "herdgate-cache-off"))
+# The query cache. The pairs with -off say what it costs where nothing is found in it.
+CACHE_NAMES = ("direct", "herdgate-cache", "herdgate-cache-off", "pgpool-cache", "herdgate-cache-memcached",
+               "pgpool-cache-memcached")
+CACHE_RIVALS = (("herdgate-cache", "direct"), ("herdgate-cache", "pgpool-cache"), ("herdgate-cache", "herdgate-cache-off"),
+                ("herdgate-cache-memcached", "direct"), ("herdgate-cache-memcached", "herdgate-cache"),
+                ("herdgate-cache-memcached", "pgpool-cache-memcached"),
+                ("herdgate-cache-memcached", "herdgate-cache-off"))

@@ -214,3 +214,25 @@ def test_a_server_reads_its_configuration_anew(start_proxy, kinds, cluster, role
         finally:
             cluster.primary.psql("alter system reset extra_float_digits")
             cluster.primary.psql("select pg_reload_conf()")
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("what", ["role", "database"])
+def test_new_sessions_hear_what_was_altered(start_proxy, cluster, role, what, mode):
+    """With the cache off too: what a login tells, and how texts are read, is what the server says now."""
+    proxy = start_proxy({"pool_mode": mode, "load_balance_mode": False})
+    names = ("DateStyle", "standard_conforming_strings", "client_encoding")
+
+    def told(port):
+        with Client(port).login(user=role) as client:
+            client.send(query(r"select 'a\\b', date '2020-12-31'"))
+            return [client.parameters[name] for name in names], [m for m in client.until() if m[0] in "DE"]
+    before = told(proxy.port)
+    assert before == told(cluster.primary.port)
+    with proxy.connect() as c:
+        for name, value in (("DateStyle", "'German'"), ("standard_conforming_strings", "off"), ("client_encoding", "'LATIN1'")):
+            c.execute(altered(what, role, name, value))
+    now = told(cluster.primary.port)
+    assert now != before
+    wait_until(lambda: told(proxy.port) == now, "new sessions to hear of it", 20)
+    assert told(proxy.port) == now
