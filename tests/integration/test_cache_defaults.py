@@ -236,3 +236,29 @@ def test_new_sessions_hear_what_was_altered(start_proxy, cluster, role, what, mo
     assert now != before
     wait_until(lambda: told(proxy.port) == now, "new sessions to hear of it", 20)
     assert told(proxy.port) == now
+
+
+def test_a_server_that_does_not_say(proxy, cluster, role):
+    """Such a link's answers are not kept, nor is it answered from the cache; the next one that says is."""
+    request = forms(SETTINGS[0][3])[0]
+    c, watch = watching(proxy)
+    with c:
+        cluster.primary.psql("revoke select on pg_catalog.pg_db_role_setting from public")
+        try:
+            with Session(proxy, cluster, user=role) as a:
+                before = watch()
+                for _ in range(3):
+                    a.ask(request)
+                assert watch() == before
+        finally:
+            cluster.primary.psql("grant select on pg_catalog.pg_db_role_setting to public")
+        wait_until(lambda: "did not say what settings its sessions begin with" in proxy.log(), "the warning")
+
+        def is_hit():
+            before = watch()
+            with Session(proxy, cluster, user=role) as b:
+                b.ask(request)
+                b.ask(request)
+            return watch() > before
+        c.execute(altered("role", role, "DateStyle", "'SQL'"))  # the links are renewed
+        wait_until(is_hit, "a new link to have said", 20)
