@@ -500,9 +500,9 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   if (statement.kind == Kind::ddl) {
     worker_.shared().epochs.raise(identity_->database);
     ddl_in_transaction_ = true;
+    defaults_altered_ |=
+        statement.ddl_tag == "ALTER DATABASE" || (statement.ddl_tag == "ALTER ROLE" && !statement.role_login_only);
   }
-  defaults_altered_ |=
-      statement.ddl_tag == "ALTER DATABASE" || (statement.ddl_tag == "ALTER ROLE" && !statement.role_login_only);
   servers_reload_ |= std::any_of(statement.functions.begin(), statement.functions.end(),
                                  [](const sql::Function& f) { return f.name == "pg_reload_conf"; });
   if (work().link == nullptr) return;
