@@ -17,7 +17,7 @@ using cluster::Outcome;
 constexpr const char* kRoleQuery =
     "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() "
     "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, "
-    "pg_catalog.date_part('epoch', pg_catalog.pg_conf_load_time())";
+    "pg_catalog.pg_conf_load_time()";
 // One row at least: the settings come with it.
 constexpr const char* kSendersQuery =
     "SELECT application_name, state, sync_state, pg_catalog.date_part('epoch', replay_lag), "
