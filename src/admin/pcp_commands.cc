@@ -50,6 +50,9 @@ void PcpCommands::run(const pcp::Request& request, Answered answered) {
       return answered(rotate_log(request));
     case Ask::drop_cache:
       return answered(answer_to(request.ask, services_.drop_query_cache()));
+    case Ask::pause:
+    case Ask::resume:
+      return pause(request, std::move(answered));
     case Ask::watchdog_info:
       return answered(refused("ERROR", "PCP: informing watchdog info failed", "watchdog is not enabled"));
     default:
@@ -114,6 +117,18 @@ void PcpCommands::recover(const pcp::Request& request, Answered answered) {
         NodeId(request.number),
         [ask = request.ask, answered](std::optional<cluster::Refusal> no) { answered(answer_to(ask, no)); });
   });
+}
+
+// The answer says what was done, in the words of the log.
+void PcpCommands::pause(const pcp::Request& request, Answered answered) {
+  const auto done = [ask = request.ask, answered = std::move(answered)](const Services::Refused& refusal,
+                                                                        const std::string& did) {
+    if (refusal) return answered(answer_to(ask, refusal));
+    Answer out;
+    pcp::put_done(out.reply, pcp::reply_letter(ask), std::vector<std::string>{did});
+    answered(std::move(out));
+  };
+  services_.pause(request.name, request.ask == Ask::pause, done);
 }
 
 Answer PcpCommands::rotate_log(const pcp::Request& request) {

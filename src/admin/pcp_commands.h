@@ -28,6 +28,7 @@ class PcpCommands {
   Answer promote_refusal(const pcp::Request& request, const report::Server& server) const;
   void promote(const pcp::Request& request, Answered answered);
   void recover(const pcp::Request& request, Answered answered);
+  void pause(const pcp::Request& request, Answered answered);
   Answer stop(const pcp::Request& request);
   Answer rotate_log(const pcp::Request& request);
   // Some requests do not go together with a failover.

@@ -37,6 +37,10 @@ class FakeServer final : public Services, public cluster::Control {
   Refused reload() override { return note("reload"); }
   Refused rotate_log() override { return note("rotate"); }
   Refused drop_query_cache() override { return note("drop"); }
+  void pause(const std::string& database, bool on, PauseAnswered answered) override {
+    auto refused = note(fmt::format("{} \"{}\"", on ? "pause" : "resume", database));
+    answered(refused, refused ? "" : "it is " + did.back());
+  }
   void request(const cluster::Request& r, Answered answered) override {
     answered(note(fmt::format("{} {}", static_cast<int>(r.kind), r.node.value)));
   }
@@ -62,9 +66,9 @@ class FakeServer final : public Services, public cluster::Control {
 class Commands : public testing::Test {
  protected:
   // The answer as a client understands it; nothing is left over and the letter is the right one.
-  pcp::Reply ask(Ask what, int number = 0, char option = 0) {
+  pcp::Reply ask(Ask what, int number = 0, char option = 0, std::string name = {}) {
     std::optional<PcpCommands::Answer> answer;
-    commands.run({what, number, option, {}, {}}, [&](PcpCommands::Answer a) { answer = std::move(a); });
+    commands.run({what, number, option, std::move(name), {}}, [&](PcpCommands::Answer a) { answer = std::move(a); });
     pcp::Reply reply;
     EXPECT_TRUE(answer);
     if (answer->trouble) {
@@ -185,6 +189,16 @@ TEST_F(Commands, NotWhileTheClusterChanges) {
   EXPECT_EQ(error(Ask::detach, 2), "done");
   server.busy.clear();
   EXPECT_EQ(error(Ask::stop, 0, 'f'), "done");
+}
+
+TEST_F(Commands, PausesAndResumes) {
+  EXPECT_EQ(ask(Ask::pause, 0, 0, "db").values, (Row{"it is pause \"db\""}));
+  EXPECT_EQ(ask(Ask::pause).values, (Row{"it is pause \"\""}));
+  EXPECT_EQ(ask(Ask::resume, 0, 0, "db").values, (Row{"it is resume \"db\""}));
+  server.busy = "failover";  // that is when one may want it
+  EXPECT_EQ(ask(Ask::resume).values, (Row{"it is resume \"\""}));
+  server.refusal = cluster::Refusal{Level::error, "no", "because"};
+  EXPECT_EQ(error(Ask::pause), "ERROR: no | because");
 }
 
 TEST_F(Commands, TheRest) {

@@ -27,6 +27,8 @@ bool changes_something(pcp::Ask ask) {
     case pcp::Ask::reload:
     case pcp::Ask::rotate_log:
     case pcp::Ask::drop_cache:
+    case pcp::Ask::pause:
+    case pcp::Ask::resume:
       return true;
     default:
       return false;

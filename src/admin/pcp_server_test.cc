@@ -33,6 +33,7 @@ class Herd final : public Services, public cluster::Control {
   Refused reload() override { return {}; }
   Refused rotate_log() override { return {}; }
   Refused drop_query_cache() override { return {}; }
+  void pause(const std::string&, bool, PauseAnswered answered) override { answered({}, {}); }
   void request(const cluster::Request&, Answered answered) override { answered({}); }
   void detach_gracefully(NodeId, Answered answered) override { answered({}); }
   void recover(NodeId, Answered answered) override { answered({}); }

@@ -32,7 +32,7 @@ std::optional<Act> Conversation::next() {
     input_.erase(0, (**frame).whole_bytes);  // the payload's views end here; a Request holds copies
     if (!request) {
       if (request.error() == make_error_code(Errc::unknown_request)) {
-        end_with("PCP processing request", fmt::format("unknown PCP packet type \"{}\"", request.error().context));
+        end_with("PCP processing request", fmt::format("{} \"{}\"", kUnknownRequest, request.error().context));
       } else {
         end_with("invalid PCP packet", request.error().context);
       }

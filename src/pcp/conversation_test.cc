@@ -167,6 +167,21 @@ TEST_F(Talk, UnknownLetter) {
   EXPECT_EQ(trouble(), (Trouble{"FATAL", "PCP processing request", "unknown PCP packet type \"?\"", "", "XX000"}));
 }
 
+TEST_F(Talk, APauseIsForThoseWhoAreLoggedIn) {
+  ask({Ask::pause, 0, 0, "", {}});
+  EXPECT_FALSE(talk.next());
+  EXPECT_EQ(trouble().detail, "connection not authorized");
+  Conversation other([] { return Bytes("salt"); });
+  std::swap(talk, other);
+  log_in();
+  ask({Ask::pause, 0, 0, "db", {}});
+  EXPECT_EQ(std::get<Request>(*talk.next()), (Request{Ask::pause, 0, 0, "db", {}}));
+  ask({Ask::resume, 0, 0, "", {}});
+  EXPECT_FALSE(talk.next());  // not before the first is in force
+  talk.answer("");
+  EXPECT_EQ(std::get<Request>(*talk.next()), (Request{Ask::resume, 0, 0, "", {}}));
+}
+
 TEST_F(Talk, WaitingInputIsBounded) {
   log_in();
   ask({Ask::node_count, 0, 0, {}, {}});

@@ -10,7 +10,7 @@
 namespace herdgate::pcp {
 namespace {
 
-enum class Shape : std::uint8_t { empty, number, option, promote, two_texts };
+enum class Shape : std::uint8_t { empty, number, option, promote, text, two_texts };
 
 struct About {
   Ask ask;
@@ -42,6 +42,8 @@ constexpr About kAsks[] = {
     {Ask::watchdog_info, Shape::number, 'w', "watchdog information about node"},
     {Ask::reload, Shape::option, 'z', "reload configuration"},
     {Ask::bye, Shape::empty, 0, "end"},
+    {Ask::pause, Shape::text, 'u', "pause"},
+    {Ask::resume, Shape::text, 'y', "resume"},
 };
 
 const About* about(char letter) {
@@ -82,6 +84,12 @@ Result<Done> parse_payload(Shape shape, ByteView payload, Request& out) {
       return Done{};
     case Shape::promote:
       return parse_promote(payload, out);
+    case Shape::text: {
+      const auto all = texts(payload);
+      if (all.empty()) return fail(Errc::bad_payload, "a text is missing");
+      out.name = all.front();
+      return Done{};
+    }
     case Shape::two_texts: {
       const auto all = texts(payload);
       if (all.size() < 2) return fail(Errc::bad_payload, "two texts are missing");
@@ -142,6 +150,9 @@ void put_request(Bytes& out, const Request& request) {
       append_cstr(payload, std::to_string(request.number) + " ");
       payload.push_back(request.option);
       break;
+    case Shape::text:
+      append_cstr(payload, request.name);
+      break;
     case Shape::two_texts:
       append_cstr(payload, request.name);
       append_cstr(payload, request.value);
@@ -156,6 +167,9 @@ std::string describe(const Request& request) {
     case Shape::number:
     case Shape::promote:
       return fmt::format("{} {}", found->words, request.number);
+    case Shape::text:
+      return fmt::format("{} {}", found->words,
+                         request.name.empty() ? "all databases" : fmt::format("database \"{}\"", request.name));
     default:
       return found->words;
   }

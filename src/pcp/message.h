@@ -25,6 +25,7 @@ inline constexpr std::size_t kRequestLimit = 260;
 inline constexpr std::size_t kReplyLimit = 16u << 20;
 inline constexpr std::size_t kSaltBytes = 4;
 inline constexpr std::size_t kMaxUserBytes = 127;
+inline constexpr std::size_t kMaxNameBytes = kRequestLimit - kLengthBytes - 2;  // what one text has room for
 
 struct Frame {
   char letter = 0;
@@ -35,7 +36,8 @@ struct Frame {
 Result<std::optional<Frame>> first_frame(ByteView input, std::size_t limit);
 void put_frame(Bytes& out, char letter, ByteView payload);
 
-// The letters of requests.
+// The letters of requests. Those of pause and resume are ours: Pgpool-II uses them neither in requests nor in replies,
+// and answers them with a FATAL error that names the letter.
 enum class Ask : char {
   salt = 'M',
   login = 'R',
@@ -60,6 +62,8 @@ enum class Ask : char {
   watchdog_info = 'W',
   reload = 'Z',
   bye = 'X',
+  pause = 'U',
+  resume = 'Y',
 };
 // What the option of a request may be.
 namespace option {
@@ -72,7 +76,8 @@ struct Request {
   Ask ask = Ask::bye;
   int number = 0;  // node, process or watchdog node; -1: all nodes
   char option = 0;
-  std::string name, value;  // login: user and proof; set_parameter: parameter and value
+  // login: user and proof; set_parameter: parameter and value; pause, resume: the database, "" = all of them
+  std::string name, value;
   bool operator==(const Request&) const = default;
 };
 Result<Request> parse_request(const Frame& frame);
@@ -86,6 +91,9 @@ char reply_letter(Ask ask);
 void put_done(Bytes& out, char letter, std::span<const std::string> values = {});
 // One of several frames of an answer.
 void put_row(Bytes& out, char letter, std::string_view tag, std::span<const std::string> values);
+
+// How the detail of the refusal of a letter begins that the server does not know, ours and the original's.
+inline constexpr std::string_view kUnknownRequest = "unknown PCP packet type";
 
 inline constexpr std::string_view kDone = "CommandComplete";
 inline constexpr std::string_view kArraySize = "ArraySize";

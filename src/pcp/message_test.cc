@@ -48,6 +48,34 @@ TEST(Message, RequestsAsTheOriginalSendsThem) {
   }
 }
 
+// The database, or an empty text for all; letters that stand for nothing else.
+TEST(Message, PauseAndResumeAreOurs) {
+  for (const auto& [request, octets, words] : std::vector<std::tuple<Request, Bytes, std::string>>{
+           {{Ask::pause, 0, 0, "db", ""}, "U\0\0\0\7db\0"s, "pause database \"db\""},
+           {{Ask::pause, 0, 0, "", ""}, "U\0\0\0\5\0"s, "pause all databases"},
+           {{Ask::resume, 0, 0, "db", ""}, "Y\0\0\0\7db\0"s, "resume database \"db\""},
+           {{Ask::resume, 0, 0, "", ""}, "Y\0\0\0\5\0"s, "resume all databases"}}) {
+    Bytes out;
+    put_request(out, request);
+    EXPECT_EQ(out, octets);
+    EXPECT_EQ(*parse_request(**first_frame(octets, kRequestLimit)), request);
+    EXPECT_EQ(describe(request), words);
+  }
+  EXPECT_EQ(reply_letter(Ask::pause), 'u');
+  EXPECT_EQ(reply_letter(Ask::resume), 'y');
+  for (const char letter : "ABCDdFGHIJjLNOPTtVWZXMRabcdghilnprtvwzmEN"s)
+    for (const Ask ours : {Ask::pause, Ask::resume}) {
+      EXPECT_NE(static_cast<char>(ours), letter);
+      EXPECT_NE(reply_letter(ours), letter);
+    }
+  Bytes longest;
+  put_request(longest, {Ask::pause, 0, 0, std::string(kMaxNameBytes, 'x'), ""});
+  EXPECT_TRUE(*first_frame(longest, kRequestLimit));
+  longest.clear();
+  put_request(longest, {Ask::pause, 0, 0, std::string(kMaxNameBytes + 1, 'x'), ""});
+  EXPECT_FALSE(first_frame(longest, kRequestLimit));
+}
+
 TEST(Message, AFrameComesOutTheSameAtEveryCut) {
   const Bytes octets =
       "C\0\0\0\6"
@@ -87,6 +115,8 @@ TEST(Message, PayloadsThatDoNotFit) {
                                                                            {'J', "1"},
                                                                            {'J', "1 \0"s},
                                                                            {'J', " \0s"s},
+                                                                           {'U', ""},
+                                                                           {'Y', ""},
                                                                            {'R', "u\0"s}})
     EXPECT_EQ(refused(letter, payload), make_error_code(Errc::bad_payload)) << letter << payload;
 }

@@ -352,28 +352,25 @@ void Proxy::outcomes_closed() {
   for (auto& worker : workers_) worker->post([&worker = *worker] { worker.wake_waiting(); });
 }
 
-void Proxy::pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) {
-  control_.post([this, database, on, from, done = std::move(done)] {
-    set_pause(database, on);
-    when_settled([this, from, done] { worker(from).post(done); });
+void Proxy::pause(const session::Pauses::Change& change, WorkerId from, PauseDone done) {
+  control_.post([this, change, from, done = std::move(done)] {
+    set_pause(change, [this, from, done](const session::Pauses::Outcome& outcome) {
+      worker(from).post([done, outcome] { done(outcome); });
+    });
   });
 }
 
-// RESUME without a database ends all of them.
-void Proxy::set_pause(const std::string& database, bool on) {
-  auto pauses = std::make_shared<session::Pauses>(pauses_ ? *pauses_ : session::Pauses{});
-  const std::chrono::seconds limit = files_.settings->pause_timeout;
-  const Deadline end = limit.count() > 0 ? Deadline::after(control_.now(), limit) : Deadline::never();
-  const std::string what = database.empty() ? "all databases" : fmt::format("database \"{}\"", database);
+void Proxy::set_pause(const session::Pauses::Change& change, PauseDone done) {
+  session::Pauses pauses = pauses_ ? *pauses_ : session::Pauses{};
+  const session::Pauses::Outcome outcome = pauses.set(change, control_.now(), files_.settings->pause_timeout);
   LogContext who;
-  if (on && (pauses->databases.size() < session::Pauses::kMaxDatabases || pauses->databases.contains(database)))
-    pauses->databases[database] = end;
-  else if (!on && database.empty())
-    pauses->databases.clear();
-  else
-    pauses->databases.erase(database);
-  HG_LOG(log_, who, Level::log, "new work in {} {}", what, on ? "is held" : "goes on");
-  pauses_ = pauses->databases.empty() ? nullptr : std::move(pauses);
+  HG_LOG(log_, who, outcome.taken ? Level::log : Level::warning, "{}", outcome.words);
+  if (outcome.taken) publish_pauses(std::move(pauses));
+  when_settled([outcome, done = std::move(done)] { done(outcome); });
+}
+
+void Proxy::publish_pauses(session::Pauses pauses) {
+  pauses_ = pauses.databases.empty() ? nullptr : std::make_shared<const session::Pauses>(std::move(pauses));
   publish();
   end_old_pauses();
 }
@@ -381,24 +378,16 @@ void Proxy::set_pause(const std::string& database, bool on) {
 // pause_timeout: nobody waits for ever for whoever forgot to say RESUME.
 void Proxy::end_old_pauses() {
   control_.cancel(std::exchange(pause_timer_, 0));
-  if (!pauses_) return;
-  TimePoint next = TimePoint::max();
-  for (const auto& [database, end] : pauses_->databases) next = std::min(next, end.at);
+  const TimePoint next = pauses_ ? pauses_->next_end() : TimePoint::max();
   if (next == TimePoint::max()) return;
   pause_timer_ = control_.after(std::max(Duration::zero(), next - control_.now()), [this] {
     pause_timer_ = 0;
-    auto left = std::make_shared<session::Pauses>(*pauses_);
-    const TimePoint now = control_.now();
+    session::Pauses left = *pauses_;
     LogContext who;
-    std::erase_if(left->databases, [&](const auto& pause) {
-      if (!pause.second.passed(now)) return false;
+    for (const std::string& database : left.end_old(control_.now()))
       HG_LOG(log_, who, Level::warning, "pause_timeout is over, new work in {} goes on",
-             pause.first.empty() ? "all databases" : fmt::format("database \"{}\"", pause.first));
-      return true;
-    });
-    pauses_ = left->databases.empty() ? nullptr : std::move(left);
-    publish();
-    end_old_pauses();
+             session::paused_subject(database));
+    publish_pauses(std::move(left));
   });
 }
 

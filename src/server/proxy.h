@@ -45,6 +45,8 @@ class Proxy final : public session::Workers {
   void figures(FiguresDone done);
   cluster::ViewPtr view() const { return view_; }
   bool drop_query_cache();  // false: there is none
+  // `done` is called on the control loop when all workers keep to it.
+  void set_pause(const session::Pauses::Change& change, PauseDone done);
   // Requests of people to the cluster; after start(), on the control thread.
   cluster::Control& cluster_control() { return *monitor_; }
 
@@ -56,7 +58,7 @@ class Proxy final : public session::Workers {
   void hint_node_reached(NodeId node) override;
   void hint_server_reloads() override;
   void outcomes_closed() override;
-  void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) override;
+  void pause(const session::Pauses::Change& change, WorkerId from, PauseDone done) override;
 
  private:
   void listen_on(net::Loop& loop, net::Listener::Accepted accepted);
@@ -64,7 +66,7 @@ class Proxy final : public session::Workers {
   void close_listeners();
   void publish();
   void take_view(cluster::ViewPtr view);
-  void set_pause(const std::string& database, bool on);
+  void publish_pauses(session::Pauses pauses);
   void end_old_pauses();
   void when_settled(std::function<void()> done);
   void shut_gate(std::function<void()> empty);

@@ -220,6 +220,13 @@ admin::Services::Refused Server::drop_query_cache() {
   return cluster::Refusal{Level::error, "query cache is not enabled", ""};
 }
 
+void Server::pause(const std::string& database, bool on, PauseAnswered answered) {
+  proxy_.set_pause({database, on}, [answered = std::move(answered)](const session::Pauses::Outcome& outcome) {
+    if (outcome.taken) return answered(std::nullopt, outcome.words);
+    answered(cluster::Refusal{Level::error, outcome.words, session::no_room_detail()}, "");
+  });
+}
+
 void Server::apply_log_settings() {
   LogSettings how = log_settings(*files_.settings);
   how.threshold = log_threshold(*files_.settings, options_.debug);

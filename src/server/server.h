@@ -63,6 +63,7 @@ class Server final : private admin::Services {
   Refused reload() override;
   Refused rotate_log() override;
   Refused drop_query_cache() override;
+  void pause(const std::string& database, bool on, PauseAnswered answered) override;
 
   void say_findings(const std::vector<config::Finding>& findings);
   void apply_log_settings();

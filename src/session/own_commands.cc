@@ -29,6 +29,16 @@ wire::Report error(std::string_view state, std::string message, std::string hint
   return report;
 }
 
+wire::Report no_room(std::string message) {
+  wire::Report report = error(sqlstate::kProgramLimitExceeded, std::move(message));
+  report.detail = no_room_detail();
+  return report;
+}
+
+Pauses::Change pause_of(const std::vector<std::string>& words) {
+  return {words.size() == 3 ? words[2] : std::string(), same(words[1], "pause")};
+}
+
 // What module config says: the message and, after a line break, its hint.
 wire::Report config_error(const Error& why) {
   const std::size_t end = why.context.find('\n');
@@ -59,16 +69,19 @@ void OwnCommands::run(const sql::Statement& command, std::string_view text) {
   if (is_pause(command.pool_words) && !pause_refusal(command.pool_words)) {
     // Whoever pauses goes on when it is in force everywhere.
     session_.phase_ = Session::Phase::running;
-    return pause(command.pool_words, [&worker = session_.worker_, id = session_.id_,
-                                      tag = fmt::format("PGPOOL {}", upper(command.pool_words[1]))] {
-      Session* session = worker.find(id);
-      if (session == nullptr || session->phase_ != Session::Phase::running) return;
-      wire::put_command_complete(session->client_.own(), tag);
-      session->client_.added_own();
-      session->say_ready();
-      session->finish_request();
-      session->go_on();
-    });
+    return pause(command.pool_words,
+                 [&worker = session_.worker_, id = session_.id_,
+                  tag = fmt::format("PGPOOL {}", upper(command.pool_words[1]))](const Pauses::Outcome& outcome) {
+                   Session* session = worker.find(id);
+                   if (session == nullptr || session->phase_ != Session::Phase::running) return;
+                   Answer told;
+                   told.tag = tag;
+                   if (!outcome.taken) told.error = no_room(outcome.words);
+                   OwnCommands(*session).send(told, true);
+                   session->say_ready();
+                   session->finish_request();
+                   session->go_on();
+                 });
   }
   if (!needs_report(command)) {
     send(answer({command, text, nullptr}), true);
@@ -112,7 +125,7 @@ OwnCommands::Answer OwnCommands::answer(const Asked& asked) {
       Answer told;
       told.error = pause_refusal(words);
       told.tag = fmt::format("PGPOOL {}", upper(words[1]));
-      if (!told.error) pause(words, [] {});
+      if (!told.error) pause(words, [](const Pauses::Outcome&) {});
       return told;
     }
   }
@@ -244,12 +257,14 @@ std::optional<wire::Report> OwnCommands::pause_refusal(const std::vector<std::st
   if (!session_.superuser_)
     return error(sqlstate::kInsufficientPrivilege, fmt::format("permission denied for PGPOOL {}", upper(words[1])),
                  "Only superusers may pause and resume.");
+  const auto& pauses = session_.worker_.snapshot()->pauses;
+  const Pauses::Change change = pause_of(words);
+  if (change.on && pauses && !pauses->has_room(change.database)) return no_room(no_room_to_pause(change.database));
   return std::nullopt;
 }
 
-void OwnCommands::pause(const std::vector<std::string>& words, std::function<void()> done) {
-  const std::string database = words.size() == 3 ? words[2] : std::string();
-  session_.worker_.workers().pause(database, same(words[1], "pause"), session_.worker_.id(), std::move(done));
+void OwnCommands::pause(const std::vector<std::string>& words, Workers::PauseDone done) {
+  session_.worker_.workers().pause(pause_of(words), session_.worker_.id(), std::move(done));
 }
 
 OwnCommands::Answer OwnCommands::show_paused() {

@@ -42,7 +42,7 @@ class OwnCommands {
   Answer pgpool_kill(const std::vector<std::string>& words);
   static bool is_pause(const std::vector<std::string>& words);
   std::optional<wire::Report> pause_refusal(const std::vector<std::string>& words) const;
-  void pause(const std::vector<std::string>& words, std::function<void()> done);
+  void pause(const std::vector<std::string>& words, Workers::PauseDone done);
   Answer show_paused();
   void send(const Answer& answer, bool with_description);
   std::string cacheable(const Explained& told, std::string_view text) const;

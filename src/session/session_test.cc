@@ -34,7 +34,9 @@ struct OneWorker final : Workers {
   std::size_t count() const override { return 1; }
   void hint_node_trouble(NodeId node, const std::string&, std::string_view) override { troubles.push_back(node.value); }
   void outcomes_closed() override {}
-  void pause(const std::string&, bool, WorkerId, std::function<void()> done) override { only->post(std::move(done)); }
+  void pause(const Pauses::Change&, WorkerId, PauseDone done) override {
+    only->post([done = std::move(done)] { done({}); });
+  }
   void hint_node_reached(NodeId) override {}
   void hint_server_reloads() override {}
   void post_all_others(WorkerId, std::function<void(pool::Pool&)>) override {}

@@ -28,17 +28,9 @@
 #include "pool/accounts.h"
 #include "report/snapshot.h"
 #include "session/login_memory.h"
+#include "session/pauses.h"
 
 namespace herdgate::session {
-
-// What PGPOOL PAUSE holds: by database, "" = all of them, with the moment at which it goes on by itself.
-struct Pauses {
-  static constexpr std::size_t kMaxDatabases = 1000;
-  std::map<std::string, Deadline, std::less<>> databases;
-  bool holds(std::string_view database) const {
-    return databases.find("") != databases.end() || databases.find(database) != databases.end();
-  }
-};
 
 // Settings, files and cluster as one worker sees them; replaced as a whole, taken once per request.
 struct Snapshot {

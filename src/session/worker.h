@@ -45,8 +45,9 @@ class Workers : public pool::Peers {
   virtual void hint_node_trouble(NodeId node, const std::string& why,
                                  std::string_view farewell) = 0;  // to the control thread
   virtual void outcomes_closed() = 0;  // Shared::outcomes_open is 0 again: who waits for that looks at it
-  // PGPOOL PAUSE and RESUME, "" = all databases; `done` comes on the worker `from` when all workers keep to it.
-  virtual void pause(const std::string& database, bool on, WorkerId from, std::function<void()> done) = 0;
+  // PGPOOL PAUSE and RESUME; `done` comes on the worker `from` when all workers keep to it.
+  using PauseDone = std::function<void(const Pauses::Outcome&)>;
+  virtual void pause(const Pauses::Change& change, WorkerId from, PauseDone done) = 0;
   virtual void hint_node_reached(NodeId node) = 0;
   // A server has been told to read its configuration anew, which changes what live links have.
   virtual void hint_server_reloads() = 0;

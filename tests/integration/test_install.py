@@ -17,7 +17,7 @@ BUILD = os.path.join(system.ROOT, "build")
 # Those parts of the contract that are built. A new one gets its line here.
 PCP = ("attach_node", "detach_node", "promote_node", "recovery_node", "node_count", "node_info", "health_check_stats",
        "pool_status", "proc_count", "proc_info", "watchdog_info", "stop_pgpool", "reload_config", "log_rotate",
-       "invalidate_query_cache")
+       "invalidate_query_cache", "pause", "resume")
 FILES = {"bin/pgpool", "bin/pg_md5", "bin/pg_enc", "etc/pgpool.conf.sample", "etc/pool_hba.conf.sample",
          "etc/pcp.conf.sample", "etc/failover.sh.sample", "etc/follow_primary.sh.sample",
          "etc/recovery_1st_stage.sample", "etc/recovery_basebackup.sample", "etc/pgpool_remote_start.sample",

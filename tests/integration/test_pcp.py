@@ -7,11 +7,13 @@ import socket
 import struct
 import subprocess
 
+import psycopg
 import pytest
 
 from support import system
-from support.proxy import herdgate_binary
+from support.proxy import Proxy, herdgate_binary
 from support.system import wait_until
+from test_survival import Later
 
 pytestmark = pytest.mark.herdgate_only
 PASSWORD = "s3cret"
@@ -193,6 +195,165 @@ def test_stop(start_proxy, mode):
     assert Pcp(proxy).ok("pcp_node_count") == "3\n"
 
 
+# ---- pause and resume
+
+def paused(c):
+    return sorted(row[0] for row in c.execute("pgpool show paused").fetchall())
+
+
+def waiting(c):
+    return sum("Paused" in row for row in c.execute("show pool_processes").fetchall())
+
+
+@pytest.fixture
+def nobody_paused(pcp):
+    """A failed test must not hold up the next ones."""
+    yield
+    pcp.ok("pcp_resume")
+
+
+def test_pause_and_resume_one_database(pcp, nobody_paused):
+    with pcp.proxy.connect(dbname="postgres") as other, pcp.proxy.connect() as a, \
+            pcp.proxy.connect(autocommit=False) as open_one:
+        open_one.execute("create temp table t (a int)")
+        assert pcp.ok("pcp_pause", "test") == \
+            'pcp_pause -- Command Successful: new work in database "test" is held for at most 60 s\n'
+        # In force at once: what is open goes on, other databases do, what is new waits.
+        open_one.execute("insert into t values (1)")
+        open_one.commit()
+        assert other.execute("select 1").fetchone() == (1,)
+        held = Later(lambda: a.execute("select 2").fetchone())
+        wait_until(lambda: waiting(other) == 1, "a session to wait")
+        assert paused(other) == ["test"]
+        # A second time, by the option: no error, and nothing else than before.
+        assert pcp.ok("pcp_pause", "-D", "test").startswith("pcp_pause -- Command Successful: ")
+        assert paused(other) == ["test"] and waiting(other) == 1 and held.is_alive()
+        assert pcp.ok("pcp_resume", "--database=test") == \
+            'pcp_resume -- Command Successful: new work in database "test" goes on\n'
+        assert held.result() == (2,)
+        assert paused(other) == [] and open_one.execute("select 3").fetchone() == (3,)
+    wait_until(lambda: 'PCP request: pause database "test"' in pcp.proxy.log(), "the request in the log")
+    wait_until(lambda: 'new work in database "test" is held for at most 60 s' in pcp.proxy.log(), "the pause in the log")
+
+
+def test_pause_and_resume_all_databases(pcp, nobody_paused):
+    with pcp.proxy.connect(dbname="postgres") as a, pcp.proxy.connect() as b, pcp.proxy.connect() as boss:
+        assert pcp.ok("pcp_pause") == \
+            "pcp_pause -- Command Successful: new work in all databases is held for at most 60 s\n"
+        held = [Later(lambda c=c: c.execute("select 1").fetchone()) for c in (a, b)]
+        wait_until(lambda: waiting(boss) == 2, "two sessions to wait")
+        assert paused(boss) == ["*"]
+        # That of one database stands beside it, and who ends that one hears that nothing has changed.
+        pcp.ok("pcp_pause", "postgres")
+        assert paused(boss) == ["*", "postgres"]
+        assert pcp.ok("pcp_resume", "postgres") == 'pcp_resume -- Command Successful: new work in database ' \
+            '"postgres" is still held: all databases are paused\n'
+        assert paused(boss) == ["*"] and waiting(boss) == 2
+        assert pcp.ok("pcp_resume") == "pcp_resume -- Command Successful: new work in all databases goes on\n"
+        assert [each.result() for each in held] == [(1,), (1,)]
+        assert paused(boss) == []
+
+
+def test_paused_by_one_way_resumed_by_the_other(pcp, nobody_paused):
+    with pcp.proxy.connect() as c:
+        pcp.ok("pcp_pause", "test")
+        c.execute("pgpool resume test")
+        assert paused(c) == [] and c.execute("select 1").fetchone() == (1,)
+        c.execute("pgpool pause test")
+        pcp.ok("pcp_resume", "test")
+        assert paused(c) == [] and c.execute("select 1").fetchone() == (1,)
+
+
+def test_pauses_of_what_is_not_there(pcp, nobody_paused):
+    """As PGPOOL PAUSE: the proxy has no list of databases, and the name may be that of one to come."""
+    assert pcp.ok("pcp_resume", "test") == \
+        'pcp_resume -- Command Successful: new work in database "test" was not held\n'
+    assert pcp.ok("pcp_resume") == "pcp_resume -- Command Successful: new work in all databases was not held\n"
+    assert pcp.ok("pcp_pause", 'No "such" one').startswith("pcp_pause -- Command Successful: ")
+    with pcp.proxy.connect() as c:
+        assert paused(c) == ['No "such" one'] and c.execute("select 1").fetchone() == (1,)
+        # Not what was written, not everything either: the variable of a script that is not set.
+        code, out, err = pcp.run("pcp_pause", "")
+        assert (code, out) == (1, "") and err.startswith('pcp_pause: Invalid database name "", must have ')
+        assert pcp.run("pcp_pause", "-D", "x" * 255)[0] == 1
+        assert paused(c) == ['No "such" one']
+
+
+def test_who_may_not_pause_does_not(pcp):
+    for name in ("pcp_pause", "pcp_resume"):
+        code, out, err = pcp.run(name, user="stranger")
+        assert (code, out) == (1, "") and err.startswith('FATAL:  authentication failed for user "stranger"\n')
+    with dial(pcp) as s:
+        s.sendall(packet("U", b"\0"))
+        assert b"connection not authorized" in all_of(s)
+    with pcp.proxy.connect() as c:
+        assert paused(c) == [] and c.execute("select 1").fetchone() == (1,)
+
+
+def test_a_pause_whose_asker_has_gone_is_seen_and_ends(start_proxy):
+    pcp = Pcp(start_proxy({"pause_timeout": 3}, {"pcp.conf": USERS}, fresh=True))
+    with pcp.proxy.connect(dbname="postgres") as boss, pcp.proxy.connect() as c:
+        with dial(pcp) as s:
+            log_in(s)
+            s.sendall(packet("U", b"test\0"))
+        wait_until(lambda: 'new work in database "test" is held for at most 3 s' in pcp.proxy.log(), "the pause")
+        wait_until(lambda: 'It comes from user "postgres" at 127.0.0.1' in pcp.proxy.log(), "who paused, in the log")
+        # Whether it waited or came after the end: no error, and it is served.
+        assert c.execute("select 1").fetchone() == (1,)
+        wait_until(lambda: 'pause_timeout is over, new work in database "test" goes on' in pcp.proxy.log(), "its end")
+        assert paused(boss) == []
+        pcp.proxy.settings["pause_timeout"] = 0
+        pcp.proxy.reload()
+        wait_until(lambda: "name : pause_timeout\nvalue: 0\n" in pcp.ok("pcp_pool_status"), "the new limit")
+        with dial(pcp) as s:
+            log_in(s)
+            s.sendall(packet("U", b"test\0"))
+        wait_until(lambda: paused(boss) == ["test"], "the pause to be seen")
+        held = Later(lambda: c.execute("select 1").fetchone())
+        wait_until(lambda: waiting(boss) == 1, "a session to wait")
+        assert pcp.ok("pcp_resume", "test")
+        assert held.result() == (1,) and paused(boss) == []
+
+
+def test_the_thousand_and_first_pause_is_refused(pcp, nobody_paused):
+    with dial(pcp) as s:
+        log_in(s)
+        answers = s.makefile("rb")
+        for i in range(1000):
+            s.sendall(packet("U", b"d%d\0" % i))
+            header = answers.read(5)
+            assert header[:1] == b"u"
+            answers.read(struct.unpack("!I", header[1:])[0] - 4)
+        assert pcp.run("pcp_pause", "test") == (
+            0, "", 'ERROR:  could not pause database "test"\nDETAIL:  1000 databases are paused already.\n\n')
+        with pcp.proxy.connect() as c:
+            with pytest.raises(psycopg.errors.ProgramLimitExceeded, match='could not pause database "test"'):
+                c.execute("pgpool pause test")
+            assert c.execute("select 1").fetchone() == (1,)
+            pcp.ok("pcp_resume", "d7")
+            assert pcp.ok("pcp_pause", "test")
+            assert "test" in paused(c)
+            pcp.ok("pcp_resume")
+            assert paused(c) == [] and c.execute("select 1").fetchone() == (1,)
+
+
+# ---- the original's server
+
+@pytest.fixture(scope="module")
+def original(cluster):
+    proxy = Proxy(cluster, kind="pgpool", name="original")
+    proxy.settings["health_check_period"] = 3600  # one round, whose figures then stand still
+    proxy.files["pcp.conf"] = USERS
+    proxy.start()
+    made = Pcp(proxy)
+    wait_until(lambda: made.run("pcp_node_count")[0] == 0, "its PCP")  # which comes after the port for SQL
+    yield made
+    proxy.remove()
+    for path in made.passes.values():
+        if os.path.exists(path):
+            os.unlink(path)
+
+
 # ---- the original's clients
 
 READS = [("pcp_node_count",), ("pcp_node_count", "-v"), ("pcp_node_info",), ("pcp_node_info", "-v"),
@@ -214,6 +375,34 @@ def test_the_original_clients_print_what_ours_print(pcp, args):
     with pcp.proxy.connect():  # something to show
         # Delays and times move between two calls.
         wait_until(lambda: printed(False) == printed(True), f"{args} to be printed alike", 10)
+
+
+@pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")
+@pytest.mark.parametrize("args", [*READS, ("pcp_health_check_stats", "1"), ("pcp_health_check_stats", "-v", "0"),
+                                  ("pcp_attach_node", "1"), ("pcp_promote_node", "-s", "0")], ids=" ".join)
+def test_our_clients_print_what_the_original_clients_print_of_its_server(original, args):
+    with original.proxy.connect():  # something to show
+        # Delays and times move between two calls.
+        wait_until(lambda: original.run(*args) == original.run(*args, original=True), f"{args} to be printed alike", 10)
+
+
+@pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")
+def test_our_clients_change_nodes_of_the_original_server(original):
+    assert original.ok("pcp_detach_node", "2") == "pcp_detach_node -- Command Successful\n"
+    wait_until(lambda: original.nodes()[2][2] == "3", "node 2 to be down")
+    assert original.ok("pcp_attach_node", "2") == "pcp_attach_node -- Command Successful\n"
+    wait_until(lambda: original.nodes()[2][2] in "12", "node 2 to be used again")
+    for args in (("pcp_node_count",), ("pcp_pool_status",)):
+        assert original.run(*args, user="stranger") == original.run(*args, user="stranger", original=True)
+
+
+@pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")
+@pytest.mark.parametrize("name, letter", [("pcp_pause", "U"), ("pcp_resume", "Y")])
+def test_the_original_server_does_not_know_pauses(original, name, letter):
+    assert original.run(name, "test") == (
+        0, "", f'FATAL:  PCP processing request\nDETAIL:  unknown PCP packet type "{letter}"\n'
+        "HINT:  This server does not have the command; it is of another release or product.\n\n")
+    assert original.ok("pcp_node_count") == "3\n"
 
 
 @pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")

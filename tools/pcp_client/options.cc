@@ -25,6 +25,9 @@ constexpr option kLong[] = {{"host", required_argument, nullptr, 'h'},
                             {"help", no_argument, nullptr, '?'},
                             {nullptr, 0, nullptr, 0}};
 
+// Long options may be cut short as long as they are clear: those of one program alone must not make others unclear.
+constexpr option kDatabase = {"database", required_argument, nullptr, 'D'};
+
 Stop try_help(const Program& program) {
   return {1, fmt::format("Try \"{} --help\" for more information.\n\n", program.name)};
 }
@@ -35,7 +38,9 @@ class Reader {
 
   std::variant<Options, Stop> read(int argc, char** argv) {
     const std::string letters = std::string("h:p:U:wWdv") + program_.own_options;
-    for (int c; (c = getopt_long(argc, argv, letters.c_str(), kLong, nullptr)) != -1;)
+    std::vector<option> words(std::begin(kLong), std::end(kLong));
+    if (program_.subject == Subject::database) words.insert(words.begin(), kDatabase);
+    for (int c; (c = getopt_long(argc, argv, letters.c_str(), words.data(), nullptr)) != -1;)
       if (const auto stop = take(c)) return *stop;
     for (int at = optind; at < argc; ++at)
       if (const auto stop = take_argument(argv[at])) return *stop;
@@ -77,6 +82,8 @@ class Reader {
       case 'n':
       case 'P':
         return take_number(optarg);
+      case 'D':
+        return take_database(optarg);
       case 'm':
         return take_mode(optarg);
       case 's':
@@ -104,7 +111,8 @@ class Reader {
   std::optional<Stop> take_number(const char* text) {
     const auto number = pcp::number_of(text);
     switch (program_.subject) {
-      case Subject::none:  // the long option is known to every program, and means nothing here
+      case Subject::none:
+      case Subject::database:  // the long option is known to every program, and means nothing here
         return {};
       case Subject::process:
         if (!number || *number <= 0)
@@ -122,6 +130,15 @@ class Reader {
         break;
     }
     out_.number = number;
+    return {};
+  }
+
+  // Empty it would mean all databases: a script whose variable is not set must not pause them.
+  std::optional<Stop> take_database(std::string_view text) {
+    if (text.empty() || text.size() > pcp::kMaxNameBytes)
+      return Stop{1, fmt::format("{}: Invalid database name \"{}\", must have between 1 and {} octets\n", program_.name,
+                                 text, pcp::kMaxNameBytes)};
+    out_.database = text;
     return {};
   }
 
@@ -150,7 +167,11 @@ class Reader {
   }
 
   std::optional<Stop> take_argument(const char* text) {
-    if (program_.subject != Subject::none && !out_.number) return take_number(text);
+    if (program_.subject == Subject::database) {
+      if (out_.database.empty()) return take_database(text);
+    } else if (program_.subject != Subject::none && !out_.number) {
+      return take_number(text);
+    }
     out_.warnings.push_back(
         fmt::format("{}: Warning: extra command-line argument \"{}\" ignored\n", program_.name, text));
     return {};
@@ -189,6 +210,7 @@ pcp::Request request_for(const Program& program, const Options& options) {
     default:
       out.option = options.scope;
   }
+  out.name = options.database;
   out.number = options.number.value_or(program.ask == pcp::Ask::process_info ? kAllProcesses : kAllNodes);
   return out;
 }

@@ -20,6 +20,7 @@ struct Options {
   int port = kDefaultPort;
   std::string user;  // empty: the operating system user
   std::optional<int> number;
+  std::string database;  // empty: all
   enum class Ask : std::uint8_t { if_missing, never, always } password = Ask::if_missing;
   bool all = false, verbose = false, debug = false;
   bool gracefully = false, switchover = false;

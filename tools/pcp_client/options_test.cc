@@ -24,12 +24,12 @@ pcp::Request asks(const char* name, std::vector<std::string> words) {
   return request_for(*program_called(name), good(name, std::move(words)));
 }
 
-TEST(Options, FifteenPrograms) {
+TEST(Options, EveryProgram) {
   EXPECT_EQ(program_called("/usr/bin/pcp_node_info")->ask, pcp::Ask::node_info);
   EXPECT_EQ(program_called("pcp_node_inf"), nullptr);
   for (const char* name : {"attach_node", "detach_node", "node_count", "node_info", "health_check_stats", "pool_status",
                            "proc_count", "proc_info", "promote_node", "recovery_node", "stop_pgpool", "watchdog_info",
-                           "reload_config", "log_rotate", "invalidate_query_cache"}) {
+                           "reload_config", "log_rotate", "invalidate_query_cache", "pause", "resume"}) {
     const Program* program = program_called(std::string("pcp_") + name);
     ASSERT_NE(program, nullptr) << name;
     EXPECT_NE(help_text(*program).find(name), std::string::npos);
@@ -67,6 +67,27 @@ TEST(Options, WhatIsAsked) {
   EXPECT_EQ(asks("pcp_stop_pgpool", {"--mode=immediate", "--scope=cluster"}).ask, pcp::Ask::stop_cluster);
   EXPECT_EQ(asks("pcp_reload_config", {"-s", "c"}).option, pcp::option::kCluster);
   EXPECT_EQ(asks("pcp_log_rotate", {}).option, pcp::option::kLocal);
+}
+
+TEST(Options, ADatabaseOrAll) {
+  EXPECT_EQ(asks("pcp_pause", {}).ask, pcp::Ask::pause);
+  EXPECT_EQ(asks("pcp_resume", {"d"}).ask, pcp::Ask::resume);
+  EXPECT_EQ(asks("pcp_pause", {}).name, "");
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"My db"}, {"-D", "My db"}, {"--database=My db"}, {"--data", "My db"}})
+    EXPECT_EQ(asks("pcp_pause", words).name, "My db");
+  EXPECT_EQ(good("pcp_pause", {"-D", "a", "b"}).warnings.size(), 1u);
+  EXPECT_NE(help_text(*program_called("pcp_pause")).find("--database=NAME"), std::string::npos);
+  // An empty variable of a script is not "all".
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{""}, {"-D", ""}, {"--database="}, {std::string(255, 'x')}}) {
+    EXPECT_EQ(stopped("pcp_pause", words).exit_code, 1);
+    EXPECT_EQ(stopped("pcp_resume", words).text.substr(0, 34), "pcp_resume: Invalid database name ");
+  }
+  // Not known to the others, whose --d is --debug.
+  EXPECT_TRUE(good("pcp_node_count", {"--d"}).debug);
+  EXPECT_EQ(stopped("pcp_node_count", {"--database=x"}).exit_code, 1);
+  EXPECT_EQ(stopped("pcp_node_count", {"-D", "x"}).exit_code, 1);
 }
 
 TEST(Options, CodesThatScriptsKnow) {

@@ -178,6 +178,8 @@ std::string record(Labels labels, std::span<const std::string> values, bool verb
 std::string trouble_text(const pcp::Trouble& trouble) {
   std::string out = fmt::format("{}:  {}\n", trouble.severity, trouble.message);
   if (!trouble.detail.empty()) out += fmt::format("DETAIL:  {}\n", trouble.detail);
+  if (trouble.detail.starts_with(pcp::kUnknownRequest))
+    out += "HINT:  This server does not have the command; it is of another release or product.\n";
   return out + "\n";
 }
 
@@ -186,6 +188,9 @@ Result<std::string> render(const Program& program, const Options& options, const
   switch (program.output) {
     case Output::success:
       return fmt::format("{} -- Command Successful\n", program.name);
+    case Output::deed:
+      if (reply.values.empty()) return odd_answer();
+      return fmt::format("{} -- Command Successful: {}\n", program.name, reply.values[0]);
     case Output::node_count:
       if (reply.values.empty()) return odd_answer();
       return verbose ? "Node Count\n____________\n " + reply.values[0] + "\n" : reply.values[0] + "\n";

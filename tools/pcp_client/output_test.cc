@@ -132,5 +132,16 @@ TEST_F(Output, Trouble) {
   EXPECT_EQ(shown("pcp_attach_node"), "pcp_attach_node -- Command Successful\n");
 }
 
+TEST_F(Output, WhatWasDone) {
+  reply.values = {"new work in all databases is held"};
+  EXPECT_EQ(shown("pcp_pause"), "pcp_pause -- Command Successful: new work in all databases is held\n");
+  reply.values.clear();
+  EXPECT_EQ(shown("pcp_pause").substr(0, 7), "failed:");
+  // The original, asked for what it does not have.
+  EXPECT_EQ(trouble_text({"FATAL", "PCP processing request", "unknown PCP packet type \"U\"", "", ""}),
+            "FATAL:  PCP processing request\nDETAIL:  unknown PCP packet type \"U\"\n"
+            "HINT:  This server does not have the command; it is of another release or product.\n\n");
+}
+
 }  // namespace
 }  // namespace herdgate::pcp_client

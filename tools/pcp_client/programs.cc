@@ -28,6 +28,10 @@ constexpr Program kPrograms[] = {
     {"pcp_log_rotate", Ask::rotate_log, Subject::none, false, "s:", Output::success, "begins a new log file"},
     {"pcp_invalidate_query_cache", Ask::drop_cache, Subject::none, false, "s:", Output::success,
      "empties the query cache"},
+    {"pcp_pause", Ask::pause, Subject::database, false, "D:", Output::deed,
+     "holds new work in a database, or in all, until pcp_resume or for pause_timeout"},
+    {"pcp_resume", Ask::resume, Subject::database, false, "D:", Output::deed,
+     "lets work go on that pcp_pause or PGPOOL PAUSE holds"},
 };
 
 struct OptionHelp {
@@ -39,6 +43,7 @@ constexpr OptionHelp kOptionHelp[] = {
     {'n', Subject::node, "  -n, --node-id=ID       number of the node"},
     {'n', Subject::watchdog, "  -n, --watchdog-id=ID   number of the watchdog node; 0: the local one; default: all"},
     {'P', Subject::process, "  -P, --process-id=PID   only this process"},
+    {'D', Subject::database, "  -D, --database=NAME    only this database, written as in pg_database; default: all"},
     {'a', Subject::node, "  -a, --all              all nodes"},
     {'a', Subject::process, "  -a, --all              connection slots that are not in use as well"},
     {'m', Subject::none, "  -m, --mode=MODE        smart, fast or immediate; default: smart"},
@@ -71,7 +76,7 @@ const Program* program_called(std::string_view path) {
 }
 
 std::string help_text(const Program& program) {
-  static constexpr const char* kArgument[] = {"", " [NODE-ID]", " [PID]", " [WATCHDOG-ID]"};
+  static constexpr const char* kArgument[] = {"", " [NODE-ID]", " [PID]", " [WATCHDOG-ID]", " [DATABASE]"};
   return fmt::format(
       "{0} {1}\n"
       "Usage: {0} [OPTION...]{2}\n"

@@ -1,5 +1,5 @@
-// The fifteen pcp_* programs as one table: names, options, what they ask. One executable carries all of them and is
-// told by its own file name which one it is.
+// The pcp_* programs as one table, fifteen of the original and two of ours: names, options, what they ask. One
+// executable carries all of them and is told by its own file name which one it is.
 //
 // Threads  none.
 // Source   Pgpool-II 4.6 manual, "PCP Commands".
@@ -12,7 +12,7 @@
 
 namespace herdgate::pcp_client {
 
-enum class Subject : std::uint8_t { none, node, process, watchdog };  // what the number names
+enum class Subject : std::uint8_t { none, node, process, watchdog, database };  // what the argument names
 enum class Output : std::uint8_t {
   success,
   node_count,
@@ -22,6 +22,7 @@ enum class Output : std::uint8_t {
   process_count,
   process_info,
   watchdog_info,
+  deed,  // success, and what was done
 };
 
 struct Program {
