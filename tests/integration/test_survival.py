@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from support import wire
 from support.system import wait_until
+from support.wire import SYNC, Client, bind, error, execute, kinds, parse, query, row
 from test_builtin_failover import BuiltinHerd
 
 pytestmark = pytest.mark.herdgate_only
@@ -260,6 +261,36 @@ def test_a_read_of_which_rows_were_forwarded(herd, mode):
     # And it recovers.
     with h.proxy.connect() as c:
         assert c.execute("insert into t values (1)").rowcount == 1
+
+
+SLOW = "select slow(i), inet_server_port() from generate_series(1, 5) i"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("request_, begin", [(query(SLOW), "T"), (parse(SLOW) + bind() + execute() + SYNC, "12")],
+                         ids=["simple", "extended"])
+def test_a_read_of_which_whole_messages_were_forwarded(herd, mode, request_, begin):
+    """A server sends what it has when it raises a notice, so its last octet is the end of a message: never a closed client."""
+    h = herd(pool_mode=mode, backend_weight0=0)
+    with h.proxy.connect() as c:
+        c.execute("create function slow(i int) returns int language plpgsql stable as $$ begin "
+                  "if i = 3 then raise notice 'here'; perform pg_sleep(600); end if; return i; end $$")
+    h.cluster.wait_replayed()
+    with Client(h.proxy.port).login() as c:
+        c.ask("set work_mem = '7MB'")
+        c.send(request_)
+        heard = c.until("N")
+        assert kinds(heard) == begin + "DD"
+        node = h.cluster.node_at(int(row(heard[-2][1])[1]))
+        assert node in h.cluster.standbys
+        node.kill()
+        rest = c.until("Z")
+        assert kinds(rest) == "EZ" and error(rest[0][1])["C"] == "40001" and rest[-1] == ("Z", b"I"), rest
+        # The session lives, with what it has set, and other nodes serve it.
+        assert c.ask("show work_mem") == [["7MB"]]
+        assert c.ask("select inet_server_port()") != [[str(node.port)]]
+        c.ask("insert into t values (1)")
+        assert c.ask("/*NO LOAD BALANCE*/ select count(*) from t") == [["1"]]
 
 
 def test_conflict_with_recovery_is_rerun_on_the_primary(herd):
