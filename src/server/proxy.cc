@@ -394,7 +394,7 @@ void Proxy::end_old_pauses() {
 // The signal reaches the server's processes a moment after the answer: what was asked of a link in between counts no
 // more after the second time. Later ones are noticed by the rounds of sr_check_period.
 void Proxy::hint_server_reloads() {
-  constexpr Duration kSignalTakes = std::chrono::seconds(1);
+  static constexpr Duration kSignalTakes = std::chrono::seconds(1);
   control_.post([this] {
     server_has_reloaded();
     if (reload_timer_ != 0) control_.cancel(reload_timer_);
