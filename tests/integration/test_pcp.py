@@ -378,7 +378,8 @@ def test_the_original_clients_print_what_ours_print(pcp, args):
 
 
 @pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")
-@pytest.mark.parametrize("args", [*READS, ("pcp_health_check_stats", "1"), ("pcp_health_check_stats", "-v", "0"),
+# Without the rows of processes: those of the original change on their own from one call to the next.
+@pytest.mark.parametrize("args", [*(a for a in READS if a[0] != "pcp_proc_info" or a[-1] == "99999"), ("pcp_health_check_stats", "1"), ("pcp_health_check_stats", "-v", "0"),
                                   ("pcp_attach_node", "1"), ("pcp_promote_node", "-s", "0")], ids=" ".join)
 def test_our_clients_print_what_the_original_clients_print_of_its_server(original, args):
     with original.proxy.connect():  # something to show
