@@ -325,7 +325,7 @@ def test_the_thousand_and_first_pause_is_refused(pcp, nobody_paused):
             assert header[:1] == b"u"
             answers.read(struct.unpack("!I", header[1:])[0] - 4)
         assert pcp.run("pcp_pause", "test") == (
-            0, "", 'ERROR:  could not pause database "test"\nDETAIL:  1000 databases are paused already.\n\n')
+            1, "", 'ERROR:  could not pause database "test"\nDETAIL:  1000 databases are paused already.\n\n')
         with pcp.proxy.connect() as c:
             with pytest.raises(psycopg.errors.ProgramLimitExceeded, match='could not pause database "test"'):
                 c.execute("pgpool pause test")
@@ -401,7 +401,7 @@ def test_our_clients_change_nodes_of_the_original_server(original):
 @pytest.mark.parametrize("name, letter", [("pcp_pause", "U"), ("pcp_resume", "Y")])
 def test_the_original_server_does_not_know_pauses(original, name, letter):
     assert original.run(name, "test") == (
-        0, "", f'FATAL:  PCP processing request\nDETAIL:  unknown PCP packet type "{letter}"\n'
+        1, "", f'FATAL:  PCP processing request\nDETAIL:  unknown PCP packet type "{letter}"\n'
         "HINT:  This server does not have the command; it is of another release or product.\n\n")
     assert original.ok("pcp_node_count") == "3\n"
 

@@ -46,8 +46,8 @@ int run(const Program& program, const Options& options) {
   if (!reply) return complain(reply.error().text, EXIT_FAILURE);
   if (options.debug)
     for (const pcp::Trouble& notice : reply->notices) std::fputs(trouble_text(notice).c_str(), stderr);
-  // Scripts know that a refusal is told on stderr and not by the exit code.
-  if (reply->trouble) return complain(trouble_text(*reply->trouble), EXIT_SUCCESS);
+  if (reply->trouble)
+    return complain(trouble_text(*reply->trouble), program.fails_when_refused ? EXIT_FAILURE : EXIT_SUCCESS);
   const auto text = render(program, options, *reply);
   if (!text) return complain(fmt::format("ERROR: {}\n", text.error().text()), EXIT_FAILURE);
   std::fputs(text->c_str(), stdout);

@@ -29,9 +29,9 @@ constexpr Program kPrograms[] = {
     {"pcp_invalidate_query_cache", Ask::drop_cache, Subject::none, false, "s:", Output::success,
      "empties the query cache"},
     {"pcp_pause", Ask::pause, Subject::database, false, "D:", Output::deed,
-     "holds new work in a database, or in all, until pcp_resume or for pause_timeout"},
+     "holds new work in a database, or in all, until pcp_resume or for pause_timeout", true},
     {"pcp_resume", Ask::resume, Subject::database, false, "D:", Output::deed,
-     "lets work go on that pcp_pause or PGPOOL PAUSE holds"},
+     "lets work go on that pcp_pause or PGPOOL PAUSE holds", true},
 };
 
 struct OptionHelp {

@@ -33,6 +33,7 @@ struct Program {
   const char* own_options;  // short ones, besides those that all have
   Output output;
   const char* task;
+  bool fails_when_refused = false;  // of the original's programs scripts know that a refusal is told on stderr alone
 };
 // By the last part of a path; null: no such program.
 const Program* program_called(std::string_view path);
