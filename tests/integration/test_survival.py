@@ -263,11 +263,11 @@ def test_a_read_of_which_rows_were_forwarded(herd, mode):
         assert c.execute("insert into t values (1)").rowcount == 1
 
 
-SLOW = "select slow(i), inet_server_port() from generate_series(1, 5) i"
+NOTICES = "select slow(i), inet_server_port() from generate_series(1, 5) i"
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("request_, begin", [(query(SLOW), "T"), (parse(SLOW) + bind() + execute() + SYNC, "12")],
+@pytest.mark.parametrize("request_, begin", [(query(NOTICES), "T"), (parse(NOTICES) + bind() + execute() + SYNC, "12")],
                          ids=["simple", "extended"])
 def test_a_read_of_which_whole_messages_were_forwarded(herd, mode, request_, begin):
     """A server sends what it has when it raises a notice, so its last octet is the end of a message: never a closed client."""
