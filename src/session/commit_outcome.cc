@@ -42,10 +42,17 @@ void Session::ask_transaction_id(pool::ServerLink& link, bool sync) {
   xid_asked_ = true;
   backend::Link& raw = *link.link;
   pool::InternedStatements& interned = link.memory.interned;
-  if (!interned.touch(kName)) {
+  const bool known = interned.touch(kName);
+  if (!known) {
     for (const std::string& old : interned.add(kName, static_cast<std::size_t>(settings().max_prepared_statements), 0))
       link.memory.to_close.push_back(old);
-    Bytes parse;
+  }
+  // What nobody could see (a DO block, a function) may have dropped it, and our error would fail the client's
+  // transaction, which would end as a ROLLBACK without a word. To close what is not there is no error.
+  if (!known || link.memory.opaque) {
+    Bytes close, parse;
+    wire::put_close(close, 'S', kName);
+    raw.send(close, Owes::close, Fate::swallow, kNoteTransactionId);
     wire::put_parse(parse, wire::Parse{kName, "SELECT pg_catalog.txid_current_if_assigned()", ByteView("\0\0", 2)});
     raw.send(parse, Owes::parse, Fate::swallow, kNoteTransactionId);
   }
@@ -54,6 +61,8 @@ void Session::ask_transaction_id(pool::ServerLink& link, bool sync) {
   raw.owe(Owes::close, Fate::swallow, kNoteTransactionId);
   if (sync) raw.send_sync(Fate::swallow, kNoteTransactionId);
 }
+
+void Session::renew_transaction_question(pool::ServerLink& link) { link.memory.interned.remove(kName); }
 
 // One row that came in pieces is not looked at: the id stays unknown, the next write asks again.
 void Session::take_transaction_id(ByteView row) {

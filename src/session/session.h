@@ -200,6 +200,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
 
   // commit_outcome_check (commit_outcome.cc).
   void ask_transaction_id(pool::ServerLink& link, bool sync);
+  static void renew_transaction_question(pool::ServerLink& link);  // DEALLOCATE is on its way there
   void take_transaction_id(ByteView row);
   void forget_transaction_id();
   void learn_outcome(NodeId node, const std::string& why);

@@ -239,6 +239,7 @@ bool UnitWriter::execute(const UnitMessage& message) {
     if (statement->facts) {
       count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
       session_.worker_.make_way_for(statement->facts->first());
+      if (statement->facts->first().kind == sql::Kind::deallocate) Session::renew_transaction_question(link_);
     }
   }
   raw_.send(message.whole, Owes::execute, Fate::forward, kNoteClient, item(statement));

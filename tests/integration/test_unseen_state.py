@@ -34,6 +34,41 @@ def test_deallocate_all_in_a_do_block_takes_nobody_elses_statements(start_proxy)
             assert kinds(other.until("Z")) == "2DCZ"
 
 
+def unit(sql):
+    return parse(sql) + bind() + execute() + SYNC
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("form", [query, unit])
+def test_what_deallocates_our_question_fails_no_transaction(start_proxy, mode, form):
+    """commit_outcome_check asks by a prepared statement: where it is gone, nothing acknowledged may be rolled back."""
+    proxy = start_proxy({"pool_mode": mode})
+
+    def write(client, *before):
+        client.ask("begin")
+        for messages in (*before, form("insert into xid_t values (1)")):
+            client.send(messages)
+            assert client.until("Z")[-1] == ("Z", b"T")
+        client.send(query("commit"))
+        assert client.until("Z") == [("C", b"COMMIT\0"), ("Z", b"I")]
+    with Client(proxy.port).login() as c:
+        c.ask("create table xid_t (a int)")
+        try:
+            write(c)
+            for drops in ("do $$ begin execute 'deallocate all'; end $$", "deallocate all"):
+                c.ask(drops)
+                write(c)
+                write(c, form(drops))
+            c.ask("begin")  # within the unit that is asked behind
+            c.send(parse("insert into xid_t values (1)") + bind() + execute() + parse("deallocate all") + bind() + execute() + SYNC)
+            assert c.until("Z")[-1] == ("Z", b"T")
+            c.send(query("commit"))
+            assert c.until("Z") == [("C", b"COMMIT\0"), ("Z", b"I")]
+            assert c.ask("/*NO LOAD BALANCE*/ select count(*) from xid_t") == [["6"]]
+        finally:
+            c.ask("drop table xid_t")
+
+
 def test_prepare_in_a_do_block_is_not_run_by_others(start_proxy):
     proxy = start_proxy(ONE_LINK)
     with Client(proxy.port).login() as one, Client(proxy.port).login() as other:
