@@ -1,6 +1,5 @@
 #include "backend/ledger.h"
 
-#include "base/assert.h"
 #include "wire/types.h"
 
 namespace herdgate::backend {
@@ -17,32 +16,16 @@ bool is_row_or_copy(char type) {
 
 }  // namespace
 
-void Ledger::owe(Debt debt) {
-  HG_ASSERT(may_owe(1));
-  if (skipping_) {
-    if (debt.what != Owes::sync) return;
-    skipping_ = false;
-  }
-  if (empty()) {
-    debts_.clear();
-    head_ = 0;
-  }
-  debts_.push_back(std::move(debt));
+// Behind an error a server ignores what comes before the Sync.
+bool Ledger::goes_on_with(const Debt& debt) {
+  if (debt.what != Owes::sync) return false;
+  skipping_ = false;
+  return true;
 }
 
-Debt Ledger::pop() {
-  HG_ASSERT(!empty());
-  Debt taken = std::move(debts_[head_]);
-  ++head_;
-  copy_in_ = false;
-  if (empty()) {
-    debts_.clear();
-    head_ = 0;
-  } else if (head_ >= 1024) {
-    debts_.erase(debts_.begin(), debts_.begin() + static_cast<std::ptrdiff_t>(head_));
-    head_ = 0;
-  }
-  return taken;
+void Ledger::compact() {
+  debts_.erase(debts_.begin(), debts_.begin() + static_cast<std::ptrdiff_t>(head_));
+  head_ = 0;
 }
 
 Verdict Ledger::on_message(char type) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 
 namespace herdgate::backend {
@@ -45,7 +46,11 @@ class Ledger {
  public:
   static constexpr std::size_t kMaxOwed = 120'000;
   bool may_owe(std::size_t more) const { return size() + more <= kMaxOwed; }
-  void owe(Debt debt);
+  void owe(const Debt& debt) {
+    HG_ASSERT(may_owe(1));
+    if (skipping_ && !goes_on_with(debt)) return;
+    debts_.push_back(debt);
+  }
   bool empty() const { return head_ == debts_.size(); }
   std::size_t size() const { return debts_.size() - head_; }
   const Debt& head() const { return debts_[head_]; }
@@ -67,13 +72,26 @@ class Ledger {
   }
   // The local reply that is due now, if the head is one.
   bool local_due() const { return !empty() && head().what == Owes::local; }
-  Debt pop();
+  Debt pop() {
+    const Debt taken = head();
+    drop_head();
+    return taken;
+  }
+  void drop_head() {
+    ++head_;
+    copy_in_ = false;
+    if (empty() || head_ >= kCompactAt) compact();
+  }
   bool in_copy_in() const { return copy_in_; }
   bool saw_error() const { return error_in_query_; }
   // The server ignores everything up to a Sync that is still to be sent.
   bool skipping() const { return skipping_; }
 
  private:
+  static constexpr std::size_t kCompactAt = 1024;
+  bool goes_on_with(const Debt& debt);
+  void compact();
+
   std::vector<Debt> debts_;  // entries before head_ are dead; compacted when all are
   std::size_t head_ = 0;
   bool copy_in_ = false;

@@ -8,12 +8,6 @@ namespace herdgate::backend {
 namespace {
 using namespace wire::be;
 
-// The one message that answers it, if all goes well.
-bool answers_head(const Debt& debt, char type) {
-  if (type == kBindComplete) return debt.what == Owes::bind;
-  return (type == kRowDescription || type == kNoData) && debt.what == Owes::describe;
-}
-
 bool is_async(char type) { return type == kNotice || type == kNotification || type == kParameterStatus; }
 
 }  // namespace
@@ -208,7 +202,7 @@ void Link::process(ByteView chunk) {
   const Lifetime::Watch link(lifetime_);
   scanner_.begin(chunk);
   for (;;) {
-    if (deal_heads(link)) {
+    if (deal_answer(link)) {
       if (!link.alive() || lost_) return;
       continue;
     }
@@ -246,24 +240,17 @@ wire::Run Link::take_run() {
   return scanner_.take_rows(type);
 }
 
-// False: what comes next is no head, or it goes the long way.
-bool Link::deal_heads(const Lifetime::Watch& link) {
-  if (ledger_.empty() || !answers_head(ledger_.head(), scanner_.next_type())) return false;
+// False: what comes next goes the long way.
+bool Link::deal_answer(const Lifetime::Watch& link) {
+  if (ledger_.empty() || ledger_.saw_error() || !user_) return false;
+  const ByteView ahead = scanner_.ahead();
   const Debt& head = ledger_.head();
-  if (head.fate != Fate::forward || !user_ || !user_->takes_heads(head)) return false;
-  const std::uint16_t note = head.note;
-  const char* begin = nullptr;
-  std::size_t bytes = 0, messages = 0;
-  wire::Piece piece;
-  do {
-    if (!scanner_.take_whole(piece)) break;
-    if (messages++ == 0) begin = piece.bytes.data();
-    bytes += piece.bytes.size();
-    ledger_.pop();
-  } while (!ledger_.empty() && ledger_.head().fate == Fate::forward && ledger_.head().note == note &&
-           answers_head(ledger_.head(), scanner_.next_type()));
-  if (messages == 0) return false;
-  user_->on_heads(*this, ByteView(begin, bytes), messages);
+  if (ahead.empty() || head.fate != Fate::forward || !user_->takes_answers(head)) return false;
+  const Answer answer = take_answer(ahead, ledger_);
+  if (answer.size() == 0) return false;
+  scanner_.skip(answer.size());
+  if (!answer.ready.empty()) status_ = answer.ready.back();
+  user_->on_answer(*this, answer);
   if (link.alive() && !lost_ && ledger_.local_due()) emit_local(link);
   return true;
 }

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <utility>
 
+#include "backend/answer.h"
 #include "backend/errc.h"
 #include "backend/ledger.h"
 #include "base/bytes.h"
@@ -48,11 +49,10 @@ class LinkUser {
   virtual void on_rows(Link& link, const Debt& head, ByteView bytes, bool stable) = 0;
   // A whole reply of the head entry that is not a row. `done`: it finishes the entry (on_ended follows).
   virtual void on_reply(Link& link, const Debt& head, const Message& message, bool done) = 0;
-  // BindComplete, RowDescription and NoData in a row: all that most Binds and portal Describes are answered by. A user
-  // to whom they are only bytes to be passed on gets them in one piece: `messages` entries with the note of `head` are
-  // finished, on_reply and on_ended are not called for them. The bytes are stable.
-  virtual bool takes_heads(const Debt& /*head*/) const { return false; }
-  virtual void on_heads(Link& /*link*/, ByteView /*bytes*/, std::size_t /*messages*/) {}
+  // An answer that is as expected, for a user that wants those of `head`, and of the entries with its note, in one
+  // step: on_rows, on_reply and on_ended are not called for what is in it. Its bytes are stable.
+  virtual bool takes_answers(const Debt& /*head*/) const { return false; }
+  virtual void on_answer(Link& /*link*/, const Answer& /*answer*/) {}
   // An entry is finished; a local entry's reply is due now (debt.local).
   virtual void on_ended(Link& link, const Debt& debt, Ended how) = 0;
   // NoticeResponse, NotificationResponse, ParameterStatus: not answers. `head` is null when nothing is owed.
@@ -151,7 +151,7 @@ class Link final : public net::Watcher {
   void read_some();
   void process(ByteView chunk);
   wire::Run take_run();
-  bool deal_heads(const Lifetime::Watch& link);
+  bool deal_answer(const Lifetime::Watch& link);
   bool deal(const wire::Piece& piece, const Lifetime::Watch& link);
   bool deal_part(const wire::Piece& piece);
   bool deal_long(const wire::Piece& piece, const Lifetime::Watch& link);

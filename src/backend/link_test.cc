@@ -19,12 +19,16 @@ struct Recorder final : LinkUser {
   void on_reply(Link&, const Debt& head, const Message& message, bool done) override {
     said += fmt::format("{}{}({}{}) ", message.type, message.cut ? "~" : "", head.note, done ? "!" : "");
   }
-  bool takes_heads(const Debt& head) const override { return head.note == heads_of; }
-  void on_heads(Link&, ByteView bytes, std::size_t messages) override {
-    said += fmt::format("heads({}:{}) ", messages, bytes.size());
-    rows.append(bytes);
+  bool takes_answers(const Debt& head) const override { return head.note == answers_of; }
+  void on_answer(Link&, const Answer& answer) override {
+    said += fmt::format("answer({}:{}", answer.messages, answer.heads.size());
+    if (!answer.rows.empty()) said += fmt::format(" rows:{}", answer.rows.size());
+    if (!answer.complete.empty()) said += fmt::format(" done {}", answer.done.item);
+    if (!answer.ready.empty()) said += fmt::format(" ready {}", answer.ended.item);
+    said += ") ";
+    rows.append(answer.bytes()).append(answer.ready);
   }
-  int heads_of = -1;  // they are taken as runs for entries with this note
+  int answers_of = -1;  // they are taken in one step for entries with this note
   void on_ended(Link&, const Debt& debt, Ended how) override {
     said += fmt::format("end({}{}) ", debt.note, how == Ended::ok ? "" : how == Ended::failed ? " failed" : " skipped");
   }
@@ -107,60 +111,106 @@ TEST_F(LinkTest, RepliesGoToTheirEntriesInOrder) {
   EXPECT_TRUE(link->clean());
 }
 
-struct Heads : LinkTest {
-  Heads() { user.heads_of = 7; }
-  void owe_unit(std::uint16_t note) {
+struct Answers : LinkTest {
+  Answers() { user.answers_of = 7; }
+  void owe_unit(std::uint16_t note, std::uint16_t item = 0) {
     link->send(message('B'), Owes::bind, Fate::forward, note);
     link->send(message('D'), Owes::describe, Fate::forward, note);
-    link->send(message('E'), Owes::execute, Fate::forward, note);
+    link->send(message('E'), Owes::execute, Fate::forward, note, item);
   }
 };
 
-TEST_F(Heads, AreGivenInOnePieceToWhoWantsThemSo) {
-  for (const std::uint16_t note : {7, 7, 8}) owe_unit(note);
+TEST_F(Answers, AreGivenInOnePieceToWhoWantsThemSo) {
+  for (const std::uint16_t note : {7, 7, 8}) owe_unit(note, note);
   link->send_sync(Fate::forward, 7);
   link->flush();
-  const Bytes description = message('T', "ab");
-  say(message('2') + description + done() + message('2') + message('n') + done());
-  EXPECT_EQ(user.said, "heads(2:12) C(7!) end(7) heads(2:10) C(7!) end(7) ");
-  EXPECT_EQ(user.rows, message('2') + description + message('2') + message('n'));
+  const Bytes first = message('2') + message('T', "ab") + message('D', "x") + message('D', "yz") + done();
+  const Bytes second = message('2') + message('n') + done();
+  say(first + second);
+  EXPECT_EQ(user.said, "answer(2:12 rows:13 done 7) answer(2:10 done 7) ");
+  EXPECT_EQ(user.rows, first + second);
   user.said.clear();
-  say(message('2') + message('n') + done() + ready());
-  EXPECT_EQ(user.said, "2(8!) end(8) n(8!) end(8) C(8!) end(8) Z(7!) end(7) ");
+  say(message('2') + message('n') + done() + ready('T'));
+  EXPECT_EQ(user.said, "2(8!) end(8) n(8!) end(8) C(8!) end(8) answer(0:0 ready 0) ") << "one entry is another's";
+  EXPECT_EQ(link->status(), 'T');
+  EXPECT_EQ(user.rows, first + second + ready('T'));
+}
+
+TEST_F(Answers, OfAUnitEndWithItsReadyForQuery) {
+  owe_unit(7, 3);
+  link->send_sync(Fate::forward, 7);
+  link->send_query("select 1; select 2", Fate::forward, 7, 4);
+  link->flush();
+  say(message('2') + message('n') + done() + ready() + message('T') + message('D') + done() + message('T') + done() +
+      ready());
+  EXPECT_EQ(user.said, "answer(2:10 done 3 ready 0) answer(1:5 rows:5 done 4) answer(1:5 done 4 ready 4) ");
   EXPECT_TRUE(link->clean());
 }
 
-TEST_F(Heads, StopWhereTheLedgerOrTheChunkDoes) {
+TEST_F(Answers, StopWhereTheLedgerOrTheChunkDoes) {
   link->send(message('B'), Owes::bind, Fate::forward, 7);
   link->owe_local(ByteView("local"), 9);
   link->send(message('B'), Owes::bind, Fate::swallow, 7);  // ours: nobody's bytes
-  link->send(message('B'), Owes::bind, Fate::forward, 7);
-  link->send(message('D'), Owes::describe, Fate::forward, 7);
+  owe_unit(7);
   link->send_sync(Fate::forward, 7);
   link->flush();
   say(message('2') + message('2') + message('2') + message('T', "abc").substr(0, 7));
-  EXPECT_EQ(user.said, "heads(1:5) end(9) 2(7!) end(7) heads(1:5) ");
+  EXPECT_EQ(user.said, "answer(1:5) end(9) 2(7!) end(7) answer(1:5) ");
   user.said.clear();
-  say(message('T', "abc").substr(7) + ready());
-  EXPECT_EQ(user.said, "T(7!) end(7) Z(7!) end(7) ") << "its beginning lay in an earlier chunk";
+  say(message('T', "abc").substr(7) + message('D', "row") + message('D', "another").substr(0, 6));
+  EXPECT_EQ(user.said, "T(7!) end(7) answer(0:0 rows:8) rows(7:6) ") << "beginnings lay in earlier chunks";
+  user.said.clear();
+  say(message('D', "another").substr(6) + done() + ready());
+  EXPECT_EQ(user.said, "rows(7:6) answer(0:0 done 0 ready 0) ");
   EXPECT_TRUE(link->clean());
 }
 
-TEST_F(Heads, WhatIsNoHeadOfTheEntryEndsTheLink) {
-  link->send(message('B'), Owes::bind, Fate::forward, 7);
+TEST_F(Answers, LeaveWhatIsNotPlain) {
+  link->send_query("copy t from stdin", Fate::forward, 7);
+  link->flush();
+  say(message('G', "xyz"));
+  EXPECT_EQ(user.said, "G(7) ");
+  EXPECT_TRUE(link->ledger().in_copy_in());
+  say(done() + ready());
+  EXPECT_EQ(user.said, "G(7) answer(0:0 done 0 ready 0) ");
+  EXPECT_FALSE(link->ledger().in_copy_in());
+  user.said.clear();
+  owe_unit(7);
   link->send_sync(Fate::forward, 7);
   link->flush();
-  say(message('n'));
-  EXPECT_NE(user.said.find("lost: "), std::string::npos);
+  say(message('2') + message('N', ByteView("SNOTICE\0Mhi\0\0", 14)) + message('T') + message('D') + message('s') +
+      ready());
+  EXPECT_EQ(user.said, "answer(1:5) async N(7) answer(1:5 rows:5) s(7!) end(7) answer(0:0 ready 0) ");
 }
 
-TEST_F(Heads, AnErrorBehindThemSkipsTheRest) {
+TEST_F(Answers, WhatAServerMayNotSayEndsTheLink) {
+  for (const Bytes& wrong : {message('n'), message('D'), message('2') + message('D'), message('2') + ready('X'),
+                             message('2') + message('Z', "II"), message('2') + ready() + ready()}) {
+    user.said.clear();
+    SetUp();
+    link->send(message('B'), Owes::bind, Fate::forward, 7);
+    link->send_sync(Fate::forward, 7);
+    link->flush();
+    say(wrong);
+    EXPECT_NE(user.said.find("lost: "), std::string::npos) << wrong;
+  }
+}
+
+TEST_F(Answers, AnErrorBehindThemSkipsTheRest) {
   owe_unit(7);
   owe_unit(7);
   link->send_sync(Fate::forward, 7);
   link->flush();
   say(message('2') + message('T') + failure() + ready());
-  EXPECT_EQ(user.said, "heads(2:10) E(7!) end(7 failed) end(7 skipped) end(7 skipped) end(7 skipped) Z(7!) end(7) ");
+  EXPECT_EQ(user.said,
+            "answer(2:10) E(7!) end(7 failed) end(7 skipped) end(7 skipped) end(7 skipped) answer(0:0 ready 0) ");
+}
+
+TEST_F(Answers, OfAQueryThatFailedAreNotPlain) {
+  link->send_query("select 1; select 1/0", Fate::forward, 7);
+  link->flush();
+  say(message('T') + message('D') + done() + failure() + ready('I'));
+  EXPECT_EQ(user.said, "answer(1:5 rows:5 done 0) E(7) Z(7!) end(7 failed) ");
 }
 
 TEST_F(LinkTest, WhatNobodyIsOwedEndsTheLinkOnce) {

@@ -64,8 +64,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void on_ready(unsigned ready) override;
   void on_rows(backend::Link& link, const backend::Debt& head, ByteView bytes, bool stable) override;
   void on_reply(backend::Link& link, const backend::Debt& head, const backend::Message& message, bool done) override;
-  bool takes_heads(const backend::Debt& head) const override;
-  void on_heads(backend::Link& link, ByteView bytes, std::size_t messages) override;
+  bool takes_answers(const backend::Debt& head) const override;
+  void on_answer(backend::Link& link, const backend::Answer& answer) override;
   void on_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) override;
   void on_async(backend::Link& link, const backend::Debt* head, const backend::Message& message) override;
   void on_chunk_end(backend::Link& link) override;
@@ -213,7 +213,10 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   // Answers (session_reply.cc).
   void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
-  void reply_ready(pool::ServerLink& link, const backend::Message& message);
+  void reply_ready(pool::ServerLink& link, ByteView message, bool stable);
+  void statement_completed(const backend::Debt& debt, ByteView payload);
+  void execute_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
+  void request_ended(const backend::Link& link, const backend::Debt& debt);
   void commit_failed();
   bool missing_named(const backend::Link& link, std::string_view state);
   vsession::TransactionLinks::Under what_is_under_way(const pool::ServerLink& lost);

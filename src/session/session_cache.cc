@@ -392,8 +392,17 @@ void SessionCache::take(ByteView bytes, bool head) {
   Bytes().swap(fill.rest);
 }
 
-// A run of messages ahead of the rows, none of which anything else looks at.
-void SessionCache::heads(ByteView bytes) {
+void SessionCache::answer(const backend::Answer& answer) {
+  if (coming_.empty()) return;
+  take_heads(answer.heads);
+  const ByteView rest = answer.bytes().substr(answer.heads.size());
+  if (coming_.empty() || rest.empty()) return;
+  take(rest, /*head=*/false);
+  if (!answer.complete.empty() && at_ < coming_.size()) coming_[at_++].done = true;
+}
+
+// What is ahead of the rows.
+void SessionCache::take_heads(ByteView bytes) {
   while (!coming_.empty() && !bytes.empty()) {
     const Frame frame = first_frame(bytes);
     bytes.remove_prefix(frame.whole.size());

@@ -53,8 +53,8 @@ class SessionCache {
   bool waits_for_unknown() { return remote_ != nullptr && wait_for_unknown(); }
   void sending_query(const sql::Facts& facts, std::string_view text, NodeId node);
   void sending_unit(ByteView messages, NodeId node);
-  void sending_unknown();      // a function call: what it does cannot be seen
-  void heads(ByteView bytes);  // whole messages of the client's own
+  void sending_unknown();  // a function call: what it does cannot be seen
+  void answer(const backend::Answer& answer);
   void rows(const backend::Debt& head, ByteView bytes);
   void reply(const backend::Debt& head, const backend::Message& message);
   void ready(bool committed);
@@ -145,6 +145,7 @@ class SessionCache {
   void unplanned_unit(ByteView messages);
   void add(const cache::Effects& effects);
   void guard();
+  void take_heads(ByteView bytes);
   void take(ByteView bytes, bool head);
   void store(cache::Fill&& fill);
   void store_all();

@@ -94,14 +94,11 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
   if (head.note != kNoteClient) return;
   switch (message.type) {
     case kReady:
-      if (pool::ServerLink* server = of(link)) reply_ready(*server, message);
+      if (pool::ServerLink* server = of(link)) reply_ready(*server, message.bytes, message.stable);
       return;
-    case kCommandComplete: {
-      auto tag = wire::parse_command_tag(message.payload());
-      if (tag) work().tag.assign(*tag);
-      if (head.what == Owes::query) note_statement(work().statement++, true);
+    case kCommandComplete:
+      statement_completed(head, message.payload());
       break;
-    }
     case kEmptyQuery:
       ++work().statement;
       break;
@@ -120,16 +117,30 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
   client_.add(message.bytes, message.stable);
 }
 
-// Unless something looks at each of them.
-bool Session::takes_heads(const Debt& head) const {
-  return head.note == kNoteClient && run_ != nullptr && run_->known_heads == 0 && !run_->work.cancel &&
-         own().log_backend_messages(settings()) == config::LogBackendMessages::none;
+void Session::statement_completed(const Debt& debt, ByteView payload) {
+  if (const auto tag = wire::parse_command_tag(payload)) work().tag.assign(*tag);
+  if (debt.what == Owes::query) note_statement(work().statement++, true);
 }
 
-void Session::on_heads(backend::Link&, ByteView bytes, std::size_t messages) {
-  work().heads += static_cast<int>(messages);
-  if (cache_) cache_->heads(bytes);
-  client_.add(bytes, true);
+// Unless something looks at each message.
+bool Session::takes_answers(const Debt& head) const {
+  return head.note == kNoteClient && run_ != nullptr && run_->known_heads == 0 && !run_->work.cancel &&
+         own().log_backend_messages(settings()) == config::LogBackendMessages::none && !message_log_;
+}
+
+void Session::on_answer(backend::Link& link, const backend::Answer& answer) {
+  Work& now = run_->work;
+  now.heads += static_cast<int>(answer.messages);
+  if (cache_) cache_->answer(answer);
+  client_.add(answer.bytes(), true);
+  if (!answer.rows.empty() || !answer.complete.empty()) now.forwarded = true;
+  if (!answer.complete.empty()) {
+    statement_completed(answer.done, answer.complete.substr(wire::kHeaderBytes));
+    if (answer.done.what == Owes::execute) execute_ended(link, answer.done, Ended::ok);
+  }
+  if (answer.ready.empty()) return;
+  if (pool::ServerLink* server = of(link)) reply_ready(*server, answer.ready, true);
+  request_ended(link, answer.ended);
 }
 
 // What precedes the rows would come twice when a request is run again: the client gets it once.
@@ -261,7 +272,7 @@ void Session::forget_plans(pool::ServerLink& link) {
   }
 }
 
-void Session::reply_ready(pool::ServerLink& link, const Message& message) {
+void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable) {
   const auto status = static_cast<TxStatus>(link.link->status());
   const NodeId node = link.link->key().node;
   if (work().rerun) return send_ends(parts_.leave(node));
@@ -284,7 +295,7 @@ void Session::reply_ready(pool::ServerLink& link, const Message& message) {
   }
   if (cache_) cache_->ready(work().tag != "ROLLBACK" && !work().failed);
   give_notices();
-  client_.add(message.bytes, message.stable);
+  client_.add(message, stable);
 }
 
 void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
@@ -338,16 +349,25 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     if (pool::ServerLink* server = of(link)) server->memory.named.erase(unit().items[debt.item - 1]->name);
     return;
   }
-  if (debt.what == Owes::execute || debt.what == Owes::parse) {
+  if (debt.what == Owes::execute) return execute_ended(link, debt, how);
+  if (debt.what == Owes::parse) {
     if (debt.item < unit().items.size()) unit_item_ended(link, debt, how);
-    // COPY may have begun behind this Execute; now the rest of the unit can follow.
-    if (debt.what == Owes::execute && unit().hold) finished_in_chunk_ = true;
     return;
   }
-  if (debt.what == Owes::query || debt.what == Owes::sync || debt.what == Owes::function_call) {
-    if (debt.what == Owes::sync) unit().open = false;
-    if (of_request) finished_in_chunk_ = true;
-  }
+  if (debt.what == Owes::query || debt.what == Owes::sync || debt.what == Owes::function_call)
+    request_ended(link, debt);
+}
+
+void Session::execute_ended(backend::Link& link, const Debt& debt, Ended how) {
+  if (debt.item < unit().items.size()) unit_item_ended(link, debt, how);
+  // COPY may have begun behind this Execute; now the rest of the unit can follow.
+  if (unit().hold) finished_in_chunk_ = true;
+}
+
+// A query, a Sync or a function call.
+void Session::request_ended(const backend::Link& link, const Debt& debt) {
+  if (debt.what == Owes::sync) unit().open = false;
+  if (at_work() != nullptr && at_work()->link.get() == &link) finished_in_chunk_ = true;
 }
 
 // A Parse that we sent ahead of a Bind has failed or was skipped: the statement is not on this link.

@@ -64,6 +64,15 @@ class StreamScanner {
     chunk_.remove_prefix(std::size_t{length} + 1);
     return true;
   }
+  // What is left of the chunk, when it begins with a message; empty: ask next(). skip(): whole messages of it are done.
+  ByteView ahead() const {
+    const bool between = passing_bytes_ == 0 && (held_.empty() || handed_out_) && !failed_;
+    return between ? chunk_ : ByteView();
+  }
+  void skip(std::size_t bytes) {
+    if (handed_out_) drop_held();
+    chunk_.remove_prefix(bytes);
+  }
   // Between two pieces of one message (the stream cannot be cut here).
   bool mid_message() const { return passing_bytes_ > 0 || (!held_.empty() && !handed_out_); }
   bool mid_forwarded() const { return passing_bytes_ > 0; }  // head was given out, its end was not
