@@ -112,6 +112,7 @@ class Link final : public net::Watcher {
     put(out_);
     owe(what, fate, note, item);
   }
+  void put(ByteView bytes) { out_.append(bytes); }  // messages that owe() has been told of
   void send(ByteView message, Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void send_query(std::string_view sql, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void send_sync(Fate fate, std::uint16_t note = 0);

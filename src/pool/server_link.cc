@@ -3,10 +3,13 @@
 namespace herdgate::pool {
 
 bool InternedStatements::touch(const std::string& name) {
-  if (!order_.empty() && order_.front() == name) return true;
-  const auto it = by_name_.find(name);
-  if (it == by_name_.end()) return false;
-  if (it->second.at != order_.begin()) order_.splice(order_.begin(), order_, it->second.at);
+  ByName::value_type*& place = found(name);
+  if (place == nullptr || place->first != name) {
+    const auto it = by_name_.find(name);
+    if (it == by_name_.end()) return false;
+    place = &*it;
+  }
+  if (place->second.at != order_.begin()) order_.splice(order_.begin(), order_, place->second.at);
   return true;
 }
 
@@ -21,7 +24,9 @@ std::vector<std::string> InternedStatements::add(const std::string& name, std::s
   order_.push_front(name);
   by_name_.emplace(name, Place{order_.begin(), epoch});
   while (by_name_.size() > std::max<std::size_t>(limit, 1)) {
-    by_name_.erase(order_.back());
+    const auto oldest = by_name_.find(order_.back());
+    forget(*oldest);
+    by_name_.erase(oldest);
     closed.push_back(std::move(order_.back()));
     order_.pop_back();
   }
@@ -32,12 +37,14 @@ void InternedStatements::remove(const std::string& name) {
   const auto it = by_name_.find(name);
   if (it == by_name_.end()) return;
   order_.erase(it->second.at);
+  forget(*it);
   by_name_.erase(it);
 }
 
 void InternedStatements::clear() {
   order_.clear();
   by_name_.clear();
+  found_.fill(nullptr);
 }
 
 ServerLink::ServerLink(std::unique_ptr<backend::Link> l, TimePoint now, WallTime wall)

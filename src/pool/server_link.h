@@ -5,6 +5,7 @@
 // it. Limits   interned statements: max_prepared_statements, least recently used closed first. Threads  with the link:
 // one worker at a time.
 #pragma once
+#include <array>
 #include <functional>
 #include <list>
 #include <map>
@@ -38,8 +39,18 @@ class InternedStatements {
     std::list<std::string>::iterator at;
     std::uint64_t epoch = 0;
   };
+  using ByName = std::unordered_map<std::string, Place>;
+  static constexpr std::size_t kFound = 32;
+  ByName::value_type*& found(const std::string& name) {
+    const std::size_t size = name.size();
+    return found_[size < 2 ? 0 : static_cast<unsigned char>(name[size - 1] * 7 + name[size - 2]) % kFound];
+  }
+  void forget(const ByName::value_type& place) {
+    if (found(place.first) == &place) found(place.first) = nullptr;
+  }
   std::list<std::string> order_;  // most recent first
-  std::unordered_map<std::string, Place> by_name_;
+  ByName by_name_;
+  std::array<ByName::value_type*, kFound> found_{};  // places touched last, by the end of their names
 };
 
 // A statement of SQL's PREPARE on a link.

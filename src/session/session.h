@@ -121,6 +121,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   route::Input routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
   Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
   Next decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan);
+  Next decide_anew(const sql::Facts& facts, std::string_view text, route::Plan& plan, const route::Asked* asked);
   Next plan_explained(std::string_view text, Explained& into);
   bool tells_client(Level level) const;
   bool announces() const {
@@ -155,7 +156,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   Next plan_explained_in(ByteView messages);
   Next delete_from_cache(const sql::Statement& command);
   Next run_unit(ByteView input, const UnitMessages& messages, std::size_t& used);
-  bool unit_is_local(const UnitMessages& messages);
+  bool unit_is_local(UnitMessages& messages);
   const vsession::PreparedPtr& named_in(const UnitMessage& message, const UnitMessages& of) const;
   bool stalls(backend::Link& link, std::size_t unit_bytes);
   void unit_parse_undone(std::size_t item);

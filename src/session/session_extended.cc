@@ -38,6 +38,15 @@ void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
   if (other.node == write_node) into.rule = other.rule;
 }
 
+// The plan of one more statement to what the ones before it made.
+void add(std::optional<route::Plan>& whole, const route::Plan& plan, NodeId write_node) {
+  if (!whole) {
+    whole = plan;
+  } else {
+    combine(*whole, plan, write_node);
+  }
+}
+
 }  // namespace
 
 Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
@@ -92,9 +101,9 @@ const vsession::PreparedPtr& Session::named_in(const UnitMessage& message, const
 }
 
 // True when no server is needed: nothing but own commands, Close of statements, and Sync.
-bool Session::unit_is_local(const UnitMessages& messages) {
+bool Session::unit_is_local(UnitMessages& messages) {
   const char first = messages.list.front().type;
-  for (const UnitMessage& message : messages.list) {
+  for (UnitMessage& message : messages.list) {
     if (!message.good()) return false;
     switch (message.type) {
       case wire::fe::kSync:
@@ -109,7 +118,10 @@ bool Session::unit_is_local(const UnitMessages& messages) {
       }
       case wire::fe::kBind:
         // A statement of this very unit has been seen by its Parse already.
-        if (first != wire::fe::kParse && !is_own_command(vs_.find_prepared(message.statement))) return false;
+        if (first != wire::fe::kParse) {
+          message.known = &vs_.find_prepared(message.statement);
+          if (!is_own_command(*message.known)) return false;
+        }
         if (!wire::parse_bind(message.payload())) return false;
         continue;
       case wire::fe::kClose:
@@ -208,7 +220,8 @@ Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
     if (parts_.portal(message.portal) != nullptr) seen.bound.add(message.portal);
   }
   if (binds || (describes && message.what == 'S')) {
-    const vsession::PreparedPtr& statement = vs_.find_prepared(message.statement);
+    const vsession::PreparedPtr& statement =
+        message.known != nullptr ? *message.known : vs_.find_prepared(message.statement);
     if (!statement || seen.parsed.contains(message.statement)) return {};
     message.known = &statement;
     return {statement->facts.get(), statement->query};
@@ -257,7 +270,8 @@ bool Session::tell_of_loss(UnitMessages& messages) {
 Session::Next Session::plan_unit(UnitMessages& messages) {
   const bool begun = unit_link() != nullptr;
   const NodeId write_node = view().write_node();
-  route::Plan whole = begun ? work().plan : route::Plan{};
+  std::optional<route::Plan> before;  // of its beginning, and of all statements but the last
+  if (begun) before = work().plan;
   NodeId portal_node = kNoNode;
   Seen seen;
   Planned last;  // pipelines run one statement many times: what was planned last is not again
@@ -265,19 +279,24 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
   for (UnitMessage& message : messages.list) {
     const Planned statement = planned_in(message, seen);
     if (statement.facts == nullptr || statement == last) continue;
+    if (last.facts != nullptr) add(before, work().plan, write_node);
     if (const Next next = plan_query(*statement.facts, statement.text); next != Next::served) return next;
     if (statement.node != kNoNode) {
       portal_node = work().plan.node = statement.node;
       work().plan.both = false;
     }
     only_ends = only_ends && work().ends_transaction;
-    combine(whole, work().plan, write_node);
     last = statement;
     work().planned = false;
   }
-  if (whole.node == kNoNode) whole = route::Plan{.node = write_node, .rule = route::Rule::class_primary};
+  route::Plan& whole = work().plan;
+  if (before) {
+    if (last.facts != nullptr) combine(*before, whole, write_node);
+    whole = std::move(*before);
+  }
+  if ((last.facts == nullptr && !begun) || whole.node == kNoNode)
+    whole = route::Plan{.node = write_node, .rule = route::Rule::class_primary};
   if (begun) {
-    work().plan = whole;
     keep_to_unit(whole);
     return Next::served;
   }
@@ -290,7 +309,6 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
     whole.rule = route::Rule::cut_unit;
     whole.rerunnable = false;
   }
-  work().plan = whole;
   work().ends_transaction = only_ends && seen.binds;
   work().planned = true;
   return Next::served;

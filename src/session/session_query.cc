@@ -350,27 +350,29 @@ Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Ex
 
 // The same, from what was planned lately if it can be. That is kept for the newest snapshot only.
 Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan) {
+  static const sql::Answers kNotAskedYet;
   vs_.state().lb_node = lb_node();
-  Explained decided;
-  if (snapshot_ != worker_.snapshot()) {
-    const Next next = decide(facts, text, decided);
-    if (cache_ && next == Next::served) cache_->planned(facts, text, decided.answers);
-    plan = std::move(decided.plan);
-    return next;
-  }
-  const route::Input input = routing_input(facts, text, decided.answers);
+  if (snapshot_ != worker_.snapshot()) return decide_anew(facts, text, plan, nullptr);
+  const route::Input input = routing_input(facts, text, kNotAskedYet);
   const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
   const route::Asked asked{input, role, path_key(), worker_.shared().epochs.current(identity_->database)};
-  if (const route::RecentPlans::Kept* known = worker_.recent_plans().find(asked, worker_.loop().now())) {
-    plan = known->plan;
-    if (cache_) cache_->planned(facts, text, known->answers, known->number);
-    return Next::served;
-  }
+  const route::RecentPlans::Kept* known = worker_.recent_plans().find(asked, worker_.loop().now());
+  if (known == nullptr) return decide_anew(facts, text, plan, &asked);
+  plan = known->plan;
+  if (cache_) cache_->planned(facts, text, known->answers, known->number);
+  return Next::served;
+}
+
+// `asked`: under which the plan is kept; null: it is not.
+Session::Next Session::decide_anew(const sql::Facts& facts, std::string_view text, route::Plan& plan,
+                                   const route::Asked* asked) {
+  Explained decided;
   if (const Next next = decide(facts, text, decided); next != Next::served) return next;
   if (cache_) cache_->planned(facts, text, decided.answers);
   plan = decided.plan;
+  if (asked == nullptr) return Next::served;
   if (!cache_) decided.answers = {};
-  worker_.recent_plans().keep(asked, {std::move(decided.plan), std::move(decided.answers), 0}, decided.until);
+  worker_.recent_plans().keep(*asked, {std::move(decided.plan), std::move(decided.answers), 0}, decided.until);
   return Next::served;
 }
 

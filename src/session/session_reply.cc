@@ -287,7 +287,7 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
     if (std::exchange(defaults_altered_, false)) worker_.renew_links();
     if (std::exchange(servers_reload_, false)) worker_.workers().hint_server_reloads();
   }
-  link.memory.parameters = vs_.link_parameters();
+  vs_.tell_link(link.memory.parameters);
   if (status != TxStatus::idle) {
     parts_.will_leave(node, vs_.session_parameters());
     // A RESET within the transaction: what a commit will leave on this link is not what the session has.

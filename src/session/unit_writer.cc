@@ -42,14 +42,33 @@ UnitWriter::Written UnitWriter::write(const UnitMessages& unit) {
     written_.bytes += next.whole.size();
     if (next.type == wire::fe::kSync) {
       written_.synced = true;
-      if (asks_id_ && !failed_) session_.ask_transaction_id(link_, /*sync=*/false);
-      if (!written_.answered_locally) raw_.send(next.whole, Owes::sync, Fate::forward, kNoteClient);
+      if (asks_id_ && !failed_) {
+        put_verbatim();
+        session_.ask_transaction_id(link_, /*sync=*/false);
+      }
+      if (!written_.answered_locally) pass(next.whole, Owes::sync);
       continue;
     }
     if (failed_ || raw_.ledger().skipping()) continue;  // as a server does after an error
-    if (!message(next)) return written_;
+    if (!message(next)) break;
   }
+  put_verbatim();
   return written_;
+}
+
+// As it is. What lies behind one another in the unit goes out in one piece.
+void UnitWriter::pass(ByteView whole, Owes what, std::uint16_t item) {
+  if (verbatim_.empty() || verbatim_.data() + verbatim_.size() != whole.data()) {
+    put_verbatim();
+    verbatim_ = whole;
+  } else {
+    verbatim_ = ByteView(verbatim_.data(), verbatim_.size() + whole.size());
+  }
+  raw_.owe(what, Fate::forward, kNoteClient, item);
+}
+
+void UnitWriter::put_verbatim() {
+  if (!verbatim_.empty()) raw_.put(std::exchange(verbatim_, {}));
 }
 
 bool UnitWriter::message(const UnitMessage& message) {
@@ -65,7 +84,7 @@ bool UnitWriter::message(const UnitMessage& message) {
     case wire::fe::kClose:
       return close(message);
     default:
-      raw_.send_unanswered(message.whole);
+      raw().send_unanswered(message.whole);
       return true;  // Flush
   }
 }
@@ -99,7 +118,7 @@ bool UnitWriter::fail(const wire::Report& report) {
   session_.unit().poison = report;
   scratch_.clear();
   wire::put_bind(scratch_, wire::Bind{"", "hg_poison", ByteView("\0\0\0\0\0\0", 6)});
-  raw_.send(scratch_, Owes::bind, Fate::swallow, kNotePoison);
+  raw().send(scratch_, Owes::bind, Fate::swallow, kNotePoison);
   return true;
 }
 
@@ -121,7 +140,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
   log("Parse: ", read->query);
   if (read->statement.empty()) {
     note_unnamed(*statement);
-    raw_.send(message.whole, Owes::parse, Fate::forward, kNoteClient, item(statement));
+    pass(message.whole, Owes::parse, item(statement));
     sent_ = true;
     return true;
   }
@@ -132,7 +151,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
     interned.remove(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now
     scratch_.clear();
     wire::put_close(scratch_, 'S', statement->server_name);
-    raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
+    raw().send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
   } else if (there) {
     raw_.owe_local(kParseComplete, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
     sent_ = true;
@@ -141,7 +160,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
   intern(statement->server_name);
   scratch_.clear();
   wire::put_parse(scratch_, wire::Parse{statement->server_name, statement->query, statement->types});
-  raw_.send(scratch_, Owes::parse, Fate::forward, kNoteClient, item(statement));
+  raw().send(scratch_, Owes::parse, Fate::forward, kNoteClient, item(statement));
   sent_ = true;
   return true;
 }
@@ -161,7 +180,7 @@ void UnitWriter::intern(const std::string& name) {
   for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) {
     scratch_.clear();
     wire::put_close(scratch_, 'S', old);
-    raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
+    raw().send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
   }
 }
 
@@ -180,7 +199,7 @@ void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
   }
   scratch_.clear();
   wire::put_parse(scratch_, wire::Parse{statement->server_name, statement->query, statement->types});
-  raw_.send(scratch_, Owes::parse, Fate::swallow, kNotePrepare, item(statement));
+  raw().send(scratch_, Owes::parse, Fate::swallow, kNotePrepare, item(statement));
   sent_ = true;
 }
 
@@ -202,8 +221,8 @@ bool UnitWriter::bind(const UnitMessage& message) {
     // The length word counts what is still to come.
     if (streamed) store_u32(out.data() + at + 1, static_cast<std::uint32_t>(out.size() - at - 1 + missing));
   };
-  raw_.send_put(put, Owes::bind, Fate::forward, kNoteClient, item(statement));
-  if (streamed) raw_.send_unanswered({}, missing);
+  raw().send_put(put, Owes::bind, Fate::forward, kNoteClient, item(statement));
+  if (streamed) raw().send_unanswered({}, missing);
   sent_ = true;
   return true;
 }
@@ -212,7 +231,7 @@ bool UnitWriter::describe(const UnitMessage& message) {
   if (!message.good()) return fail(protocol_violation("invalid message format"));
   log("D message", "");
   if (message.what == 'P') {
-    raw_.send(message.whole, Owes::describe, Fate::forward, kNoteClient);
+    pass(message.whole, Owes::describe);
     sent_ = true;
     return true;
   }
@@ -221,7 +240,7 @@ bool UnitWriter::describe(const UnitMessage& message) {
   prepare(statement);
   scratch_.clear();
   wire::put_describe(scratch_, 'S', statement->server_name);
-  raw_.send(scratch_, Owes::describe, Fate::forward, kNoteClient, item(statement));
+  raw().send(scratch_, Owes::describe, Fate::forward, kNoteClient, item(statement));
   sent_ = true;
   return true;
 }
@@ -242,13 +261,13 @@ bool UnitWriter::execute(const UnitMessage& message) {
       if (statement->facts->first().kind == sql::Kind::deallocate) Session::renew_transaction_question(link_);
     }
   }
-  raw_.send(message.whole, Owes::execute, Fate::forward, kNoteClient, item(statement));
+  pass(message.whole, Owes::execute, item(statement));
   sent_ = true;
   if (!may_start_copy(statement)) return true;
   // The server would ignore a Sync in copy-in mode, or answer it after an error: it is sent when we know which.
   scratch_.clear();
   wire::put_empty(scratch_, wire::fe::kFlush);
-  raw_.send_unanswered(scratch_);
+  raw().send_unanswered(scratch_);
   written_.hold = true;
   return false;
 }
@@ -260,7 +279,7 @@ bool UnitWriter::close(const UnitMessage& message) {
   const vsession::PreparedPtr statement = session_.vs_.find_prepared(message.statement);
   const auto undo = statement ? static_cast<std::uint16_t>(item(statement) + 1) : std::uint16_t{0};
   if (statement && statement->from_sql) {
-    raw_.send(message.whole, Owes::close, Fate::forward, kNoteClient, undo);
+    pass(message.whole, Owes::close, undo);
   } else {
     raw_.owe_local(kCloseComplete, kNoteClient, undo);
   }
@@ -277,7 +296,7 @@ bool UnitWriter::close_portal(const UnitMessage& message) {
   sent_ = true;
   pool::ServerLink* other = node == raw_.key().node ? nullptr : session_.held(node);
   if (other == nullptr) {
-    raw_.send(message.whole, Owes::close, Fate::forward, kNoteClient);
+    pass(message.whole, Owes::close);
     return true;
   }
   other->link->send(message.whole, Owes::close, Fate::swallow, kNoteSecondary);

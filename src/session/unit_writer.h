@@ -37,6 +37,13 @@ class UnitWriter {
   void note_unnamed(const vsession::PreparedStatement& statement);
   void intern(const std::string& name);
   bool fail(const wire::Report& report);
+  void pass(ByteView whole, backend::Owes what, std::uint16_t item = 0);
+  void put_verbatim();
+  // The link, to put something of our own there.
+  backend::Link& raw() {
+    put_verbatim();
+    return raw_;
+  }
   std::uint16_t item(const vsession::PreparedPtr& statement);
   void log(std::string_view what, std::string_view sql);
 
@@ -44,6 +51,7 @@ class UnitWriter {
   pool::ServerLink& link_;
   backend::Link& raw_;
   Written written_;
+  ByteView verbatim_;  // owed for, not yet put: one piece of the unit
   Bytes scratch_;
   bool sent_ = false;  // something of this unit is on its way
   const bool announces_, asks_id_;

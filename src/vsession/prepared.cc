@@ -38,18 +38,21 @@ Result<PreparedPtr> VirtualSession::define(std::string_view name, std::string_vi
 
 const PreparedPtr& VirtualSession::find_prepared(std::string_view name) const {
   static const PreparedPtr kNone;
-  if (found_last_ != nullptr && found_last_->first == name) return found_last_->second;
-  const auto at = prepared_.find(name);
-  if (at == prepared_.end()) return kNone;
-  found_last_ = &*at;
-  return at->second;
+  const PreparedByName::value_type*& found =
+      found_[name.empty() ? 0 : static_cast<unsigned char>(name.back()) % kFound];
+  if (found == nullptr || found->first != name) {
+    const auto at = prepared_.find(name);
+    if (at == prepared_.end()) return kNone;
+    found = &*at;
+  }
+  return found->second;
 }
 
 void VirtualSession::close_prepared(std::string_view name) {
   const auto at = prepared_.find(name);
   if (at == prepared_.end()) return;
   if (at->second->from_sql) --prepared_by_sql_;
-  found_last_ = nullptr;
+  found_.fill(nullptr);
   ++prepared_changes_;
   prepared_.erase(at);
 }
@@ -71,7 +74,7 @@ void VirtualSession::put_prepared(PreparedPtr statement) {
 // DEALLOCATE ALL leaves the unnamed statement.
 void VirtualSession::drop_named() {
   PreparedPtr unnamed = find_prepared("");
-  found_last_ = nullptr;
+  found_.fill(nullptr);
   ++prepared_changes_;
   prepared_.clear();
   prepared_by_sql_ = 0;

@@ -44,13 +44,18 @@ TransactionLinks::Ends TransactionLinks::answered(NodeId node, TxStatus server, 
     std::erase_if(parts_, [node](const Part& part) { return part.node == node; });
     return end_all(committed);
   }
-  if (find(node) == nullptr) joined(node, at_begin, nullptr);
-  find(node)->server = server;
+  Part* known = find(node);
+  if (known == nullptr) {
+    joined(node, at_begin, nullptr);
+    known = &parts_.back();
+  }
+  known->server = server;
   return {};
 }
 
 void TransactionLinks::will_leave(NodeId node, const ParameterSetPtr& at_commit) {
-  if (Part* known = find(node)) known->at_commit = at_commit;
+  Part* known = find(node);
+  if (known != nullptr && known->at_commit != at_commit) known->at_commit = at_commit;
 }
 
 TransactionLinks::Ends TransactionLinks::chained(NodeId node, bool committed, const ParameterSetPtr& at_begin) {
@@ -114,17 +119,18 @@ TransactionLinks::Loss TransactionLinks::lost(NodeId node, const Transaction& se
   return {unknown ? Tells::unknown : Tells::run_it_again, Leaves::idle, std::move(ends)};
 }
 
-void TransactionLinks::bind_portal(std::string_view name, PreparedPtr statement, NodeId node) {
+void TransactionLinks::bind_portal(std::string_view name, const PreparedPtr& statement, NodeId node) {
   if (name.empty()) {
-    unnamed_ = {std::move(statement), node};
+    if (unnamed_.statement != statement) unnamed_.statement = statement;
+    unnamed_.node = node;
     return;
   }
   if (!named_) named_ = std::make_unique<Portals>();
   const auto at = named_->find(name);
   if (at != named_->end()) {
-    at->second = {std::move(statement), node};
+    at->second = {statement, node};
   } else if (named_->size() < kMaxPortals) {
-    named_->emplace(std::string(name), Portal{std::move(statement), node});
+    named_->emplace(std::string(name), Portal{statement, node});
   }
 }
 

@@ -93,7 +93,7 @@ class TransactionLinks {
   Ends end_all(bool commit);  // by us: the session must not hold links while it waits, or has failed
   Loss lost(NodeId node, const Transaction& session, const Under& under);
 
-  void bind_portal(std::string_view name, PreparedPtr statement, NodeId node);
+  void bind_portal(std::string_view name, const PreparedPtr& statement, NodeId node);
   void close_portal(std::string_view name);
   const Portal* portal(std::string_view name) const;
   bool has_named_portals() const { return named_ && !named_->empty(); }

@@ -10,6 +10,7 @@
 // Threads  one session, one thread. ParameterSets are immutable and shared with the links that hold them.
 // Source   PostgreSQL manual: SET, SAVEPOINT, PREPARE, DISCARD; ARCHITECTURE.md section 1.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -138,6 +139,14 @@ class VirtualSession {
   // What the link holds that ran the statements since the last ready(): parameters() but for names that a RESET took
   // back to the login's value there, while the session has one of its own from its start.
   ParameterSetPtr link_parameters() const;
+  // … into `link`, which mostly has it already: then nothing is counted up and down.
+  void tell_link(ParameterSetPtr& link) const {
+    if (!resets_.empty()) {
+      link = link_parameters();
+    } else if (link != current_) {
+      link = current_;
+    }
+  }
   // What this session itself asked for at start: RESET and DISCARD ALL go back to it.
   const ParameterSetPtr& startup_parameters() const { return startup_; }
   // The same, where another session has made this set of the same words.
@@ -230,8 +239,9 @@ class VirtualSession {
   bool fresh_ = true;  // no statement since the last ready()
   PreparedByName prepared_;
   std::uint64_t prepared_changes_ = 0;
-  mutable const PreparedByName::value_type* found_last_ =
-      nullptr;  // drivers name one statement in message after message
+  // Statements found last, by the end of their names: a client has few that it runs over and over.
+  static constexpr std::size_t kFound = 16;
+  mutable std::array<const PreparedByName::value_type*, kFound> found_{};
   std::size_t prepared_by_sql_ = 0;
   std::uint64_t generation_ = 0;
   std::string search_path_key_, role_key_;
