@@ -200,12 +200,7 @@ sql::Answers Reading::finish() {
 
 }  // namespace
 
-std::uint64_t Epochs::current(std::string_view database) const {
-  return shards_[std::hash<std::string_view>{}(database) % kShards].load(std::memory_order_acquire);
-}
-void Epochs::raise(std::string_view database) {
-  shards_[std::hash<std::string_view>{}(database) % kShards].fetch_add(1, std::memory_order_acq_rel);
-}
+void Epochs::raise(std::string_view database) { shards_[place(database)].fetch_add(1, std::memory_order_acq_rel); }
 
 struct Catalog::Store {
   struct Database {

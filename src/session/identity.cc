@@ -21,6 +21,7 @@ IdentityPtr Identities::share(Identity who) {
   IdentityPtr shared = place.lock();
   if (shared && alike(shared->credentials, who.credentials)) return shared;
   shared = std::make_shared<Identity>(std::move(who));
+  shared->epoch_place = catalog::Epochs::place(shared->database);
   place = shared;
   return shared;
 }

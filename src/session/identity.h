@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "auth/credentials.h"
+#include "catalog/catalog.h"
 #include "pool/pool.h"
 
 namespace herdgate::session {
@@ -20,6 +21,7 @@ struct Identity {
   vsession::ParameterSetPtr startup;    // the parameters of its start-up packet
   auth::Credentials credentials;        // what logs in to servers for this user
   std::vector<pool::KeyPoolPtr> pools;  // by node, as they were needed
+  std::size_t epoch_place = 0;          // catalog::Epochs::place(database)
 };
 using IdentityPtr = std::shared_ptr<Identity>;
 

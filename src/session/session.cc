@@ -210,6 +210,11 @@ void Session::flush_copy_end() {
   at_work()->link->send_unanswered(flush);
 }
 
+Running& Session::begin_running() {
+  run_ = worker_.lend_running();
+  return *run_;
+}
+
 // More of a long message: to the link that has its beginning, whatever has become of the request; without one, nowhere.
 Session::Next Session::pass_rest(ByteView input, std::size_t& used) {
   const std::size_t take = std::min(rest_missing_, input.size());

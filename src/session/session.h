@@ -235,11 +235,9 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void say_ready();
   void fail_request(const wire::Report& report);
 
+  Running& begin_running();
   // What exists only while something is served; made when first needed, gone when the request and its unit are.
-  Running& run() {
-    if (!run_) run_ = worker_.lend_running();
-    return *run_;
-  }
+  Running& run() { return run_ ? *run_ : begin_running(); }
   Work& work() { return run().work; }
   Unit& unit() { return run().unit; }
   pool::ServerLink* at_work() const { return run_ ? run_->work.link : nullptr; }  // the link that serves the request

@@ -166,7 +166,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
 }
 
 std::uint64_t UnitWriter::epoch() const {
-  return session_.worker_.shared().epochs.current(session_.identity_->database);
+  return session_.worker_.shared().epochs.current_at(session_.identity_->epoch_place);
 }
 
 void UnitWriter::note_unnamed(const vsession::PreparedStatement& statement) {
