@@ -27,5 +27,22 @@ TEST(Entropy, AsksForMoreThanOneCallGives) {
   fill_random({});
 }
 
+// Across the end of the stock and for more than it holds: nothing is given out twice, nothing stays as it was.
+TEST(Entropy, AStockNeverGivesTheSameTwice) {
+  RandomStock stock;
+  std::set<std::string> drawn;
+  constexpr std::size_t kSmall = 170, kBig = 128;
+  for (std::size_t i = 0; i < kSmall; ++i) {
+    std::string octets(12, '\0');
+    stock.fill(octets);
+    drawn.insert(octets);
+  }
+  std::string many(kBig * 12, '\0');
+  static_assert(kSmall * 12 > 3 * RandomStock::kBytes && kBig * 12 > 2 * RandomStock::kBytes);
+  stock.fill(many);
+  for (std::size_t at = 0; at < many.size(); at += 12) drawn.insert(many.substr(at, 12));
+  EXPECT_EQ(drawn.size(), kSmall + kBig);
+}
+
 }  // namespace
 }  // namespace herdgate

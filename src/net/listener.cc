@@ -14,8 +14,8 @@
 namespace herdgate::net {
 namespace {
 
-// So many are accepted before the loop's other descriptors get their turn.
-constexpr int kAcceptsPerTurn = 64;
+// One more is accepted in a turn for so many descriptors that are ready in it.
+constexpr int kReadyForOneMore = 16;
 constexpr std::chrono::milliseconds kAcceptAgainAfter{100};
 
 std::string words_of(int error) { return std::generic_category().message(error); }
@@ -29,13 +29,14 @@ struct Bound {
   int error = 0;  // errno of the step that failed
 };
 
-Bound bind_and_listen(const Address& address, int backlog) {
+Bound bind_and_listen(const Address& address, int backlog, const TcpOptions* hand_down = nullptr) {
   Bound bound{Socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))};
   const int on = 1, fd = bound.socket.fd();
   if (fd < 0) return {Socket(), errno};
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   // '*' means one socket for each family; without this the second bind would collide with the first.
   if (address.storage.ss_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (hand_down != nullptr) apply_tcp_options(fd, *hand_down);
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0) bound.error = errno;
   if (bound.error == 0 && backlog > 0 && ::listen(fd, backlog) != 0) bound.error = errno;
   return bound;
@@ -100,15 +101,14 @@ Listener::~Listener() { close(); }
 void Listener::close() {
   if (!socket_.open()) return;
   loop_->cancel(std::exchange(retry_, 0));
-  if (accepted_) loop_->unwatch(socket_.fd());
-  ready_ = false;
+  unwatch();
   socket_.close();
   // A later server may have put its own socket in this place.
   if (!path_.empty() && inode_of(path_) == inode_) ::unlink(path_.c_str());
 }
 
 Result<std::vector<std::unique_ptr<Listener>>> Listener::tcp(Loop& loop, const std::string& address, int port,
-                                                             int backlog) {
+                                                             int backlog, const TcpOptions* hand_down) {
   std::vector<std::string> hosts{address};
   if (address == "*") hosts = {"0.0.0.0", "::"};
   std::vector<std::unique_ptr<Listener>> listeners;
@@ -118,7 +118,7 @@ Result<std::vector<std::unique_ptr<Listener>>> Listener::tcp(Loop& loop, const s
     if (found.addresses.empty()) return fail(Errc::name_not_found, host + ": " + found.problem);
     for (Address each : found.addresses) {
       set_port(each, port);
-      Bound bound = bind_and_listen(each, backlog);
+      Bound bound = bind_and_listen(each, backlog, hand_down);
       if (bound.error == 0) {
         listeners.emplace_back(new Listener(loop, std::move(bound.socket), {}));
         if (port == 0) port = listeners.back()->port();  // one port for all of them
@@ -145,20 +145,41 @@ Result<std::unique_ptr<Listener>> Listener::unix_socket(Loop& loop, const UnixOp
 
 Result<Done> Listener::start(Accepted accepted, Troubled troubled) {
   HG_ASSERT(!accepted_);
-  HG_CHECK(loop_->watch(socket_.fd(), *this));
+  HG_CHECK(loop_->watch(socket_.fd(), *this, Loop::Trigger::level));
+  watched_ = true;
   accepted_ = std::move(accepted);
   troubled_ = std::move(troubled);
   return Done{};
 }
 
+void Listener::watch() {
+  if (watched_ || paused_ || !accepted_ || !socket_.open()) return;
+  watched_ = loop_->watch(socket_.fd(), *this, Loop::Trigger::level).has_value();
+  if (!watched_) rest();  // the kernel is short of memory
+}
+
+// While nobody is accepted it is not watched: its level would wake the loop at once, again and again.
+void Listener::unwatch() {
+  if (std::exchange(watched_, false)) loop_->unwatch(socket_.fd());
+}
+
+void Listener::rest() {
+  unwatch();
+  if (retry_ != 0) return;
+  retry_ = loop_->after(kAcceptAgainAfter, [this] {
+    retry_ = 0;
+    watch();
+  });
+}
+
 void Listener::pause() {
   paused_ = true;
   loop_->cancel(std::exchange(retry_, 0));
+  unwatch();
 }
 
 void Listener::resume() {
-  if (!std::exchange(paused_, false) || !ready_) return;
-  accept_after(Duration::zero());
+  if (std::exchange(paused_, false)) watch();
 }
 
 int Listener::port() const {
@@ -167,40 +188,31 @@ int Listener::port() const {
   return ::getsockname(socket_.fd(), reinterpret_cast<sockaddr*>(&own.storage), &own.length) == 0 ? own.port() : 0;
 }
 
-void Listener::on_ready(unsigned ready) {
-  if (ready & kReadable) ready_ = true;
-  if (ready_ && !paused_ && retry_ == 0) accept_some();
-}
-
-void Listener::accept_after(Duration delay) {
-  if (retry_ != 0) return;
-  retry_ = loop_->after(delay, [this] {
-    retry_ = 0;
-    accept_some();
-  });
-}
-
-void Listener::accept_some() {
-  for (int i = 0; i < kAcceptsPerTurn && !paused_; ++i) {
-    Address peer;
-    peer.length = sizeof peer.storage;
-    const int fd =
-        ::accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&peer.storage), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-      short_of_descriptors_ = false;
-      accepted_(Socket(fd), peer);
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      ready_ = false;
-      return;
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      // Said once until it works again: every attempt would fill the log.
-      const int error = errno;
-      if (!std::exchange(short_of_descriptors_, true)) troubled_(Error{Errc::accept_failed, words_of(error)});
-      return accept_after(kAcceptAgainAfter);
-    }
-    // Anything else is the trouble of that one connection (accept(2) hands on its pending network errors).
+void Listener::on_ready(unsigned) {
+  for (int more = loop_->ready_now() / kReadyForOneMore; accept_one() && more > 0; --more) {
   }
-  if (!paused_) accept_after(Duration::zero());
+}
+
+// False: there may be no other at the moment.
+bool Listener::accept_one() {
+  if (!watched_) return false;
+  Address peer;
+  peer.length = sizeof peer.storage;
+  const int fd =
+      ::accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&peer.storage), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0) {
+    short_of_descriptors_ = false;
+    accepted_(Socket(fd), peer);
+    return true;
+  }
+  const int error = errno;
+  if (error == EAGAIN || error == EWOULDBLOCK) return false;
+  // Anything else is the trouble of that one connection (accept(2) hands on its pending network errors).
+  if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) return true;
+  // Said once until it works again: every attempt would fill the log.
+  if (!std::exchange(short_of_descriptors_, true)) troubled_(Error{Errc::accept_failed, words_of(error)});
+  rest();
+  return false;
 }
 
 }  // namespace herdgate::net

@@ -55,6 +55,7 @@ struct Loop::State {
 
   const Clock& clock;
   TimePoint now;
+  int ready_now = 0;
   int epoll_fd = -1, event_fd = -1;
   bool running = false;
   LoopCounters counters;
@@ -96,6 +97,7 @@ void Loop::State::wait() {
   asleep.store(false);
   HG_ASSERT(count >= 0 || errno == EINTR);
   now = clock.now();
+  ready_now = std::max(count, 0);
   for (int i = 0; i < count; ++i) dispatch(events[static_cast<std::size_t>(i)]);
 }
 
@@ -170,14 +172,14 @@ Loop::~Loop() {
   ::close(state_->epoll_fd);
 }
 
-Result<Done> Loop::watch(int fd, Watcher& watcher) {
+Result<Done> Loop::watch(int fd, Watcher& watcher, Trigger trigger) {
   HG_ASSERT(fd >= 0);
   const auto index = static_cast<std::size_t>(fd);
   if (index >= state_->slots.size()) state_->slots.resize(std::max(index + 1, state_->slots.size() * 2));
   State::Slot& slot = state_->slots[index];
   HG_ASSERT(slot.watcher == nullptr);
   epoll_event event{};
-  event.events = kInterest;
+  event.events = trigger == Trigger::edge ? kInterest : static_cast<std::uint32_t>(EPOLLIN);
   event.data.u64 = static_cast<std::uint64_t>(slot.generation) << 32 | static_cast<std::uint32_t>(fd);
   if (::epoll_ctl(state_->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
     return fail(Errc::watch_failed, std::generic_category().message(errno));
@@ -214,6 +216,7 @@ void Loop::post(std::function<void()> work) {
 TimePoint Loop::now() const { return state_->running ? state_->now : state_->clock.now(); }
 const Clock& Loop::clock() const { return state_->clock; }
 LoopCounters& Loop::counters() { return state_->counters; }
+int Loop::ready_now() const { return state_->ready_now; }
 
 void Loop::run() {
   state_->now = state_->clock.now();

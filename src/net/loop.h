@@ -1,7 +1,8 @@
 // One event loop, one thread: edge-triggered epoll, timers, deferred work, and posts from other threads.
 //
 // Shape    A Watcher is registered once for both directions; on_ready tells which directions may have become ready.
-//          Edge-triggered: the owner remembers readiness until a read or write comes back short (see Socket).
+//          Edge-triggered: the owner remembers readiness until a read or write comes back short (see Socket). A
+//          listening socket is watched by its level: who is in its queue is told again at each turn.
 // Limits   kEventsPerWait events are taken per wait; timers and posts are bounded by what their owners create.
 // Errors   watch() fails when the kernel refuses (descriptor limit); everything else cannot fail.
 // Threads  run() belongs to one thread, and so does every other call except post() and stop().
@@ -41,7 +42,8 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  Result<Done> watch(int fd, Watcher& watcher);
+  enum class Trigger { edge, level };  // level: kReadable only, at each turn for as long as it holds
+  Result<Done> watch(int fd, Watcher& watcher, Trigger trigger = Trigger::edge);
   void unwatch(int fd);
   void forget(int fd);  // the same for a descriptor that is closed next: the kernel's part happens by itself then
 
@@ -54,6 +56,7 @@ class Loop {
   TimePoint now() const;  // as of the start of this turn; no system call
   const Clock& clock() const;
   LoopCounters& counters();
+  int ready_now() const;  // descriptors that this turn began with
 
   void run();   // until stop()
   void stop();  // thread-safe

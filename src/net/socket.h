@@ -82,7 +82,8 @@ std::string verified_host_name(const Address& address);
 struct TcpOptions {
   int keepalives_idle_s = 0, keepalives_interval_s = 0, keepalives_count = 0, user_timeout_ms = 0;  // 0 = system's
 };
-void apply_tcp_options(int fd, const TcpOptions& options);  // also TCP_NODELAY; a no-op on UNIX sockets
+// Also TCP_NODELAY; a no-op on UNIX sockets. On a listening socket: for all that it accepts, Linux hands them down.
+void apply_tcp_options(int fd, const TcpOptions& options);
 
 // host: a name, a numeric address, or a folder beginning with '/' (then the UNIX socket .s.PGSQL.<port> in it; with
 // kIsPath the path of the socket itself).
@@ -110,13 +111,16 @@ std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destin
 
 // Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out it
 // pauses for a moment and says so through `troubled` instead of spinning. The callbacks may pause it, not destroy it.
+// One client is accepted for each turn, and more when the turn has much else to do: so accept4() is not called for
+// nothing, and a turn's length does not bound how many get in.
 // It is made anywhere; from start() to close() it belongs to the thread of its loop.
 class Listener final : public Watcher {
  public:
   using Accepted = std::function<void(Socket, const Address&)>;
   using Troubled = std::function<void(const Error&)>;
+  // hand_down: of the sockets that it accepts; null: the system's.
   static Result<std::vector<std::unique_ptr<Listener>>> tcp(Loop& loop, const std::string& address, int port,
-                                                            int backlog);
+                                                            int backlog, const TcpOptions* hand_down = nullptr);
   struct UnixOptions {
     std::string path, group;
     int mode = 0777, backlog = 64;
@@ -133,15 +137,17 @@ class Listener final : public Watcher {
 
  private:
   explicit Listener(Loop& loop, Socket socket, std::string path);
-  void accept_some();
-  void accept_after(Duration delay);
+  bool accept_one();
+  void watch();
+  void unwatch();
+  void rest();
   Loop* loop_;
   Socket socket_;
   std::string path_;         // UNIX socket file to remove at the end
   std::uint64_t inode_ = 0;  // … if it is still this one
   Accepted accepted_;
   Troubled troubled_;
-  bool ready_ = false, paused_ = false, short_of_descriptors_ = false;
+  bool watched_ = false, paused_ = false, short_of_descriptors_ = false;
   TimerId retry_ = 0;
 };
 

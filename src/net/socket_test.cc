@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -233,6 +234,61 @@ TEST_F(SocketTest, APortInUseIsSaid) {
   EXPECT_EQ(second.error().code, make_error_code(Errc::address_in_use));
 }
 
+int option_of(const Socket& socket, int level, int option) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  EXPECT_EQ(::getsockopt(socket.fd(), level, option, &value, &size), 0);
+  return value;
+}
+
+// They are set once, on the listening socket: what the kernel does with them is its own affair, so it is asked.
+TEST_F(SocketTest, AcceptedSocketsHaveTheOptionsOfTheirListener) {
+  for (const char* address : {"127.0.0.1", "::1"}) {
+    const TcpOptions options{
+        .keepalives_idle_s = 61, .keepalives_interval_s = 7, .keepalives_count = 3, .user_timeout_ms = 4500};
+    const auto listeners = Listener::tcp(loop, address, 0, 16, &options);
+    if (!listeners && std::string_view(address) == "::1") continue;  // no IPv6 here
+    ASSERT_TRUE(listeners) << listeners.error().text();
+    std::vector<Socket> accepted;
+    accept_into(*listeners->front(), accepted);
+    const auto client = connect_to({address, listeners->front()->port()});
+    ASSERT_TRUE(client);
+    run_until([&] { return !accepted.empty(); });
+    EXPECT_NE(option_of(accepted[0], IPPROTO_TCP, TCP_NODELAY), 0);
+    EXPECT_NE(option_of(accepted[0], SOL_SOCKET, SO_KEEPALIVE), 0);
+    EXPECT_EQ(option_of(accepted[0], IPPROTO_TCP, TCP_KEEPIDLE), 61);
+    EXPECT_EQ(option_of(accepted[0], IPPROTO_TCP, TCP_KEEPINTVL), 7);
+    EXPECT_EQ(option_of(accepted[0], IPPROTO_TCP, TCP_KEEPCNT), 3);
+    EXPECT_EQ(option_of(accepted[0], IPPROTO_TCP, TCP_USER_TIMEOUT), 4500);
+  }
+}
+
+TEST_F(SocketTest, WithoutOptionsAcceptedSocketsHaveTheSystems) {
+  const auto listener = tcp_listener("127.0.0.1");
+  std::vector<Socket> accepted;
+  accept_into(*listener, accepted);
+  ASSERT_TRUE(connect_to({"127.0.0.1", listener->port()}));
+  run_until([&] { return !accepted.empty(); });
+  EXPECT_EQ(option_of(accepted[0], IPPROTO_TCP, TCP_NODELAY), 0);
+  EXPECT_EQ(option_of(accepted[0], SOL_SOCKET, SO_KEEPALIVE), 0);
+}
+
+// Its level tells of those who are in the queue still: nobody is forgotten there, though each turn takes one.
+TEST_F(SocketTest, AQueueOfClientsIsAcceptedOneByOne) {
+  const auto listener = tcp_listener("127.0.0.1");
+  const int port = listener->port();
+  std::vector<Socket> clients, accepted;
+  for (int i = 0; i < 10; ++i) {
+    auto client = connect_to({"127.0.0.1", port});
+    ASSERT_TRUE(client);
+    clients.push_back(std::move(*client));
+  }
+  accept_into(*listener, accepted);
+  run_until([&] { return accepted.size() == 10; });
+  listener->close();
+  EXPECT_FALSE(connect_to({"127.0.0.1", port}));
+}
+
 class UnixListener : public SocketTest {
  protected:
   std::string path() const { return folder + "/.s.PGSQL.5"; }
@@ -337,6 +393,27 @@ TEST_F(UnixListener, PausedItLeavesClientsInTheQueue) {
   EXPECT_TRUE(accepted.empty());
   (*listener)->resume();
   run_until([&] { return accepted.size() == 1; });
+}
+
+// Paused it is not looked at: its level would turn the loop for nothing.
+TEST_F(UnixListener, PausedByItsCallbackItLetsTheLoopSleep) {
+  const auto listener = listen();
+  ASSERT_TRUE(listener);
+  int accepted = 0;
+  const auto one = [&](Socket, const Address&) {
+    ++accepted;
+    (*listener)->pause();
+  };
+  ASSERT_TRUE((*listener)->start(one, [](const Error& error) { ADD_FAILURE() << error.text(); }));
+  const auto first = connect_to({folder, 5}), second = connect_to({folder, 5});
+  ASSERT_TRUE(first && second);
+  const auto waits_before = loop.counters().waits;
+  loop.after(100ms, [&] { loop.stop(); });
+  run();
+  EXPECT_EQ(accepted, 1);
+  EXPECT_LE(loop.counters().waits - waits_before, 4u);
+  (*listener)->resume();
+  run_until([&] { return accepted == 2; });
 }
 
 // With no descriptor left it says so once, does not spin, and goes on when there is one again.

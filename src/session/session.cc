@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/entropy.h"
 #include "base/sqlstate.h"
 #include "session/session_log.h"
 #include "session/words.h"
@@ -354,7 +353,7 @@ void Session::greet(LoginResult& login, const LoginMemory::Report& reported) {
   if (login.link != nullptr) out += login.link->link->take_notices();
   superuser_ = reported.messages.find(ByteView("is_superuser\0on", 16)) != ByteView::npos;
   secret_.resize(login.minor >= 2 ? 32 : 4);
-  fill_random(secret_);
+  worker_.secrets().fill(secret_);
   const bool own_pid = login.link == nullptr || settings().pool_mode != config::PoolMode::session;
   pid_ = own_pid ? static_cast<std::int32_t>(id_.value & 0x7fffffff) : login.link->link->greeting().pid;
   wire::put_backend_key(out, pid_, secret_);

@@ -47,11 +47,6 @@ Worker::~Worker() {
 void Worker::accept(net::Socket socket, const net::Address& peer) {
   ++clients_.connections;
   const SessionId id(shared_.last_session.fetch_add(1, std::memory_order_relaxed) + 1);
-  const config::Settings& settings = *snapshot_->settings;
-  net::apply_tcp_options(socket.fd(),
-                         {static_cast<int>(settings.tcp_keepalives_idle.count()),
-                          static_cast<int>(settings.tcp_keepalives_interval.count()), settings.tcp_keepalives_count,
-                          static_cast<int>(settings.tcp_user_timeout.count())});
   auto session = std::make_unique<Session>(*this, id, std::move(socket), peer);
   Session* raw = session.get();
   sessions_.emplace(id, std::move(session));

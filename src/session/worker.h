@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/link.h"
+#include "base/entropy.h"
 #include "base/histogram.h"
 #include "base/random.h"
 #include "cache/remote.h"
@@ -103,6 +104,7 @@ class Worker {
   AuthQueries& auth_queries() { return auth_queries_; }
   RecentStartups& recent_startups() { return recent_startups_; }
   Random& random() { return random_; }
+  RandomStock& secrets() { return secrets_; }
   Gathering::Spare& gathering() { return gathering_; }
   IdentityPtr identity(Identity who) { return identities_.share(std::move(who)); }
   RunningPtr lend_running();
@@ -169,6 +171,7 @@ class Worker {
   cache::RecentVerdicts recent_verdicts_;
   cache::Fill spare_fill_;  // for its buffers
   Random random_;
+  RandomStock secrets_;  // for cancel requests
   Identities identities_;
   std::vector<RunningPtr> spare_;  // used over and over by sessions while they are served
   UnitMessages unit_messages_;
