@@ -50,6 +50,12 @@ ClientSalts ClientSalts::draw(Method method) {
   return {};
 }
 
+Result<Credentials> trusted_credentials(const ClientChallenge& challenge) {
+  HG_TRY(auto credentials, credentials_from(challenge.secret, challenge.user));
+  credentials.admitted = true;
+  return credentials;
+}
+
 ClientAuth::ClientAuth(ClientChallenge challenge, ClientSalts salts)
     : challenge_(std::move(challenge)), salts_(std::move(salts)) {}
 
@@ -57,9 +63,8 @@ Step ClientAuth::begin() {
   if (state_ != State::begin) return fail_login({Errc::wrong_order, "login began twice"});
   switch (challenge_.method) {
     case Method::trust: {
-      auto credentials = credentials_from(challenge_.secret, challenge_.user);
+      auto credentials = trusted_credentials(challenge_);
       if (!credentials) return fail_login(std::move(credentials.error()));
-      credentials->admitted = true;
       return succeed(std::move(*credentials));
     }
     case Method::password:

@@ -34,6 +34,9 @@ struct ClientSalts {
   static ClientSalts draw(ClientChallenge::Method method);
 };
 
+// What a user has whom nobody asks for anything.
+Result<Credentials> trusted_credentials(const ClientChallenge& challenge);
+
 class ClientAuth {
  public:
   ClientAuth(ClientChallenge challenge, ClientSalts salts);

@@ -48,15 +48,15 @@ const StoredSecret& known_secret(const PolicyInput& in) {
 }
 
 ClientChallenge challenge(const PolicyInput& in, Method method) {
-  return {.method = method, .user = in.user, .secret = known_secret(in)};
+  return {.method = method, .user = std::string(in.user), .secret = known_secret(in)};
 }
 
 // A user of whom neither file nor query knows anything. Where the users are in the servers, the client gets the same
 // challenge as every user and fails at its end; where they are in the file, he is told so, as Pgpool-II does.
 Decision refuse_unknown(const PolicyInput& in, Method method) {
   if (!in.auth_query_used || in.mock_secret.empty()) return refuse_no_entry(in, method);
-  ClientChallenge mock{.method = method, .user = in.user, .known = false};
-  if (method == Method::scram) mock.keys = mock_keys(in.mock_secret.view(), in.user);
+  ClientChallenge mock{.method = method, .user = std::string(in.user), .known = false};
+  if (method == Method::scram) mock.keys = mock_keys(in.mock_secret, in.user);
   return mock;
 }
 

@@ -18,7 +18,8 @@ namespace herdgate::auth {
 using config::HbaMethod;
 
 struct PolicyInput {
-  std::string user, database, host;
+  std::string_view user, database;
+  std::string host;         // for the words of a refusal by pool_hba
   std::optional<bool> tls;  // nullopt: built without TLS, then not mentioned
   bool enable_pool_hba = false;
   std::optional<HbaMethod> rule;  // the line of pool_hba.conf that matched; nullopt: none did
@@ -28,7 +29,7 @@ struct PolicyInput {
   bool allow_clear_text_frontend_auth = false;
   std::optional<ServerMethod> server;  // what it asked of this very user and database, never of another
   // Secret of the process for the mock runs of unknown users. Empty: only known users are challenged.
-  Secret mock_secret;
+  ByteView mock_secret;
 };
 
 struct AskServer {};

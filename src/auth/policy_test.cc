@@ -197,7 +197,7 @@ TEST(Policy, AuthQueryThatFindsNobodyLeadsToAMockRun) {
        {std::pair<HbaMethod, std::string>{HbaMethod::md5, "mock md5"}, {HbaMethod::scram_sha_256, "mock scram"}}) {
     PolicyInput in = with_rule(method, Kind::none);
     in.auth_query_used = true;
-    in.mock_secret = Secret(std::string("process secret"));
+    in.mock_secret = "process secret";
     EXPECT_EQ(in_words(decide(in)), expected);
   }
 }

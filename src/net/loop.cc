@@ -21,6 +21,7 @@ constexpr std::uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 constexpr std::uint64_t kWakeUp = ~std::uint64_t{0};
 // Deferred work that defers more work runs in the same turn, but not without end: the sockets want their turn too.
 constexpr int kDeferRounds = 16;
+constexpr std::size_t kMaxKeptDeferred = 4096;
 
 unsigned ready_of(std::uint32_t events) {
   unsigned ready = 0;
@@ -61,7 +62,7 @@ struct Loop::State {
   LoopCounters counters;
   std::vector<Slot> slots;  // by descriptor
   Timers timers;
-  std::vector<std::function<void()>> deferred;
+  std::vector<std::function<void()>> deferred, deferred_now;  // two, in turn: neither gives its memory back
   std::array<epoll_event, kEventsPerWait> events;
 
   std::mutex mutex;
@@ -142,13 +143,14 @@ void Loop::State::run_timers() {
 
 void Loop::State::run_deferred() {
   for (int round = 0; round < kDeferRounds && !deferred.empty(); ++round) {
-    std::vector<std::function<void()>> batch;
-    batch.swap(deferred);
-    for (auto& work : batch) {
+    deferred_now.swap(deferred);
+    for (auto& work : deferred_now) {
       work();
       work = nullptr;
     }
+    deferred_now.clear();
   }
+  if (deferred_now.capacity() > kMaxKeptDeferred) std::vector<std::function<void()>>().swap(deferred_now);
 }
 
 Loop::Loop(const Clock& clock) : state_(std::make_unique<State>(clock)) {

@@ -12,17 +12,26 @@ bool alike(const auth::Credentials& a, const auth::Credentials& b) {
 
 }  // namespace
 
-IdentityPtr Identities::share(Identity who) {
+IdentityPtr Identities::share(const Asked& asked, const auth::Credentials& credentials) {
+  if (IdentityPtr last = asked.identity.lock(); last && alike(last->credentials, credentials)) return last;
   if (known_.size() >= sweep_at_) {
     std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
     sweep_at_ = std::max(kFirstSweep, 2 * known_.size());
   }
-  std::weak_ptr<Identity>& place = known_[{who.database, who.user, who.application, who.startup->fingerprint()}];
+  std::weak_ptr<Identity>& place =
+      known_[{asked.database, asked.user, asked.application, asked.parameters->fingerprint()}];
   IdentityPtr shared = place.lock();
-  if (shared && alike(shared->credentials, who.credentials)) return shared;
-  shared = std::make_shared<Identity>(std::move(who));
-  shared->epoch_place = catalog::Epochs::place(shared->database);
-  place = shared;
+  if (!shared || !alike(shared->credentials, credentials)) {
+    shared = std::make_shared<Identity>();
+    shared->user = asked.user;
+    shared->database = asked.database;
+    shared->application = asked.application;
+    shared->startup = asked.parameters;
+    shared->credentials = credentials;
+    shared->epoch_place = catalog::Epochs::place(shared->database);
+    place = shared;
+  }
+  asked.identity = shared;
   return shared;
 }
 

@@ -1,6 +1,8 @@
 // Who a client is, once it is in: what sessions of one kind have in common, kept once for all of them on a worker.
 //
-// Shape    Identities::share() gives the identity that an earlier session like this one has, or makes it.
+// Shape    Identities::share() gives the identity that an earlier session like this one has, or makes it. Who asked
+// with
+//          the same packet is found without a search.
 // Limits   as many as there are sessions; those of nobody are swept when the table has doubled.
 // Threads  one worker.
 #pragma once
@@ -13,6 +15,7 @@
 #include "auth/credentials.h"
 #include "catalog/catalog.h"
 #include "pool/pool.h"
+#include "session/recent_startups.h"
 
 namespace herdgate::session {
 
@@ -27,7 +30,7 @@ using IdentityPtr = std::shared_ptr<Identity>;
 
 class Identities {
  public:
-  IdentityPtr share(Identity who);
+  IdentityPtr share(const Asked& asked, const auth::Credentials& credentials);
 
  private:
   static constexpr std::size_t kFirstSweep = 256;

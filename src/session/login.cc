@@ -52,13 +52,18 @@ wire::Report fatal(std::string_view state, std::string message, std::string hint
 Login::Login(Session& session) : session_(session) {}
 
 Login::~Login() {
-  *alive_ = false;
+  if (alive_) *alive_ = false;
   session_.worker_.loop().cancel(timer_);
   session_.worker_.loop().cancel(primary_timer_);
   if (queued_) session_.worker_.shared().gate.withdraw(session_.id());
 }
 
 TimePoint Login::now() const { return session_.worker_.loop().now(); }
+std::shared_ptr<bool> Login::alive() {
+  if (!alive_) alive_ = std::make_shared<bool>(true);
+  return alive_;
+}
+
 LoginMemory& Login::memory() const { return session_.worker_.shared().logins; }
 
 void Login::start() {
@@ -72,23 +77,19 @@ void Login::start() {
 
 std::size_t Login::take(ByteView input) {
   std::size_t used = 0;
-  const std::shared_ptr<bool> alive = alive_;
-  while (*alive && state_ == State::startup && input.size() - used >= 4) {
+  const Lifetime::Watch watch(lifetime_);
+  while (watch.alive() && state_ == State::startup && input.size() - used >= 4) {
     const std::uint32_t length = load_u32(input.data() + used);
     if (length < 8 || length > wire::kMaxStartup) {
       refuse(fatal(sqlstate::kProtocolViolation, "invalid length of startup packet"));
       return input.size();
     }
     if (input.size() - used < length) return used;
-    auto startup = wire::parse_startup(input.substr(used + 4, length - 4));
+    const ByteView packet = input.substr(used + 4, length - 4);
     used += length;
-    if (!startup) {
-      refuse(fatal(sqlstate::kProtocolViolation, "invalid startup packet"));
-      return input.size();
-    }
-    on_startup(*startup);
+    on_startup(packet);
   }
-  while (*alive && state_ == State::client && input.size() - used >= wire::kHeaderBytes) {
+  while (watch.alive() && state_ == State::client && input.size() - used >= wire::kHeaderBytes) {
     const std::uint32_t length = load_u32(input.data() + used + 1);
     if (input[used] != wire::fe::kPassword || length < 4 || length > kMaxPasswordMessage) {
       refuse(fatal(sqlstate::kProtocolViolation, "expected password response"));
@@ -102,7 +103,17 @@ std::size_t Login::take(ByteView input) {
   return used;
 }
 
-void Login::on_startup(const wire::Startup& startup) {
+void Login::on_startup(ByteView packet) {
+  if (AskedPtr same = session_.worker_.recent_startups().find(packet)) {
+    session_.vs_.start_with(same->parameters);
+    return asked_for(std::move(same));
+  }
+  const auto startup = wire::parse_startup(packet);
+  if (!startup) return refuse(fatal(sqlstate::kProtocolViolation, "invalid startup packet"));
+  on_new_startup(*startup, packet);
+}
+
+void Login::on_new_startup(const wire::Startup& startup, ByteView packet) {
   using Kind = wire::Startup::Kind;
   if (startup.kind == Kind::ssl_request || startup.kind == Kind::gss_request) {
     session_.client_.add("N", false);  // no TLS yet, no GSS ever
@@ -115,22 +126,38 @@ void Login::on_startup(const wire::Startup& startup) {
                         fmt::format("unsupported frontend protocol {}.{}", startup.major, startup.minor),
                         "Herdgate speaks protocol 3.0 and 3.2."));
   }
-  if (!read_parameters(startup)) return;
-  result_.minor = std::min(startup.minor, 2);
+  const auto asked = std::make_shared<Asked>();
+  if (!read_parameters(startup, *asked)) return;
+  asked->minor = std::min(startup.minor, 2);
   if (startup.minor > 2 || startup.minor == 1 || !startup.unknown_options.empty()) {
-    if (startup.minor == 1) result_.minor = 0;
-    wire::put_negotiate(session_.client_.own(), startup.minor == 1 ? 0 : 2, startup.unknown_options);
+    if (startup.minor == 1) asked->minor = 0;
+    wire::put_negotiate(asked->negotiation, startup.minor == 1 ? 0 : 2, startup.unknown_options);
+  }
+  session_.worker_.recent_startups().add(packet, asked);
+  asked_for(asked);
+}
+
+void Login::asked_for(AskedPtr asked) {
+  result_.asked = std::move(asked);
+  LogContext& who = session_.who_;
+  who.user = user();
+  who.database = result_.asked->database;
+  who.application = "[unknown]";
+  if (!result_.asked->application.empty()) who.application = result_.asked->application;
+  if (!result_.asked->negotiation.empty()) {
+    session_.client_.own() += result_.asked->negotiation;
     session_.client_.added_own();
   }
   enter_gate();
 }
 
-bool Login::read_parameters(const wire::Startup& startup) {
+bool Login::read_parameters(const wire::Startup& startup, Asked& asked) {
+  std::vector<std::pair<std::string, std::string>> settable;
   for (const auto& [name, value] : startup.parameters) {
     if (name == "user") {
-      result_.identity.user = value;
+      asked.user = value;
     } else if (name == "database") {
-      result_.identity.database = value;
+      asked.database = value;
     } else if (name == "replication") {
       if (value == "false" || value == "off" || value == "no" || value == "0") continue;
       refuse(fatal(sqlstate::kFeatureNotSupported, "replication connections are not supported",
@@ -142,30 +169,22 @@ bool Login::read_parameters(const wire::Startup& startup) {
         refuse(fatal(sqlstate::kSyntaxError, "invalid command-line argument in startup options: " + value));
         return false;
       }
-      result_.startup.insert(result_.startup.end(), options->begin(), options->end());
+      settable.insert(settable.end(), options->begin(), options->end());
     } else {
-      if (name == "application_name") result_.identity.application = value;
-      result_.startup.emplace_back(name, value);
+      if (name == "application_name") asked.application = value;
+      settable.emplace_back(name, value);
     }
   }
-  if (result_.identity.user.empty()) {
+  if (asked.user.empty()) {
     refuse(fatal(sqlstate::kInvalidAuthorization, "no PostgreSQL user name specified in startup packet"));
     return false;
   }
-  if (result_.identity.database.empty()) result_.identity.database = result_.identity.user;
-  RecentStartups& recent = session_.worker_.recent_startups();
-  if (vsession::ParameterSetPtr same = recent.find(result_.startup)) {
-    session_.vs_.start_with(std::move(same));
-  } else if (auto taken = session_.vs_.set_startup_parameters(result_.startup); !taken) {
+  if (asked.database.empty()) asked.database = asked.user;
+  if (auto taken = session_.vs_.set_startup_parameters(settable); !taken) {
     refuse(fatal(sqlstate::kSyntaxError, "invalid startup parameter: " + taken.error().text()));
     return false;
-  } else {
-    recent.add(result_.startup, session_.vs_.startup_parameters());
   }
-  session_.who_.user = result_.identity.user;
-  session_.who_.database = result_.identity.database;
-  session_.who_.application = "[unknown]";
-  if (!result_.identity.application.empty()) session_.who_.application = result_.identity.application;
+  asked.parameters = session_.vs_.startup_parameters();
   return true;
 }
 
@@ -213,24 +232,25 @@ void Login::enter_gate() {
 }
 
 void Login::let_in() {
-  queued_ = false;
+  const bool waited = std::exchange(queued_, false);
   if (state_ == State::done) return;
   inside_ = true;
-  net::Loop& loop = session_.worker_.loop();
-  loop.cancel(std::exchange(timer_, 0));
-  start();
+  if (waited) {  // that was not the client's fault: it has its whole time from here on
+    session_.worker_.loop().cancel(std::exchange(timer_, 0));
+    start();
+  }
   find_rule();
 }
 
 void Login::find_rule() {
   const Snapshot& snapshot = *session_.snapshot_;
-  policy_.user = result_.identity.user;
-  policy_.database = result_.identity.database;
-  policy_.host = session_.peer().host();
+  policy_.user = user();
+  policy_.database = result_.asked->database;
   policy_.enable_pool_hba = snapshot.settings->enable_pool_hba;
+  if (policy_.enable_pool_hba) policy_.host = session_.peer().host();
   policy_.allow_clear_text_frontend_auth = snapshot.settings->allow_clear_text_frontend_auth;
-  policy_.mock_secret = session_.worker_.shared().mock_secret;
-  if (const config::PasswordEntry* entry = snapshot.passwords->find_user(result_.identity.user)) {
+  policy_.mock_secret = session_.worker_.shared().mock_secret.view();
+  if (const config::PasswordEntry* entry = snapshot.passwords->find_user(user())) {
     const auth::StoredSecret stored = stored_secret(*entry);
     auto opened = auth::unlock(stored, snapshot.key);
     policy_.pool_passwd = opened ? *opened : stored;
@@ -241,8 +261,8 @@ void Login::find_rule() {
     who.host = host_name_;
     who.is_local = session_.peer().is_unix();
     if (auto ip = config::parse_ip(session_.peer().host())) who.address = config::unmapped(*ip);
-    who.database = result_.identity.database;
-    who.user = result_.identity.user;
+    who.database = result_.asked->database;
+    who.user = user();
     who.interfaces = *snapshot.interfaces;
     if (!host_name_asked_ && config::needs_host_name(snapshot.hba->rules, who)) return ask_host_name();
     const config::HbaRule* rule = config::match(snapshot.hba->rules, who);
@@ -259,7 +279,7 @@ void Login::ask_host_name() {
   auto name = std::make_shared<std::string>();
   const bool queued = session_.worker_.blocking().submit(
       session_.worker_.loop(), [name, peer = session_.peer()] { *name = net::verified_host_name(peer); },
-      [this, name, alive = alive_] {
+      [this, name, alive = alive()] {
         if (!*alive || state_ == State::done) return;
         host_name_ = *name;
         find_rule();
@@ -269,13 +289,13 @@ void Login::ask_host_name() {
 
 void Login::run_auth_query() {
   policy_.auth_query_used = true;
-  const auto key = AuthQueries::key_of(session_.settings(), result_.identity.database, result_.identity.user);
+  const auto key = AuthQueries::key_of(session_.settings(), result_.asked->database, user());
   if (const auto known = memory().verifier(key, now())) {
     policy_.auth_query = *known;
     return decide();
   }
   state_ = State::auth_query;
-  session_.worker_.auth_queries().ask(key, [this, alive = alive_](const Result<auth::StoredSecret>& verifier) {
+  session_.worker_.auth_queries().ask(key, [this, alive = alive()](const Result<auth::StoredSecret>& verifier) {
     if (*alive && state_ == State::auth_query) on_auth_query(verifier);
   });
 }
@@ -298,7 +318,18 @@ void Login::decide() {
   }
   auto& challenge = std::get<auth::ClientChallenge>(decision);
   if (!challenge.log_text.empty()) HG_LOG(session_.worker_.log(), session_.who_, Level::log, "{}", challenge.log_text);
+  examine(std::move(challenge));
+}
+
+void Login::examine(auth::ClientChallenge challenge) {
   state_ = State::client;
+  examined_ = true;
+  if (challenge.method == auth::ClientChallenge::Method::trust) {
+    if (auto credentials = auth::trusted_credentials(challenge)) {
+      result_.credentials = std::move(*credentials);
+      return client_proved();
+    }
+  }
   auto salts = auth::ClientSalts::draw(challenge.method);
   client_auth_ = std::make_unique<auth::ClientAuth>(std::move(challenge), std::move(salts));
   on_step(client_auth_->begin());
@@ -314,11 +345,11 @@ void Login::on_step(auth::Step step) {
     case Kind::need_more:
       return;
     case Kind::ok:
+      result_.credentials = client_auth_->credentials();
       return client_proved();
     case Kind::failed:
       if (policy_.auth_query_used)
-        memory().doubt_verifier(
-            AuthQueries::key_of(session_.settings(), result_.identity.database, result_.identity.user), now());
+        memory().doubt_verifier(AuthQueries::key_of(session_.settings(), result_.asked->database, user()), now());
       return refuse(*step.refusal);
     case Kind::need_credentials:
       return refuse(fatal(sqlstate::kInternalError, "login went astray"));
@@ -329,33 +360,32 @@ void Login::on_step(auth::Step step) {
   auto job = std::make_shared<auth::HashJob>(std::move(*step.job));
   const bool queued = session_.worker_.blocking().submit(
       session_.worker_.loop(), [keys, job] { *keys = job->run(); },
-      [this, keys, alive = alive_] {
+      [this, keys, alive = alive()] {
         if (*alive && state_ != State::done) on_step(client_auth_->on_hashed(std::move(*keys)));
       });
   if (!queued) refuse(fatal(sqlstate::kTooManyConnections, "too many logins at once"));
 }
 
 void Login::client_proved() {
-  result_.identity.credentials = client_auth_->credentials();
   state_ = State::server;
   if (waiting_opener_ != nullptr) {
-    std::exchange(waiting_opener_, nullptr)->provide(result_.identity.credentials);
+    std::exchange(waiting_opener_, nullptr)->provide(result_.credentials);
     return;
   }
   if (result_.link != nullptr) {  // a server that trusts has given a link already
-    if (!result_.identity.credentials.admitted) return refuse(auth::refuse_unproved(result_.identity.user));
+    if (!result_.credentials.admitted) return refuse(auth::refuse_unproved(user()));
     return welcome(result_.link);
   }
-  if (!result_.identity.credentials.admitted) {
+  if (!result_.credentials.admitted) {
     const auto proved = memory().proved(who(), now());
-    fresh_ = !proved || !auth::same_secret(*proved, result_.identity.credentials);
+    fresh_ = !proved || !auth::same_secret(*proved, result_.credentials);
   }
   if (link_is_needed()) return get_link();
   welcome(nullptr);
 }
 
 bool Login::link_is_needed() {
-  result_.reported = session_.worker_.shared().logins.reported(result_.identity.database, result_.identity.user,
+  result_.reported = session_.worker_.shared().logins.reported(result_.asked->database, user(),
                                                                session_.vs_.startup_parameters()->fingerprint());
   if (fresh_ || session_.settings().pool_mode == config::PoolMode::session) return true;
   return result_.reported == nullptr;
@@ -394,17 +424,16 @@ void Login::get_link() {
   if (node == kNoNode)
     return refuse(fatal(sqlstate::kConnectionFailure, "could not connect to any node",
                         "All nodes are down. They are probed and used again when they answer."));
-  const pool::KeyPoolPtr keys =
-      session_.worker_.pool().key_pool({node, result_.identity.database, result_.identity.user});
+  const pool::KeyPoolPtr keys = session_.worker_.pool().key_pool({node, result_.asked->database, user()});
   session_.pending_node_ = node;
-  const bool client_is_known = client_auth_ != nullptr;
+  const bool client_is_known = examined_;
   if (!fresh_ && client_is_known) {
     if (pool::ServerLink* link = session_.worker_.pool().try_take(*keys)) return on_link(link);
   }
   pool::Pool::Ask ask;
   ask.pool = keys;
   ask.fresh = fresh_ || !client_is_known;  // a link that is there already proves nothing
-  if (client_is_known) ask.credentials = result_.identity.credentials;
+  if (client_is_known) ask.credentials = result_.credentials;
   ask.on_method = [this](auth::ServerMethod method, backend::Opener& opener) { on_server_method(method, opener); };
   ask.deadline = session_.wait_deadline();
   pending_ =
@@ -413,7 +442,7 @@ void Login::get_link() {
 
 void Login::on_server_method(auth::ServerMethod method, backend::Opener& opener) {
   policy_.server = method;
-  if (client_auth_) return opener.provide(result_.identity.credentials);
+  if (examined_) return opener.provide(result_.credentials);
   waiting_opener_ = &opener;
   decide();
 }
@@ -443,26 +472,23 @@ void Login::on_link(pool::Pool::Result link) {
   }
   session_.adopt(**link);
   if (opened_now) memory().remember_method(who(), *method, now());
-  if (proved) memory().remember_proof(who(), result_.identity.credentials, now());
+  if (proved) memory().remember_proof(who(), result_.credentials, now());
   // A remembered method let the client in, and the server has meanwhile changed its mind: nobody has compared the
   // password. The new method is remembered now, so the next try is asked for it.
-  if (opened_now && !policy_.enable_pool_hba && client_auth_ && policy_.server == auth::ServerMethod::trust &&
+  if (opened_now && !policy_.enable_pool_hba && examined_ && policy_.server == auth::ServerMethod::trust &&
       *method != auth::ServerMethod::trust)
-    return refuse(auth::refuse_unproved(result_.identity.user));
-  if (fresh_ && !proved) return refuse(auth::refuse_unproved(result_.identity.user));
-  if (!client_auth_ && !opened_now) return refuse(auth::refuse_unproved(result_.identity.user));
-  if (!client_auth_) {
+    return refuse(auth::refuse_unproved(user()));
+  if (fresh_ && !proved) return refuse(auth::refuse_unproved(user()));
+  if (!examined_ && !opened_now) return refuse(auth::refuse_unproved(user()));
+  if (!examined_) {
     // The link was opened to learn the server's method, and the server trusts: the rules say what the client must show.
     policy_.server = method;
     auth::Decision decision = auth::decide(policy_);
     if (auto* refusal = std::get_if<auth::Refusal>(&decision)) return refuse(*refusal);
-    if (std::holds_alternative<auth::AskServer>(decision)) return refuse(auth::refuse_unproved(result_.identity.user));
+    if (std::holds_alternative<auth::AskServer>(decision)) return refuse(auth::refuse_unproved(user()));
     auto& challenge = std::get<auth::ClientChallenge>(decision);
-    auto salts = auth::ClientSalts::draw(challenge.method);
-    client_auth_ = std::make_unique<auth::ClientAuth>(std::move(challenge), std::move(salts));
-    state_ = State::client;
     result_.link = *link;
-    return on_step(client_auth_->begin());
+    return examine(std::move(challenge));
   }
   welcome(*link);
 }
@@ -473,7 +499,7 @@ void Login::welcome(pool::ServerLink* link) {
   state_ = State::done;
   if (link != nullptr) result_.link = link;
   ++session_.worker_.clients().logins;
-  session_.welcomed(std::move(result_));
+  session_.welcomed(result_);
 }
 
 void Login::refuse(const auth::Refusal& refusal) { refuse(refusal_report(refusal)); }

@@ -14,6 +14,7 @@
 
 #include "auth/client_auth.h"
 #include "auth/policy.h"
+#include "base/lifetime.h"
 #include "pool/pool.h"
 #include "session/identity.h"
 #include "session/shared.h"
@@ -26,11 +27,16 @@ class Session;
 
 // Who the client is, once it is in.
 struct LoginResult {
-  Identity identity;
-  int minor = 0;                                             // protocol 3.minor
-  std::vector<std::pair<std::string, std::string>> startup;  // parameters that a SET can give
-  pool::ServerLink* link = nullptr;                          // the primary's, when one was needed
-  LoginMemory::Reported reported;  // by the server to an earlier login like this one; null: ask the link
+  AskedPtr asked;
+  auth::Credentials credentials;
+  pool::ServerLink* link = nullptr;  // the primary's, when one was needed
+  LoginMemory::Reported reported;    // by the server to an earlier login like this one; null: ask the link
+};
+
+// What is left of it for the welcome.
+struct Greeting {
+  int minor = 0;  // protocol 3.minor
+  pool::ServerLink* link = nullptr;
 };
 
 class Login {
@@ -50,25 +56,29 @@ class Login {
 
  private:
   enum class State : std::uint8_t { startup, gate, asking_name, auth_query, client, server, primary, done };
-  void on_startup(const wire::Startup& startup);
-  bool read_parameters(const wire::Startup& startup);
+  void on_startup(ByteView packet);
+  void on_new_startup(const wire::Startup& startup, ByteView packet);
+  bool read_parameters(const wire::Startup& startup, Asked& asked);
+  void asked_for(AskedPtr asked);
   void on_cancel(const wire::Startup& startup);
   void enter_gate();
   void find_rule();
   void ask_host_name();
   void decide();
+  void examine(auth::ClientChallenge challenge);
   void run_auth_query();
   void on_auth_query(const Result<auth::StoredSecret>& verifier);
   TimePoint now() const;
+  std::shared_ptr<bool> alive();  // for what runs later
   LoginMemory& memory() const;
-  LoginMemory::Who who() const { return {result_.identity.database, result_.identity.user}; }
+  const std::string& user() const { return result_.asked->user; }
+  LoginMemory::Who who() const { return {result_.asked->database, result_.asked->user}; }
   void on_step(auth::Step step);
   void client_proved();
   void get_link();
   bool wait_for_primary();
   void on_link(pool::Pool::Result link);
   void on_server_method(auth::ServerMethod method, backend::Opener& opener);
-  void check_parameters();
   void welcome(pool::ServerLink* link);
   void refuse(const auth::Refusal& refusal);
   void refuse(const wire::Report& report);
@@ -78,7 +88,8 @@ class Login {
   State state_ = State::startup;
   LoginResult result_;
   auth::PolicyInput policy_;
-  std::unique_ptr<auth::ClientAuth> client_auth_;
+  std::unique_ptr<auth::ClientAuth> client_auth_;  // null: the client was not asked for anything
+  bool examined_ = false;                          // it has been decided how the client proves who it is
   std::unique_ptr<pool::Pool::Pending> pending_;
   backend::Opener* waiting_opener_ = nullptr;
   net::TimerId timer_ = 0;
@@ -89,9 +100,9 @@ class Login {
   bool queued_ = false;  // waits at the gate
   bool inside_ = false;  // counted by the gate
   bool fresh_ = false;   // the server must prove the password now
-  bool ok_sent_ = false;
   friend class Session;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::shared_ptr<bool> alive_;  // null: nothing runs later
+  Lifetime lifetime_;
 };
 
 }  // namespace herdgate::session

@@ -39,6 +39,7 @@ class LoginMemory {
   struct Report {
     Bytes messages;                                            // ParameterStatus, ready to be sent
     std::vector<std::pair<std::string, std::string>> unusual;  // of these: what a virtual session must be told
+    bool superuser = false;
   };
   using Reported = std::shared_ptr<const Report>;
 

@@ -5,27 +5,28 @@
 namespace herdgate::session {
 namespace {
 
-const HashKey kKey{};
-vsession::ParameterSetPtr some_set() {
-  return std::make_shared<vsession::ParameterSet>(std::vector<vsession::Parameter>{}, kKey);
-}
-
-TEST(RecentStartups, TheSameWordsInTheSameOrderGiveTheSameSet) {
+TEST(RecentStartups, TheSameOctetsAskForTheSame) {
   RecentStartups recent;
-  const auto made = some_set();
-  recent.add({{"datestyle", "iso"}, {"timezone", "utc"}}, made);
-  EXPECT_EQ(recent.find({{"datestyle", "iso"}, {"timezone", "utc"}}), made);
-  EXPECT_EQ(recent.find({{"timezone", "utc"}, {"datestyle", "iso"}}), nullptr);  // the last of one name counts
-  EXPECT_EQ(recent.find({{"datestyle", "iso"}}), nullptr);
-  EXPECT_EQ(recent.find({{"datestyle", "iso"}, {"timezone", "UTC"}}), nullptr);
-  EXPECT_EQ(recent.find({}), nullptr);
+  const auto asked = std::make_shared<const Asked>();
+  recent.add("user\0alice\0", asked);
+  EXPECT_EQ(recent.find("user\0alice\0"), asked);
+  EXPECT_EQ(recent.find(ByteView("user\0alicf\0", 11)), nullptr);
+  EXPECT_EQ(recent.find("use"), nullptr);
+  EXPECT_EQ(recent.find({}), nullptr);  // an empty place is nobody's
 }
 
 TEST(RecentStartups, TheOldestMakesWay) {
   RecentStartups recent;
-  for (std::size_t i = 0; i <= RecentStartups::kKept; ++i) recent.add({{"a", std::to_string(i)}}, some_set());
-  EXPECT_EQ(recent.find({{"a", "0"}}), nullptr);
-  for (std::size_t i = 1; i <= RecentStartups::kKept; ++i) EXPECT_NE(recent.find({{"a", std::to_string(i)}}), nullptr);
+  for (std::size_t i = 0; i <= RecentStartups::kKept; ++i)
+    recent.add(std::to_string(i), std::make_shared<const Asked>());
+  EXPECT_EQ(recent.find("0"), nullptr);
+  for (std::size_t i = 1; i <= RecentStartups::kKept; ++i) EXPECT_NE(recent.find(std::to_string(i)), nullptr);
+}
+
+TEST(RecentStartups, LongPacketsAreNotKept) {
+  RecentStartups recent;
+  recent.add(std::string(RecentStartups::kMaxPacket + 1, 'x'), std::make_shared<const Asked>());
+  EXPECT_EQ(recent.find(std::string(RecentStartups::kMaxPacket + 1, 'x')), nullptr);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ Session::~Session() {
   worker_.loop().cancel(idle_timer_);
   end_hold();
   worker_.loop().cancel(own_timer_);
+  if (run_) worker_.take_back(std::move(run_));
 }
 
 Result<Done> Session::start() {
@@ -112,6 +113,7 @@ std::size_t Session::serve_input(ByteView input) {
     if (phase_ == Phase::login) {
       const std::size_t taken = login_->take(input.substr(used));
       used += taken;
+      if (identity_) login_.reset();
       if (taken == 0 || phase_ == Phase::login) break;
     } else {
       next = serve(input.substr(used), used);
@@ -307,24 +309,25 @@ Result<Done> Session::reset_own(std::string_view name) {
 
 void Session::settings_changed() { snapshot_ = worker_.snapshot(); }
 
-void Session::welcomed(LoginResult result) {
-  auto login = std::make_unique<LoginResult>(std::move(result));
-  login->identity.startup = vs_.startup_parameters();
-  identity_ = worker_.identity(std::move(login->identity));
+void Session::welcomed(const LoginResult& login) {
+  identity_ = worker_.identity(*login.asked, login.credentials);
   vs_.share_startup(identity_->startup);
   if (cache::Store* store = worker_.shared().query_cache.get())
     cache_ = std::make_unique<SessionCache>(*this, *store, worker_.remote_cache());
   who_.user = identity_->user;
   who_.database = identity_->database;
   who_.application = identity_->application.empty() ? "[unknown]" : std::string_view(identity_->application);
-  // The login is on the stack.
-  worker_.loop().defer([&worker = worker_, id = id_] {
-    if (Session* session = worker.find(id)) session->login_.reset();
-  });
+  // The login is on the stack. Has it been called by serve_input(), that ends it.
+  if (!serving_) {
+    worker_.loop().defer([&worker = worker_, id = id_] {
+      if (Session* session = worker.find(id)) session->login_.reset();
+    });
+  }
   connected_ = worker_.loop().clock().wall();
   phase_ = Phase::replaying;
-  if (const LoginMemory::Reported known = login->reported) return greet(*login, *known);
-  greeting_ = std::move(login);
+  const Greeting greeting{login.asked->minor, login.link};
+  if (const LoginMemory::Reported known = login.reported) return greet(greeting, *known);
+  greeting_ = std::make_unique<Greeting>(greeting);
   wait_for_our_own(Phase::replaying);
   if (bring_up(*greeting_->link, false) == Next::waiting) return;
   if (greeting_->link->link->ledger().empty()) return replay_done();
@@ -332,30 +335,31 @@ void Session::welcomed(LoginResult result) {
 }
 
 // With what the link now says, remembered for the next login like this one.
-void Session::greet_anew(LoginResult& login) {
+void Session::greet_anew(const Greeting& greeting) {
   LoginMemory::Report report;
-  for (const auto& [name, value] : login.link->link->reported()) {
+  for (const auto& [name, value] : greeting.link->link->reported()) {
     wire::put_parameter_status(report.messages, name, value);
     if (vsession::VirtualSession::must_be_told(name, value)) report.unusual.emplace_back(name, value);
+    if (name == "is_superuser") report.superuser = value == "on";
   }
   const auto reported = std::make_shared<const LoginMemory::Report>(std::move(report));
   worker_.shared().logins.remember_reported(identity_->database, identity_->user,
                                             vs_.startup_parameters()->fingerprint(), reported);
-  greet(login, *reported);
+  greet(greeting, *reported);
 }
 
-void Session::greet(LoginResult& login, const LoginMemory::Report& reported) {
+void Session::greet(const Greeting& greeting, const LoginMemory::Report& reported) {
   // ALTER ROLE or DATABASE … SET: the client's texts are read as the server reads them.
   for (const auto& [name, value] : reported.unusual) vs_.parameter_reported(name, value);
   Bytes& out = client_.own();
   wire::put_authentication(out, 0);
   out += reported.messages;
-  if (login.link != nullptr) out += login.link->link->take_notices();
-  superuser_ = reported.messages.find(ByteView("is_superuser\0on", 16)) != ByteView::npos;
-  secret_.resize(login.minor >= 2 ? 32 : 4);
+  if (greeting.link != nullptr) out += greeting.link->link->take_notices();
+  superuser_ = reported.superuser;
+  secret_.resize(greeting.minor >= 2 ? 32 : 4);
   worker_.secrets().fill(secret_);
-  const bool own_pid = login.link == nullptr || settings().pool_mode != config::PoolMode::session;
-  pid_ = own_pid ? static_cast<std::int32_t>(id_.value & 0x7fffffff) : login.link->link->greeting().pid;
+  const bool own_pid = greeting.link == nullptr || settings().pool_mode != config::PoolMode::session;
+  pid_ = own_pid ? static_cast<std::int32_t>(id_.value & 0x7fffffff) : greeting.link->link->greeting().pid;
   wire::put_backend_key(out, pid_, secret_);
   wire::put_ready(out, 'I');
   client_.added_own();

@@ -59,7 +59,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void commit_is_lost(std::uint64_t id, NodeId from, NodeId to);  // its next statement fails with that
   void end(const wire::Report& why);                              // FATAL to the client, then closed
 
-  void welcomed(LoginResult result);  // the login is over: the client is in
+  void welcomed(const LoginResult& login);  // the login is over: the client is in
 
   void on_ready(unsigned ready) override;
   void on_rows(backend::Link& link, const backend::Debt& head, ByteView bytes, bool stable) override;
@@ -103,8 +103,8 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   void stop_running();
   void retire();
   void arm_idle_timer();
-  void greet_anew(LoginResult& login);
-  void greet(LoginResult& login, const LoginMemory::Report& reported);
+  void greet_anew(const Greeting& greeting);
+  void greet(const Greeting& greeting, const LoginMemory::Report& reported);
 
   // Log (session_log.cc).
   void log_backend_message(const backend::Link& link, char type);
@@ -285,7 +285,7 @@ class Session final : public net::Watcher, public backend::LinkUser, private Log
   LogContext who_;
   IdentityPtr identity_;                          // null until the login is over
   std::unique_ptr<Login> login_;                  // gone at the end of the turn in which it was over
-  std::unique_ptr<LoginResult> greeting_;         // while the start-up parameters are replayed on the first link
+  std::unique_ptr<Greeting> greeting_;            // while the start-up parameters are replayed on the first link
   std::unique_ptr<config::SessionSettings> own_;  // PGPOOL SET; null: nothing set
   vsession::VirtualSession vs_;
   std::unique_ptr<std::string> trace_;  // traceparent of the statement being served; who_ refers to it

@@ -464,8 +464,8 @@ void Session::replay_done() {
   if (run_) error = std::exchange(run_->replay_error, {});
   replay_refused_ = replay_refused_ || error.has_value();
   if (greeting_) {
-    const std::unique_ptr<LoginResult> login = std::move(greeting_);
-    if (!error) return greet_anew(*login);
+    const std::unique_ptr<Greeting> greeting = std::move(greeting_);
+    if (!error) return greet_anew(*greeting);
     error->severity = "FATAL";
     return end(*error);
   }

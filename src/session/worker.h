@@ -106,7 +106,9 @@ class Worker {
   Random& random() { return random_; }
   RandomStock& secrets() { return secrets_; }
   Gathering::Spare& gathering() { return gathering_; }
-  IdentityPtr identity(Identity who) { return identities_.share(std::move(who)); }
+  IdentityPtr identity(const Asked& asked, const auth::Credentials& credentials) {
+    return identities_.share(asked, credentials);
+  }
   RunningPtr lend_running();
   void take_back(RunningPtr running);
   UnitMessages lend_messages() { return std::exchange(unit_messages_, {}); }

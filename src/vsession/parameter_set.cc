@@ -27,6 +27,14 @@ struct Step {
   bool under_role = false;
 };
 
+// What VirtualSession::refresh() and a replay ask for by name.
+bool is_notable(const Parameter& parameter) {
+  static constexpr std::string_view kNotable[] = {
+      "client_encoding", "default_transaction_isolation", "default_transaction_read_only", "role",
+      "search_path",     "session_authorization",         "standard_conforming_strings"};
+  return std::find(std::begin(kNotable), std::end(kNotable), parameter.name) != std::end(kNotable);
+}
+
 bool is_identity(std::string_view name) { return name == "role" || name == "session_authorization"; }
 
 // What must change, in the order of names.
@@ -51,6 +59,7 @@ std::vector<Step> difference(const std::vector<Parameter>& from, const std::vect
 bool by_rank(const Step& a, const Step& b) { return replay_rank(a.name) < replay_rank(b.name); }
 
 bool has_identity(const ParameterSet& link, const ParameterSet& session) {
+  if (!link.notable() && !session.notable()) return false;
   for (const char* name : {"session_authorization", "role"}) {
     if (link.find(name) != nullptr || session.find(name) != nullptr) return true;
   }
@@ -60,7 +69,7 @@ bool has_identity(const ParameterSet& link, const ParameterSet& session) {
 void sort_out(std::vector<Step> steps, const ParameterSet& session, Replay& out) {
   const auto named = [](std::string_view name) { return [name](const Step& step) { return step.name == name; }; };
   // SET SESSION AUTHORIZATION implies SET ROLE NONE: a role that both have must be set again behind it.
-  const Parameter* role = session.find("role");
+  const Parameter* role = session.notable() ? session.find("role") : nullptr;
   if (role != nullptr && std::any_of(steps.begin(), steps.end(), named("session_authorization")) &&
       std::none_of(steps.begin(), steps.end(), named("role")))
     steps.push_back({role->name, role->sql});
@@ -76,7 +85,9 @@ void sort_out(std::vector<Step> steps, const ParameterSet& session, Replay& out)
 }  // namespace
 
 ParameterSet::ParameterSet(std::vector<Parameter> sorted, const HashKey& key)
-    : all_(std::move(sorted)), fingerprint_(fingerprint_of(all_, key)) {}
+    : all_(std::move(sorted)),
+      fingerprint_(fingerprint_of(all_, key)),
+      notable_(std::any_of(all_.begin(), all_.end(), is_notable)) {}
 
 const Parameter* ParameterSet::find(std::string_view name) const {
   const auto at = std::lower_bound(all_.begin(), all_.end(), name, ByName{});

@@ -290,6 +290,15 @@ std::string_view VirtualSession::setting_of(std::string_view name) const {
 }
 
 void VirtualSession::refresh() {
+  const bool told = !reported_encoding_.empty() || !reported_conforming_.empty() || !reported_read_only_.empty();
+  if (!current_->notable() && !told) {
+    search_path_key_.clear();
+    role_key_.clear();
+    state_.default_isolation = sql::Isolation::read_committed;
+    state_.default_read_only = false;
+    conforming_strings_ = ascii_safe_ = true;
+    return;
+  }
   const Parameter* path = current_->find("search_path");
   search_path_key_ = path == nullptr ? "" : path->sql;
   const Parameter* role = current_->find("role");

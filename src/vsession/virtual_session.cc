@@ -11,10 +11,16 @@ bool only_marks_transactions(Kind kind) {
          kind == Kind::release || kind == Kind::rollback_to;
 }
 
+// One for each thread: of all threads together its count of users would go from core to core.
+const ParameterSetPtr& no_parameters() {
+  thread_local const ParameterSetPtr none = std::make_shared<ParameterSet>();
+  return none;
+}
+
 }  // namespace
 
 VirtualSession::VirtualSession(const HashKey& key)
-    : key_(key), startup_(std::make_shared<ParameterSet>()), current_(startup_), after_commit_(startup_) {}
+    : key_(key), startup_(no_parameters()), current_(startup_), after_commit_(startup_) {}
 
 VirtualSession::~VirtualSession() = default;
 

@@ -45,10 +45,13 @@ class ParameterSet {
   const std::vector<Parameter>& all() const { return all_; }
   const Hash128& fingerprint() const { return fingerprint_; }
   const Parameter* find(std::string_view name) const;
+  // One of them is of those that a virtual session itself looks at, see parameter_set.cc.
+  bool notable() const { return notable_; }
 
  private:
   std::vector<Parameter> all_;
   Hash128 fingerprint_;
+  bool notable_ = false;
 };
 using ParameterSetPtr = std::shared_ptr<const ParameterSet>;
 
