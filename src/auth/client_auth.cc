@@ -50,10 +50,14 @@ ClientSalts ClientSalts::draw(Method method) {
   return {};
 }
 
-Result<Credentials> trusted_credentials(const ClientChallenge& challenge) {
-  HG_TRY(auto credentials, credentials_from(challenge.secret, challenge.user));
-  credentials.admitted = true;
-  return credentials;
+Result<Done> trusted_credentials(const ClientChallenge& challenge, Credentials& into) {
+  if (challenge.secret.known()) {
+    HG_TRY(into, credentials_from(challenge.secret, challenge.user));
+  } else {
+    into.user = challenge.user;
+  }
+  into.admitted = true;
+  return Done{};
 }
 
 ClientAuth::ClientAuth(ClientChallenge challenge, ClientSalts salts)
@@ -63,9 +67,9 @@ Step ClientAuth::begin() {
   if (state_ != State::begin) return fail_login({Errc::wrong_order, "login began twice"});
   switch (challenge_.method) {
     case Method::trust: {
-      auto credentials = trusted_credentials(challenge_);
-      if (!credentials) return fail_login(std::move(credentials.error()));
-      return succeed(std::move(*credentials));
+      Credentials credentials;
+      if (auto taken = trusted_credentials(challenge_, credentials); !taken) return fail_login(taken.error());
+      return succeed(std::move(credentials));
     }
     case Method::password:
       return wait(State::password, auth_request(AuthRequest::cleartext));

@@ -35,7 +35,7 @@ struct ClientSalts {
 };
 
 // What a user has whom nobody asks for anything.
-Result<Credentials> trusted_credentials(const ClientChallenge& challenge);
+Result<Done> trusted_credentials(const ClientChallenge& challenge, Credentials& into);
 
 class ClientAuth {
  public:

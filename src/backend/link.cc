@@ -301,7 +301,12 @@ bool Link::deal_async(const wire::Piece& piece) {
   if (piece.type == kParameterStatus) {
     auto status = wire::parse_parameter_status(piece.payload());
     if (!status) return false;
-    greeting_.parameters.insert_or_assign(std::string(status->name), std::string(status->value));
+    const auto known = greeting_.parameters.find(status->name);
+    if (known != greeting_.parameters.end()) {
+      known->second = status->value;
+    } else {
+      greeting_.parameters.emplace(status->name, status->value);
+    }
   }
   if (user_) {
     const Debt* head = ledger_.empty() ? nullptr : &ledger_.head();

@@ -312,7 +312,7 @@ void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
     }
   }
   if (all) {
-    link.memory.parameters = std::make_shared<vsession::ParameterSet>();
+    link.memory.parameters = no_parameters_;
     link.memory.opaque = false;
   }
   link.cancelled = false;

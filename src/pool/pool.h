@@ -179,6 +179,7 @@ class Pool {
   std::map<NodeId, Histogram> waits_;
   std::map<std::uint64_t, Pending*> by_ticket_;
   std::map<ServerLink*, std::unique_ptr<Cleaner>> cleaning_;
+  const vsession::ParameterSetPtr no_parameters_ = std::make_shared<vsession::ParameterSet>();
   // A cancel request under way. Its link may be closed meanwhile, and another one may lie at the same address then.
   struct Cancel {
     std::unique_ptr<backend::Canceller> canceller;

@@ -19,7 +19,8 @@ class AgedMap {
   explicit AgedMap(std::size_t bound) : half_(bound < 2 ? 1 : bound / 2) {}
 
   // A copy, because the entry may go while it is used.
-  std::optional<Value> find(const Key& key, TimePoint now) const {
+  template <class Like>  // Key, or what compares with it: a view of it that copies nothing
+  std::optional<Value> find(const Like& key, TimePoint now) const {
     for (const Generation* generation : {&young_, &old_}) {
       const auto it = generation->find(key);
       if (it != generation->end())
@@ -47,7 +48,7 @@ class AgedMap {
     Value value;
     TimePoint until;
   };
-  using Generation = std::map<Key, Entry>;
+  using Generation = std::map<Key, Entry, std::less<>>;
   std::size_t half_;
   Generation young_, old_;
 };

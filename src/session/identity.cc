@@ -12,6 +12,18 @@ bool alike(const auth::Credentials& a, const auth::Credentials& b) {
 
 }  // namespace
 
+pool::KeyPoolPtr& Identity::key_pool(NodeId node, pool::Pool& pool) {
+  const auto at = static_cast<std::size_t>(node.value);
+  if (at >= pools.size()) pools.resize(at + 1);
+  if (!pools[at]) pools[at] = pool.key_pool(backend::LinkKey{node, database, user});
+  return pools[at];
+}
+
+const vsession::Replay& Identity::from_nothing() {
+  if (!from_nothing_) from_nothing_ = vsession::replay(vsession::ParameterSet(), *startup);
+  return *from_nothing_;
+}
+
 IdentityPtr Identities::share(const Asked& asked, const auth::Credentials& credentials) {
   if (IdentityPtr last = asked.identity.lock(); last && alike(last->credentials, credentials)) return last;
   if (known_.size() >= sweep_at_) {

@@ -8,6 +8,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -25,6 +26,12 @@ struct Identity {
   auth::Credentials credentials;        // what logs in to servers for this user
   std::vector<pool::KeyPoolPtr> pools;  // by node, as they were needed
   std::size_t epoch_place = 0;          // catalog::Epochs::place(database)
+  pool::KeyPoolPtr& key_pool(NodeId node, pool::Pool& pool);
+  // What brings a clean link to `startup`; made when first needed.
+  const vsession::Replay& from_nothing();
+
+ private:
+  std::optional<vsession::Replay> from_nothing_;
 };
 using IdentityPtr = std::shared_ptr<Identity>;
 

@@ -255,7 +255,7 @@ void Login::find_rule() {
     auto opened = auth::unlock(stored, snapshot.key);
     policy_.pool_passwd = opened ? *opened : stored;
   }
-  policy_.server = memory().method(who(), now());
+  policy_.server = memory().method(who_view(), now());
   if (policy_.enable_pool_hba && snapshot.hba) {
     config::HbaClient who;
     who.host = host_name_;
@@ -321,14 +321,12 @@ void Login::decide() {
   examine(std::move(challenge));
 }
 
-void Login::examine(auth::ClientChallenge challenge) {
+void Login::examine(auth::ClientChallenge&& challenge) {
   state_ = State::client;
   examined_ = true;
   if (challenge.method == auth::ClientChallenge::Method::trust) {
-    if (auto credentials = auth::trusted_credentials(challenge)) {
-      result_.credentials = std::move(*credentials);
-      return client_proved();
-    }
+    if (auth::trusted_credentials(challenge, result_.credentials)) return client_proved();
+    result_.credentials = {};
   }
   auto salts = auth::ClientSalts::draw(challenge.method);
   client_auth_ = std::make_unique<auth::ClientAuth>(std::move(challenge), std::move(salts));
@@ -385,8 +383,7 @@ void Login::client_proved() {
 }
 
 bool Login::link_is_needed() {
-  result_.reported = session_.worker_.shared().logins.reported(result_.asked->database, user(),
-                                                               session_.vs_.startup_parameters()->fingerprint());
+  result_.reported = memory().reported(who_view(), session_.vs_.startup_parameters()->fingerprint());
   if (fresh_ || session_.settings().pool_mode == config::PoolMode::session) return true;
   return result_.reported == nullptr;
 }
@@ -416,6 +413,13 @@ void Login::snapshot_came() {
   if (state_ == State::server) get_link();  // else the client is being asked: see client_proved()
 }
 
+// With the identity of an earlier session like this one it need not be searched for.
+pool::KeyPoolPtr Login::key_pool(NodeId node) const {
+  pool::Pool& pool = session_.worker_.pool();
+  if (const IdentityPtr last = result_.asked->identity.lock()) return last->key_pool(node, pool);
+  return pool.key_pool({node, result_.asked->database, user()});
+}
+
 void Login::get_link() {
   state_ = State::server;
   session_.snapshot_ = session_.worker_.snapshot();
@@ -424,7 +428,7 @@ void Login::get_link() {
   if (node == kNoNode)
     return refuse(fatal(sqlstate::kConnectionFailure, "could not connect to any node",
                         "All nodes are down. They are probed and used again when they answer."));
-  const pool::KeyPoolPtr keys = session_.worker_.pool().key_pool({node, result_.asked->database, user()});
+  const pool::KeyPoolPtr keys = key_pool(node);
   session_.pending_node_ = node;
   const bool client_is_known = examined_;
   if (!fresh_ && client_is_known) {

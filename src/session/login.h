@@ -65,18 +65,20 @@ class Login {
   void find_rule();
   void ask_host_name();
   void decide();
-  void examine(auth::ClientChallenge challenge);
+  void examine(auth::ClientChallenge&& challenge);
   void run_auth_query();
   void on_auth_query(const Result<auth::StoredSecret>& verifier);
   TimePoint now() const;
   std::shared_ptr<bool> alive();  // for what runs later
   LoginMemory& memory() const;
   const std::string& user() const { return result_.asked->user; }
+  LoginMemory::WhoView who_view() const { return {result_.asked->database, result_.asked->user}; }
   LoginMemory::Who who() const { return {result_.asked->database, result_.asked->user}; }
   void on_step(auth::Step step);
   void client_proved();
   void get_link();
   bool wait_for_primary();
+  pool::KeyPoolPtr key_pool(NodeId node) const;
   void on_link(pool::Pool::Result link);
   void on_server_method(auth::ServerMethod method, backend::Opener& opener);
   void welcome(pool::ServerLink* link);

@@ -2,14 +2,14 @@
 
 namespace herdgate::session {
 
-template <class T>
-std::optional<T> LoginMemory::find(Renewing<T>& map, const Who& who, TimePoint now) {
+template <class T, class Like>
+std::optional<T> LoginMemory::find(Renewing<T>& map, const Like& who, TimePoint now) {
   std::optional<Renewed<T>> found = map.find(who, now);
   if (!found) return std::nullopt;
   if (now < found->renews) return std::move(found->value);
   found->renews = now + kRenewal;
   const TimePoint until = found->until;
-  map.put(who, *std::move(found), until);
+  map.put(Who{std::string(who.database), std::string(who.user)}, *std::move(found), until);
   return std::nullopt;
 }
 
@@ -18,7 +18,7 @@ void LoginMemory::put(Renewing<T>& map, const Who& who, const T& value, TimePoin
   map.put(who, {value, now + kProofRenews, now + kProofLives}, now + kProofLives);
 }
 
-std::optional<auth::ServerMethod> LoginMemory::method(const Who& who, TimePoint now) {
+std::optional<auth::ServerMethod> LoginMemory::method(const WhoView& who, TimePoint now) {
   const std::lock_guard lock(mutex_);
   return find(methods_, who, now);
 }
@@ -62,16 +62,15 @@ void LoginMemory::doubt_verifier(const Who& who, TimePoint now) {
   if (found && found->secret.known() && now - found->asked >= kVerifierRests) verifiers_.erase(who);
 }
 
-LoginMemory::Reported LoginMemory::reported(const std::string& database, const std::string& user,
-                                            const Hash128& startup) const {
+LoginMemory::Reported LoginMemory::reported(const WhoView& who, const Hash128& startup) const {
   const std::lock_guard lock(mutex_);
-  return reported_.find({{database, user}, startup}, TimePoint::min()).value_or(nullptr);
+  return reported_.find(ReportedView{startup, who}, TimePoint::min()).value_or(nullptr);
 }
 
 void LoginMemory::remember_reported(const std::string& database, const std::string& user, const Hash128& startup,
                                     Reported values) {
   const std::lock_guard lock(mutex_);
-  reported_.put({{database, user}, startup}, std::move(values), TimePoint::max());
+  reported_.put(ReportedKey{startup, {database, user}}, std::move(values), TimePoint::max());
 }
 
 void LoginMemory::forget_reported() {

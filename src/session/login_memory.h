@@ -36,6 +36,14 @@ class LoginMemory {
     std::string database, user;
     auto operator<=>(const Who&) const = default;
   };
+  // To ask with, without copying: nearly every login finds what it asks for.
+  struct WhoView {
+    std::string_view database, user;
+    friend std::strong_ordering operator<=>(const Who& who, const WhoView& view) {
+      const auto order = std::string_view(who.database) <=> view.database;
+      return order != 0 ? order : std::string_view(who.user) <=> view.user;
+    }
+  };
   struct Report {
     Bytes messages;                                            // ParameterStatus, ready to be sent
     std::vector<std::pair<std::string, std::string>> unusual;  // of these: what a virtual session must be told
@@ -43,7 +51,7 @@ class LoginMemory {
   };
   using Reported = std::shared_ptr<const Report>;
 
-  std::optional<auth::ServerMethod> method(const Who& who, TimePoint now);
+  std::optional<auth::ServerMethod> method(const WhoView& who, TimePoint now);
   std::optional<auth::Credentials> proved(const Who& who, TimePoint now);
   void remember_method(const Who& who, auth::ServerMethod method, TimePoint now);
   void remember_proof(const Who& who, const auth::Credentials& credentials, TimePoint now);
@@ -56,7 +64,7 @@ class LoginMemory {
   void doubt_verifier(const Who& who, TimePoint now);
 
   // ParameterStatus of a login with these start-up parameters.
-  Reported reported(const std::string& database, const std::string& user, const Hash128& startup) const;
+  Reported reported(const WhoView& who, const Hash128& startup) const;
   void remember_reported(const std::string& database, const std::string& user, const Hash128& startup, Reported values);
   void forget_reported();  // servers tell new logins other values now
   void clear();
@@ -73,11 +81,23 @@ class LoginMemory {
   };
   template <class T>
   using Renewing = AgedMap<Who, Renewed<T>>;
-  template <class T>
-  static std::optional<T> find(Renewing<T>& map, const Who& who, TimePoint now);
+  template <class T, class Like>
+  static std::optional<T> find(Renewing<T>& map, const Like& who, TimePoint now);
   template <class T>
   static void put(Renewing<T>& map, const Who& who, const T& value, TimePoint now);
-  using ReportedKey = std::pair<Who, Hash128>;
+  struct ReportedKey {
+    Hash128 startup;
+    Who who;
+    auto operator<=>(const ReportedKey&) const = default;
+  };
+  struct ReportedView {
+    Hash128 startup;
+    WhoView who;
+    friend std::strong_ordering operator<=>(const ReportedKey& key, const ReportedView& view) {
+      const auto order = key.startup <=> view.startup;
+      return order != 0 ? order : key.who <=> view.who;
+    }
+  };
   mutable std::mutex mutex_;
   Renewing<auth::ServerMethod> methods_{kMaxEntries};
   Renewing<auth::Credentials> proofs_{kMaxEntries};

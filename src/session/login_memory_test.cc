@@ -58,11 +58,11 @@ TEST(LoginMemory, AProofHasAnAge) {
   const TimePoint last = kStart + LoginMemory::kProofRenews - milliseconds(1);
   ASSERT_TRUE(memory.proved(kWho, last));
   EXPECT_TRUE(auth::same_secret(*memory.proved(kWho, last), password("secret")));
-  EXPECT_EQ(memory.method(kWho, last), auth::ServerMethod::md5);
+  EXPECT_EQ(memory.method({kWho.database, kWho.user}, last), auth::ServerMethod::md5);
   // Learning the method anew does not make the proof any younger.
   memory.remember_method(kWho, auth::ServerMethod::md5, last);
   EXPECT_FALSE(memory.proved(kWho, kStart + LoginMemory::kProofLives));
-  EXPECT_TRUE(memory.method(kWho, kStart + LoginMemory::kProofLives));
+  EXPECT_TRUE(memory.method({kWho.database, kWho.user}, kStart + LoginMemory::kProofLives));
 }
 
 TEST(LoginMemory, OneLoginRenewsWhileTheOthersGetIn) {
@@ -88,7 +88,7 @@ TEST(LoginMemory, ForgetsWhatAServerRefused) {
   memory.remember_proof({"other", "me"}, password("secret"), kStart);
   memory.forget(kWho);
   EXPECT_FALSE(memory.proved(kWho, kStart));
-  EXPECT_FALSE(memory.method(kWho, kStart));
+  EXPECT_FALSE(memory.method({kWho.database, kWho.user}, kStart));
   EXPECT_TRUE(memory.proved({"other", "me"}, kStart));
 }
 
@@ -121,10 +121,10 @@ TEST(LoginMemory, WhatServersReportStaysUntilItIsCleared) {
   LoginMemory memory;
   LoginMemory::Reported values = std::make_shared<const LoginMemory::Report>();
   memory.remember_reported("db", "me", Hash128{1, 2}, values);
-  EXPECT_EQ(memory.reported("db", "me", Hash128{1, 2}), values);
-  EXPECT_EQ(memory.reported("db", "me", Hash128{1, 3}), nullptr);
+  EXPECT_EQ(memory.reported({"db", "me"}, Hash128{1, 2}), values);
+  EXPECT_EQ(memory.reported({"db", "me"}, Hash128{1, 3}), nullptr);
   memory.clear();
-  EXPECT_EQ(memory.reported("db", "me", Hash128{1, 2}), nullptr);
+  EXPECT_EQ(memory.reported({"db", "me"}, Hash128{1, 2}), nullptr);
 }
 
 }  // namespace

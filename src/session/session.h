@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/recycled.h"
 #include "config/session_settings.h"
 #include "route/hold.h"
 #include "route/route.h"
@@ -30,7 +31,7 @@
 
 namespace herdgate::session {
 
-class Session final : public net::Watcher, public backend::LinkUser, private LogListener {
+class Session final : public Recycled<Session>, public net::Watcher, public backend::LinkUser, private LogListener {
  public:
   static constexpr std::size_t kMaxReadAhead = 256 * 1024;
   static constexpr std::size_t kMaxGathered = 64 * 1024;  // of our own answers, before they are written

@@ -37,11 +37,7 @@ pool::ServerLink* Session::of(const backend::Link& link) const {
 
 pool::KeyPoolPtr& Session::key_pool(NodeId node) {
   HG_ASSERT(node != kNoNode);
-  std::vector<pool::KeyPoolPtr>& pools = identity_->pools;
-  const auto at = static_cast<std::size_t>(node.value);
-  if (at >= pools.size()) pools.resize(at + 1);
-  if (!pools[at]) pools[at] = worker_.pool().key_pool(backend::LinkKey{node, identity_->database, identity_->user});
-  return pools[at];
+  return identity_->key_pool(node, worker_.pool());
 }
 
 void Session::adopt(pool::ServerLink& link) {
@@ -208,7 +204,10 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction, con
   if (wanted == instead) link.retire = true;  // should the statement fail, the link has not what the session has
   if (memory.parameters->fingerprint() != wanted->fingerprint()) {
     if (joined) link.retire = true;  // what is set within a transaction here would outlive it in ways not followed
-    const vsession::Replay replay = vsession::replay(*memory.parameters, *wanted);
+    const bool clean = memory.parameters->all().empty() && wanted == identity_->startup;
+    vsession::Replay made;
+    if (!clean) made = vsession::replay(*memory.parameters, *wanted);
+    const vsession::Replay& replay = clean ? identity_->from_nothing() : made;
     acknowledge |= !replay.acknowledged.empty();
     const Note note = acknowledge || greeting_ != nullptr ? kNoteAcknowledged : kNoteReplay;
     for (const std::string& sql : replay.acknowledged) raw.send_query(sql, backend::Fate::swallow, note);
@@ -355,16 +354,26 @@ void Session::release_links(bool session_ends) {
     }
     return;
   }
-  std::vector<pool::ServerLink*> staying;
   const bool was_pinned = vs_.state().pins != 0;
+  const auto stays = [session_ends](const pool::ServerLink& link) {
+    // Something of the old transaction is still on its way back: it follows when that has come.
+    return !session_ends && (!link.link->ledger().empty() || link.link->half_sent());
+  };
+  const bool clean_up = session_ends && (settings().pool_mode == config::PoolMode::session || was_pinned);
+  if (links_.size() == 1) {  // nearly always: the list keeps its place for the next
+    if (stays(*links_.front())) return;
+    pool::ServerLink& only = *links_.front();
+    links_.clear();
+    return give_back(only, clean_up);
+  }
+  std::vector<pool::ServerLink*> staying;
   const std::vector<pool::ServerLink*> going = std::move(links_);
   for (pool::ServerLink* link : going) {
-    // Something of the old transaction is still on its way back: it follows when that has come.
-    if (!session_ends && (!link->link->ledger().empty() || link->link->half_sent())) {
+    if (stays(*link)) {
       staying.push_back(link);
       continue;
     }
-    give_back(*link, session_ends && (settings().pool_mode == config::PoolMode::session || was_pinned));
+    give_back(*link, clean_up);
   }
   links_ = std::move(staying);
   if (links_.empty()) std::vector<pool::ServerLink*>().swap(links_);

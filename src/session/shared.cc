@@ -18,19 +18,27 @@ auth::StoredSecret stored_secret(const config::PasswordEntry& entry) {
 
 void CancelRegister::add(std::int32_t pid, const Bytes& secret, Target target) {
   const std::lock_guard lock(mutex_);
-  targets_.insert_or_assign({pid, secret}, target);
+  targets_.emplace(pid, Entry{secret, target});
+}
+
+CancelRegister::ByPid::const_iterator CancelRegister::find_in(const ByPid& targets, std::int32_t pid,
+                                                              const Bytes& secret) {
+  const auto [from, to] = targets.equal_range(pid);
+  const auto it = std::find_if(
+      from, to, [&](const auto& entry) { return auth::equal_in_constant_time(entry.second.secret, secret); });
+  return it == to ? targets.end() : it;
 }
 
 void CancelRegister::remove(std::int32_t pid, const Bytes& secret) {
   const std::lock_guard lock(mutex_);
-  targets_.erase({pid, secret});
+  if (const auto it = find_in(targets_, pid, secret); it != targets_.end()) targets_.erase(it);
 }
 
 std::optional<CancelRegister::Target> CancelRegister::find(std::int32_t pid, const Bytes& secret) const {
   const std::lock_guard lock(mutex_);
-  const auto it = targets_.find({pid, secret});
+  const auto it = find_in(targets_, pid, secret);
   if (it == targets_.end()) return std::nullopt;
-  return it->second;
+  return it->second.target;
 }
 
 ClientGate::Entry ClientGate::enter(const Waiting& who, std::size_t limit, std::size_t refuse_from) {

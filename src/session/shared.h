@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "auth/credentials.h"
@@ -60,8 +61,14 @@ class CancelRegister {
   std::optional<Target> find(std::int32_t pid, const Bytes& secret) const;
 
  private:
+  struct Entry {
+    Bytes secret;
+    Target target;
+  };
+  using ByPid = std::unordered_multimap<std::int32_t, Entry>;  // of several servers two may have one number
+  static ByPid::const_iterator find_in(const ByPid& targets, std::int32_t pid, const Bytes& secret);
   mutable std::mutex mutex_;
-  std::map<std::pair<std::int32_t, Bytes>, Target> targets_;
+  ByPid targets_;
 };
 
 // Lets num_init_children clients in; the others wait in order. While it is shut all new ones wait.
