@@ -5,6 +5,7 @@ import psycopg
 import pytest
 
 from support import system
+from support.wire import Client, kinds, query, row, startup
 
 
 @pytest.fixture
@@ -223,3 +224,27 @@ def test_large_object(proxy):
 
 def test_backend_pid_is_real(conn):
     assert system.alive(conn.execute("select pg_backend_pid()").fetchone()[0])
+
+
+# What a start-up packet asks for is kept for the next that is the same: that one must get all that the first one got.
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_the_same_startup_packet_again(start_proxy, mode):
+    proxy = start_proxy({"pool_mode": mode, "num_workers": 1})
+    packet = startup(version=196610, application_name="again", options="-c work_mem=5MB", **{"_pq_.unknown": "on"})
+    other = startup(version=196610, application_name="other", options="-c work_mem=6MB", **{"_pq_.unknown": "on"})
+    asked = query("select current_setting('application_name'), current_setting('work_mem')")
+    keys = set()
+    for sent, answer in [(packet, ["again", "5MB"]), (packet, ["again", "5MB"]), (other, ["other", "6MB"]),
+                         (packet, ["again", "5MB"])]:
+        with Client(proxy.port) as c:
+            c.send(sent)
+            greeting = c.until()
+            assert kinds(greeting, without="SN") == "vRKZ"
+            assert b"_pq_.unknown\0" in greeting[0][1]
+            key = next(payload for kind, payload in greeting if kind == "K")
+            assert len(key) == 4 + 32
+            keys.add(key[4:])
+            c.send(asked)
+            assert [row(payload) for kind, payload in c.until() if kind == "D"] == [answer]
+    assert len(keys) == 4
