@@ -26,6 +26,7 @@ TEST(Identities, SessionsOfOneKindShareOne) {
   EXPECT_EQ(known.share(ann, proof("ann")), first);
   EXPECT_EQ(known.share(asked_by("ann"), proof("ann")), first);  // in another packet
   EXPECT_NE(known.share(asked_by("bob"), proof("bob")), first);
+  EXPECT_EQ(first->epoch_place, catalog::Epochs::place("shop"));
 }
 
 // Who came with another password must never log in to a server with that of an earlier session, whether his packet is
