@@ -165,6 +165,7 @@ void add_cache(Exposition& out, const Figures& figures) {
   const report::CacheFigures& cache = figures.cache;
   const std::pair<Metric, std::uint64_t> rows[] = {{Metric::herdgate_query_cache_hits_total, cache.hits},
                                                    {Metric::herdgate_query_cache_selects_total, cache.selects},
+                                                   {Metric::herdgate_query_cache_passed_total, cache.passed},
                                                    {Metric::herdgate_query_cache_entries, cache.entries},
                                                    {Metric::herdgate_query_cache_entries_limit, cache.hash_entries},
                                                    {Metric::herdgate_query_cache_used_bytes, cache.used_bytes},

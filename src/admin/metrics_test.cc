@@ -54,7 +54,7 @@ report::Figures herd() {
   figures.links_limit = 18, figures.pool_links_limit = 19;
   figures.clients = {20, 21, 22, 23, 24, {25, 26, 27}};
   figures.cache_on = true;
-  figures.cache = {28, 29, 30, 31, 32, 33};
+  figures.cache = {28, 29, 30, 31, 32, 33, 27};
   figures.primary_changes = 34;
   figures.log = {35, 36};
   figures.process = report::ProcessFigures{1.5, 37, 38, 39, 40, 41};
@@ -135,6 +135,7 @@ TEST(Metrics, SamplesSayWhatIsSo) {
                            "herdgate_health_check_duration_seconds_total{node=\"3\"} 0.25",
                            "herdgate_client_refusals_total{reason=\"other\"} 27",
                            "herdgate_query_cache_hits_total 28",
+                           "herdgate_query_cache_passed_total 27",
                            "herdgate_log_messages_lost_total 36",
                            "process_cpu_seconds_total 1.5",
                            "process_resident_memory_bytes 38"})

@@ -239,6 +239,7 @@ Figures Store::figures() const {
     f.hits += shards_[s].hits;
   }
   f.selects = selects_;
+  f.passed = passed_;
   f.entries = entries_;
   f.entry_slots = std::bit_ceil(std::max<std::size_t>(options_.max_entries, 1));
   f.used_bytes = bytes_;

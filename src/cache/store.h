@@ -58,6 +58,7 @@ struct Fill {
 
 struct Figures {
   std::uint64_t hits = 0, selects = 0;  // selects: SELECTs that a server answered
+  std::uint64_t passed = 0;             // of these not kept, as nobody had asked for them before (admission.h)
   std::size_t entries = 0, entry_slots = 0, used_bytes = 0, free_bytes = 0;
 };
 
@@ -107,6 +108,7 @@ class Store {
   void flush();  // everything, and every read under way
   std::size_t remove(const Hash128& text);
   void count_select() { selects_.fetch_add(1, std::memory_order_relaxed); }
+  void count_passed() { passed_.fetch_add(1, std::memory_order_relaxed); }
   void count_hit() { hits_elsewhere_.fetch_add(1, std::memory_order_relaxed); }  // found in memcached
   Figures figures() const;
 
@@ -128,7 +130,7 @@ class Store {
 
   const Clock& clock_;
   const Options options_;
-  std::atomic<std::uint64_t> sequence_{0}, selects_{0}, hits_elsewhere_{0};
+  std::atomic<std::uint64_t> sequence_{0}, selects_{0}, passed_{0}, hits_elsewhere_{0};
   std::atomic<std::size_t> bytes_{0}, entries_{0};
   std::unique_ptr<Shard[]> shards_;
   mutable std::mutex databases_mutex_;

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "cache/admission.h"
 #include "cache/key.h"
 #include "cache/store.h"
 
@@ -72,6 +73,19 @@ void put_and_evict(benchmark::State& state) {
   for (auto _ : state) store.put(fill(++n));
 }
 BENCHMARK(put_and_evict)->Threads(1)->Threads(2);
+
+// What a read that does not come again costs in a flood.
+void let_pass(benchmark::State& state) {
+  static Sightings sightings;
+  Admission admission(sightings);
+  std::uint64_t n = (static_cast<std::uint64_t>(state.thread_index()) + 2) * 1'000'000'000;
+  for (auto _ : state) {
+    const Hash128 now = key(++n);
+    benchmark::DoNotOptimize(admission.wants(now));
+    admission.missed(now);
+  }
+}
+BENCHMARK(let_pass)->Threads(1)->Threads(2);
 
 void make_key(benchmark::State& state) {
   const HashKey secret{1, 2};

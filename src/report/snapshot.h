@@ -63,6 +63,7 @@ using HealthByNode = std::map<NodeId, HealthFigures>;
 struct CacheFigures {
   std::uint64_t hits = 0, selects = 0;  // selects: SELECTs that a server answered
   std::uint64_t hash_entries = 0, entries = 0, used_bytes = 0, free_bytes = 0;
+  std::uint64_t passed = 0;  // of selects: not kept, by memqcache_selective
 };
 
 struct Server {

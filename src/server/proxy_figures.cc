@@ -70,7 +70,7 @@ std::shared_ptr<Figures> Proxy::own_figures() const {
   if (shared_.query_cache) {
     const cache::Figures f = shared_.query_cache->figures();
     figures->cache_on = true;
-    figures->cache = {f.hits, f.selects, f.entry_slots, f.entries, f.used_bytes, f.free_bytes};
+    figures->cache = {f.hits, f.selects, f.entry_slots, f.entries, f.used_bytes, f.free_bytes, f.passed};
   }
   figures->primary_changes = primary_changes_;
   figures->workers = workers_.size();

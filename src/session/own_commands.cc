@@ -340,7 +340,8 @@ std::string OwnCommands::cacheable(const Explained& told, std::string_view text)
       {*told.facts, text, told.answers, *settings.patterns, session_.own().allow_sql_comments(settings)});
   if (!verdict.ok()) return "no: " + verdict.refusal;
   const std::string_view now = session_.cache_->refusal();
-  return now.empty() ? "yes" : fmt::format("not now: {}", now);
+  if (!now.empty()) return fmt::format("not now: {}", now);
+  return session_.cache_->selective() ? "yes, from the second time: few results are asked for again now" : "yes";
 }
 
 void OwnCommands::unit_parse(const Frame& frame) {

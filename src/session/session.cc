@@ -313,7 +313,7 @@ void Session::welcomed(const LoginResult& login) {
   identity_ = worker_.identity(*login.asked, login.credentials);
   vs_.share_startup(identity_->startup);
   if (cache::Store* store = worker_.shared().query_cache.get())
-    cache_ = std::make_unique<SessionCache>(*this, *store, worker_.remote_cache());
+    cache_ = std::make_unique<SessionCache>(*this, *store, worker_.admission(), worker_.remote_cache());
   who_.user = identity_->user;
   who_.database = identity_->database;
   who_.application = identity_->application.empty() ? "[unknown]" : std::string_view(identity_->application);

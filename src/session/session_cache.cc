@@ -43,10 +43,9 @@ std::string_view SessionCache::refusal() const {
        .role_changed = state.role_changed});
 }
 
-// Is there a point in looking for an entry of this text, now?
+// Is there a point in looking for an entry of this text, where nothing is refused?
 bool SessionCache::finds(const sql::Facts& facts) const {
-  return cache::may_be_cached(facts, s_.own().allow_sql_comments(s_.settings())) && s_.run().reruns == 0 &&
-         refusal().empty();
+  return cache::may_be_cached(facts, s_.own().allow_sql_comments(s_.settings())) && s_.run().reruns == 0;
 }
 
 // Whatever is learned for this request, of the catalog too, is of this moment or later.
@@ -74,10 +73,19 @@ const Hash128& SessionCache::viewer() {
 
 SessionCache::Looked SessionCache::look(const Read& read) {
   const bool simple = read.types.empty();
-  Looked looked{.serial = read.facts->serial, .viewer = viewer(), .text = cache::text_hash(hash_key(), read.text)};
+  Looked looked{.serial = read.facts->serial, .viewer = viewer()};
+  looked.text = read.id != nullptr ? s_.worker_.recent_texts().hash(hash_key(), *read.id, read.text)
+                                   : cache::text_hash(hash_key(), read.text);
   looked.key = cache::key_of(hash_key(), {looked.viewer, simple ? cache::Form::simple : cache::Form::extended,
                                           looked.text, read.types, read.bind});
   return looked;
+}
+
+bool SessionCache::selective() const { return admission_.selective() && s_.settings().memqcache_selective; }
+
+// Not found: is an answer worth keeping, whatever it is?
+bool SessionCache::wants(const Looked& read) const {
+  return admission_.wants(read.key) || !s_.settings().memqcache_selective;
 }
 
 const Hash128& SessionCache::owner() {
@@ -97,134 +105,23 @@ void SessionCache::log_hit(std::string_view text) {
 
 bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) {
   begin();
-  if (!finds(facts) || !knows_defaults()) return false;
-  const Read read{.facts = s_.work().facts, .text = text, .types = {}, .bind = {}};
+  if (!finds(facts) || !refusal().empty() || !knows_defaults()) return false;
+  const Read read{.facts = &facts, .text = text};
   if (remote_ != nullptr && look_up({read})) return false;
   const Looked looked = look(read);
   const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(looked.key);
   if (!found) {
     looked_.assign(1, looked);
+    looked_.front().wanted = wants(looked);
     return false;
   }
   Bytes& out = s_.client_.own();
   out.append(found->bytes.get(), found->size);
   s_.client_.added_own();
   s_.say_ready();
+  admission_.hit();
   log_hit(text);
   return true;
-}
-
-// The units that are answered from the cache and kept in it: Parse, Bind, Describe and Execute of whole results through
-// the unnamed portal, in any order that makes sense, up to Sync.
-bool SessionCache::read_unit(ByteView messages, std::vector<Read>& reads) {
-  const sql::ParseOptions options{s_.vs_.standard_conforming_strings(), s_.vs_.ascii_safe_encoding()};
-  std::vector<std::pair<std::string_view, Read>> fresh;  // parsed in this unit
-  std::optional<Read> bound;
-  while (messages.size() >= wire::kHeaderBytes) {
-    const Frame frame = first_frame(messages);
-    messages.remove_prefix(frame.whole.size());
-    if (frame.type == wire::fe::kSync) return messages.empty() && !bound && !reads.empty();
-    if (frame.type == wire::fe::kParse) {
-      const auto parse = wire::parse_parse(frame.payload);
-      if (!parse || (!parse->statement.empty() && s_.vs_.find_prepared(parse->statement))) return false;
-      fresh.emplace_back(parse->statement,
-                         Read{s_.worker_.facts().facts(parse->query, options), parse->query, parse->types, {}});
-    } else if (frame.type == wire::fe::kBind) {
-      if (bound || !bind(frame.payload, fresh, bound.emplace())) return false;
-    } else if (frame.type == wire::fe::kDescribe) {
-      const auto describe = wire::parse_describe_or_close(frame.payload);
-      if (!bound || !describe || describe->what != 'P' || !describe->name.empty()) return false;
-      bound->described = true;
-    } else if (frame.type == wire::fe::kExecute) {
-      const auto execute = wire::parse_execute(frame.payload);
-      if (!bound || !execute || !execute->portal.empty() || execute->max_rows != 0) return false;
-      if (reads.size() == kMaxReads) return false;
-      reads.push_back(std::move(*bound));
-      bound.reset();
-    } else {
-      return false;
-    }
-  }
-  return false;
-}
-
-bool SessionCache::bind(ByteView payload, std::vector<std::pair<std::string_view, Read>>& fresh, Read& read) {
-  const auto bind = wire::parse_bind(payload);
-  if (!bind || !bind->portal.empty()) return false;
-  const auto parsed =
-      std::find_if(fresh.rbegin(), fresh.rend(), [&](const auto& one) { return one.first == bind->statement; });
-  if (parsed != fresh.rend()) {
-    read = parsed->second;
-  } else {
-    const vsession::PreparedPtr known = s_.vs_.find_prepared(bind->statement);
-    if (!known || known->from_sql || !known->facts) return false;
-    read = {known->facts, known->query, known->types, {}};
-  }
-  read.bind = bind->rest;
-  return true;
-}
-
-bool SessionCache::answer_unit(ByteView messages) {
-  begin();
-  const Request& request = s_.work().request;
-  if (!request.synced || request.streamed || !refusal().empty()) return false;
-  // A server that takes part in the transaction has an unnamed portal, which the client's Bind would replace.
-  if (!s_.parts_.empty() || !knows_defaults()) return false;
-  std::vector<Read>& reads = reads_;
-  reads.clear();
-  if (!read_unit(messages, reads)) return false;
-  const auto not_kept = [&](const Read& read) { return !finds(*read.facts); };
-  if (remote_ != nullptr && (std::any_of(reads.begin(), reads.end(), not_kept) || look_up(reads))) return false;
-  std::vector<std::optional<cache::Answer>> far;
-  if (remote_ != nullptr) far = find(reads);
-  std::vector<cache::Answer>& answers = answers_;
-  answers.clear();
-  looked_.clear();
-  for (const Read& read : reads) {
-    if (!finds(*read.facts)) return miss(reads);
-    looked_.push_back(look(read));
-    std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(looked_.back().key);
-    if (!found || (read.described && found->head_bytes == 0)) return miss(reads);
-    answers.push_back(std::move(*found));
-  }
-  write_unit(messages, answers);
-  for (const Read& read : reads) log_hit(read.text);
-  return true;
-}
-
-// A server is asked: what its answers will be kept under is made once.
-bool SessionCache::miss(const std::vector<Read>& reads) {
-  for (std::size_t i = looked_.size(); i < reads.size(); ++i) looked_.push_back(look(reads[i]));
-  for (std::size_t i = 0; i < reads.size(); ++i) {
-    const bool forced = reads[i].facts->leading_comment == sql::LeadingComment::force_query_cache;
-    looked_[i].moment = !forced && !reads[i].bind.empty() && cache::bind_names_a_moment(reads[i].bind);
-  }
-  return false;
-}
-
-void SessionCache::write_unit(ByteView messages, const std::vector<cache::Answer>& answers) {
-  const sql::ParseOptions options{s_.vs_.standard_conforming_strings(), s_.vs_.ascii_safe_encoding()};
-  Bytes& out = s_.client_.own();
-  std::size_t at = 0;
-  while (!messages.empty()) {
-    const Frame frame = first_frame(messages);
-    messages.remove_prefix(frame.whole.size());
-    if (frame.type == wire::fe::kParse) {
-      const auto parse = wire::parse_parse(frame.payload);
-      const auto defined =
-          s_.vs_.define(parse->statement, parse->query, parse->types, s_.worker_.facts().facts(parse->query, options));
-      HG_ASSERT(defined.has_value());  // read_unit() has seen that the name is free
-      wire::put_parse_complete(out);
-    } else if (frame.type == wire::fe::kBind) {
-      wire::put_bind_complete(out);
-    } else if (frame.type == wire::fe::kDescribe) {
-      out += answers[at].head();
-    } else if (frame.type == wire::fe::kExecute) {
-      out += answers[at++].rest();
-    }
-  }
-  s_.client_.added_own();
-  s_.say_ready();
 }
 
 void SessionCache::planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers,
@@ -239,8 +136,8 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
         {facts, text, answers, *s_.settings().patterns, s_.own().allow_sql_comments(s_.settings())}));
     if (plan != 0 && effects.none()) s_.worker_.recent_verdicts().keep(plan, verdict);
   }
-  const bool moment = verdict->ok() && cache::means_a_moment(facts, text);
-  planned_.push_back({facts.serial, std::move(verdict), moment});
+  const bool lasts = verdict->ok() && wants_any() && !cache::means_a_moment(facts, text);
+  planned_.push_back({facts.serial, std::move(verdict), lasts});
 }
 
 void SessionCache::add(const cache::Effects& effects) {
@@ -288,11 +185,30 @@ const SessionCache::Planned* SessionCache::planned_of(std::uint64_t serial) cons
   return known == planned_.end() ? nullptr : &*known;
 }
 
+// True where nothing was looked for: what will be is not known yet.
+bool SessionCache::wants_any() const {
+  return looked_.empty() || std::any_of(looked_.begin(), looked_.end(), [](const Looked& l) { return l.wanted; });
+}
+
+// Of what is sent now nothing is kept: in a flood of reads that do not come again.
+void SessionCache::let_pass() {
+  for (const Looked& read : looked_) {
+    store_.count_select();
+    const Planned* known = planned_of(read.serial);
+    if (known == nullptr || !known->verdict->ok()) continue;
+    admission_.missed(read.key);
+    store_.count_passed();
+  }
+}
+
 void SessionCache::expect(const Looked& read, bool may_keep, std::optional<TimePoint> seen_to) {
   Coming& coming = coming_.emplace_back();
   store_.count_select();
   const Planned* known = may_keep && !read.moment ? planned_of(read.serial) : nullptr;
-  if (known == nullptr || !known->ok()) return;
+  if (known == nullptr || !known->verdict->ok()) return;
+  admission_.missed(read.key);
+  if (!read.wanted) store_.count_passed();
+  if (!read.wanted || !known->lasts) return;
   coming.kept = true;
   coming.fill = std::move(s_.worker_.spare_fill());
   coming.fill.head.clear();
@@ -315,30 +231,16 @@ void SessionCache::sending_query(const sql::Facts& facts, std::string_view text,
   if (part_of_cut_unit() && !remote_) unplanned(facts, s_.prepared_statement(facts.first()));
   guard();
   if (facts.multi() || facts.first().kind != Kind::select) return;
+  if (!wants_any()) return let_pass();
   std::optional<TimePoint> seen_to;
   const bool may_keep =
       began_ && !part_of_cut_unit() && refusal().empty() && takes_defaults(node) && node_shows_commits(node, seen_to);
   if (!may_keep) return expect({}, false, seen_to);
-  if (looked_.size() != 1 || looked_.front().viewer != viewer())
-    looked_.assign(1, look({s_.work().facts, text, {}, {}}));
-  expect(looked_.front(), true, seen_to);
-}
-
-void SessionCache::sending_unit(ByteView messages, NodeId node) {
-  coming_.clear();
-  at_ = 0;
-  if (part_of_cut_unit() && !remote_) unplanned_unit(messages);
-  guard();
-  if (part_of_cut_unit() || !began_) return;
-  std::optional<TimePoint> seen_to;
-  const bool may_keep = refusal().empty() && takes_defaults(node) && node_shows_commits(node, seen_to);
-  if (looked_.empty() || (may_keep && looked_.front().viewer != viewer())) {
-    reads_.clear();
-    looked_.clear();
-    if (!read_unit(messages, reads_)) return;
-    miss(reads_);
+  if (looked_.size() != 1 || looked_.front().viewer != viewer()) {
+    looked_.assign(1, look({.facts = &facts, .text = text}));
+    looked_.front().wanted = wants(looked_.front());
   }
-  for (const Looked& read : looked_) expect(read, may_keep, seen_to);
+  expect(looked_.front(), true, seen_to);
 }
 
 void SessionCache::sending_unknown() {
@@ -352,27 +254,6 @@ void SessionCache::unplanned(const sql::Facts& facts, const sql::Statement* prep
       s_.worker_.catalog().lookup(s_.viewpoint(), route::questions(facts, s_.vs_.state(), s_.settings(), prepared));
   if (!found.open.empty()) found.answers = {};
   add(cache::effects_of(facts, found.answers, prepared));
-}
-
-void SessionCache::unplanned_unit(ByteView messages) {
-  const sql::ParseOptions options{s_.vs_.standard_conforming_strings(), s_.vs_.ascii_safe_encoding()};
-  while (messages.size() >= wire::kHeaderBytes) {
-    const Frame frame = first_frame(messages);
-    messages.remove_prefix(std::min(messages.size(), frame.whole.size()));
-    std::shared_ptr<const sql::Facts> facts;
-    if (frame.type == wire::fe::kParse) {
-      if (const auto parse = wire::parse_parse(frame.payload)) facts = s_.worker_.facts().facts(parse->query, options);
-    } else if (frame.type == wire::fe::kBind) {
-      const auto bind = wire::parse_bind_head(frame.payload);
-      const vsession::PreparedPtr known = bind && *bind ? s_.vs_.find_prepared((*bind)->statement) : nullptr;
-      if (known) facts = known->facts;
-    } else if (frame.type == wire::fe::kExecute) {
-      const auto execute = wire::parse_execute(frame.payload);
-      const vsession::Portal* portal = execute ? s_.parts_.portal(execute->portal) : nullptr;
-      if (portal != nullptr && portal->statement) facts = portal->statement->facts;
-    }
-    if (facts) unplanned(*facts, s_.prepared_statement(facts->first()));
-  }
 }
 
 void SessionCache::take(ByteView bytes, bool head) {

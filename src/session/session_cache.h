@@ -18,11 +18,13 @@
 #include <vector>
 
 #include "backend/link.h"
+#include "cache/admission.h"
 #include "cache/key.h"
 #include "cache/remote.h"
 #include "cache/store.h"
 #include "cache/verdict.h"
 #include "pool/server_link.h"
+#include "session/unit_messages.h"
 #include "vsession/virtual_session.h"
 
 namespace herdgate::session {
@@ -37,22 +39,20 @@ class SessionCache {
   static constexpr std::size_t kMaxReads = 1000;  // in one unit that is answered from the cache or kept
 
   // `remote`: null, or where the answers are kept instead.
-  SessionCache(Session& session, cache::Store& store, cache::Remote* remote)
-      : s_(session), store_(store), remote_(remote) {}
+  SessionCache(Session& session, cache::Store& store, cache::Admission& admission, cache::Remote* remote)
+      : s_(session), store_(store), admission_(admission), remote_(remote) {}
 
   // With memcached the request may wait: then the session is in phase `asking` afterwards, and serves it again later.
   bool answer_query(const sql::Facts& facts, std::string_view text);
-  bool answer_unit(ByteView messages);
+  bool answer_unit(const UnitMessages& unit);
   // `plan`: the number of a plan that is used again, 0: it is none (RecentPlans::Kept).
   void planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers, std::uint64_t plan = 0);
   // What memcached must hear before this is sent. True: the session waits, in phase `asking`.
-  bool waits_for_query(const sql::Facts& facts, std::string_view text) {
-    return remote_ != nullptr && wait_for_query(facts, text);
-  }
-  bool waits_for_unit(ByteView messages) { return remote_ != nullptr && wait_for_unit(messages); }
+  bool waits_for_query(const sql::Facts& facts) { return remote_ != nullptr && wait_for_query(facts); }
+  bool waits_for_unit(const UnitMessages& unit) { return remote_ != nullptr && wait_for_unit(unit); }
   bool waits_for_unknown() { return remote_ != nullptr && wait_for_unknown(); }
   void sending_query(const sql::Facts& facts, std::string_view text, NodeId node);
-  void sending_unit(ByteView messages, NodeId node);
+  void sending_unit(const UnitMessages& unit, NodeId node);
   void sending_unknown();  // a function call: what it does cannot be seen
   void answer(const backend::Answer& answer);
   void rows(const backend::Debt& head, ByteView bytes);
@@ -70,17 +70,26 @@ class SessionCache {
 
   // Why this session neither looks up nor keeps now; empty: it does.
   std::string_view refusal() const;
+  // What nobody has asked for lately is not kept now (cache/admission.h).
+  bool selective() const;
   // PGPOOL SET CACHE DELETE. With memcached waits_for_removal() of it comes first.
   bool waits_for_removal(std::string_view text) { return remote_ != nullptr && wait_for_removal(text); }
   bool remove(std::string_view text);
 
  private:
-  // One Execute of a unit of nothing but Parse, Bind, Describe, Execute through the unnamed portal.
+  // A query, or one Execute of a unit of nothing but Parse, Bind, Describe, Execute through the unnamed portal. Valid
+  // for one call.
   struct Read {
-    std::shared_ptr<const sql::Facts> facts;
+    const sql::Facts* facts = nullptr;
     std::string_view text;
     ByteView types, bind;
+    const Hash128* id = nullptr;                  // of the prepared statement; null: it has none
+    std::shared_ptr<const sql::Facts> held = {};  // of a text that was parsed in the unit
     bool described = false;
+  };
+  struct Parsed {  // in the unit
+    std::string_view name;
+    Read read;
   };
   // What a server is answering. Not `kept`: it only takes its turn.
   struct Coming {
@@ -90,14 +99,14 @@ class SessionCache {
   struct Planned {
     std::uint64_t serial = 0;
     std::shared_ptr<const cache::Verdict> verdict;
-    bool moment = false;
-    bool ok() const { return verdict->ok() && !moment; }
+    bool lasts = false;  // it may be kept, it is wanted, and no word of its text means a moment
   };
   // A read that was looked for: what is filed of it if a server's answer is to be kept.
   struct Looked {
     std::uint64_t serial = 0;  // of its facts
     Hash128 viewer, text, key;
     bool moment = false;  // a value of its Bind means one
+    bool wanted = true;   // worth keeping (cache/admission.h)
   };
   // What this request has asked of memcached (session_cache_remote.cc).
   struct Asking {
@@ -111,8 +120,8 @@ class SessionCache {
   pool::Defaults defaults_expected() const;
   bool knows_defaults() const { return defaults_ != pool::Defaults::unknown; }
   bool takes_defaults(NodeId node);  // those of the link that answers
-  bool wait_for_query(const sql::Facts& facts, std::string_view text);
-  bool wait_for_unit(ByteView messages);
+  bool wait_for_query(const sql::Facts& facts);
+  bool wait_for_unit(const UnitMessages& unit);
   bool wait_for_unknown();
   bool wait_for_removal(std::string_view text);
   std::uint64_t next_token();
@@ -121,19 +130,23 @@ class SessionCache {
   std::function<void()> resuming();
   bool look_up(const std::vector<Read>& reads);
   std::vector<std::optional<cache::Answer>> find(const std::vector<Read>& reads);
-  bool learn(const Read& read);
+  bool learn();
   bool miss(const std::vector<Read>& reads);
+  void let_pass();
   bool mark();
   void take_footing(Coming& coming);
 
-  bool read_unit(ByteView messages, std::vector<Read>& reads);
-  bool bind(ByteView payload, std::vector<std::pair<std::string_view, Read>>& fresh, Read& read);
-  void write_unit(ByteView messages, const std::vector<cache::Answer>& answers);
+  bool read_unit(const UnitMessages& unit, std::vector<Read>& reads);
+  bool parse(const UnitMessage& message, std::vector<Parsed>& parsed);
+  bool bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<Parsed>& parsed, Read& read);
+  void write_unit(const UnitMessages& unit, const std::vector<cache::Answer>& answers);
   bool finds(const sql::Facts& facts) const;
   void begin();
   void log_hit(std::string_view text);
   const Hash128& viewer();
   Looked look(const Read& read);
+  bool wants(const Looked& read) const;
+  bool wants_any() const;
   Hash128 key_of(const Read& read) { return look(read).key; }
   Hash128 text_key(std::string_view text);
   const Hash128& owner();
@@ -142,7 +155,7 @@ class SessionCache {
   bool node_shows_commits(NodeId node, std::optional<TimePoint>& seen_to) const;
   bool part_of_cut_unit() const;
   void unplanned(const sql::Facts& facts, const sql::Statement* prepared);
-  void unplanned_unit(ByteView messages);
+  void unplanned_unit(const UnitMessages& unit);
   void add(const cache::Effects& effects);
   void guard();
   void take_heads(ByteView bytes);
@@ -154,6 +167,7 @@ class SessionCache {
 
   Session& s_;
   cache::Store& store_;
+  cache::Admission& admission_;
   cache::Remote* const remote_;
   cache::Database* home_ = nullptr;              // of this session's database, once something was stored
   vsession::ParameterSetPtr viewer_parameters_;  // for which viewer_ was made

@@ -67,12 +67,13 @@ std::vector<std::optional<cache::Answer>> SessionCache::find(const std::vector<R
 }
 
 // A read that may be kept: memcached is asked for what its answer will hang on, ahead of the server.
-bool SessionCache::learn(const Read& read) {
-  if (!asking_ || !asking_->looked || asking_->learned || !refusal().empty()) return false;
-  const Planned* known = planned_of(read.facts->serial);
-  if (known == nullptr || !known->ok()) return false;
+bool SessionCache::learn() {
+  if (!asking_ || !asking_->looked || asking_->learned || looked_.size() != 1 || !refusal().empty()) return false;
+  const Looked& read = looked_.front();
+  const Planned* known = planned_of(read.serial);
+  if (!read.wanted || read.moment || known == nullptr || !known->lasts) return false;
   asking_->learned = true;
-  return waits(remote_->learn(s_.identity_->database, key_of(read), known->verdict->tables, resuming()));
+  return waits(remote_->learn(s_.identity_->database, read.key, known->verdict->tables, resuming()));
 }
 
 // What the next sending may change, from here until its outcome.
@@ -88,20 +89,14 @@ bool SessionCache::mark() {
   return waits(asked);
 }
 
-bool SessionCache::wait_for_query(const sql::Facts& facts, std::string_view text) {
+bool SessionCache::wait_for_query(const sql::Facts& facts) {
   if (part_of_cut_unit() && !guarded_) unplanned(facts, s_.prepared_statement(facts.first()));
-  if (mark()) return true;
-  if (part_of_cut_unit() || facts.multi() || facts.first().kind != sql::Kind::select) return false;
-  return learn({.facts = s_.work().facts, .text = text, .types = {}, .bind = {}});
+  return mark() || (!part_of_cut_unit() && learn());
 }
 
-bool SessionCache::wait_for_unit(ByteView messages) {
-  if (part_of_cut_unit() && !guarded_) unplanned_unit(messages);
-  if (mark()) return true;
-  std::vector<Read> reads;
-  if (part_of_cut_unit() || !asking_ || asking_->learned || !read_unit(messages, reads) || reads.size() != 1)
-    return false;
-  return learn(reads.front());
+bool SessionCache::wait_for_unit(const UnitMessages& unit) {
+  if (part_of_cut_unit() && !guarded_) unplanned_unit(unit);
+  return mark() || (!part_of_cut_unit() && learn());
 }
 
 bool SessionCache::wait_for_unknown() {

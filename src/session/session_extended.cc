@@ -84,7 +84,7 @@ Session::Next Session::serve_messages(ByteView input, UnitMessages& messages, st
     OwnCommands(*this).answer_unit(input);
     return Next::served;
   }
-  if (cache_ && !unit_open() && cache_->answer_unit(input)) {
+  if (cache_ && !unit_open() && cache_->answer_unit(messages)) {
     used += input.size();
     finish_request();
     return Next::served;
@@ -326,7 +326,7 @@ Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, st
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
   if (stalls(*link->link, input.size())) return Next::waiting;
-  if (cache_ && cache_->waits_for_unit(input)) return Next::waiting;
+  if (cache_ && cache_->waits_for_unit(messages)) return Next::waiting;
   const bool open = vs_.state().tx.status != vsession::TxStatus::idle;
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(input) : nullptr;
@@ -338,7 +338,7 @@ Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, st
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
   }
-  if (cache_) cache_->sending_unit(input, link->link->key().node);
+  if (cache_) cache_->sending_unit(messages, link->link->key().node);
   work().link = link;
   phase_ = Phase::running;
   UnitWriter writer(*this, *link, whole && work().plan.write && settings().commit_outcome_check);

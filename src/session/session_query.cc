@@ -126,7 +126,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
   if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
-  if (cache_ && cache_->waits_for_query(*facts, *text)) return Next::waiting;
+  if (cache_ && cache_->waits_for_query(*facts)) return Next::waiting;
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(*facts) : nullptr;
     if (const Next next = bring_up(*link, true, instead); next != Next::served) return next;

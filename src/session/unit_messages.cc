@@ -17,7 +17,9 @@ void read_bind(UnitMessage& message) {
 void read_execute(UnitMessage& message) {
   const auto execute = wire::parse_execute(message.payload());
   message.shape = execute ? Shape::good : Shape::malformed;
-  if (execute) message.portal = execute->portal;
+  if (!execute) return;
+  message.portal = execute->portal;
+  message.max_rows = static_cast<std::uint32_t>(execute->max_rows);
 }
 
 void read_describe_or_close(UnitMessage& message) {

@@ -23,6 +23,7 @@ struct UnitMessage {
   char type = 0;
   char what = 'P';  // Describe and Close: 'S' statement, 'P' portal
   Shape shape = Shape::good;
+  std::uint32_t max_rows = 0;  // Execute; 0: all
   ByteView whole;
   std::string_view statement, portal;  // not of a Parse: wire::parse_parse(payload()) has all of it
   const vsession::PreparedPtr* known = nullptr;

@@ -43,6 +43,7 @@ TEST(UnitMessages, NamesAndWhatFollowsThem) {
   EXPECT_EQ(list[3].what, 'P');
   EXPECT_EQ(list[3].portal, "portal");
   EXPECT_EQ(list[4].portal, "portal");
+  EXPECT_EQ(list[4].max_rows, 7U);
   EXPECT_EQ(list[5].type, 'S');
 }
 

@@ -15,6 +15,8 @@
 #include "base/entropy.h"
 #include "base/histogram.h"
 #include "base/random.h"
+#include "cache/admission.h"
+#include "cache/recent_texts.h"
 #include "cache/remote.h"
 #include "cache/verdict.h"
 #include "catalog/catalog.h"
@@ -100,7 +102,9 @@ class Worker {
   route::RecentPlans& recent_plans() { return recent_plans_; }  // made under snapshot()
   cache::Fill& spare_fill() { return spare_fill_; }
   cache::RecentVerdicts& recent_verdicts() { return recent_verdicts_; }  // by the numbers of recent_plans()
-  cache::Remote* remote_cache() { return remote_cache_.get(); }          // null: memqcache_method is not memcached
+  cache::RecentTexts& recent_texts() { return recent_texts_; }
+  cache::Admission& admission() { return *admission_; }          // there is one where there is a query cache
+  cache::Remote* remote_cache() { return remote_cache_.get(); }  // null: memqcache_method is not memcached
   AuthQueries& auth_queries() { return auth_queries_; }
   RecentStartups& recent_startups() { return recent_startups_; }
   Random& random() { return random_; }
@@ -171,6 +175,8 @@ class Worker {
   catalog::RecentAnswers recent_answers_;
   route::RecentPlans recent_plans_;
   cache::RecentVerdicts recent_verdicts_;
+  cache::RecentTexts recent_texts_;
+  std::unique_ptr<cache::Admission> admission_;
   cache::Fill spare_fill_;  // for its buffers
   Random random_;
   RandomStock secrets_;  // for cancel requests

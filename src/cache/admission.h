@@ -1,0 +1,62 @@
+// Whether the answer of a read is worth keeping: not in a flood of reads none of which comes twice. There each would
+// pay for a copy, a store and an eviction, and what others ask for again would be pushed out.
+//
+// Shape    Sightings remembers which keys were read lately. Admission counts, for one worker, how many look-ups of a
+//          window were of use: hits, and reads of what had been read before. After a window in which less than kUseful
+//          were, it is selective: then wants() is true only for a key that was seen before. It ends as soon as kUseful
+//          of a window have been of use. hit() for what was found; missed() for what a server is asked, and may be
+//          kept.
+// Limits   Sightings::kSlots keys; a later one may take an earlier one's place. Of a set of keys read evenly, one in
+//          (1 + size / kSlots) is seen again in time: with kUseful, sets up to 31 * kSlots are told from a flood, twice
+//          what memqcache_max_num_cache lets the store hold.
+// Errors   none: nothing but speed hangs on it. Two keys of one slot with the same 31 bits are taken for one.
+// Threads  Sightings: any, without locks. Admission: its worker's.
+// Source   our own; docs/life_of_a_query.md, "The query cache".
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "base/hash.h"
+
+namespace herdgate::cache {
+
+class Sightings {
+ public:
+  static constexpr std::size_t kSlots = 1 << 16;
+  Sightings() : slots_(std::make_unique<std::atomic<std::uint32_t>[]>(kSlots)) {}
+  bool seen(const Hash128& key) const { return slot(key).load(std::memory_order_relaxed) == mark(key); }
+  void note(const Hash128& key) { slot(key).store(mark(key), std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint32_t>& slot(const Hash128& key) const { return slots_[key.hi % kSlots]; }
+  static std::uint32_t mark(const Hash128& key) { return static_cast<std::uint32_t>(key.lo) | 1; }  // 0: nobody
+  std::unique_ptr<std::atomic<std::uint32_t>[]> slots_;
+};
+
+class Admission {
+ public:
+  // A hit saves some thirty times what keeping an answer costs: below one in 32 keeping all does not pay.
+  static constexpr unsigned kWindow = 1024, kUseful = kWindow / 32;
+  explicit Admission(Sightings& sightings) : sightings_(sightings) {}
+  bool selective() const { return selective_; }
+  bool wants(const Hash128& key) const { return !selective_ || sightings_.seen(key); }
+  void hit() { count(true); }
+  void missed(const Hash128& key) {
+    count(sightings_.seen(key));
+    sightings_.note(key);
+  }
+
+ private:
+  void count(bool useful) {
+    if (useful && ++useful_ == kUseful) selective_ = false;
+    if (++looked_ < kWindow) return;
+    selective_ = useful_ < kUseful;
+    looked_ = useful_ = 0;
+  }
+  Sightings& sightings_;
+  unsigned looked_ = 0, useful_ = 0;
+  bool selective_ = false;
+};
+
+}  // namespace herdgate::cache

@@ -1,0 +1,174 @@
+// The query cache of one session: units of the extended protocol.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "session/session.h"
+#include "wire/frontend.h"
+
+namespace herdgate::session {
+
+// The units that are answered from the cache and kept in it: Parse, Bind, Describe and Execute of whole results through
+// the unnamed portal, in any order that makes sense, up to Sync.
+bool SessionCache::read_unit(const UnitMessages& unit, std::vector<Read>& reads) {
+  std::vector<Parsed> parsed;
+  Read bound;  // to be executed, if it has facts
+  for (const UnitMessage& message : unit.list) {
+    if (!message.good()) return false;
+    switch (message.type) {
+      case wire::fe::kSync:
+        return &message == &unit.list.back() && bound.facts == nullptr && !reads.empty();
+      case wire::fe::kParse:
+        if (!parse(message, parsed)) return false;
+        break;
+      case wire::fe::kBind:
+        if (bound.facts != nullptr || !bind(message, unit, parsed, bound)) return false;
+        break;
+      case wire::fe::kDescribe:
+        if (bound.facts == nullptr || message.what != 'P' || !message.portal.empty()) return false;
+        bound.described = true;
+        break;
+      case wire::fe::kExecute:
+        if (bound.facts == nullptr || !message.portal.empty() || message.max_rows != 0) return false;
+        if (reads.size() == kMaxReads) return false;
+        reads.push_back(std::exchange(bound, {}));
+        break;
+      default:
+        return false;
+    }
+  }
+  return false;
+}
+
+bool SessionCache::parse(const UnitMessage& message, std::vector<Parsed>& parsed) {
+  const sql::ParseOptions options{s_.vs_.standard_conforming_strings(), s_.vs_.ascii_safe_encoding()};
+  const auto read = wire::parse_parse(message.payload());
+  if (!read || (!read->statement.empty() && s_.vs_.find_prepared(read->statement))) return false;
+  auto facts = s_.worker_.facts().facts(read->query, options);
+  parsed.push_back({read->statement, {.facts = facts.get(), .text = read->query, .types = read->types, .held = facts}});
+  return true;
+}
+
+bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<Parsed>& parsed,
+                        Read& read) {
+  if (!message.portal.empty()) return false;
+  const auto here =
+      std::find_if(parsed.rbegin(), parsed.rend(), [&](const Parsed& one) { return one.name == message.statement; });
+  if (here != parsed.rend()) {
+    read = here->read;
+  } else {
+    const vsession::PreparedPtr& known = s_.named_in(message, unit);
+    if (!known || known->from_sql || !known->facts) return false;
+    read.facts = known->facts.get();
+    read.text = known->query;
+    read.types = known->types;
+    if (!known->name.empty()) read.id = &known->id;
+  }
+  read.bind = message.rest();
+  return true;
+}
+
+bool SessionCache::answer_unit(const UnitMessages& unit) {
+  begin();
+  const Request& request = s_.work().request;
+  if (!request.synced || request.streamed || !refusal().empty()) return false;
+  // A server that takes part in the transaction has an unnamed portal, which the client's Bind would replace.
+  if (!s_.parts_.empty() || !knows_defaults()) return false;
+  const std::vector<Read>& reads = reads_;
+  reads_.clear();
+  if (!read_unit(unit, reads_)) return false;
+  const auto not_kept = [&](const Read& read) { return !finds(*read.facts); };
+  if (remote_ != nullptr && (std::any_of(reads.begin(), reads.end(), not_kept) || look_up(reads))) return false;
+  std::vector<std::optional<cache::Answer>> far;
+  if (remote_ != nullptr) far = find(reads);
+  std::vector<cache::Answer>& answers = answers_;
+  answers.clear();
+  looked_.clear();
+  for (const Read& read : reads) {
+    if (!finds(*read.facts)) return miss(reads);
+    looked_.push_back(look(read));
+    std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(looked_.back().key);
+    if (!found || (read.described && found->head_bytes == 0)) return miss(reads);
+    answers.push_back(std::move(*found));
+  }
+  for (const Read& read : reads) {
+    admission_.hit();
+    log_hit(read.text);
+  }
+  write_unit(unit, answers);
+  return true;
+}
+
+// A server is asked: what its answers will be kept under is made once, and whether they are worth it is asked of each.
+// What has been found is: it is kept anew with the others.
+bool SessionCache::miss(const std::vector<Read>& reads) {
+  for (std::size_t i = looked_.size(); i < reads.size(); ++i) looked_.push_back(look(reads[i]));
+  for (std::size_t i = 0; i < reads.size(); ++i) {
+    Looked& looked = looked_[i];
+    looked.wanted = i < answers_.size() || wants(looked);
+    const bool forced = reads[i].facts->leading_comment == sql::LeadingComment::force_query_cache;
+    looked.moment = looked.wanted && !forced && !reads[i].bind.empty() && cache::bind_names_a_moment(reads[i].bind);
+  }
+  return false;
+}
+
+void SessionCache::write_unit(const UnitMessages& unit, const std::vector<cache::Answer>& answers) {
+  const sql::ParseOptions options{s_.vs_.standard_conforming_strings(), s_.vs_.ascii_safe_encoding()};
+  Bytes& out = s_.client_.own();
+  std::size_t at = 0;
+  for (const UnitMessage& message : unit.list) {
+    if (message.type == wire::fe::kParse) {
+      const auto parse = wire::parse_parse(message.payload());
+      const auto defined =
+          s_.vs_.define(parse->statement, parse->query, parse->types, s_.worker_.facts().facts(parse->query, options));
+      HG_ASSERT(defined.has_value());  // read_unit() has seen that the name is free
+      wire::put_parse_complete(out);
+    } else if (message.type == wire::fe::kBind) {
+      wire::put_bind_complete(out);
+    } else if (message.type == wire::fe::kDescribe) {
+      out += answers[at].head();
+    } else if (message.type == wire::fe::kExecute) {
+      out += answers[at++].rest();
+    }
+  }
+  s_.client_.added_own();
+  s_.say_ready();
+}
+
+void SessionCache::sending_unit(const UnitMessages& unit, NodeId node) {
+  coming_.clear();
+  at_ = 0;
+  if (part_of_cut_unit() && !remote_) unplanned_unit(unit);
+  guard();
+  if (part_of_cut_unit() || !began_) return;
+  if (!wants_any()) return let_pass();
+  std::optional<TimePoint> seen_to;
+  const bool may_keep = refusal().empty() && takes_defaults(node) && node_shows_commits(node, seen_to);
+  if (looked_.empty() || (may_keep && looked_.front().viewer != viewer())) {
+    reads_.clear();
+    looked_.clear();
+    answers_.clear();
+    if (!read_unit(unit, reads_)) return;
+    miss(reads_);
+  }
+  for (const Looked& read : looked_) expect(read, may_keep, seen_to);
+}
+
+void SessionCache::unplanned_unit(const UnitMessages& unit) {
+  const sql::ParseOptions options{s_.vs_.standard_conforming_strings(), s_.vs_.ascii_safe_encoding()};
+  for (const UnitMessage& message : unit.list) {
+    std::shared_ptr<const sql::Facts> facts;
+    if (message.type == wire::fe::kParse) {
+      if (const auto parse = wire::parse_parse(message.payload()))
+        facts = s_.worker_.facts().facts(parse->query, options);
+    } else if (message.type == wire::fe::kBind) {
+      const vsession::PreparedPtr known = message.good() ? s_.named_in(message, unit) : nullptr;
+      if (known) facts = known->facts;
+    } else if (message.type == wire::fe::kExecute) {
+      const vsession::Portal* portal = message.good() ? s_.parts_.portal(message.portal) : nullptr;
+      if (portal != nullptr && portal->statement) facts = portal->statement->facts;
+    }
+    if (facts) unplanned(*facts, s_.prepared_statement(facts->first()));
+  }
+}
+
+}  // namespace herdgate::session
