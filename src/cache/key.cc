@@ -120,16 +120,18 @@ Hash128 viewer_of(const HashKey& key, std::string_view database, std::string_vie
 
 Hash128 text_hash(const HashKey& key, std::string_view text) { return quick_hash128(key, text); }
 
-// The second hash of the extended protocol begins with the letter of its form, so that it is none of a text.
-Hash128 key_of(const HashKey& key, const Read& read) {
-  if (read.form == Form::simple) return sum(read.viewer, read.text);
-  Parts parts(1 + sizeof read.text + 2 * Parts::kPerPart + read.types.size() + read.bind.size());
-  parts.add(static_cast<char>(read.form));
-  parts.add(read.text);
-  parts.add(read.types);
-  parts.add(read.bind);
-  const HashKey other{~key.k0, key.k1};
-  return sum(read.viewer, quick_hash128(other, parts.all()));
+// Hashes of different things are made with different keys, so that one of a text is none of a Bind.
+Hash128 statement_hash(const HashKey& key, const Hash128& text, ByteView types) {
+  Parts parts(sizeof text + Parts::kPerPart + types.size());
+  parts.add(text);
+  parts.add(types);
+  return quick_hash128({~key.k0, key.k1}, parts.all());
+}
+
+Hash128 key_of(const Hash128& viewer, const Hash128& text) { return sum(viewer, text); }
+
+Hash128 key_of(const HashKey& key, const Hash128& viewer, const Hash128& statement, ByteView bind) {
+  return sum(sum(viewer, statement), quick_hash128({key.k0, ~key.k1}, bind));
 }
 
 Hash128 owner_of(const HashKey& key, std::string_view database, std::string_view user) {

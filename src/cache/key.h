@@ -1,8 +1,9 @@
 // What a cached answer is filed under: everything that may change it. Pure.
 //
 // Shape    viewer_of() once for each state of a session: database, user, and all that it has set (role, search_path,
-//          TimeZone, DateStyle and the like are among it). key_of() for each read: the viewer, the protocol, the text
-//          as it came octet by octet, and of a Bind its formats, values and result formats.
+//          TimeZone, DateStyle and the like are among it). text_hash() once for each text, as it came octet by octet;
+//          statement_hash() for one that came by Parse. key_of() for each read: of these and, extended, of the formats,
+//          values and result formats of its Bind.
 // Units    every part goes in with its length before it, so no two lists of parts give the same octets. Keys are sums
 //          (exclusive or) of keyed hashes of different things: who cannot see them cannot make two of them meet.
 // Threads  pure.
@@ -19,8 +20,6 @@
 
 namespace herdgate::cache {
 
-enum class Form : char { simple = 'Q', extended = 'E' };
-
 // A parameter of the session: its name and whatever says its value.
 using Setting = std::pair<std::string_view, std::string_view>;
 
@@ -32,13 +31,11 @@ Hash128 viewer_of(const HashKey& key, std::string_view database, std::string_vie
 // Of the text alone: it is read once for both keys.
 Hash128 text_hash(const HashKey& key, std::string_view text);
 
-struct Read {
-  Hash128 viewer;
-  Form form = Form::simple;
-  Hash128 text;          // see text_hash()
-  ByteView types, bind;  // extended: as in Parse and Bind
-};
-Hash128 key_of(const HashKey& key, const Read& read);
+// Of the text and the types of a Parse.
+Hash128 statement_hash(const HashKey& key, const Hash128& text, ByteView types);
+
+Hash128 key_of(const Hash128& viewer, const Hash128& text);  // simple
+Hash128 key_of(const HashKey& key, const Hash128& viewer, const Hash128& statement, ByteView bind);
 // Of a text as one user of one database sends it: what PGPOOL SET CACHE DELETE names.
 Hash128 owner_of(const HashKey& key, std::string_view database, std::string_view user);
 Hash128 text_key(const Hash128& owner, const Hash128& text);

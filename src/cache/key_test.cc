@@ -22,6 +22,7 @@ std::string bind(const std::vector<std::string>& values) {
 TEST(Key, WhateverChangesAnAnswerChangesTheKey) {
   std::set<Hash128> seen;
   int cases = 0;
+  enum class Form { simple, extended };
   struct Case {
     Hash128 viewer;
     Form form;
@@ -29,9 +30,11 @@ TEST(Key, WhateverChangesAnAnswerChangesTheKey) {
     std::string types = {}, bind = {};
   };
   const auto add = [&](const Case& c) {
-    const Read read{c.viewer, c.form, text_hash(kKey, c.text), c.types, c.bind};
+    const Hash128 text = text_hash(kKey, c.text);
+    const Hash128 key = c.form == Form::simple ? key_of(c.viewer, text)
+                                               : key_of(kKey, c.viewer, statement_hash(kKey, text, c.types), c.bind);
     ++cases;
-    EXPECT_TRUE(seen.insert(key_of(kKey, read)).second) << "case " << cases;
+    EXPECT_TRUE(seen.insert(key).second) << "case " << cases;
   };
   const auto viewer = [&](std::string_view d, std::string_view u, std::vector<Setting> s) {
     return viewer_of(kKey, d, u, s);
@@ -44,6 +47,7 @@ TEST(Key, WhateverChangesAnAnswerChangesTheKey) {
   add({plain, Form::extended, "select 1", "x"});
   add({plain, Form::extended, "select 1", "", "x"});
   add({plain, Form::extended, "select 1x"});
+  add({plain, Form::extended, "select 1", "x", "x"});
   add({plain, Form::extended, "select 1", bind({}), bind({"1"})});
   add({plain, Form::extended, "select 1", bind({}), bind({"2"})});
   add({viewer("db2", "user", {}), Form::simple, "select 1"});

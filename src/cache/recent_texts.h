@@ -1,6 +1,7 @@
 // Hashes of the texts of prepared statements, made lately: a client runs one text many times.
 //
-// Shape    hash() gives text_hash(key, text); `id` tells the text from every other: that of the prepared statement.
+// Shape    find() gives the hashes of a text and its types; `id` tells them from all others: that of the prepared
+//          statement.
 // Limits   kSlots texts; a later one may take an earlier one's place.
 // Errors   none.
 // Threads  its worker's.
@@ -16,17 +17,24 @@ namespace herdgate::cache {
 class RecentTexts {
  public:
   static constexpr std::size_t kSlots = 256;
-  const Hash128& hash(const HashKey& key, const Hash128& id, std::string_view text) {
+  struct Hashes {
+    Hash128 text, statement;
+  };
+  static Hashes made(const HashKey& key, std::string_view text, ByteView types) {
+    const Hash128 hash = text_hash(key, text);
+    return {hash, statement_hash(key, hash, types)};
+  }
+  const Hashes& find(const HashKey& key, const Hash128& id, std::string_view text, ByteView types) {
     Slot& slot = slots_[id.lo % kSlots];
-    if (slot.id != id || slot.key != key.k0 || !slot.used) slot = {id, key.k0, text_hash(key, text), true};
-    return slot.hash;
+    if (slot.id != id || slot.key != key.k0 || !slot.used) slot = {id, key.k0, made(key, text, types), true};
+    return slot.hashes;
   }
 
  private:
   struct Slot {
     Hash128 id;
     std::uint64_t key = 0;  // its first half: the second is always the same where keys change (memcached)
-    Hash128 hash;
+    Hashes hashes;
     bool used = false;
   };
   std::array<Slot, kSlots> slots_;

@@ -72,12 +72,18 @@ const Hash128& SessionCache::viewer() {
 }
 
 SessionCache::Looked SessionCache::look(const Read& read) {
-  const bool simple = read.types.empty();
+  const HashKey key = hash_key();
   Looked looked{.serial = read.facts->serial, .viewer = viewer()};
-  looked.text = read.id != nullptr ? s_.worker_.recent_texts().hash(hash_key(), *read.id, read.text)
-                                   : cache::text_hash(hash_key(), read.text);
-  looked.key = cache::key_of(hash_key(), {looked.viewer, simple ? cache::Form::simple : cache::Form::extended,
-                                          looked.text, read.types, read.bind});
+  if (read.types.empty()) {
+    looked.text = cache::text_hash(key, read.text);
+    looked.key = cache::key_of(looked.viewer, looked.text);
+    return looked;
+  }
+  const cache::RecentTexts::Hashes of = read.id != nullptr
+                                            ? s_.worker_.recent_texts().find(key, *read.id, read.text, read.types)
+                                            : cache::RecentTexts::made(key, read.text, read.types);
+  looked.text = of.text;
+  looked.key = cache::key_of(key, looked.viewer, of.statement, read.bind);
   return looked;
 }
 
