@@ -37,7 +37,7 @@ class Sightings {
 class Admission {
  public:
   // A hit saves some thirty times what keeping an answer costs: below one in 32 keeping all does not pay.
-  static constexpr unsigned kWindow = 1024, kUseful = kWindow / 32;
+  static constexpr unsigned kWindow = 2048, kUseful = kWindow / 32;
   explicit Admission(Sightings& sightings) : sightings_(sightings) {}
   bool selective() const { return selective_; }
   bool wants(const Hash128& key) const { return !selective_ || sightings_.seen(key); }

@@ -7,7 +7,7 @@ from test_http import Http, with_http
 from test_query_cache import ON_PRIMARY, figures, hits_of, tables, value  # noqa: F401
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
-MOST = 6000  # reads of a flood, several windows
+MOST = 10000  # reads of a flood, several windows
 
 
 class Flooded:
