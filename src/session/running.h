@@ -121,7 +121,11 @@ struct Unit {
   static constexpr std::size_t kMaxItems = 65'000, kMaxKeptItems = 64;
   std::vector<vsession::PreparedPtr> items;  // what the messages under way refer to; Debt::item is a place in here
   std::vector<std::uint64_t> undone;         // generations of statements whose Parse was not carried out, ascending
-  pool::ServerLink* link = nullptr;          // where all of an open unit goes
+  struct Replaced {
+    vsession::PreparedPtr by, before;
+  };
+  std::vector<Replaced> replaced;    // unnamed statements by a Parse that may yet be skipped
+  pool::ServerLink* link = nullptr;  // where all of an open unit goes
   bool open = false;
   bool hold = false;                   // an Execute may have started COPY: the rest waits for the server's word
   bool skip = false;                   // an error of ours: everything up to Sync is dropped
@@ -131,6 +135,7 @@ struct Unit {
   void forget() {
     items.clear();
     undone.clear();
+    replaced.clear();
   }
   void reset() {
     forget();

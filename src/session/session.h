@@ -160,7 +160,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool unit_is_local(UnitMessages& messages);
   const vsession::PreparedPtr& named_in(const UnitMessage& message, const UnitMessages& of) const;
   bool stalls(backend::Link& link, std::size_t unit_bytes);
-  void unit_parse_undone(std::size_t item);
+  void unit_parse_undone(std::size_t item, backend::Ended how);
   void unit_close_undone(std::size_t item);
   void unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   friend class UnitWriter;

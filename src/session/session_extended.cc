@@ -383,12 +383,23 @@ bool Session::stalls(backend::Link& link, std::size_t unit_bytes) {
   return unit().stalled;
 }
 
-// The client's Parse had no effect: the name is free again.
-void Session::unit_parse_undone(std::size_t item) {
+// The client's Parse had no effect: the name is free again. Of the unnamed statement a Parse that fails leaves nothing,
+// one that is skipped leaves what was there.
+void Session::unit_parse_undone(std::size_t item, backend::Ended how) {
   if (item >= unit().items.size() || !unit().items[item]) return;
-  const vsession::PreparedStatement& undone = *unit().items[item];
-  unit().undone.push_back(undone.generation);
-  if (vs_.find_prepared(undone.name) == unit().items[item]) vs_.close_prepared(std::string(undone.name));
+  const vsession::PreparedPtr undone = unit().items[item];
+  unit().undone.push_back(undone->generation);
+  vsession::PreparedPtr before;
+  std::vector<Unit::Replaced>& replaced = unit().replaced;
+  for (const Unit::Replaced& one : replaced) {
+    if (one.by == undone && how == backend::Ended::skipped) before = one.before;
+  }
+  for (Unit::Replaced& one : replaced) {
+    if (one.before == undone) one.before = before;
+  }
+  if (vs_.find_prepared(undone->name) != undone) return;
+  vs_.close_prepared(std::string(undone->name));
+  if (before) vs_.close_undone(before);
 }
 
 // A Close was skipped. If the Parse before it was too, there is nothing to be had back.
@@ -403,7 +414,7 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
   if (!item) return;
   if (debt.what == backend::Owes::parse) {
     if (how == backend::Ended::ok) return;
-    unit_parse_undone(debt.item);
+    unit_parse_undone(debt.item, how);
     if (pool::ServerLink* server = of(link)) server->memory.interned.remove(item->server_name);
     return;
   }

@@ -87,7 +87,10 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
   using namespace wire::be;
   if (head.fate == backend::Fate::forward) {
     log_backend_message(link, message.type);
-    if (message.type == kReady && message_log_) message_log_->flush(worker_.log(), who_);
+    if (message.type == kReady && message_log_) {
+      message_log_->flush(worker_.log(), who_);
+      message_log_.reset();
+    }
   }
   if (cache_) cache_->reply(head, message);
   if (message.type == kError) return reply_error(link, head, message);
@@ -341,7 +344,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
   if (debt.what == Owes::local) {
     if (how == Ended::ok && forward_head()) client_.add(debt.local, false);
     if (how == Ended::ok || debt.item == 0) return;
-    return debt.local[0] == wire::be::kParseComplete ? unit_parse_undone(debt.item - 1)
+    return debt.local[0] == wire::be::kParseComplete ? unit_parse_undone(debt.item - 1, how)
                                                      : unit_close_undone(debt.item - 1);
   }
   if (debt.what == Owes::close && debt.item != 0) {
@@ -360,8 +363,8 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
 
 void Session::execute_ended(backend::Link& link, const Debt& debt, Ended how) {
   if (debt.item < unit().items.size()) unit_item_ended(link, debt, how);
-  // COPY may have begun behind this Execute; now the rest of the unit can follow.
-  if (unit().hold) finished_in_chunk_ = true;
+  // COPY may have begun behind the last Execute that was sent; with its end the rest of the unit can follow.
+  if (unit().hold && link.ledger().empty()) finished_in_chunk_ = true;
 }
 
 // A query, a Sync or a function call.

@@ -127,6 +127,8 @@ bool UnitWriter::parse(const UnitMessage& message) {
   if (!read) return fail(protocol_violation("invalid message format"));
   const sql::ParseOptions options{session_.vs_.standard_conforming_strings(), session_.vs_.ascii_safe_encoding()};
   auto facts = session_.worker_.facts().facts(read->query, options);
+  vsession::PreparedPtr before;
+  if (read->statement.empty() && !raw_.synced()) before = session_.vs_.find_prepared("");
   auto defined = session_.vs_.define(read->statement, read->query, read->types, std::move(facts));
   if (!defined) {
     wire::Report report;
@@ -136,6 +138,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
     return fail(report);
   }
   const vsession::PreparedPtr& statement = *defined;
+  if (before) session_.unit().replaced.push_back({statement, std::move(before)});
   session_.note_trace(read->query);
   log("Parse: ", read->query);
   if (read->statement.empty()) {

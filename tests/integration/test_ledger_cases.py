@@ -59,6 +59,38 @@ def test_sync_right_behind_the_execute_of_a_copy(one_link, table, end):
             c.ask("rollback")
 
 
+@pytest.mark.parametrize("ahead", ["select 1", "select repeat('x', 1000) from generate_series(1, 3000)"], ids=["few", "many"])
+def test_a_copy_behind_other_statements_of_its_unit(one_link, table, cluster, ahead):
+    """What they answer comes in chunks of its own; only the COPY itself says that its data is waited for."""
+    with Client(one_link.port, seconds=20).login() as c:
+        for rows in (1, 1000):
+            c.ask("truncate ledger_case")
+            c.send(parse("select 1") + bind() + execute() + parse(ahead) + bind() + execute() +
+                   parse("copy ledger_case from stdin") + bind() + execute() + SYNC)
+            c.until("G")
+            c.send(copy_data("1\n" * rows) + COPY_DONE + SYNC)
+            assert kinds(c.until("Z")) == "CZ"
+            assert c.ask("select count(*) from ledger_case") == [[str(rows)]]
+    wait_until(lambda: active(cluster, "copy ledger_case") == 0, "the COPY to end", 10)
+
+
+@pytest.mark.parametrize("again", [1, 3])
+def test_a_skipped_parse_leaves_the_unnamed_statement_that_was_there(one_link, again):
+    with Client(one_link.port, seconds=10).login() as c:
+        c.send(parse("select 1") + SYNC)
+        c.until("Z")
+        c.send(execute("nope") + b"".join(parse(f"select {n + 2}") for n in range(again)) + SYNC)
+        assert kinds(c.until("Z")) == "EZ"
+        c.send(bind() + execute() + SYNC)
+        assert [row(p) for k, p in c.until("Z") if k == "D"] == [["1"]]
+        c.send(parse("select nothing") + SYNC)
+        assert kinds(c.until("Z")) == "EZ"
+        c.send(bind() + execute() + SYNC)
+        assert kinds(c.until("Z")) == "EZ", "one that fails has dropped it"
+        c.send(parse("select 7") + bind() + execute() + SYNC)
+        assert [row(p) for k, p in c.until("Z") if k == "D"] == [["7"]]
+
+
 def test_client_dies_in_the_middle_of_copy_in(one_link, table, cluster):
     for leave in (Client.close, reset):
         c = Client(one_link.port).login()
