@@ -5,10 +5,14 @@
 namespace herdgate::vsession {
 using sql::Kind;
 
-// The same text means the same statement only under the same encoding and the same reading of backslashes.
+// The same text means the same statement only under the same encoding and the same reading of backslashes, and of the
+// constants in it: a server makes '01/02/03'::date a value when it parses the statement, not when it runs it.
 Hash128 VirtualSession::statement_id(std::string_view query, ByteView types) const {
+  constexpr std::string_view kReadConstants[] = {"datestyle", "timezone",    "intervalstyle",        "lc_monetary",
+                                                 "xmloption", "array_nulls", "transform_null_equals"};
   Bytes bytes;
-  bytes.reserve(query.size() + types.size() + 32);
+  bytes.reserve(query.size() + types.size() + 96);
+  for (const std::string_view name : kReadConstants) append_cstr(bytes, setting_of(name));
   append_cstr(bytes, canonical_name(setting_of("client_encoding")));
   append_cstr(bytes, conforming_strings_ ? "on" : "off");
   append_cstr(bytes, query);  // neither of these holds a NUL
