@@ -138,6 +138,7 @@ class SessionCache {
 
   bool read_unit(const UnitMessages& unit, std::vector<Read>& reads);
   bool parse(const UnitMessage& message, std::vector<Parsed>& parsed);
+  bool may_define(std::string_view name, const std::vector<Parsed>& parsed) const;
   bool bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<Parsed>& parsed, Read& read);
   void write_unit(const UnitMessages& unit, const std::vector<cache::Answer>& answers);
   bool finds(const sql::Facts& facts) const;

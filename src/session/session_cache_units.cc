@@ -42,10 +42,17 @@ bool SessionCache::read_unit(const UnitMessages& unit, std::vector<Read>& reads)
 bool SessionCache::parse(const UnitMessage& message, std::vector<Parsed>& parsed) {
   const sql::ParseOptions options{s_.vs_.standard_conforming_strings(), s_.vs_.ascii_safe_encoding()};
   const auto read = wire::parse_parse(message.payload());
-  if (!read || (!read->statement.empty() && s_.vs_.find_prepared(read->statement))) return false;
+  if (!read || (!read->statement.empty() && !may_define(read->statement, parsed))) return false;
   auto facts = s_.worker_.facts().facts(read->query, options);
   parsed.push_back({read->statement, {.facts = facts.get(), .text = read->query, .types = read->types, .held = facts}});
   return true;
+}
+
+// A Parse that is sure to be refused is for the one who writes units to servers.
+bool SessionCache::may_define(std::string_view name, const std::vector<Parsed>& parsed) const {
+  const bool taken = s_.vs_.find_prepared(name) != nullptr ||
+                     std::any_of(parsed.begin(), parsed.end(), [&](const Parsed& one) { return one.name == name; });
+  return !taken && s_.vs_.prepared().size() + parsed.size() < vsession::VirtualSession::kMaxPrepared;
 }
 
 bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<Parsed>& parsed,
@@ -58,6 +65,8 @@ bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, co
   } else {
     const vsession::PreparedPtr& known = s_.named_in(message, unit);
     if (!known || known->from_sql || !known->facts) return false;
+    // Its constants were read by settings that the session has no more, and that its answers are not filed under.
+    if (known->read_by != s_.vs_.reading()) return false;
     read.facts = known->facts.get();
     read.text = known->query;
     read.types = known->types;
@@ -120,7 +129,7 @@ void SessionCache::write_unit(const UnitMessages& unit, const std::vector<cache:
       const auto parse = wire::parse_parse(message.payload());
       const auto defined =
           s_.vs_.define(parse->statement, parse->query, parse->types, s_.worker_.facts().facts(parse->query, options));
-      HG_ASSERT(defined.has_value());  // read_unit() has seen that the name is free
+      HG_ASSERT(defined.has_value());  // see may_define()
       wire::put_parse_complete(out);
     } else if (message.type == wire::fe::kBind) {
       wire::put_bind_complete(out);

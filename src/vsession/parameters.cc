@@ -290,6 +290,7 @@ std::string_view VirtualSession::setting_of(std::string_view name) const {
 }
 
 void VirtualSession::refresh() {
+  read_under_.reset();
   const bool told = !reported_encoding_.empty() || !reported_conforming_.empty() || !reported_read_only_.empty();
   if (!current_->notable() && !told) {
     search_path_key_.clear();

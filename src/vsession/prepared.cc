@@ -5,16 +5,27 @@
 namespace herdgate::vsession {
 using sql::Kind;
 
-// The same text means the same statement only under the same encoding and the same reading of backslashes, and of the
-// constants in it: a server makes '01/02/03'::date a value when it parses the statement, not when it runs it.
-Hash128 VirtualSession::statement_id(std::string_view query, ByteView types) const {
+// A server makes '01/02/03'::date a value when it parses a statement, not when it runs it. Beside the session's own
+// settings, encoding and backslashes hang on what the servers have reported.
+const Hash128& VirtualSession::reading() const {
   constexpr std::string_view kReadConstants[] = {"datestyle", "timezone",    "intervalstyle",        "lc_monetary",
                                                  "xmloption", "array_nulls", "transform_null_equals"};
+  if (read_under_ == current_) return reading_;
   Bytes bytes;
-  bytes.reserve(query.size() + types.size() + 96);
   for (const std::string_view name : kReadConstants) append_cstr(bytes, setting_of(name));
   append_cstr(bytes, canonical_name(setting_of("client_encoding")));
   append_cstr(bytes, conforming_strings_ ? "on" : "off");
+  reading_ = hash128(key_, bytes);
+  read_under_ = current_;
+  return reading_;
+}
+
+// The same text means the same statement only where it is read in the same way.
+Hash128 VirtualSession::statement_id(std::string_view query, ByteView types) const {
+  const Hash128& read_by = reading();
+  Bytes bytes;
+  bytes.reserve(sizeof read_by + query.size() + 1 + types.size());
+  bytes.append(reinterpret_cast<const char*>(&read_by), sizeof read_by);
   append_cstr(bytes, query);  // neither of these holds a NUL
   bytes.append(types);
   return hash128(key_, bytes);
@@ -31,6 +42,7 @@ Result<PreparedPtr> VirtualSession::define(std::string_view name, std::string_vi
   statement->types = types;
   statement->facts = std::move(facts);
   statement->generation = ++generation_;
+  statement->read_by = reading();
   if (named) {
     statement->id = statement_id(query, types);
     statement->server_name = "hg_" + statement->id.hex();

@@ -73,7 +73,8 @@ struct PreparedStatement {
   Bytes types;        // as in Parse: count and OIDs
   std::shared_ptr<const sql::Facts> facts;
   bool from_sql = false;
-  Hash128 id;                    // keyed hash of text, types, client_encoding, standard_conforming_strings
+  Hash128 read_by;               // VirtualSession::reading() when it was defined
+  Hash128 id;                    // keyed hash of text, types and read_by
   std::string server_name;       // "hg_" + hex(id); for from_sql and unnamed: the client's name
   std::uint64_t generation = 0;  // different for every definition of the unnamed statement
 };
@@ -171,6 +172,8 @@ class VirtualSession {
   const PreparedByName& prepared() const { return prepared_; }
   // Grows with every change of what find_prepared() gives: until then its references hold.
   std::uint64_t prepared_changes() const { return prepared_changes_; }
+  // Keyed hash of the settings by which a server reads a text and the constants in it, as they are now.
+  const Hash128& reading() const;
   std::size_t prepared_by_sql() const { return prepared_by_sql_; }  // of these, made by PREPARE
 
   void add_pin(Pin pin);
@@ -232,6 +235,8 @@ class VirtualSession {
   void put_prepared(PreparedPtr statement);
   void drop_named();
   Hash128 statement_id(std::string_view query, ByteView types) const;
+  mutable ParameterSetPtr read_under_;  // for which reading_ was made
+  mutable Hash128 reading_;
 
   HashKey key_;
   SessionState state_;

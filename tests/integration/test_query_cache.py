@@ -311,6 +311,38 @@ def test_prepared_transaction(tables, start_proxy, cluster):
 SELECT = "select v from qc.a where id = $1"
 
 
+def test_a_name_parsed_twice_in_a_unit_fails_as_on_a_server(cached):
+    with Client(cached.port, seconds=10).login() as c:
+        for _ in range(3):  # the answer is in the cache from the first time on
+            c.send(parse(SELECT), bind("1"), execute(), SYNC)
+            assert kinds(c.until()) == "12DCZ"
+        c.send(parse(SELECT, name="twice"), parse(SELECT, name="twice"), bind("1", statement="twice"), execute(), SYNC)
+        assert kinds(c.until()) == "1EZ"
+        c.send(parse(SELECT), bind("1"), execute(), SYNC)
+        assert kinds(c.until()) == "12DCZ"
+
+
+def test_constants_are_those_of_the_parse(cached):
+    """A session that has changed DateStyle since its Parse neither finds nor leaves answers for those that have not."""
+    sql = "select v + ('01/02/03'::date - date '2000-01-01') from qc.a where id = $1"
+    with Client(cached.port, seconds=10).login() as a, Client(cached.port, seconds=10).login() as b:
+        def ask(c, name):
+            c.send(bind("1", statement=name), execute(), SYNC)
+            return [row(p) for k, p in c.until() if k == "D"]
+        for c in (a, b):
+            c.ask("set datestyle = 'ISO, MDY'")
+        b.send(parse(sql, name="month"), SYNC)
+        b.until()
+        a.ask("set datestyle = 'ISO, DMY'")
+        a.send(parse(sql, name="day"), SYNC)
+        a.until()
+        a.ask("set datestyle = 'ISO, MDY'")
+        day, month = ask(a, "day"), ask(b, "month")
+        assert int(day[0][0]) - int(month[0][0]) == 30
+        for _ in range(2):
+            assert (ask(b, "month"), ask(a, "day")) == (month, day)
+
+
 def test_units_are_answered_whole(cached, cluster):
     unit = (parse(SELECT), bind("1"), describe(), execute(), SYNC)
     with Client(cached.port).login() as c, Client(cached.port).login() as d:
