@@ -131,6 +131,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void announce(const backend::Link& link, std::string_view what, std::string_view text);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
+  vsession::PreparedPtr deallocated(const sql::Facts& facts) const;
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   Next plan_terminate(int pid);

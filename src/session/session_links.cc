@@ -335,8 +335,12 @@ void Session::bring_up_named(pool::ServerLink& link) {
     if (!fresh && !(at->second.refused && name == work().executed)) continue;
     at->second.refused = false;
     memory.naming.push_back(name);
+    const bool joined = parts_.part(link.link->key().node) != nullptr;
+    const vsession::ReadAs read = read_as(*statement->read_under, *memory.parameters, joined);
+    for (const std::string& sql : read.before) link.link->send_query(sql, backend::Fate::swallow, kNoteReplay);
     link.link->send_query(statement->query, backend::Fate::swallow, kNoteNamed,
                           static_cast<std::uint16_t>(memory.naming.size()));
+    for (const std::string& sql : read.after) link.link->send_query(sql, backend::Fate::swallow, kNoteReplay);
   }
 }
 

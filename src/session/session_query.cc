@@ -220,8 +220,15 @@ bool Session::hears_of_loss(Kind kind) const {
   return pending_error_->of_transaction || (kind != Kind::empty && kind != Kind::rollback);
 }
 
-// Empty texts, own commands, statements in a failed transaction, and a transaction's beginning and end when no server
-// has heard of it yet.
+// The statement of the protocol that SQL's DEALLOCATE names: servers have it under a name of ours, for all sessions.
+vsession::PreparedPtr Session::deallocated(const sql::Facts& facts) const {
+  if (facts.multi() || facts.first().kind != Kind::deallocate || facts.first().all) return nullptr;
+  const vsession::PreparedPtr& known = vs_.find_prepared(facts.first().name);
+  return known && !known->from_sql ? known : nullptr;
+}
+
+// Empty texts, own commands, the protocol's statements deallocated, statements in a failed transaction, and a
+// transaction's beginning and end when no server has heard of it yet.
 bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   const sql::Statement& first = facts.first();
   Bytes& out = client_.own();
@@ -249,7 +256,15 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
     say_ready();
     return true;
   }
-  if (facts.multi() || settings().backend_clustering_mode == config::ClusteringMode::raw) return false;
+  if (facts.multi()) return false;
+  if (deallocated(facts)) {
+    vs_.close_prepared(first.name);
+    wire::put_command_complete(out, "DEALLOCATE");
+    client_.added_own();
+    say_ready();
+    return true;
+  }
+  if (settings().backend_clustering_mode == config::ClusteringMode::raw) return false;
   if (first.kind == Kind::begin && status == TxStatus::idle && vs_.state().pins == 0) {
     vs_.statement_done({.statement = first, .text = text, .tag = "BEGIN", .facts = work().facts});
     vs_.ready(TxStatus::open);

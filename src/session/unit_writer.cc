@@ -129,7 +129,9 @@ bool UnitWriter::parse(const UnitMessage& message) {
   auto facts = session_.worker_.facts().facts(read->query, options);
   vsession::PreparedPtr before;
   if (read->statement.empty() && !raw_.synced()) before = session_.vs_.find_prepared("");
-  auto defined = session_.vs_.define(read->statement, read->query, read->types, std::move(facts));
+  const vsession::PreparedPtr deallocated = session_.deallocated(*facts);
+  const std::string ours = deallocated ? "DEALLOCATE " + deallocated->server_name : "";
+  auto defined = session_.vs_.define(read->statement, deallocated ? ours : read->query, read->types, std::move(facts));
   if (!defined) {
     wire::Report report;
     report.sqlstate = sqlstate::kDuplicatePreparedStatement;
@@ -143,9 +145,12 @@ bool UnitWriter::parse(const UnitMessage& message) {
   log("Parse: ", read->query);
   if (read->statement.empty()) {
     note_unnamed(*statement);
-    pass(message.whole, Owes::parse, item(statement));
-    sent_ = true;
-    return true;
+    if (!deallocated) {
+      pass(message.whole, Owes::parse, item(statement));
+      sent_ = true;
+      return true;
+    }
+    return send_parse(statement);
   }
   written_.defines = true;
   pool::InternedStatements& interned = link_.memory.interned;
@@ -161,6 +166,10 @@ bool UnitWriter::parse(const UnitMessage& message) {
     return true;
   }
   intern(statement->server_name);
+  return send_parse(statement);
+}
+
+bool UnitWriter::send_parse(const vsession::PreparedPtr& statement) {
   scratch_.clear();
   wire::put_parse(scratch_, wire::Parse{statement->server_name, statement->query, statement->types});
   raw().send(scratch_, Owes::parse, Fate::forward, kNoteClient, item(statement));
@@ -200,10 +209,36 @@ void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
     if (link_.memory.interned.touch(statement->server_name)) return;
     intern(statement->server_name);
   }
+  // In a failed transaction nothing can be set, and nothing with constants is parsed.
+  const bool in_transaction = session_.vs_.state().tx.status != vsession::TxStatus::idle;
+  vsession::ReadAs read;
+  if (raw_.status() != 'E') read = read_as(*statement->read_under, *link_.memory.parameters, in_transaction);
+  for (const std::string& sql : read.before) set(sql, item(statement));
   scratch_.clear();
   wire::put_parse(scratch_, wire::Parse{statement->server_name, statement->query, statement->types});
   raw().send(scratch_, Owes::parse, Fate::swallow, kNotePrepare, item(statement));
+  for (const std::string& sql : read.after) set(sql, item(statement));
   sent_ = true;
+}
+
+// Within the unit, without its unnamed statement and portal. An error is that of the statement it is for.
+void UnitWriter::set(const std::string& sql, std::uint16_t of) {
+  constexpr const char* kSet = "hg_set";
+  const auto put = [&](Owes what) {
+    raw().send(scratch_, what, Fate::swallow, kNotePrepare, of);
+    scratch_.clear();
+  };
+  scratch_.clear();
+  wire::put_parse(scratch_, wire::Parse{kSet, sql, ByteView("\0\0", 2)});
+  put(Owes::parse);
+  wire::put_bind(scratch_, wire::Bind{kSet, kSet, ByteView("\0\0\0\0\0\0", 6)});
+  put(Owes::bind);
+  wire::put_execute(scratch_, kSet, 0);
+  put(Owes::execute);
+  for (const char what : {'P', 'S'}) {
+    wire::put_close(scratch_, what, kSet);
+    put(Owes::close);
+  }
 }
 
 bool UnitWriter::bind(const UnitMessage& message) {
@@ -261,7 +296,7 @@ bool UnitWriter::execute(const UnitMessage& message) {
     if (statement->facts) {
       count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
       session_.worker_.make_way_for(statement->facts->first());
-      if (statement->facts->first().kind == sql::Kind::deallocate) Session::renew_transaction_question(link_);
+      if (statement->facts->first().kind == sql::Kind::deallocate) deallocate(*statement->facts);
     }
   }
   pass(message.whole, Owes::execute, item(statement));
@@ -273,6 +308,16 @@ bool UnitWriter::execute(const UnitMessage& message) {
   raw().send_unanswered(scratch_);
   written_.hold = true;
   return false;
+}
+
+// What is deallocated must be there, and is not afterwards, unless the server skips it or fails.
+void UnitWriter::deallocate(const sql::Facts& facts) {
+  Session::renew_transaction_question(link_);
+  const vsession::PreparedPtr statement = session_.deallocated(facts);
+  if (!statement || statement->name.empty()) return;
+  prepare(statement);
+  link_.memory.interned.remove(statement->server_name);
+  link_.memory.to_close.push_back(statement->server_name);
 }
 
 bool UnitWriter::close(const UnitMessage& message) {

@@ -27,12 +27,15 @@ class UnitWriter {
  private:
   bool message(const UnitMessage& message);
   bool parse(const UnitMessage& message);
+  bool send_parse(const vsession::PreparedPtr& statement);  // the client's, in our words
   bool bind(const UnitMessage& message);
   bool describe(const UnitMessage& message);
   bool execute(const UnitMessage& message);
+  void deallocate(const sql::Facts& facts);
   bool close(const UnitMessage& message);
   bool close_portal(const UnitMessage& message);
   void prepare(const vsession::PreparedPtr& statement);  // ahead, if the link does not have it
+  void set(const std::string& sql, std::uint16_t of);    // by a statement of ours
   std::uint64_t epoch() const;                           // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
   void intern(const std::string& name);

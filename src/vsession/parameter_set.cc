@@ -128,4 +128,24 @@ Replay replay(const ParameterSet& link, const ParameterSet& session) {
   return out;
 }
 
+// In a transaction by SET LOCAL, so that its end leaves the link with what the session has then.
+ReadAs read_as(const ParameterSet& then, const ParameterSet& now, bool in_transaction) {
+  ReadAs out;
+  if (then.fingerprint() == now.fingerprint()) return out;
+  const auto setting = [in_transaction](const ParameterSet& set, std::string_view name) {
+    const Parameter* own = set.find(name);
+    if (own == nullptr) return in_transaction ? local_default_sql(name) : reset_sql(name);
+    return in_transaction ? as_local(*own) : own->sql;
+  };
+  const auto add = [&](std::string_view name) {
+    std::string before = setting(then, name), after = setting(now, name);
+    if (before == after) return;
+    out.before.push_back(std::move(before));
+    out.after.push_back(std::move(after));
+  };
+  for (const std::string_view name : kReadConstants) add(name);
+  for (const std::string_view name : kReadText) add(name);
+  return out;
+}
+
 }  // namespace herdgate::vsession

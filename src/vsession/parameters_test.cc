@@ -80,7 +80,9 @@ const Case kCases[] = {
      {"set role r", "set session authorization joe"},
      "I set{session_authorization=joe} role_changed"},
     {"… and so does its default", {"set role r", "reset session authorization"}, "I role_changed"},
-    {"odd time zone", {"set time zone interval '-08:00' hour to minute"}, "I set{timezone=-08:00}"},
+    {"odd time zone",
+     {"set time zone interval '-08:00' hour to minute"},
+     "I set{timezone=SET TIME ZONE interval '-08:00' hour to minute}"},
     {"odd time zone that cannot be cut out",
      {"set time zone /* x */ interval '-08:00' hour to minute"},
      "I pins{unparsed_state}"},
@@ -302,6 +304,23 @@ TEST(Replay, BringsALinkToTheSessionsSet) {
     EXPECT_EQ(got.acknowledged, c.acknowledged) << c.name;
     EXPECT_EQ(got.ahead, c.ahead) << c.name;
   }
+}
+
+TEST(Replay, AStatementOfOtherSettingsIsReadByThemAndTheLinkHasItsOwnAgain) {
+  const ParameterSet then = set_of({"set datestyle to german", "set timezone to 'UTC'", "set jit to off"});
+  const ParameterSet now = set_of({"set datestyle to iso, mdy", "set intervalstyle to iso_8601"});
+  using Texts = std::vector<std::string>;
+  const ReadAs alone = read_as(then, now, /*in_transaction=*/false);
+  EXPECT_EQ(alone.before,
+            (Texts{"SET \"datestyle\" TO 'German, DMY'", "SET \"timezone\" TO 'UTC'", "RESET \"intervalstyle\""}));
+  EXPECT_EQ(alone.after,
+            (Texts{"SET \"datestyle\" TO 'ISO, MDY'", "RESET \"timezone\"", "SET \"intervalstyle\" TO 'iso_8601'"}));
+  const ReadAs within = read_as(then, now, /*in_transaction=*/true);
+  EXPECT_EQ(within.before, (Texts{"SET LOCAL \"datestyle\" TO 'German, DMY'", "SET LOCAL \"timezone\" TO 'UTC'",
+                                  "SET LOCAL \"intervalstyle\" TO DEFAULT"}));
+  EXPECT_EQ(within.after.at(1), "SET LOCAL \"timezone\" TO DEFAULT");
+  EXPECT_TRUE(read_as(now, now, false).before.empty());
+  EXPECT_TRUE(read_as(set_of({"set jit to off"}), ParameterSet(), false).before.empty());
 }
 
 TEST(Replay, DateStyleIsWholeThoughItsWordsChangeHalfOfIt) {

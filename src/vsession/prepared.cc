@@ -8,8 +8,6 @@ using sql::Kind;
 // A server makes '01/02/03'::date a value when it parses a statement, not when it runs it. Beside the session's own
 // settings, encoding and backslashes hang on what the servers have reported.
 const Hash128& VirtualSession::reading() const {
-  constexpr std::string_view kReadConstants[] = {"datestyle", "timezone",    "intervalstyle",        "lc_monetary",
-                                                 "xmloption", "array_nulls", "transform_null_equals"};
   if (read_under_ == current_) return reading_;
   Bytes bytes;
   for (const std::string_view name : kReadConstants) append_cstr(bytes, setting_of(name));
@@ -43,6 +41,7 @@ Result<PreparedPtr> VirtualSession::define(std::string_view name, std::string_vi
   statement->facts = std::move(facts);
   statement->generation = ++generation_;
   statement->read_by = reading();
+  statement->read_under = current_;
   if (named) {
     statement->id = statement_id(query, types);
     statement->server_name = "hg_" + statement->id.hex();
@@ -109,6 +108,8 @@ void VirtualSession::note_prepared(const Outcome& outcome) {
   statement->query = outcome.text;
   statement->from_sql = true;
   statement->id = statement_id(outcome.text, {});
+  statement->read_by = reading();
+  statement->read_under = current_;
   statement->generation = ++generation_;
   statement->facts = outcome.facts;
   // Facts of a longer text would begin with another statement.

@@ -139,6 +139,7 @@ std::optional<Parameter> parameter_of(const sql::Setting& setting, std::string_v
   auto interval = out.name == "timezone" ? interval_zone(text, is_interval) : std::nullopt;
   if (is_interval && !interval) return std::nullopt;
   out.sql = interval ? std::move(*interval) : set_sql(out.name, setting.values);
+  if (is_interval) out.value = out.sql;  // INTERVAL '-8' HOUR is not the zone '-8'
   return out;
 }
 

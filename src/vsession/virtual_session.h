@@ -65,6 +65,16 @@ struct Replay {
 Replay replay(const ParameterSet& link, const ParameterSet& session);
 bool must_be_acknowledged(std::string_view parameter_name);
 
+// What a statement's text and the constants in it are read by when it is prepared: names of parameters.
+inline constexpr std::string_view kReadConstants[] = {"datestyle", "timezone",    "intervalstyle",        "lc_monetary",
+                                                      "xmloption", "array_nulls", "transform_null_equals"};
+inline constexpr std::string_view kReadText[] = {"client_encoding", "standard_conforming_strings"};
+// SQL before and after preparing a statement on a link that holds `now`, so that it is read as under `then`.
+struct ReadAs {
+  std::vector<std::string> before, after;
+};
+ReadAs read_as(const ParameterSet& then, const ParameterSet& now, bool in_transaction);
+
 // A prepared statement of the session. `server_name` is the interned name that all sessions share; an SQL-level one
 // (PREPARE name AS …) exists on links under the client's own name instead.
 struct PreparedStatement {
@@ -74,6 +84,7 @@ struct PreparedStatement {
   std::shared_ptr<const sql::Facts> facts;
   bool from_sql = false;
   Hash128 read_by;               // VirtualSession::reading() when it was defined
+  ParameterSetPtr read_under;    // parameters() then
   Hash128 id;                    // keyed hash of text, types and read_by
   std::string server_name;       // "hg_" + hex(id); for from_sql and unnamed: the client's name
   std::uint64_t generation = 0;  // different for every definition of the unnamed statement

@@ -1,5 +1,6 @@
 """Drivers, each in its own way of talking: psycopg (sync, async, pipelines), asyncpg, psycopg2, JDBC, node-postgres."""
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import asyncpg
 import psycopg
 import psycopg2
 import pytest
+from psycopg.pq import DiagnosticField, ExecStatus
 
 from support import system
 
@@ -155,3 +157,46 @@ def test_node_postgres(endpoint):
     result = subprocess.run(["node", f"{TESTS}/node/drive.js", str(endpoint.port), "postgres", "x"],
                             env=node_environment(), capture_output=True, text=True, timeout=100)
     assert result.stdout.endswith("ok\n"), result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("pipeline", [False, True], ids=["one by one", "pipeline"])
+def test_psycopg_deallocates_the_statements_it_has_too_many_of(start_proxy, mode, pipeline):
+    """By SQL's DEALLOCATE: what the protocol has prepared and what SQL has share their names."""
+    proxy = start_proxy({"pool_mode": mode, "num_workers": 1})
+    with proxy.connect() as c, proxy.connect() as other:
+        other.prepare_threshold = c.prepare_threshold = 1
+        c.prepared_max = 3
+        with c.pipeline() if pipeline else contextlib.nullcontext():
+            for i in [*range(8), *range(8)]:
+                for _ in range(3):
+                    answers = [d.execute(f"select {i}") for d in (c, other)]
+                    assert [a.fetchone()[0] for a in answers] == [i, i]
+        assert c.execute("select count(*) from generate_series(1, 3)").fetchone()[0] == 3
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_sql_deallocates_what_the_protocol_prepared(start_proxy, mode):
+    proxy = start_proxy({"pool_mode": mode, "num_workers": 1})
+    with proxy.connect() as c:
+        c.prepare_threshold = None
+        for extended in (False, True):
+            def run(sql, ask=c.pgconn.exec_params if extended else c.pgconn.exec_):
+                return ask(sql, []) if extended else ask(sql)
+            for _ in range(2):
+                assert c.pgconn.prepare(b"named", b"select 1").status == ExecStatus.COMMAND_OK
+                assert c.pgconn.exec_prepared(b"named", []).get_value(0, 0) == b"1"
+                done = run(b"deallocate named")
+                assert (done.status, done.command_status) == (ExecStatus.COMMAND_OK, b"DEALLOCATE")
+                assert c.pgconn.exec_prepared(b"named", []).error_field(DiagnosticField.SQLSTATE) == b"26000"
+            assert run(b"deallocate named").error_field(DiagnosticField.SQLSTATE) == b"26000"
+            # Within a transaction, and not undone by its rollback; in a failed one it is refused.
+            c.pgconn.prepare(b"named", b"select 1"), c.pgconn.prepare(b"kept", b"select 2")
+            run(b"begin")
+            assert run(b"deallocate named").status == ExecStatus.COMMAND_OK
+            assert run(b"select 1/0").error_field(DiagnosticField.SQLSTATE) == b"22012"
+            assert run(b"deallocate kept").error_field(DiagnosticField.SQLSTATE) == b"25P02"
+            run(b"rollback")
+            assert c.pgconn.exec_prepared(b"named", []).error_field(DiagnosticField.SQLSTATE) == b"26000"
+            assert c.pgconn.exec_prepared(b"kept", []).get_value(0, 0) == b"2"
+            run(b"deallocate kept")
