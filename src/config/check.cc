@@ -40,6 +40,11 @@ class Checking {
   void error(std::string_view name, std::string text) { note(Severity::error, name, std::move(text)); }
   void warn(std::string_view name, std::string text) { note(Severity::warning, name, std::move(text)); }
 
+  // Of two parameters that contradict each other the one that the file sets.
+  std::string_view set_one(std::string_view one, std::string_view other) const {
+    return places_.contains(one) ? one : other;
+  }
+
   // A node exists once its port is set.
   void backends() {
     for (Backend& b : s_.backends) {
@@ -137,12 +142,31 @@ class Checking {
 
   void cache() {
     if (!s_.memory_cache_enabled) return;
-    if (s_.memqcache_method != CacheMethod::shmem) return;  // it has no blocks
+    if (s_.memqcache_maxcache == 0) warn("memqcache_maxcache", "memqcache_maxcache is 0, so no result is cached");
+    if (s_.memqcache_method != CacheMethod::shmem) return memcached();  // it has no blocks
+    if (s_.memqcache_max_num_cache == 0)
+      warn("memqcache_max_num_cache", "memqcache_max_num_cache is 0, so no result is cached");
     constexpr std::int64_t kBlockHead = 64;
+    const std::string_view block = "memqcache_cache_block_size";
     if (s_.memqcache_total_size < s_.memqcache_cache_block_size)
-      error("memqcache_total_size", "memqcache_total_size must not be less than memqcache_cache_block_size");
+      error(set_one("memqcache_total_size", block),
+            fmt::format("memqcache_total_size ({}) must not be less than memqcache_cache_block_size ({})",
+                        s_.memqcache_total_size, s_.memqcache_cache_block_size));
     if (s_.memqcache_maxcache + kBlockHead > s_.memqcache_cache_block_size)
-      error("memqcache_maxcache", "memqcache_maxcache and 64 bytes must fit into memqcache_cache_block_size");
+      error(set_one("memqcache_maxcache", block),
+            fmt::format("memqcache_maxcache ({}) and 64 bytes must fit into memqcache_cache_block_size ({})",
+                        s_.memqcache_maxcache, s_.memqcache_cache_block_size));
+  }
+
+  void memcached() {
+    constexpr int kMaxPort = 65535;
+    const std::string& host = s_.memqcache_memcached_host;
+    if (host.empty())
+      error("memqcache_memcached_host", "memqcache_memcached_host is empty, memqcache_method = memcached needs it");
+    const bool by_tcp = !host.empty() && host.front() != '/';
+    if (by_tcp && (s_.memqcache_memcached_port < 1 || s_.memqcache_memcached_port > kMaxPort))
+      error("memqcache_memcached_port",
+            fmt::format("memqcache_memcached_port must be 1 to {}, it is {}", kMaxPort, s_.memqcache_memcached_port));
   }
 
   void authentication() {

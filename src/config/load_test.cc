@@ -235,9 +235,29 @@ INSTANTIATE_TEST_SUITE_P(
         Check{"user_redirect_preference_list = 'x:nowhere'\n",
               "error pgpool.conf:8 user_redirect_preference_list: invalid redirect entry: \"nowhere\" in \"x:nowhere\" "
               "is not primary, standby or a node number"},
+        Check{"memory_cache_enabled = on\nmemqcache_cache_block_size = 128MB\n",
+              "error pgpool.conf:9 memqcache_total_size (67108864) must not be less than memqcache_cache_block_size "
+              "(134217728)"},
+        Check{"memory_cache_enabled = on\nmemqcache_maxcache = 1MB\n",
+              "error pgpool.conf:9 memqcache_maxcache (1048576) and 64 bytes must fit into memqcache_cache_block_size "
+              "(1048576)"},
+        Check{"memory_cache_enabled = on\nmemqcache_maxcache = 0\n",
+              "warning pgpool.conf:9 memqcache_maxcache is 0, so no result is cached"},
+        Check{"memory_cache_enabled = on\nmemqcache_max_num_cache = 0\n",
+              "warning pgpool.conf:9 memqcache_max_num_cache is 0, so no result is cached"},
+        Check{"memory_cache_enabled = on\nmemqcache_method = memcached\nmemqcache_memcached_port = 70000\n",
+              "error pgpool.conf:10 memqcache_memcached_port must be 1 to 65535, it is 70000"},
+        Check{"memory_cache_enabled = on\nmemqcache_method = memcached\nmemqcache_memcached_host = ''\n",
+              "error pgpool.conf:10 memqcache_memcached_host is empty, memqcache_method = memcached needs it"},
         Check{"dml_adaptive_object_relationship_list = 'a'\n",
               "error pgpool.conf:8 dml_adaptive_object_relationship_list: invalid object relationship: \"a\" is not of "
               "the form object:dependent"}));
+
+TEST(CrossChecks, ASocketOfMemcachedNeedsNoPort) {
+  const std::string on = "memory_cache_enabled = on\nmemqcache_method = memcached\nmemqcache_memcached_port = 0\n";
+  EXPECT_THAT(told(load_lines(on + "memqcache_memcached_host = '/run/memcached.sock'\n")), IsEmpty());
+  EXPECT_TRUE(load_lines(on).has_errors());
+}
 
 TEST(CrossChecks, RecoveryCommandsNeedDataDirectories) {
   const Loaded loaded = load_lines(
