@@ -110,5 +110,6 @@ def test_in_memcached(start_proxy, memcached, tables):  # noqa: F811
         assert f.hits((2, 3)) == [0, 0, 1]
         c.execute("update qc.a set v = v + 1000 where id = 1")
         assert f.read(2) == f.read(2) == value(c) + 2 >= 1002
-        assert hits_of(c, "select v from qc.a where id = 4", 100) == 98
+        # Kept when it is asked for the second time. A look-up that memcached answers too late is passed by.
+        assert 90 <= hits_of(c, "select v from qc.a where id = 4", 100) <= 98
         assert f.hits((3, 2)) == [0, 1]
