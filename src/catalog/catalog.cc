@@ -200,7 +200,21 @@ sql::Answers Reading::finish() {
 
 }  // namespace
 
-void Epochs::raise(std::string_view database) { shards_[place(database)].fetch_add(1, std::memory_order_acq_rel); }
+// Other DDL than this may change or drop what a prepared statement reads.
+Epochs::Change Epochs::change_by(std::string_view ddl_tag) {
+  static constexpr std::string_view kHarmless[] = {"DROP INDEX",  "GRANT",   "GRANT ROLE", "REVOKE",
+                                                   "REVOKE ROLE", "COMMENT", "VACUUM",     "ANALYZE",
+                                                   "CLUSTER",     "REINDEX", "DROP ROLE",  "ALTER ROLE"};
+  if (ddl_tag.starts_with("CREATE ")) return ddl_tag == "CREATE VIEW" ? Change::results : Change::names;
+  const bool harmless = std::find(std::begin(kHarmless), std::end(kHarmless), ddl_tag) != std::end(kHarmless);
+  return harmless ? Change::names : Change::results;
+}
+
+void Epochs::raise(std::string_view database, Change change) {
+  const std::size_t at = place(database);
+  if (change == Change::results) results_[at].fetch_add(1, std::memory_order_acq_rel);
+  shards_[at].fetch_add(1, std::memory_order_acq_rel);
+}
 
 struct Catalog::Store {
   struct Database {

@@ -36,15 +36,21 @@ struct Viewpoint {
 // Raised at the commit of DDL that went through us; every cached answer of an older epoch is dead.
 class Epochs {
  public:
+  enum class Change : std::uint8_t {
+    names,    // what a name means, in a statement that is prepared from now on
+    results,  // also what columns a statement has that was prepared before: its server refuses to run it
+  };
+  static Change change_by(std::string_view ddl_tag);  // sql::Statement::ddl_tag
   // Which of the counters is the database's: for those who ask often.
   static std::size_t place(std::string_view database) { return std::hash<std::string_view>{}(database) % kShards; }
   std::uint64_t current(std::string_view database) const { return current_at(place(database)); }
   std::uint64_t current_at(std::size_t place) const { return shards_[place].load(std::memory_order_acquire); }
-  void raise(std::string_view database);
+  std::uint64_t results_at(std::size_t place) const { return results_[place].load(std::memory_order_acquire); }
+  void raise(std::string_view database, Change change = Change::results);
 
  private:
   static constexpr std::size_t kShards = 64;
-  std::atomic<std::uint64_t> shards_[kShards]{};
+  std::atomic<std::uint64_t> shards_[kShards]{}, results_[kShards]{};
 };
 
 struct Found {

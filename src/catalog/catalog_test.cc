@@ -249,5 +249,21 @@ TEST(CatalogQuery, EveryOperatorNamesItsSchema) {
     EXPECT_EQ(text.find(word), std::string::npos) << word;
 }
 
+TEST(Epochs, DdlThatChangesNoColumnsLeavesPreparedStatementsAlone) {
+  Epochs epochs;
+  const std::size_t at = Epochs::place("shop");
+  const auto raises = [&](const char* tag) {
+    const std::uint64_t names = epochs.current_at(at), results = epochs.results_at(at);
+    epochs.raise("shop", Epochs::change_by(tag));
+    EXPECT_EQ(epochs.current_at(at), names + 1) << tag;
+    return epochs.results_at(at) != results;
+  };
+  for (const char* tag :
+       {"CREATE TABLE", "CREATE INDEX", "CREATE TABLE AS", "DROP INDEX", "GRANT", "VACUUM", "ANALYZE"})
+    EXPECT_FALSE(raises(tag)) << tag;
+  for (const char* tag : {"ALTER TABLE", "DROP TABLE", "CREATE VIEW", "ALTER TYPE", "ALTER VIEW", "DROP FUNCTION", ""})
+    EXPECT_TRUE(raises(tag)) << tag;
+}
+
 }  // namespace
 }  // namespace herdgate::catalog

@@ -348,7 +348,8 @@ void OwnCommands::unit_parse(const Frame& frame) {
   auto parse = wire::parse_parse(frame.payload);
   const sql::ParseOptions options{};
   auto facts = session_.worker_.facts().facts(parse->query, options);
-  auto defined = session_.vs_.define(parse->statement, parse->query, parse->types, std::move(facts));
+  auto defined =
+      session_.vs_.define(parse->statement, parse->query, parse->types, std::move(facts), session_.results_epoch());
   Bytes& out = session_.client_.own();
   if (!defined) {
     wire::put_error(out, error(sqlstate::kDuplicatePreparedStatement,

@@ -132,6 +132,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
   vsession::PreparedPtr deallocated(const sql::Facts& facts) const;
+  std::uint64_t results_epoch() const;
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   Next plan_terminate(int pid);
@@ -230,7 +231,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void run_again();
   void not_prepared(backend::Link& link, const backend::Debt& debt);
   bool forget_interned(const backend::Link& link, const backend::Debt& head);
-  void forget_plans(pool::ServerLink& link);
+  void note_stale(const backend::Debt& head);
   bool forward_head();
   void drop_request_from_input();
   void say_error(const wire::Report& report);
@@ -267,14 +268,14 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   SessionId id_;
   net::Peer peer_;
   Phase phase_ = Phase::login;
-  bool readable_ = false, hangup_ = false, ended_ = false;  // of the client's stream
-  bool finished_in_chunk_ = false;                          // what is waited for has come with the chunk being read
-  bool serving_ = false;                                    // serve_input() is on the stack
-  bool superuser_ = false;                                  // as the server said at the login
-  bool ddl_in_transaction_ = false;                         // its commit makes cached catalog answers old once more
-  bool defaults_altered_ = false;                           // its commit changes what new sessions begin with
-  bool servers_reload_ = false;                             // it has had a server read its configuration anew
-  bool replay_refused_ = false;                             // a server has refused what was to be set again
+  bool readable_ = false, hangup_ = false, ended_ = false;     // of the client's stream
+  bool finished_in_chunk_ = false;                             // what is waited for has come with the chunk being read
+  bool serving_ = false;                                       // serve_input() is on the stack
+  bool superuser_ = false;                                     // as the server said at the login
+  std::optional<catalog::Epochs::Change> ddl_in_transaction_;  // its commit makes cached catalog answers old once more
+  bool defaults_altered_ = false;                              // its commit changes what new sessions begin with
+  bool servers_reload_ = false;                                // it has had a server read its configuration anew
+  bool replay_refused_ = false;                                // a server has refused what was to be set again
   NodeId pending_node_;
   bool xid_asked_ = false;  // the answer has not come yet
   std::uint64_t xid_ = 0;   // of the open transaction; 0: not known

@@ -67,6 +67,7 @@ bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, co
     if (!known || known->from_sql || !known->facts) return false;
     // Its constants were read by settings that the session has no more, and that its answers are not filed under.
     if (known->read_by != s_.vs_.reading()) return false;
+    if (known->results != s_.results_epoch()) return false;  // its server may refuse it, for its columns have changed
     read.facts = known->facts.get();
     read.text = known->query;
     read.types = known->types;
@@ -127,8 +128,8 @@ void SessionCache::write_unit(const UnitMessages& unit, const std::vector<cache:
   for (const UnitMessage& message : unit.list) {
     if (message.type == wire::fe::kParse) {
       const auto parse = wire::parse_parse(message.payload());
-      const auto defined =
-          s_.vs_.define(parse->statement, parse->query, parse->types, s_.worker_.facts().facts(parse->query, options));
+      const auto defined = s_.vs_.define(parse->statement, parse->query, parse->types,
+                                         s_.worker_.facts().facts(parse->query, options), s_.results_epoch());
       HG_ASSERT(defined.has_value());  // see may_define()
       wire::put_parse_complete(out);
     } else if (message.type == wire::fe::kBind) {

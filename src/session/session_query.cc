@@ -227,6 +227,8 @@ vsession::PreparedPtr Session::deallocated(const sql::Facts& facts) const {
   return known && !known->from_sql ? known : nullptr;
 }
 
+std::uint64_t Session::results_epoch() const { return worker_.shared().epochs.results_at(identity_->epoch_place); }
+
 // Empty texts, own commands, the protocol's statements deallocated, statements in a failed transaction, and a
 // transaction's beginning and end when no server has heard of it yet.
 bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
@@ -515,8 +517,10 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   if (adaptive && vs_.state().tx.status != TxStatus::idle && work().plan.write)
     vs_.note_written(route::adaptive_written(*facts, settings()));
   if (statement.kind == Kind::ddl) {
-    worker_.shared().epochs.raise(identity_->database);
-    ddl_in_transaction_ = true;
+    using Change = catalog::Epochs::Change;
+    const Change change = catalog::Epochs::change_by(statement.ddl_tag);
+    worker_.shared().epochs.raise(identity_->database, change);
+    ddl_in_transaction_ = std::max(ddl_in_transaction_.value_or(Change::names), change);
     defaults_altered_ |=
         statement.ddl_tag == "ALTER DATABASE" || (statement.ddl_tag == "ALTER ROLE" && !statement.role_login_only);
   }

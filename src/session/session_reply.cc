@@ -211,7 +211,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   if (own().log_per_node_statement(settings()))
     log_backend_error(worker_.log(), who_, link, simple_text(head, work().copy), report->message);
   const bool stale_plan = report->message.find("cached plan must not change result type") != std::string_view::npos;
-  if (pool::ServerLink* server = of(link); server != nullptr && stale_plan) forget_plans(*server);
+  if (stale_plan) note_stale(head);
   NodeCounters& counters = worker_.counters().nodes[link.key().node.value];
   counters.error.fetch_add(1, std::memory_order_relaxed);
   work().failed = true;
@@ -265,14 +265,13 @@ bool Session::forget_interned(const backend::Link& link, const Debt& head) {
   return true;
 }
 
-// A plan on this link has become invalid: the statements of this unit are closed there, so that the client's new Parse
-// makes new ones.
-void Session::forget_plans(pool::ServerLink& link) {
-  for (const vsession::PreparedPtr& item : unit().items) {
-    if (!item || item->from_sql || item->name.empty() || !link.memory.interned.touch(item->server_name)) continue;
-    link.memory.interned.remove(item->server_name);
-    link.memory.to_close.push_back(item->server_name);
-  }
+// The columns of a statement have changed by DDL that we have not seen. Who holds it hears so each time, as from a
+// server; who parses it from now on gets another one.
+void Session::note_stale(const Debt& head) {
+  const bool bound = (head.what == Owes::bind || head.what == Owes::describe) && head.item < unit().items.size();
+  const vsession::PreparedPtr item = bound ? unit().items[head.item] : nullptr;
+  if (item && !item->name.empty() && item->results == results_epoch())
+    worker_.shared().epochs.raise(identity_->database, catalog::Epochs::Change::results);
 }
 
 void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable) {
@@ -286,7 +285,8 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
   if (status == TxStatus::idle) {
     forget_transaction_id();
     forget_pending_of_transaction();  // a link was lost that only read: the transaction has ended without it
-    if (std::exchange(ddl_in_transaction_, false)) worker_.shared().epochs.raise(identity_->database);
+    if (const auto change = std::exchange(ddl_in_transaction_, std::nullopt))
+      worker_.shared().epochs.raise(identity_->database, *change);
     if (std::exchange(defaults_altered_, false)) worker_.renew_links();
     if (std::exchange(servers_reload_, false)) worker_.workers().hint_server_reloads();
   }

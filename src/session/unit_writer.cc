@@ -131,7 +131,8 @@ bool UnitWriter::parse(const UnitMessage& message) {
   if (read->statement.empty() && !raw_.synced()) before = session_.vs_.find_prepared("");
   const vsession::PreparedPtr deallocated = session_.deallocated(*facts);
   const std::string ours = deallocated ? "DEALLOCATE " + deallocated->server_name : "";
-  auto defined = session_.vs_.define(read->statement, deallocated ? ours : read->query, read->types, std::move(facts));
+  auto defined = session_.vs_.define(read->statement, deallocated ? ours : read->query, read->types, std::move(facts),
+                                     session_.results_epoch());
   if (!defined) {
     wire::Report report;
     report.sqlstate = sqlstate::kDuplicatePreparedStatement;

@@ -143,6 +143,7 @@ ReadAs read_as(const ParameterSet& then, const ParameterSet& now, bool in_transa
     out.before.push_back(std::move(before));
     out.after.push_back(std::move(after));
   };
+  add("search_path");
   for (const std::string_view name : kReadConstants) add(name);
   for (const std::string_view name : kReadText) add(name);
   return out;

@@ -5,12 +5,14 @@
 namespace herdgate::vsession {
 using sql::Kind;
 
-// A server makes '01/02/03'::date a value when it parses a statement, not when it runs it. Beside the session's own
-// settings, encoding and backslashes hang on what the servers have reported.
+// A server makes '01/02/03'::date a value when it parses a statement, not when it runs it, and fixes its columns by the
+// tables that the path finds then. Beside the session's own settings, encoding and backslashes hang on what the servers
+// have reported.
 const Hash128& VirtualSession::reading() const {
   if (read_under_ == current_) return reading_;
   Bytes bytes;
   for (const std::string_view name : kReadConstants) append_cstr(bytes, setting_of(name));
+  for (const std::string* key : {&search_path_key_, &role_key_}) append_cstr(bytes, *key);
   append_cstr(bytes, canonical_name(setting_of("client_encoding")));
   append_cstr(bytes, conforming_strings_ ? "on" : "off");
   reading_ = hash128(key_, bytes);
@@ -19,18 +21,19 @@ const Hash128& VirtualSession::reading() const {
 }
 
 // The same text means the same statement only where it is read in the same way.
-Hash128 VirtualSession::statement_id(std::string_view query, ByteView types) const {
+Hash128 VirtualSession::statement_id(std::string_view query, ByteView types, std::uint64_t results) const {
   const Hash128& read_by = reading();
   Bytes bytes;
-  bytes.reserve(sizeof read_by + query.size() + 1 + types.size());
+  bytes.reserve(sizeof read_by + sizeof results + query.size() + 1 + types.size());
   bytes.append(reinterpret_cast<const char*>(&read_by), sizeof read_by);
+  bytes.append(reinterpret_cast<const char*>(&results), sizeof results);
   append_cstr(bytes, query);  // neither of these holds a NUL
   bytes.append(types);
   return hash128(key_, bytes);
 }
 
 Result<PreparedPtr> VirtualSession::define(std::string_view name, std::string_view query, ByteView types,
-                                           std::shared_ptr<const sql::Facts> facts) {
+                                           std::shared_ptr<const sql::Facts> facts, std::uint64_t results) {
   const bool named = !name.empty();
   if (named && prepared_.contains(name)) return fail(Errc::duplicate_prepared, std::string(name));
   if (named && prepared_.size() >= kMaxPrepared) return fail(Errc::too_many_prepared, std::string(name));
@@ -42,8 +45,9 @@ Result<PreparedPtr> VirtualSession::define(std::string_view name, std::string_vi
   statement->generation = ++generation_;
   statement->read_by = reading();
   statement->read_under = current_;
+  statement->results = results;
   if (named) {
-    statement->id = statement_id(query, types);
+    statement->id = statement_id(query, types, results);
     statement->server_name = "hg_" + statement->id.hex();
   }
   PreparedPtr made = std::move(statement);
@@ -107,7 +111,7 @@ void VirtualSession::note_prepared(const Outcome& outcome) {
   statement->name = statement->server_name = s.name;
   statement->query = outcome.text;
   statement->from_sql = true;
-  statement->id = statement_id(outcome.text, {});
+  statement->id = statement_id(outcome.text, {}, 0);
   statement->read_by = reading();
   statement->read_under = current_;
   statement->generation = ++generation_;

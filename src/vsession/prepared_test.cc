@@ -117,5 +117,26 @@ TEST(Prepared, SqlOnesKeepTheirTextAndFacts) {
   EXPECT_EQ(session.prepared_by_sql(), 0u);
 }
 
+TEST(Prepared, IsSharedOnlyWhereColumnsAreSureToBeTheSame) {
+  VirtualSession session(kKey);
+  Script script(session);
+  const auto defined = [&](std::uint64_t results) {
+    session.close_prepared("s");
+    return (*session.define("s", "select * from t", kNoTypes, nullptr, results))->server_name;
+  };
+  const std::string first = defined(0);
+  EXPECT_EQ(defined(0), first);
+  EXPECT_NE(defined(1), first);
+  script.step("set search_path to tenant, public");
+  const std::string elsewhere = defined(0);
+  EXPECT_NE(elsewhere, first);
+  script.step("set search_path to tenant, other");
+  EXPECT_NE(defined(0), elsewhere);
+  script.step("reset search_path");
+  EXPECT_EQ(defined(0), first);
+  script.step("set role r");
+  EXPECT_NE(defined(0), first);
+}
+
 }  // namespace
 }  // namespace herdgate::vsession

@@ -85,7 +85,8 @@ struct PreparedStatement {
   bool from_sql = false;
   Hash128 read_by;               // VirtualSession::reading() when it was defined
   ParameterSetPtr read_under;    // parameters() then
-  Hash128 id;                    // keyed hash of text, types and read_by
+  std::uint64_t results = 0;     // of catalog::Epochs then
+  Hash128 id;                    // keyed hash of text, types, read_by and results
   std::string server_name;       // "hg_" + hex(id); for from_sql and unnamed: the client's name
   std::uint64_t generation = 0;  // different for every definition of the unnamed statement
 };
@@ -176,10 +177,10 @@ class VirtualSession {
 
   // Prepared statements.
   Result<PreparedPtr> define(std::string_view name, std::string_view query, ByteView types,
-                             std::shared_ptr<const sql::Facts> facts);  // Parse
-  const PreparedPtr& find_prepared(std::string_view name) const;        // valid until a statement is defined or closed
-  void close_prepared(std::string_view name);                           // Close 'S'
-  void close_undone(const PreparedPtr& closed);                         // … which the server has skipped
+                             std::shared_ptr<const sql::Facts> facts, std::uint64_t results = 0);  // Parse
+  const PreparedPtr& find_prepared(std::string_view name) const;  // valid until a statement is defined or closed
+  void close_prepared(std::string_view name);                     // Close 'S'
+  void close_undone(const PreparedPtr& closed);                   // … which the server has skipped
   const PreparedByName& prepared() const { return prepared_; }
   // Grows with every change of what find_prepared() gives: until then its references hold.
   std::uint64_t prepared_changes() const { return prepared_changes_; }
@@ -245,7 +246,7 @@ class VirtualSession {
   void note_prepared(const Outcome& outcome);
   void put_prepared(PreparedPtr statement);
   void drop_named();
-  Hash128 statement_id(std::string_view query, ByteView types) const;
+  Hash128 statement_id(std::string_view query, ByteView types, std::uint64_t results) const;
   mutable ParameterSetPtr read_under_;  // for which reading_ was made
   mutable Hash128 reading_;
 

@@ -1,0 +1,90 @@
+"""What a statement returns that was prepared before DDL, or under another search_path: what a server says, whoever shares it."""
+import psycopg
+import pytest
+
+from support.wire import SYNC, Client, bind, describe, error, execute, parse
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+SQL = "select * from shaped.t"
+CHANGES = ["alter table shaped.t add c int default 3", "alter table shaped.t drop b", "alter table shaped.t alter b type text",
+           "alter table shaped.t rename b to other",
+           "alter table shaped.t rename to old; create table shaped.t (x text); insert into shaped.t values ('hello')",
+           "begin; alter table shaped.t alter b type bigint; commit",
+           "create or replace view shaped.v as select a, b, 1 as more from shaped.t"]
+MODES = [pytest.param({"pool_mode": mode, "memory_cache_enabled": cache, "num_workers": 1, "load_balance_mode": False,
+                       **({"pool_size": 1} if mode == "transaction" else {})}, id=f"{mode}-{'cache' if cache else 'no cache'}")
+         for mode in ("session", "transaction") for cache in (False, True)]
+
+
+def ask(client, *messages):
+    client.send(*messages, SYNC)
+    return [error(payload)["C"] if kind == "E" else (kind, payload) for kind, payload in client.until() if kind in "DET"]
+
+
+def run(client):
+    return ask(client, bind(statement="p", results=[1]), execute())
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("parameters", MODES)
+def test_columns_change(start_proxy, cluster, parameters, change):
+    """A has described its statement, B parses the same text behind the change: JDBC and asyncpg rely on A's error."""
+    proxy = start_proxy(parameters)
+    sql = SQL.replace(".t", ".v") if "view" in change else SQL
+    seen = {}
+    for name, port in (("directly", cluster.primary.port), ("through the proxy", proxy.port)):
+        with psycopg.connect(f"host=127.0.0.1 port={proxy.port} user=postgres dbname=test", autocommit=True) as admin:
+            admin.execute("drop schema if exists shaped cascade; create schema shaped; create table shaped.t (a int, b int);"
+                          "insert into shaped.t values (1, 2)")
+            if "view" in change:
+                admin.execute("create view shaped.v as select a, b from shaped.t")
+            with Client(port).login() as a, Client(port).login() as b:
+                told = [ask(a, parse(sql, "p"), describe("S", "p")), run(a), run(a)]
+                for part in change.split(";"):
+                    admin.execute(part)
+                told += [ask(b, parse(sql, "p"), describe("S", "p")), run(b), run(b)]
+                told += [run(a), run(a)]
+                seen[name] = [[m if isinstance(m, str) else (m[0], without_oids(*m)) for m in answer] for answer in told]
+    assert seen["directly"][-1] == ["0A000"] and seen["directly"][4] != ["0A000"]
+    assert seen["through the proxy"] == seen["directly"]
+
+
+def without_oids(kind, payload):
+    """RowDescription: names and types, not which table."""
+    if kind != "T":
+        return payload
+    out, rest = [], payload[2:]
+    while rest:
+        name, _, rest = rest.partition(b"\0")
+        out.append((name, rest[6:10]))
+        rest = rest[18:]
+    return out
+
+
+@pytest.mark.parametrize("parameters", MODES)
+def test_tenants_by_search_path(start_proxy, parameters):
+    proxy = start_proxy(parameters)
+    with proxy.connect() as admin:
+        admin.execute("drop schema if exists ta, tb cascade; create schema ta; create schema tb; create table ta.m (a int);"
+                      "insert into ta.m values (1); create table tb.m (a text, b text); insert into tb.m values ('x', 'y')")
+    wanted = {"ta": [(1,)], "tb": [("x", "y")]}
+    # By option at the start, and by SET.
+    tenants = [(schema, proxy.connect(options=f"-c search_path={schema}")) for schema in wanted]
+    tenants += [(schema, proxy.connect()) for schema in wanted]
+    for schema, c in tenants[2:]:
+        c.execute(f"set search_path to {schema}, public")
+    for _, c in tenants:
+        c.prepare_threshold = 0
+    for _ in range(4):
+        assert [(schema, c.execute("select * from m").fetchall()) for schema, c in tenants] == \
+            [(schema, wanted[schema]) for schema, _ in tenants]
+    # One session that changes its path hears what a server says; one that parses anew gets its own.
+    with Client(proxy.port).login() as c:
+        ask(c, parse("set search_path to ta"), bind(), execute())
+        assert [kind for kind, _ in ask(c, parse("select * from m", "p"), describe("S", "p"), bind(statement="p"), execute())] == \
+            ["T", "D"]
+        ask(c, parse("set search_path to tb"), bind(), execute())
+        assert run(c) == ["0A000"]
+        assert ask(c, parse("select * from m", "q"), bind(statement="q"), execute())[0][0] == "D"
+    for _, c in tenants:
+        c.close()
