@@ -30,6 +30,8 @@ enum Note : std::uint16_t {
   kNoteAcknowledged,   // the part of it that has to succeed before anything else is sent
   kNoteNamed,          // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
   kNotePrepare,        // an interned statement prepared ahead of its Bind: an error is the client's
+  kNoteColumns,        // what columns a shared statement has, asked when it was defined: an error changes nothing
+  kNoteSameColumns,    // … when it is prepared on one more link after DDL: others than then are an error
   kNoteDefaults,       // what the link's login has given it, for the query cache
   kNoteCatalog,        // questions about relations and functions
   kNoteSecondary,      // the end of a transaction on the link that did not carry COMMIT

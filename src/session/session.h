@@ -132,7 +132,6 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
   vsession::PreparedPtr deallocated(const sql::Facts& facts) const;
-  std::uint64_t results_epoch() const;
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   Next plan_terminate(int pid);
@@ -232,6 +231,13 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void not_prepared(backend::Link& link, const backend::Debt& debt);
   bool forget_interned(const backend::Link& link, const backend::Debt& head);
   void note_stale(const backend::Debt& head);
+  // Shared statements that DDL may have given other columns (session_columns.cc).
+  std::uint64_t results_epoch() const;
+  bool compares_columns() const;
+  Next check_columns(const UnitMessages& messages, pool::ServerLink& link);
+  void prepare_again(pool::ServerLink& link, const vsession::PreparedPtr& statement);
+  void ask_columns(backend::Link& link, const std::string& name, Note note, std::uint16_t item);
+  void columns_came(backend::Link& link, const backend::Debt& head, const backend::Message& message);
   bool forward_head();
   void drop_request_from_input();
   void say_error(const wire::Report& report);

@@ -331,6 +331,7 @@ Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, st
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(input) : nullptr;
     if (const Next next = bring_up(*link, open, instead); next != Next::served) return next;
+    if (const Next next = check_columns(messages, *link); next != Next::served) return next;
   }
   const bool whole = work().request.synced && !unit_open();
   if (whole && !work().plan.write && work().copy.empty()) work().copy.assign(input);

@@ -227,8 +227,6 @@ vsession::PreparedPtr Session::deallocated(const sql::Facts& facts) const {
   return known && !known->from_sql ? known : nullptr;
 }
 
-std::uint64_t Session::results_epoch() const { return worker_.shared().epochs.results_at(identity_->epoch_place); }
-
 // Empty texts, own commands, the protocol's statements deallocated, statements in a failed transaction, and a
 // transaction's beginning and end when no server has heard of it yet.
 bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {

@@ -94,6 +94,7 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
   }
   if (cache_) cache_->reply(head, message);
   if (message.type == kError) return reply_error(link, head, message);
+  if (head.note == kNoteColumns || head.note == kNoteSameColumns) return columns_came(link, head, message);
   if (head.note != kNoteClient) return;
   switch (message.type) {
     case kReady:
@@ -178,8 +179,12 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
       if (pool::ServerLink* server = of(link)) server->retire = true;  // a link in doubt is not used again
       return;
     }
+    case kNoteSameColumns:
+      if (!run().replay_error) run().replay_error = copy_of(*report);
+      return;
     case kNoteSecondary:
     case kNoteTransactionId:
+    case kNoteColumns:
     case kNoteDefaults:
       return;
     case kNotePoison:
@@ -265,15 +270,6 @@ bool Session::forget_interned(const backend::Link& link, const Debt& head) {
   return true;
 }
 
-// The columns of a statement have changed by DDL that we have not seen. Who holds it hears so each time, as from a
-// server; who parses it from now on gets another one.
-void Session::note_stale(const Debt& head) {
-  const bool bound = (head.what == Owes::bind || head.what == Owes::describe) && head.item < unit().items.size();
-  const vsession::PreparedPtr item = bound ? unit().items[head.item] : nullptr;
-  if (item && !item->name.empty() && item->results == results_epoch())
-    worker_.shared().epochs.raise(identity_->database, catalog::Epochs::Change::results);
-}
-
 void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable) {
   const auto status = static_cast<TxStatus>(link.link->status());
   const NodeId node = link.link->key().node;
@@ -311,6 +307,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
         cache_->defaults_told(*server, how == Ended::ok);
       [[fallthrough]];
     case kNoteAcknowledged:
+    case kNoteSameColumns:
       if (phase_ == Phase::replaying && link.ledger().empty()) finished_in_chunk_ = true;
       return;
     case kNoteCatalog:
@@ -337,6 +334,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       if (debt.what == Owes::execute) xid_asked_ = false;
       return;
     case kNotePoison:
+    case kNoteColumns:
       return;
     default:
       break;

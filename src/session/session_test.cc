@@ -367,6 +367,9 @@ struct ExtendedServer {
       wire::put_parse_complete(out);
     } else if (message[0] == wire::fe::kBind) {
       wire::put_bind_complete(out);
+    } else if (message[0] == wire::fe::kDescribe) {
+      wire::put_parameter_description(out, {});
+      wire::put_no_data(out);
     } else if (message[0] == wire::fe::kExecute) {
       wire::put_command_complete(out, "SELECT 0");
     }

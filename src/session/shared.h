@@ -29,6 +29,7 @@
 #include "config/settings.h"
 #include "pool/accounts.h"
 #include "report/snapshot.h"
+#include "session/known_columns.h"
 #include "session/login_memory.h"
 #include "session/pauses.h"
 
@@ -133,6 +134,7 @@ struct Shared {
   CancelRegister cancels;
   ClientGate gate;
   LoginMemory logins;
+  KnownColumns columns;
   HealthBoard health;
   std::unique_ptr<cache::Store> query_cache;    // null: memory_cache_enabled is off
   std::unique_ptr<cache::Sightings> sightings;  // of what the query cache was asked for

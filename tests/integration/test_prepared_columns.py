@@ -49,6 +49,44 @@ def test_columns_change(start_proxy, cluster, parameters, change):
     assert seen["through the proxy"] == seen["directly"]
 
 
+@pytest.mark.parametrize("within", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("mode,cache", [("transaction", False), ("transaction", True), ("session", False)])
+def test_columns_change_and_the_statement_comes_to_another_link(start_proxy, cluster, mode, cache, within):
+    """A's statement is on a link that somebody else has now, or on the standby where the transaction that writes is not."""
+    proxy = start_proxy({"pool_mode": mode, "memory_cache_enabled": cache, "num_workers": 1,
+                         "load_balance_mode": mode == "session", "backend_weight0": 0 if mode == "session" else 1})
+    with proxy.connect() as admin, proxy.connect() as holder, Client(proxy.port).login() as a:
+        admin.prepare_threshold = holder.prepare_threshold = None
+        admin.execute("drop schema if exists shaped cascade; create schema shaped; create table shaped.t (a int, b int);"
+                      "insert into shaped.t values (1, 2)")
+        cluster.wait_replayed()
+        ask(a, parse(SQL, "p"), describe("S", "p"))
+        ask(a, parse("select count(*) from shaped.t", "same"), describe("S", "same"))
+        assert run(a)[0][0] == "D"
+        admin.execute("alter table shaped.t add c text default 'x'")
+        cluster.wait_replayed()
+        if mode == "transaction":
+            holder.execute("begin; select pg_backend_pid()")
+        if mode == "session" or within:
+            ask(a, parse("begin"), bind(), execute()), ask(a, parse("insert into shaped.t values (3, 4)"), bind(), execute())
+        # One whose columns are the same runs, the other is refused each time, and fails the transaction.
+        assert ask(a, bind(statement="same"), execute())[0][0] == "D"
+        assert run(a) == ["0A000"]
+        if mode == "session" or within:
+            assert ask(a, bind(statement="same"), execute()) == ["25P02"]
+            ask(a, parse("rollback"), bind(), execute())
+        else:
+            assert run(a) == ["0A000"]
+        assert ask(a, parse("select count(*) from shaped.t"), bind(), execute()) == [("D", b"\0\1\0\0\0\0011")]
+        holder.execute("rollback")
+        # As drivers do: parsed anew it is a new one.
+        assert ask(a, parse(SQL, "p2"), describe("S", "p2"))[0][0] == "T"
+        assert ask(a, bind(statement="p2"), execute())[0] == ("D", b"\0\3\0\0\0\0011\0\0\0\0012\0\0\0\1x")
+        admin.execute("alter table shaped.t drop c")
+        cluster.wait_replayed()
+        assert run(a)[0][0] == "D"  # its columns are back
+
+
 def without_oids(kind, payload):
     """RowDescription: names and types, not which table."""
     if kind != "T":
