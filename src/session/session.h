@@ -215,6 +215,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   // Answers (session_reply.cc).
   void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
+  bool error_is_ours(const backend::Link& link, const backend::Debt& head, const wire::ServerReport& report);
   void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void reply_ready(pool::ServerLink& link, ByteView message, bool stable);
   void statement_completed(const backend::Debt& debt, ByteView payload);

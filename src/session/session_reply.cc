@@ -155,6 +155,42 @@ bool Session::forward_head() {
   return false;
 }
 
+// What we asked or set ourselves was refused: whom it concerns learns of it. False: the client asked.
+bool Session::error_is_ours(const backend::Link& link, const Debt& head, const wire::ServerReport& report) {
+  switch (head.note) {
+    case kNoteCatalog:
+      work().look_up().failed = true;
+      work().look_up().error = copy_of(report);
+      return true;
+    case kNoteNamed:
+      run().named_error = copy_of(report);
+      if (pool::ServerLink* server = of(link)) note_refused(server->memory, head.item);
+      return true;
+    case kNoteReplay:
+    case kNoteAcknowledged: {
+      run().replay_error = copy_of(report);
+      if (pool::ServerLink* server = of(link)) server->retire = true;  // a link in doubt is not used again
+      return true;
+    }
+    case kNoteSameColumns:
+      if (!run().replay_error) run().replay_error = copy_of(report);
+      return true;
+    case kNoteSecondary:
+    case kNoteTransactionId:
+    case kNoteColumns:
+    case kNoteDefaults:
+      return true;
+    case kNotePoison:
+      if (unit().poison) wire::put_error(client_.own(), *unit().poison);
+      client_.added_own();
+      unit().poison.reset();
+      work().failed = true;
+      return true;
+    default:
+      return false;
+  }
+}
+
 void Session::reply_error(const backend::Link& link, const Debt& head, const Message& message) {
   if (message.cut) return long_error(link, head, message);
   auto report = wire::parse_report(message.payload());
@@ -164,38 +200,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
     run().farewell = report->message;
     return;
   }
-  switch (head.note) {
-    case kNoteCatalog:
-      work().look_up().failed = true;
-      work().look_up().error = copy_of(*report);
-      return;
-    case kNoteNamed:
-      run().named_error = copy_of(*report);
-      if (pool::ServerLink* server = of(link)) note_refused(server->memory, head.item);
-      return;
-    case kNoteReplay:
-    case kNoteAcknowledged: {
-      run().replay_error = copy_of(*report);
-      if (pool::ServerLink* server = of(link)) server->retire = true;  // a link in doubt is not used again
-      return;
-    }
-    case kNoteSameColumns:
-      if (!run().replay_error) run().replay_error = copy_of(*report);
-      return;
-    case kNoteSecondary:
-    case kNoteTransactionId:
-    case kNoteColumns:
-    case kNoteDefaults:
-      return;
-    case kNotePoison:
-      if (unit().poison) wire::put_error(client_.own(), *unit().poison);
-      client_.added_own();
-      unit().poison.reset();
-      work().failed = true;
-      return;
-    default:
-      break;
-  }
+  if (error_is_ours(link, head, *report)) return;
   const bool can_rerun = work().plan.rerunnable && !work().forwarded && !work().copy.empty() &&
                          run().reruns < kMaxReruns && vs_.state().tx.status == TxStatus::idle;
   // READ COMMITTED: every statement has a snapshot of its own, so the primary may run this one in its own part of the
@@ -274,6 +279,8 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
   const auto status = static_cast<TxStatus>(link.link->status());
   const NodeId node = link.link->key().node;
   if (work().rerun) return send_ends(parts_.leave(node));
+  // Whichever message failed, a Parse or Bind too: what SET did before it in the unit is taken back.
+  if (work().failed && status == TxStatus::idle) commit_failed();
   vs_.ready(status);
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
   const bool committed = work().tag != "ROLLBACK" && !work().failed;

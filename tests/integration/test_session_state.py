@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from support.wire import Client, error, query
+from support.wire import SYNC, Client, bind, describe, error, execute, parse, query
 
 pytestmark = pytest.mark.herdgate_only
 
@@ -85,3 +85,28 @@ def test_the_same_as_on_a_server(start_proxy, cluster, seed):
         for direct, through, _, _ in pairs:
             direct.close()
             through.close()
+
+
+FAILURES = {"syntax": [parse("selekt")], "a table that is not there": [parse("select * from nowhere")],
+            "a name that is taken": [parse("select 1", "kept")], "a statement that is not there": [bind(statement="nope"), execute()],
+            "a portal that is not there": [execute("nope")], "a description of nothing": [describe("S", "nope")],
+            "too many values": [bind("1", "2", statement="kept")], "an error at run time": [parse("select 1/0"), bind(), execute()]}
+UNIT_SETS = ["set datestyle = german", "set search_path = nowhere", "set role reader", "select set_config('herd.x', '7', false)", "begin"]
+
+
+@pytest.mark.parametrize("sql", UNIT_SETS)
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_unit_that_fails_takes_back_what_it_has_set(start_proxy, cluster, mode, sql):
+    proxy = start_proxy({"pool_mode": mode, "num_workers": 1, "load_balance_mode": False})
+    for name, failure in FAILURES.items():
+        seen = []
+        for port in (cluster.primary.port, proxy.port):
+            with Client(port).login() as c:
+                c.send(parse("select 1", "kept"), SYNC)
+                c.until()
+                c.send(parse(sql), bind(), execute(), *failure, SYNC)
+                answer = c.until()
+                codes = [error(payload)["C"] for kind, payload in answer if kind == "E"]
+                again = run(c, "rollback") if answer[-1][1] != b"I" else None
+                seen.append((codes, answer[-1], again, c.ask(STATE)))
+        assert seen[1] == seen[0], name
