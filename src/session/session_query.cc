@@ -519,8 +519,9 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
     const Change change = catalog::Epochs::change_by(statement.ddl_tag);
     worker_.shared().epochs.raise(identity_->database, change);
     ddl_in_transaction_ = std::max(ddl_in_transaction_.value_or(Change::names), change);
-    defaults_altered_ |=
-        statement.ddl_tag == "ALTER DATABASE" || (statement.ddl_tag == "ALTER ROLE" && !statement.role_login_only);
+    // A role of a dropped one's name is another role: what logged in before has no rights of it.
+    defaults_altered_ |= statement.ddl_tag == "ALTER DATABASE" || statement.ddl_tag == "DROP ROLE" ||
+                         (statement.ddl_tag == "ALTER ROLE" && !statement.role_login_only);
   }
   servers_reload_ |= std::any_of(statement.functions.begin(), statement.functions.end(),
                                  [](const sql::Function& f) { return f.name == "pg_reload_conf"; });

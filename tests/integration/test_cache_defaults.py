@@ -238,6 +238,19 @@ def test_new_sessions_hear_what_was_altered(start_proxy, cluster, role, what, mo
     assert told(proxy.port) == now
 
 
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_role_of_a_dropped_ones_name(start_proxy, kinds, role, mode, cached):
+    """It is another role: a connection of the dropped one has no rights of it."""
+    proxy = start_proxy({"pool_mode": mode, "load_balance_mode": False, "memory_cache_enabled": cached})
+    with proxy.connect() as admin:
+        for _ in range(2):
+            with proxy.connect(user=role) as c:
+                assert c.execute("select current_user, count(*) from qd.kinds").fetchall() == [(role, 1)]
+            admin.execute(f"drop role {role}")
+            admin.execute(f"create role {role} login")
+
+
 def test_a_server_that_does_not_say(proxy, cluster, role):
     """Such a link's answers are not kept, nor is it answered from the cache; the next one that says is."""
     request = forms(SETTINGS[0][3])[0]
