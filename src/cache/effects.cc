@@ -36,6 +36,7 @@ class Gathering {
   }
   void statement(const Statement& s);
   void control(const Statement& s);
+  void renames(const Statement& s);
   void ddl(const Statement& s);
   void written(const Statement& s);
   void functions(const Statement& s);
@@ -50,11 +51,14 @@ void Gathering::control(const Statement& s) {
   switch (s.kind) {
     case Kind::prepare_transaction:
       out_.prepares = s.name;
-      out_.ends_transaction = true;
+      out_.ends_transaction = out_.takes_back = true;
       return;
     case Kind::commit:
     case Kind::rollback:
-      out_.ends_transaction = true;
+      out_.ends_transaction = out_.takes_back = true;
+      return;
+    case Kind::rollback_to:
+      out_.takes_back = true;
       return;
     case Kind::commit_prepared:
       out_.commits_prepared = s.name;
@@ -70,8 +74,21 @@ void Gathering::control(const Statement& s) {
   }
 }
 
+// Of what creates or drops something for good the database goes anyway.
+void Gathering::renames(const Statement& s) {
+  constexpr std::string_view kSettings[] = {"search_path", "role", "session_authorization"};
+  for (const sql::Setting& setting : s.settings) {
+    out_.renames |= setting.form == sql::SetForm::reset_all ||
+                    std::find(std::begin(kSettings), std::end(kSettings), setting.name) != std::end(kSettings);
+  }
+  const auto sets = [](const sql::Function& f) { return f.name == "set_config"; };
+  out_.renames |= s.settings.empty() && std::any_of(s.functions.begin(), s.functions.end(), sets);
+  out_.renames |= s.creates_temp || s.kind == Kind::discard;
+}
+
 void Gathering::statement(const Statement& s) {
   control(s);
+  renames(s);
   switch (s.kind) {
     case Kind::ddl:
       return ddl(s);
@@ -117,6 +134,7 @@ void Gathering::written(const Statement& s) {
       continue;
     }
     const sql::RelationAnswer& a = answers_.relations[place];
+    out_.by_name |= target.schema.empty();
     if (a.temporary) continue;
     out_.scope.database |= !a.exists || a.side_effects || a.reads.empty();
     out_.scope.add({a.reads});
@@ -168,6 +186,7 @@ Effects effects_of(const sql::Facts& facts, const sql::Answers& answers, const S
       gathering.add(*body_of(prepared));
     }
   }
+  out.scope.database |= out.renames && out.by_name;
   return out;
 }
 

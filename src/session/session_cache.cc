@@ -146,8 +146,18 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
   planned_.push_back({facts.serial, std::move(verdict), lasts});
 }
 
+// In the open transaction: names, settings and temporary tables may be others when it has ended.
+bool SessionCache::has_set_something() const {
+  const vsession::VirtualSession& vs = s_.vs_;
+  return vs.parameters() != vs.base_parameters() || vs.parameters() != vs.session_parameters() ||
+         has_pin(vs.state(), Pin::temporary_table);
+}
+
 void SessionCache::add(const cache::Effects& effects) {
   scope_.add(effects.scope);
+  renames_ |= effects.renames || (effects.takes_back && has_set_something());
+  by_name_ |= effects.by_name;
+  scope_.database |= renames_ && by_name_;
   ends_ |= effects.ends_transaction;
   unknown_state_ |= effects.unknown_state;
   if (!effects.prepares.empty()) prepares_ = effects.prepares;
@@ -210,7 +220,7 @@ void SessionCache::let_pass() {
 void SessionCache::expect(const Looked& read, bool may_keep, std::optional<TimePoint> seen_to) {
   Coming& coming = coming_.emplace_back();
   store_.count_select();
-  const Planned* known = may_keep && !read.moment ? planned_of(read.serial) : nullptr;
+  const Planned* known = may_keep && !read.moment && !read.shifted ? planned_of(read.serial) : nullptr;
   if (known == nullptr || !known->verdict->ok()) return;
   admission_.missed(read.key);
   if (!read.wanted) store_.count_passed();
@@ -395,7 +405,7 @@ void SessionCache::finished() {
   empty(reads_);
   empty(answers_);
   if (!scope_.empty()) scope_ = {};
-  ends_ = false;
+  ends_ = renames_ = by_name_ = false;
   prepares_.clear();
   planned_.clear();
   coming_.clear();

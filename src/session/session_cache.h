@@ -105,8 +105,9 @@ class SessionCache {
   struct Looked {
     std::uint64_t serial = 0;  // of its facts
     Hash128 viewer, text, key;
-    bool moment = false;  // a value of its Bind means one
-    bool wanted = true;   // worth keeping (cache/admission.h)
+    bool moment = false;   // a value of its Bind means one
+    bool wanted = true;    // worth keeping (cache/admission.h)
+    bool shifted = false;  // what stands before it in its unit changes under what it is read
   };
   // What this request has asked of memcached (session_cache_remote.cc).
   struct Asking {
@@ -158,6 +159,7 @@ class SessionCache {
   void unplanned(const sql::Facts& facts, const sql::Statement* prepared);
   void unplanned_unit(const UnitMessages& unit);
   void add(const cache::Effects& effects);
+  bool has_set_something() const;
   void guard();
   void take_heads(ByteView bytes);
   void take(ByteView bytes, bool head);
@@ -193,7 +195,7 @@ class SessionCache {
   std::vector<Looked> looked_;  // all reads of it, or none
   std::vector<Planned> planned_;
   cache::Scope scope_;
-  bool ends_ = false;
+  bool ends_ = false, renames_ = false, by_name_ = false;  // see cache::Effects
   std::string prepares_;
   std::vector<cache::Doubt> doubts_;
   std::vector<Coming> coming_;

@@ -1,0 +1,97 @@
+"""Statements by which an answer could come to be kept under what it was not read under, or a change go unnoticed."""
+import pytest
+
+from support.wire import SYNC, Client, bind, execute, kinds, parse, query, row
+from test_query_cache import ON_PRIMARY
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+
+
+SCHEMAS = """
+    set client_min_messages = error;
+    drop schema if exists first cascade; drop schema if exists second cascade;
+    create schema first; create schema second;
+    create table second.t (id int, v int); insert into second.t values (1, 0);
+    create table second.log (n int); insert into second.log values (0);
+    create table first.u (v int); insert into first.u values (1);
+    create table second.u (v int); insert into second.u values (2);
+    create function second.note() returns trigger language plpgsql as
+      $$begin update second.log set n = n + 1; return new; end$$;
+    create function second.count_up() returns int language plpgsql as
+      $$begin update second.log set n = n + 1; return 1; end$$"""
+
+
+@pytest.fixture(params=["session", "transaction"])
+def proxy(start_proxy, request):
+    """The tables are made anew through it, so that it knows of no old ones. Schema `first` is there to hide `second`."""
+    proxy = start_proxy({**ON_PRIMARY, "pool_mode": request.param})
+    with proxy.connect() as c:
+        c.execute(SCHEMAS)
+    yield proxy
+    with proxy.connect() as c:
+        c.execute("drop schema first cascade; drop schema second cascade")
+
+
+def client(proxy, **words):
+    return Client(proxy.port, seconds=20).login(**words)
+
+
+def run(*texts):
+    """One unit that runs all of them."""
+    return [m for text in texts for m in (parse(text), bind(), execute())] + [SYNC]
+
+
+def last_of(c, *texts):
+    c.send(*run(*texts))
+    return [row(p) for k, p in c.until() if k == "D"][-1]
+
+
+READ = "select v from u"
+
+
+@pytest.mark.parametrize("before, unit, others, expected", [
+    ((), ("set search_path = first", READ), "second", "2"),
+    ((), ("set local search_path = first", READ), "second", "2"),
+    ((), ("select set_config('search_path', 'first', false)", READ), "second", "2"),
+    ((), ("select set_config('search_' || 'path', 'first', false)", READ), "second", "2"),
+    ((), ("create temp table u as select 3 as v", READ), "second", "2"),
+    ((), ("set role pg_monitor", "select current_user"), "second", "postgres"),
+    (("begin", "set search_path = first"), ("commit", "set search_path = second", READ), "first", "1"),
+    (("begin", "set search_path = first"), ("rollback", READ), "first", "1"),
+    (("begin", "savepoint s", "set search_path = first"), ("rollback to s", READ), "first", "1"),
+    (("set search_path = first",), ("reset search_path", "set search_path = second", READ), "first", "1"),
+    (("set search_path = first",), ("discard all", "set search_path = second", READ), "first", "1"),
+])
+def test_a_unit_that_changes_what_its_reads_mean(proxy, before, unit, others, expected):
+    with client(proxy) as c:
+        c.ask("set search_path = second")
+        for sql in before:
+            c.ask(sql)
+        c.send(*run(*unit))
+        c.until()
+        if before[:1] == ("begin",):
+            c.ask("commit")
+    with client(proxy) as c:
+        c.ask(f"set search_path = {others}")
+        assert last_of(c, unit[-1]) == [expected]
+
+
+@pytest.mark.parametrize("in_one_query", [True, False], ids=["query", "unit"])
+@pytest.mark.parametrize("before, texts", [
+    ((), ("set search_path = first", "update u set v = v + 1")),
+    ((), ("select set_config('search_path', 'first', false)", "update u set v = v + 1")),
+    ((), ("begin", "set local search_path = first", "update u set v = v + 1", "commit")),
+    (("set search_path = first", "begin", "set local search_path = second"), ("commit", "update u set v = v + 1")),
+    (("set search_path = first", "begin", "savepoint s", "set search_path = second"),
+     ("rollback to s", "update u set v = v + 1", "commit")),
+])
+def test_a_name_that_means_another_table_when_its_turn_comes(proxy, before, texts, in_one_query):
+    with client(proxy) as writer, client(proxy) as reader:
+        writer.ask("set search_path = second")
+        for sql in before:
+            writer.ask(sql)
+        for _ in range(2):
+            assert reader.ask("select v from first.u") == [["1"]]
+        writer.send(*([query("; ".join(texts))] if in_one_query else run(*texts)))
+        assert "E" not in kinds(writer.until())
+        assert reader.ask("select v from first.u") == [["2"]]
