@@ -16,7 +16,8 @@ struct Place {
 
 // Built in, volatile, and running whatever text it is given.
 bool runs_text(std::string_view function) {
-  return function.starts_with("query_to_xml") || function.starts_with("cursor_to_xml");
+  return function.starts_with("query_to_xml") || function.starts_with("cursor_to_xml") || function == "ts_stat" ||
+         function == "ts_rewrite";
 }
 
 class Gathering {
@@ -39,6 +40,7 @@ class Gathering {
   void renames(const Statement& s);
   void ddl(const Statement& s);
   void written(const Statement& s);
+  void creates(const Statement& s);
   void functions(const Statement& s);
   void unknown() { out_.scope.database = out_.unknown_state = true; }
 
@@ -104,8 +106,17 @@ void Gathering::statement(const Statement& s) {
       break;
   }
   if (s.too_deep) return unknown();
-  if (s.into && !s.creates_temp) out_.scope.database = true;
-  if (!s.into) written(s);
+  if (s.into) return creates(s);
+  written(s);
+  functions(s);
+}
+
+// SELECT INTO, CREATE TABLE AS. What it fills is new; what its query changes is not.
+void Gathering::creates(const Statement& s) {
+  out_.scope.database |= !s.creates_temp || s.writing_with_any;
+  const Statement* query = &s;
+  while (query->inner) query = query->inner.get();
+  if (query->kind == Kind::execute) return unknown();
   functions(s);
 }
 
@@ -119,10 +130,10 @@ void Gathering::ddl(const Statement& s) {
   const auto among = [&](const auto& list) {
     return std::find(std::begin(list), std::end(list), s.ddl_tag) != std::end(list);
   };
+  if (s.into) creates(s);
   if (s.creates_temp || among(kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
   out_.scope.database = true;
   out_.scope.everything |= among(kEverything) || s.ddl_tag.starts_with("REVOKE");
-  if (s.inner) functions(s);
 }
 
 void Gathering::written(const Statement& s) {
@@ -135,8 +146,9 @@ void Gathering::written(const Statement& s) {
     }
     const sql::RelationAnswer& a = answers_.relations[place];
     out_.by_name |= target.schema.empty();
+    out_.scope.database |= a.side_effects;
     if (a.temporary) continue;
-    out_.scope.database |= !a.exists || a.side_effects || a.reads.empty();
+    out_.scope.database |= !a.exists || a.reads.empty();
     out_.scope.add({a.reads});
     out_.scope.add({a.cascades});
   }
@@ -152,6 +164,7 @@ void Gathering::functions(const Statement& s) {
   }
   for (std::size_t i = 0; i < s.relations.size(); ++i) {  // views that call one
     const std::size_t place = place_.relations + i;
+    out_.scope.database |= place >= answers_.relations.size();
     if (place < answers_.relations.size() && answers_.relations[place].below_writing_function) return unknown();
   }
 }

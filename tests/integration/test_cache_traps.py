@@ -2,7 +2,7 @@
 import pytest
 
 from support.wire import SYNC, Client, bind, execute, kinds, parse, query, row
-from test_query_cache import ON_PRIMARY
+from test_query_cache import ON_PRIMARY, hits_of
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 
@@ -95,3 +95,30 @@ def test_a_name_that_means_another_table_when_its_turn_comes(proxy, before, text
         writer.send(*([query("; ".join(texts))] if in_one_query else run(*texts)))
         assert "E" not in kinds(writer.until())
         assert reader.ask("select v from first.u") == [["2"]]
+
+
+@pytest.mark.parametrize("makes", [
+    "create temp table x (i int); create trigger t after insert on x for each row execute function second.note(); insert into x values (1)",
+    "create temp table x as select second.count_up()",
+    "select second.count_up() into temp x",
+    "with w as (update second.log set n = n + 1 returning n) select n into temp x from w",
+    "create temp table x as with w as (update second.log set n = n + 1 returning n) select n from w",
+    "prepare p as select second.count_up(); create temp table x as execute p",
+    "select * from ts_stat('select to_tsvector(second.count_up()::text)')",
+    "select query_to_xml('select second.count_up()', true, true, '')",
+    "create temp table x (i int); create rule r as on insert to x do also update second.log set n = n + 1; insert into x values (1)",
+    "explain analyze select second.count_up()",
+    "explain analyze create temp table x as select second.count_up()",
+    "begin; declare c cursor for select second.count_up(); fetch c; commit",
+    "create temp view x as select second.count_up() as n; select * from x",
+    "copy (select second.count_up()) to stdout",
+])
+def test_a_change_that_hides(proxy, makes):
+    with proxy.connect() as reader, client(proxy) as writer:
+        *ahead, last = makes.split("; ")
+        for sql in ahead:
+            writer.ask(sql)
+        assert hits_of(reader, "select n from second.log") >= 1
+        writer.send(query(last))
+        writer.until()
+        assert reader.execute("select n from second.log").fetchone() == (1,)
