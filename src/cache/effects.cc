@@ -43,6 +43,10 @@ class Gathering {
   void creates(const Statement& s);
   void functions(const Statement& s);
   void unknown() { out_.scope.database = out_.unknown_state = true; }
+  void unknown_with_definitions() {
+    unknown();
+    out_.defines = true;
+  }
 
   const sql::Answers& answers_;
   Effects& out_;
@@ -94,18 +98,22 @@ void Gathering::statement(const Statement& s) {
   switch (s.kind) {
     case Kind::ddl:
       return ddl(s);
-    case Kind::unparsable:
     case Kind::call:
+      unknown();
+      return functions(s);
+    case Kind::unparsable:
     case Kind::do_block:
-      return unknown();
+      return unknown_with_definitions();
     case Kind::truncate:  // CASCADE takes whatever refers to it
-    case Kind::other:
       out_.scope.database = true;
+      return;
+    case Kind::other:
+      out_.scope.database = out_.defines = true;
       return;
     default:
       break;
   }
-  if (s.too_deep) return unknown();
+  if (s.too_deep) return unknown_with_definitions();
   if (s.into) return creates(s);
   written(s);
   functions(s);
@@ -132,7 +140,7 @@ void Gathering::ddl(const Statement& s) {
   };
   if (s.into) creates(s);
   if (s.creates_temp || among(kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
-  out_.scope.database = true;
+  out_.scope.database = out_.defines = true;
   out_.scope.everything |= among(kEverything) || s.ddl_tag.starts_with("REVOKE");
 }
 
@@ -147,6 +155,7 @@ void Gathering::written(const Statement& s) {
     const sql::RelationAnswer& a = answers_.relations[place];
     out_.by_name |= target.schema.empty();
     out_.scope.database |= a.side_effects;
+    out_.defines |= a.side_effects && a.may_define;
     if (a.temporary) continue;
     out_.scope.database |= !a.exists || a.reads.empty();
     out_.scope.add({a.reads});
@@ -157,15 +166,17 @@ void Gathering::written(const Statement& s) {
 void Gathering::functions(const Statement& s) {
   for (std::size_t i = 0; i < s.functions.size(); ++i) {
     const std::size_t place = place_.functions + i;
-    if (runs_text(s.functions[i].name)) return unknown();
-    if (place >= answers_.functions.size()) return unknown();
+    if (runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
-    if (a.is_volatile && a.user_defined) return unknown();
+    if (a.is_volatile && a.user_defined) unknown();
+    out_.defines |= a.may_define;
   }
   for (std::size_t i = 0; i < s.relations.size(); ++i) {  // views that call one
     const std::size_t place = place_.relations + i;
     out_.scope.database |= place >= answers_.relations.size();
-    if (place < answers_.relations.size() && answers_.relations[place].below_writing_function) return unknown();
+    if (place >= answers_.relations.size() || !answers_.relations[place].below_writing_function) continue;
+    unknown();
+    out_.defines |= answers_.relations[place].may_define;
   }
 }
 
@@ -194,7 +205,7 @@ Effects effects_of(const sql::Facts& facts, const sql::Answers& answers, const S
   for (const Statement& s : facts.statements) {
     if (!names_prepared(s) || (s.kind == Kind::explain && !s.explain_analyze)) continue;
     if (prepared == nullptr || facts.multi()) {
-      out.scope.database = out.unknown_state = true;
+      out.scope.database = out.unknown_state = out.defines = true;
     } else {
       gathering.add(*body_of(prepared));
     }

@@ -263,9 +263,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   const cluster::View& view() const { return *snapshot_->view; }
   catalog::Viewpoint viewpoint() const;
   // The search_path that the session has set, or else that which its links have been given.
-  const std::string& path_key() const {
-    return cache_ && vs_.search_path_key().empty() ? cache_->default_path() : vs_.search_path_key();
-  }
+  const std::string& path_key() const { return cache_ ? cache_->path_key() : vs_.search_path_key(); }
   NodeId lb_node();
 
   static const config::SessionSettings kNothingSet;

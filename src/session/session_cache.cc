@@ -155,6 +155,7 @@ bool SessionCache::has_set_something() const {
 
 void SessionCache::add(const cache::Effects& effects) {
   scope_.add(effects.scope);
+  defines_ |= effects.defines;
   renames_ |= effects.renames || (effects.takes_back && has_set_something());
   by_name_ |= effects.by_name;
   scope_.database |= renames_ && by_name_;
@@ -164,7 +165,18 @@ void SessionCache::add(const cache::Effects& effects) {
   const std::string& database = s_.identity_->database;
   if (!effects.rolls_back_prepared.empty()) store_.take_prepared(database, effects.rolls_back_prepared);
   if (effects.commits_prepared.empty()) return;
-  scope_.add(store_.take_prepared(database, effects.commits_prepared).value_or(cache::Scope{.database = true}));
+  const cache::Scope all =
+      store_.take_prepared(database, effects.commits_prepared).value_or(cache::Scope{.database = true});
+  defines_ |= all.database || all.everything;
+  scope_.add(all);
+}
+
+// Before a doubt ends that covers them: whoever may keep answers again is to ask the catalog again.
+void SessionCache::tell_definitions() {
+  const bool open = s_.vs_.state().tx.status != TxStatus::idle;
+  const bool now = std::exchange(defines_, false);
+  if (now || (defined_ && !open)) s_.worker_.shared().epochs.raise(s_.identity_->database);
+  defined_ = (defined_ || now) && open;
 }
 
 // From here until its outcome what is written is in doubt. In a transaction that begins when it is about to end.
@@ -366,6 +378,7 @@ void SessionCache::keep_aside() {
 
 // The outcome is known: what was in doubt has changed, or has not, and both have been provided for.
 void SessionCache::ready(bool committed) {
+  tell_definitions();
   for (cache::Doubt& doubt : doubts_) doubt.end(/*known=*/true);
   doubts_.clear();
   for (cache::Remote::Mark& mark : marks_) mark.end(/*known=*/true);
@@ -397,6 +410,7 @@ void SessionCache::forget_transaction() {
 
 // A doubt that is left over now has no outcome: its link was lost.
 void SessionCache::finished() {
+  tell_definitions();
   doubts_.clear();
   marks_.clear();
   guarded_ = false;

@@ -67,6 +67,8 @@ class SessionCache {
 
   // Names with no schema mean the same for sessions that have set no search_path and have this in common.
   const std::string& default_path();
+  // Under which the catalog answers for this session. What it has defined and not committed it keeps to itself.
+  const std::string& path_key();
 
   // Why this session neither looks up nor keeps now; empty: it does.
   std::string_view refusal() const;
@@ -167,6 +169,7 @@ class SessionCache {
   void store_all();
   void keep_aside();
   void forget_transaction();
+  void tell_definitions();
 
   Session& s_;
   cache::Store& store_;
@@ -183,8 +186,10 @@ class SessionCache {
   pool::Defaults path_defaults_ = pool::Defaults::unknown;
   std::unique_ptr<Bytes> defaults_rows_;  // while a link says what it has
   bool unknown_state_ = false;
+  std::string own_path_;
   // Of the open transaction.
   cache::Scope pending_;
+  bool defined_ = false;
   bool wrote_ = false;
   std::vector<cache::Fill> aside_;
   std::size_t aside_bytes_ = 0;
@@ -195,7 +200,7 @@ class SessionCache {
   std::vector<Looked> looked_;  // all reads of it, or none
   std::vector<Planned> planned_;
   cache::Scope scope_;
-  bool ends_ = false, renames_ = false, by_name_ = false;  // see cache::Effects
+  bool ends_ = false, defines_ = false, renames_ = false, by_name_ = false;  // see cache::Effects
   std::string prepares_;
   std::vector<cache::Doubt> doubts_;
   std::vector<Coming> coming_;

@@ -122,3 +122,59 @@ def test_a_change_that_hides(proxy, makes):
         writer.send(query(last))
         writer.until()
         assert reader.execute("select n from second.log").fetchone() == (1,)
+
+
+DEFINITION = "create table first.t as select 1 as id, 10 as v;"
+
+
+@pytest.mark.parametrize("how", ["do $$begin {} end$$", "{}", "call second.define()", "select second.defines()",
+                                 "insert into second.by_trigger values (1)", "select * from second.by_view",
+                                 "begin; {} prepare transaction 'traps'", "begin; do $$begin {} end$$; commit"])
+def test_what_a_name_means_after_a_definition(proxy, cluster, how):
+    if "prepare" in how and cluster.primary.psql("show max_prepared_transactions").strip() == "0":
+        pytest.skip("the servers allow no prepared transactions")
+    with client(proxy) as c, client(proxy) as w:
+        w.ask(f"""create procedure second.define() language plpgsql as $$begin {DEFINITION} end$$;
+                  create function second.defines() returns int language plpgsql as
+                    $$begin execute '{DEFINITION}'; return 1; end$$;
+                  create function second.on_insert() returns trigger language plpgsql as
+                    $$begin {DEFINITION} return new; end$$;
+                  create table second.by_trigger (i int); create trigger t after insert on second.by_trigger
+                    for each row execute function second.on_insert();
+                  create view second.by_view as select second.defines() as d""")
+        for s in (c, w):
+            s.ask("set search_path = first, second")
+        assert c.ask("select v from t") == [["0"]]
+        w.ask("update t set v = v")
+        for sql in how.split("; "):
+            w.ask(sql.replace("{}", DEFINITION))
+        if "prepare" in how:
+            w.ask("update second.t set v = v")
+            assert c.ask("select v from t") == [["0"]]
+            w.ask("commit prepared 'traps'")
+        assert c.ask("select v from t") == [["10"]]
+        w.ask("update first.t set v = 11")
+        assert c.ask("select v from t") == [["11"]]
+        assert c.ask("select v from first.t") == [["11"]]
+        w.ask("update t set v = 12")
+        assert c.ask("select v from first.t") == [["12"]]
+
+
+@pytest.mark.parametrize("definition", [DEFINITION, f"do $$begin {DEFINITION} end$$"])
+def test_a_definition_that_is_not_committed(proxy, definition):
+    with client(proxy) as c, client(proxy) as a, client(proxy) as w:
+        for s in (c, a, w):
+            s.ask("set search_path = first, second")
+        a.ask("begin")
+        a.ask(definition)
+        assert a.ask("select v from t") == [["10"]]
+        assert c.ask("select v from t") == [["0"]]
+        w.ask("update second.t set v = 1")
+        assert c.ask("select v from t") == [["1"]]
+        w.ask("update t set v = 2")
+        assert c.ask("select v from t") == [["2"]]
+        assert c.ask("select v from second.t") == [["2"]]
+        a.ask("rollback")
+        assert c.ask("select v from t") == [["2"]]
+        w.ask("update second.t set v = 3")
+        assert c.ask("select v from t") == [["3"]]
