@@ -170,7 +170,7 @@ void SessionCache::sending_unit(const UnitMessages& unit, NodeId node) {
   if (part_of_cut_unit() || !began_) return;
   if (!wants_any()) return let_pass();
   std::optional<TimePoint> seen_to;
-  const bool may_keep = refusal().empty() && takes_defaults(node) && node_shows_commits(node, seen_to);
+  const bool may_keep = takes_defaults(node) && refusal().empty() && node_shows_commits(node, seen_to);
   if (looked_.empty() || (may_keep && looked_.front().viewer != viewer())) {
     reads_.clear();
     looked_.clear();

@@ -1,9 +1,12 @@
 """Statements by which an answer could come to be kept under what it was not read under, or a change go unnoticed."""
+import itertools
+
 import pytest
 
 from support.wire import SYNC, Client, bind, execute, kinds, parse, query, row
 from test_query_cache import ON_PRIMARY, hits_of
 
+numbers = itertools.count()
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 
 
@@ -178,3 +181,53 @@ def test_a_definition_that_is_not_committed(proxy, definition):
         assert c.ask("select v from t") == [["2"]]
         w.ask("update second.t set v = 3")
         assert c.ask("select v from t") == [["3"]]
+
+
+@pytest.mark.parametrize("what", ["role", "database"])
+def test_one_snapshot_by_default(proxy, cluster, what):
+    snap = f"snap_{what}_{next(numbers)}"  # links of a role that was dropped are no good for a new one of its name
+    cluster.primary.psql(f"create role {snap} login")
+    altered = f"role {snap}" if what == "role" else "database test"
+    cluster.primary.psql(f"alter {altered} set default_transaction_isolation = 'repeatable read';"
+                         f"grant usage on schema second to {snap}; grant select, update on second.t, second.log to {snap}")
+    try:
+        with client(proxy, user=snap) as c, client(proxy, user=snap) as w:
+            w.ask("select 1")
+            c.ask("begin")
+            assert c.ask("select n from second.log") == [["0"]]
+            w.ask("update second.t set v = 5")
+            assert w.ask("select v from second.t") == [["5"]]
+            assert c.ask("select v from second.t") == [["0"]], "as its snapshot shows it"
+            c.ask("commit")
+            assert c.ask("select v from second.t") == [["5"]]
+            assert w.ask("select v from second.t") == [["5"]]
+            c.ask("begin isolation level read committed")
+            assert c.ask("select v from second.t") == [["5"]]
+            c.ask("commit")
+    finally:
+        cluster.primary.psql(f"alter {altered} reset default_transaction_isolation; drop owned by {snap}; drop role {snap}")
+
+
+def test_discard_all_that_fails(proxy):
+    with client(proxy) as c, client(proxy) as o:
+        for s in (c, o):
+            s.ask("set search_path = second")
+        c.ask("do $$begin perform set_config('search_path', 'first', false); end$$")
+        for _ in range(2):
+            assert o.ask("select v from u") == [["2"]]
+        c.ask("begin")
+        with pytest.raises(RuntimeError):
+            c.ask("discard all")
+        c.ask("rollback")
+        assert c.ask("select v from u") == c.ask("/*NO QUERY CACHE*/ select v from u")
+        c.ask("discard all")
+        c.ask("set search_path = second")
+        assert hits_by_wire(c, "select v from u") == 2
+
+
+def hits_by_wire(c, sql):
+    """How many of two runs were answered from the cache."""
+    before = int(c.ask("show pool_cache")[0][0])
+    for _ in range(2):
+        c.ask(sql)
+    return int(c.ask("show pool_cache")[0][0]) - before
