@@ -231,3 +231,50 @@ def hits_by_wire(c, sql):
     for _ in range(2):
         c.ask(sql)
     return int(c.ask("show pool_cache")[0][0]) - before
+
+
+def run_named(c, name):
+    c.send(bind(statement=name), execute(), SYNC)
+    return [row(p) for k, p in c.until() if k == "D"]
+
+
+def prepared(c, sql, name):
+    c.send(parse(sql, name=name), SYNC)
+    assert kinds(c.until()) == "1Z"
+
+
+@pytest.mark.parametrize("sql, setting, one, other", [
+    ("select '\\x00ff'::bytea::text", "bytea_output", "hex", "escape"),
+    ("select (1.0::float8 / 3)::text", "extra_float_digits", "1", "-10"),
+    ("select quote_ident('abc')", "quote_all_identifiers", "off", "on"),
+])
+def test_what_a_plan_has_made_constant(proxy, cluster, sql, setting, one, other):
+    """It is that of the session's first run, as on a server, and nothing for those that have set it otherwise."""
+    def answer(c, value, name):
+        c.ask(f"set {setting} = '{value}'")
+        prepared(c, sql, name)
+        return run_named(c, name)
+    with Client(cluster.primary.port).login() as server:
+        wanted = answer(server, one, "a")
+        other_wanted = answer(server, other, "b")
+        assert run_named(server, "a") == wanted != other_wanted
+    with client(proxy) as a, client(proxy) as b, client(proxy) as c:
+        assert answer(a, one, "a") == wanted
+        assert answer(b, other, "b") == other_wanted
+        a.ask(f"set {setting} = '{other}'")
+        assert run_named(a, "a") == wanted
+        assert answer(c, other, "c") == other_wanted
+
+
+def test_a_plan_made_by_other_settings_is_no_plan_for_others(start_proxy):
+    """Parsed by one setting, planned by another: sessions that have the first must not get that plan."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "num_workers": 1, "load_balance_mode": False})
+    sql = "select (2.0::float8 / 3)::text"
+    with client(proxy) as a, client(proxy) as b:
+        prepared(a, sql, "a")
+        a.ask("set extra_float_digits = -10")
+        run_named(a, "a")
+        prepared(b, sql, "b")
+        for _ in range(3):
+            assert run_named(b, "b") == [["0.6666666666666666"]]
+            run_named(a, "a")
