@@ -83,6 +83,8 @@ bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, co
     // Its constants were read by settings that the session has no more, and that its answers are not filed under.
     if (known->read_by != s_.vs_.reading()) return false;
     if (known->results != s_.results_epoch()) return false;  // its server may refuse it, for its columns have changed
+    // Its plan may be one of settings that the session had for a while.
+    if (s_.planned_otherwise_ && !known->name.empty()) return false;
     read.facts = known->facts.get();
     read.text = known->query;
     read.types = known->types;

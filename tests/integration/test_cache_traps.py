@@ -266,14 +266,18 @@ def test_what_a_plan_has_made_constant(proxy, cluster, sql, setting, one, other)
         assert answer(c, other, "c") == other_wanted
 
 
-def test_a_plan_made_by_other_settings_is_no_plan_for_others(start_proxy):
-    """Parsed by one setting, planned by another: sessions that have the first must not get that plan."""
-    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "num_workers": 1, "load_balance_mode": False})
+@pytest.mark.parametrize("cache", [True, False], ids=["cache", "no_cache"])
+def test_a_plan_made_by_other_settings_is_no_plan_for_others(start_proxy, cache):
+    """Parsed by one setting, planned by another: sessions that have the first get neither that plan nor its answers."""
+    proxy = start_proxy({**ON_PRIMARY, "memory_cache_enabled": cache, "pool_mode": "transaction", "pool_size": 1,
+                         "num_workers": 1})
     sql = "select (2.0::float8 / 3)::text"
     with client(proxy) as a, client(proxy) as b:
         prepared(a, sql, "a")
         a.ask("set extra_float_digits = -10")
-        run_named(a, "a")
+        assert run_named(a, "a") == [["0.66667"]]
+        a.ask("reset extra_float_digits")
+        assert run_named(a, "a") == [["0.66667"]]
         prepared(b, sql, "b")
         for _ in range(3):
             assert run_named(b, "b") == [["0.6666666666666666"]]
