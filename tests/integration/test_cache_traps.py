@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from support.system import wait_until
 from support.wire import SYNC, Client, bind, execute, kinds, parse, query, row
 from test_query_cache import ON_PRIMARY, hits_of
 
@@ -121,7 +122,7 @@ def test_a_change_that_hides(proxy, makes):
         *ahead, last = makes.split("; ")
         for sql in ahead:
             writer.ask(sql)
-        assert hits_of(reader, "select n from second.log") >= 1
+        wait_until(lambda: hits_of(reader, "select n from second.log") >= 1, "it is kept")
         writer.send(query(last))
         writer.until()
         assert reader.execute("select n from second.log").fetchone() == (1,)
@@ -222,7 +223,7 @@ def test_discard_all_that_fails(proxy):
         assert c.ask("select v from u") == c.ask("/*NO QUERY CACHE*/ select v from u")
         c.ask("discard all")
         c.ask("set search_path = second")
-        assert hits_by_wire(c, "select v from u") == 2
+        wait_until(lambda: hits_by_wire(c, "select v from u") == 2, "it is looked for again")
 
 
 def hits_by_wire(c, sql):
@@ -282,3 +283,105 @@ def test_a_plan_made_by_other_settings_is_no_plan_for_others(start_proxy, cache)
         for _ in range(3):
             assert run_named(b, "b") == [["0.6666666666666666"]]
             run_named(a, "a")
+
+
+def test_invalidation_switched_on(start_proxy, proxy):
+    off = start_proxy({**ON_PRIMARY, "memqcache_auto_cache_invalidation": False}, fresh=True)
+    read = "select n from second.log"
+    with client(off) as c:
+        def is_old():
+            c.ask("update second.log set n = n + 1")
+            return c.ask(read) != c.ask("/*NO QUERY CACHE*/ " + read)
+        wait_until(is_old, "an entry that no write ends")
+        off.settings["memqcache_auto_cache_invalidation"] = True
+        off.reload()
+        wait_until(lambda: c.ask(read) == c.ask("/*NO QUERY CACHE*/ " + read), "the entry of before goes")
+
+
+@pytest.mark.parametrize("before, sql, change", [
+    ("", "select v from t", "create table first.t as select 1 as id, 10 as v"),
+    ("", "select v from t", "create view first.t as select 1 as id, 10 as v"),
+    ("create function second.f(int) returns int immutable language sql as 'select 1'", "select f(1::int2), v from u",
+     "create function first.f(int2) returns int immutable language sql as 'select 2'"),
+    ("create function second.f(int) returns int immutable language sql as 'select 1'", "select f(1), v from u",
+     "create or replace function second.f(int) returns int immutable language sql as 'select 2'"),
+    ("create function second.f(int) returns int immutable language sql as 'select 1'", "select f(1), v from u",
+     "alter function second.f(int) rename to g; create function first.f(int) returns int immutable language sql as 'select 3'"),
+    ("create function second.g(int, int) returns int immutable language sql as 'select 1';"
+     "create operator second.### (function = second.g, leftarg = int, rightarg = int)", "select 1 ### 2, v from u",
+     "create function first.g(int, int) returns int immutable language sql as 'select 2';"
+     "create operator first.### (function = first.g, leftarg = int, rightarg = int)"),
+    ("create type second.e as enum ('a', 'b'); create table second.en as select 'a'::second.e e", "select e from en",
+     "alter type second.e rename value 'a' to 'z'"),
+    ("create type second.c as (a int); create table second.co as select row(1)::second.c c", "select c from co",
+     "alter type second.c add attribute b int"),
+    ("create domain second.d as int default 1", "select 5::d, v from u", "alter domain second.d add check (value < 3)"),
+    ("create table second.p (i int); create table second.k (i int); insert into second.k values (1)",
+     "select count(*) from p", "alter table second.k inherit second.p"),
+    ("create table second.p (i int) partition by list (i); create table second.k (i int); insert into second.k values (1)",
+     "select count(*) from p", "alter table second.p attach partition second.k for values in (1)"),
+    ("create table second.p (i int) partition by list (i); create table second.k partition of second.p for values in (1);"
+     "insert into second.p values (1)", "select count(*) from p", "alter table second.p detach partition second.k"),
+    ("create rule r as on insert to second.t do also update second.u set v = v + 1", "select v from u",
+     "insert into second.t values (2, 2)"),
+    ("", "select count(*) from t", "create rule r as on insert to second.u do instead delete from second.t; insert into second.u values (1)"),
+    ("create table second.s as select 'second.t'::regclass r", "select r from s", "alter table second.t rename to tt"),
+    ("create table second.o as select 'pg_monitor'::regrole r", "select r from o", "comment on table second.o is 'x'"),
+    ("create text search configuration second.ts (copy = simple)", "select to_tsvector('second.ts', 'the cat'), v from u",
+     "alter text search configuration second.ts alter mapping for asciiword with english_stem"),
+    ("create cast (text as int) with inout as implicit", "select ('1'::text)::int, v from u", "drop cast (text as int)"),
+    ("", "select current_schema, v from u", "drop schema first cascade; create schema first; create table first.u as select 8 as v"),
+    ("create sequence second.q", "/*FORCE QUERY CACHE*/ select last_value from q", "alter sequence second.q restart with 7"),
+    ("alter table second.u add w int default 3", "select * from u", "alter table second.u drop w"),
+    ("create table second.fk (id int primary key); create table second.ref (id int references second.fk on update cascade);"
+     "insert into second.fk values (1); insert into second.ref values (1)", "select id from ref", "update second.fk set id = 2"),
+    ("create table second.fk (id int primary key) partition by range (id); create table second.fk1 partition of second.fk "
+     "for values from (0) to (9); create table second.ref (id int references second.fk on delete cascade);"
+     "insert into second.fk values (1); insert into second.ref values (1)", "select count(*) from ref", "delete from second.fk1"),
+    ("", "select v from t", "with t as (select 1) update second.t set v = 9"),
+    ("", "with t as (select * from t) select v from t", "update second.t set v = 9"),
+    ("", "with a as (select v from u), u as (select 1) select * from a", "update second.u set v = 9"),
+    ("", "with recursive w as (select v from u union select v + 1 from w, (select 1) x where v < 4) select max(v) from w",
+     "update second.u set v = 3"),
+    ("", "select x from (values ((select v from u))) as q(x)", "update second.u set v = 9"),
+    ("", "select 1 limit (select v from u)", "delete from second.u"),
+    ("", "select sum(id) filter (where exists (select from u where v = 2)) from t", "update second.u set v = 9"),
+    ("", "select count(*) over (partition by (select v from u) order by (select max(v) from log, u)) from t", "delete from second.u; update second.t set v = 4"),
+    ("", "select distinct on ((select v from u)) (select v from u) from t", "update second.u set v = 9"),
+    ("", "select case when true then (select v from u) end, array(select v from u), row((select v from u))", "update second.u set v = 9"),
+    ("", "select * from json_table((select json_build_array(v)::jsonb from u), '$[*]' columns (v int path '$'))", "update second.u set v = 9"),
+    ("", "select json_value('{\"a\": 1}', '$.a ? (@ < $x)' passing (select v from u) as x)", "update second.u set v = 0"),
+    ("", "select xmlelement(name x, (select v from u))", "update second.u set v = 9"),
+    ("", "select v from t group by grouping sets ((v), ()) having (select v from u) = 2", "update second.u set v = 9"),
+    ("", "table u union all (select v from t order by (select v from u) limit 1)", "update second.u set v = 9"),
+    ("", "select * from t where (id, 2) in (select 1, v from u)", "update second.u set v = 9"),
+    ("", "select * from rows from (generate_series(1, (select v from u)), generate_series(1, 1)) as q", "update second.u set v = 3"),
+    ("", "select (array[1, 2, 3])[(select v from u)]", "update second.u set v = 1"),
+    ("", "select * from t left join lateral (select v from u where t.id = 1) q on true", "update second.u set v = 1"),
+    ("create materialized view second.m as select v from second.u", "/*FORCE QUERY CACHE*/ select v from m",
+     "update second.u set v = 9; refresh materialized view second.m"),
+    ("", "/*FORCE QUERY CACHE*/ select v from u", "merge into second.u using (select 9 as n) s on true when matched then update set v = s.n"),
+    ("create view second.vi as select v from second.u", "select v from u", "update second.vi set v = 9"),
+    ("create view second.vi as select v from second.u; create function second.it() returns trigger language plpgsql as "
+     "$$begin update second.t set v = 5; return new; end$$; create trigger it instead of update on second.vi for each row "
+     "execute function second.it()", "select v from t", "update second.vi set v = 9"),
+])
+def test_changes_of_many_kinds(proxy, before, sql, change):
+    def ask(c, sql):
+        try:
+            return c.ask(sql)
+        except RuntimeError as error:
+            return error.args[0]["M"]
+    with client(proxy) as c, client(proxy) as w:
+        c.ask("set search_path = first, second")
+        if before:
+            w.ask(before)
+        if " u" in sql or sql.startswith("/*"):
+            w.ask("drop table first.u")
+        for _ in range(2):
+            ask(c, sql)
+        w.send(query(change))
+        w.until()
+        plain = sql.removeprefix("/*FORCE QUERY CACHE*/ ")
+        assert ask(c, sql) == ask(c, "/*NO QUERY CACHE*/ " + plain)
+        assert ask(c, sql) == ask(c, "/*NO QUERY CACHE*/ " + plain)
