@@ -174,9 +174,10 @@ void Gathering::functions(const Statement& s) {
   for (std::size_t i = 0; i < s.relations.size(); ++i) {  // views that call one
     const std::size_t place = place_.relations + i;
     out_.scope.database |= place >= answers_.relations.size();
-    if (place >= answers_.relations.size() || !answers_.relations[place].below_writing_function) continue;
-    unknown();
-    out_.defines |= answers_.relations[place].may_define;
+    if (place >= answers_.relations.size()) continue;
+    const sql::RelationAnswer& a = answers_.relations[place];
+    if (a.below_writing_function || (a.row_functions_write && s.column_of_name)) unknown();
+    out_.defines |= a.below_writing_function && a.may_define;
   }
 }
 

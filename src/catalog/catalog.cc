@@ -179,6 +179,8 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
     a.temporary = has(flags, 't');
     a.unlogged = has(flags, 'u');
     a.view = has(flags, 'v');
+    a.row_functions = has(flags, 'f');
+    a.row_functions_write = has(flags, 'w');
   }
   if (kind == 'd') {
     a.below_system |= has(flags, 'c');

@@ -75,7 +75,10 @@ constexpr std::string_view kRelationParts =
     " || CASE WHEN c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\""
     " THEN 'v' ELSE '' END"
     " || CASE WHEN c.relkind = 'r'::pg_catalog.\"char\" OR c.relkind = 'p'::pg_catalog.\"char\""
-    " OR c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\" THEN '' ELSE 'k' END AS flags"
+    " OR c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\" THEN '' ELSE 'k' END"
+    " || CASE WHEN b.id = f.id THEN (SELECT CASE WHEN pg_catalog.bool_or(p.provolatile = 'v'::pg_catalog.\"char\")"
+    " THEN 'fw' WHEN pg_catalog.bool_or(p.provolatile = 's'::pg_catalog.\"char\") THEN 'f' ELSE '' END"
+    " FROM pg_catalog.pg_proc p WHERE p.proargtypes[0] = c.reltype) ELSE '' END AS flags"
     " FROM below b, found f, pg_catalog.pg_class c, pg_catalog.pg_namespace s"
     " WHERE f.p = b.p AND c.oid = b.id AND s.oid = c.relnamespace),"
     // what a write may reach: foreign keys act by internal triggers of the table they refer to, whose functions are

@@ -285,6 +285,22 @@ def test_a_plan_made_by_other_settings_is_no_plan_for_others(start_proxy, cache)
             run_named(a, "a")
 
 
+@pytest.mark.parametrize("read", ["select t.sum_up from t", "select (t).sum_up from t"])
+def test_a_function_that_is_called_like_a_column(proxy, read):
+    with client(proxy) as c, client(proxy) as w:
+        for s in (c, w):
+            s.ask("set search_path = second")
+        w.ask("create function sum_up(t) returns bigint stable language sql as 'select sum(n) from second.log'")
+        w.ask("create function sum_and_count(u) returns int language sql as "
+              "'update second.log set n = n + 1; select 1'")
+        assert c.ask(read) == [["0"]]
+        w.ask("update log set n = 7")
+        assert c.ask(read) == [["7"]]
+        assert c.ask("select n from log") == [["7"]]
+        w.ask("select u.sum_and_count from u")
+        assert c.ask("select n from log") == [["8"]]
+
+
 def test_invalidation_switched_on(start_proxy, proxy):
     off = start_proxy({**ON_PRIMARY, "memqcache_auto_cache_invalidation": False}, fresh=True)
     read = "select n from second.log"
