@@ -177,7 +177,9 @@ void SessionCache::add(const cache::Effects& effects) {
 void SessionCache::tell_definitions() {
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   const bool now = std::exchange(defines_, false);
-  if (now || (defined_ && !open)) s_.worker_.shared().epochs.raise(s_.identity_->database);
+  // Of definitions that were seen the session tells what they change beside that.
+  if (now || (defined_ && !open))
+    s_.worker_.shared().epochs.raise(s_.identity_->database, catalog::Epochs::Change::names);
   defined_ = (defined_ || now) && open;
 }
 

@@ -220,7 +220,8 @@ void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
   } else {
     pool::InternedStatements& interned = link_.memory.interned;
     const bool there = interned.touch(statement->server_name);
-    const bool by_others = statement->read_by != session_.vs_.reading();
+    const bool by_others = statement->read_by != session_.vs_.reading() &&
+                           !vsession::same_constants(*statement->read_under, *session_.vs_.parameters());
     session_.planned_otherwise_ |= by_others;
     if (there && interned.serves(statement->server_name, session_.id_)) {
       if (by_others) interned.keep_for(statement->server_name, session_.id_);

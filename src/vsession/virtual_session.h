@@ -77,6 +77,8 @@ inline constexpr std::string_view kReadConstants[] = {"datestyle",
                                                       "transform_null_equals",
                                                       "quote_all_identifiers",
                                                       "timezone_abbreviations"};
+// Where they have the same of these, a plan made under one serves the other.
+bool same_constants(const ParameterSet& one, const ParameterSet& other);
 inline constexpr std::string_view kReadText[] = {"client_encoding", "standard_conforming_strings"};
 // SQL before and after preparing a statement on a link that holds `now`, so that it is read as under `then`.
 struct ReadAs {
