@@ -21,5 +21,7 @@ inline constexpr std::size_t kMaxDefaultsBytes = 64 << 10;
 // ALTER has set.
 const std::string& defaults_question();
 std::uint64_t defaults_of(ByteView rows);
+// REPEATABLE READ or SERIALIZABLE is in force where a session does not say otherwise.
+inline bool give_one_snapshot(std::uint64_t defaults) { return (defaults & 1) != 0; }
 
 }  // namespace herdgate::cache

@@ -17,6 +17,19 @@ TEST(Defaults, WhoSaysNothingOrTooMuchIsNotKnown) {
   EXPECT_EQ(defaults_of(std::string(kMaxDefaultsBytes + 1, 'x')), 0u);
 }
 
+TEST(Defaults, TheySayWhetherTransactionsHaveOneSnapshot) {
+  const std::string name = "default_transaction_isolation";
+  const auto row = [&](std::string_view value) {
+    return name + std::string("\0\0\0", 3) + static_cast<char>(value.size()) + std::string(value) + "D";
+  };
+  EXPECT_FALSE(give_one_snapshot(defaults_of(row("read committed"))));
+  EXPECT_FALSE(give_one_snapshot(defaults_of(row("read uncommitted"))));
+  EXPECT_TRUE(give_one_snapshot(defaults_of(row("repeatable read"))));
+  EXPECT_TRUE(give_one_snapshot(defaults_of(row("serializable"))));
+  for (const std::string& odd : {name, name + "\xff", name + "\xff\xff\xff\xff", std::string("rows")})
+    EXPECT_TRUE(give_one_snapshot(defaults_of(odd)));
+}
+
 // The role's own search_path is in force when it is asked.
 TEST(Defaults, TheQuestionNamesFunctionsAndTablesInFull) {
   const std::string& text = defaults_question();

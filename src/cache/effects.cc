@@ -16,7 +16,8 @@ struct Place {
 
 // Built in, volatile, and running whatever text it is given.
 bool runs_text(std::string_view function) {
-  return function.starts_with("query_to_xml") || function.starts_with("cursor_to_xml");
+  return function.starts_with("query_to_xml") || function.starts_with("cursor_to_xml") || function == "ts_stat" ||
+         function == "ts_rewrite";
 }
 
 class Gathering {
@@ -36,10 +37,16 @@ class Gathering {
   }
   void statement(const Statement& s);
   void control(const Statement& s);
+  void renames(const Statement& s);
   void ddl(const Statement& s);
   void written(const Statement& s);
+  void creates(const Statement& s);
   void functions(const Statement& s);
   void unknown() { out_.scope.database = out_.unknown_state = true; }
+  void unknown_with_definitions() {
+    unknown();
+    out_.defines = true;
+  }
 
   const sql::Answers& answers_;
   Effects& out_;
@@ -50,11 +57,14 @@ void Gathering::control(const Statement& s) {
   switch (s.kind) {
     case Kind::prepare_transaction:
       out_.prepares = s.name;
-      out_.ends_transaction = true;
+      out_.ends_transaction = out_.takes_back = true;
       return;
     case Kind::commit:
     case Kind::rollback:
-      out_.ends_transaction = true;
+      out_.ends_transaction = out_.takes_back = true;
+      return;
+    case Kind::rollback_to:
+      out_.takes_back = true;
       return;
     case Kind::commit_prepared:
       out_.commits_prepared = s.name;
@@ -70,25 +80,51 @@ void Gathering::control(const Statement& s) {
   }
 }
 
+// Of what creates or drops something for good the database goes anyway.
+void Gathering::renames(const Statement& s) {
+  constexpr std::string_view kSettings[] = {"search_path", "role", "session_authorization"};
+  for (const sql::Setting& setting : s.settings) {
+    out_.renames |= setting.form == sql::SetForm::reset_all ||
+                    std::find(std::begin(kSettings), std::end(kSettings), setting.name) != std::end(kSettings);
+  }
+  const auto sets = [](const sql::Function& f) { return f.name == "set_config"; };
+  out_.renames |= s.settings.empty() && std::any_of(s.functions.begin(), s.functions.end(), sets);
+  out_.renames |= s.creates_temp || s.kind == Kind::discard;
+}
+
 void Gathering::statement(const Statement& s) {
   control(s);
+  renames(s);
   switch (s.kind) {
     case Kind::ddl:
       return ddl(s);
-    case Kind::unparsable:
     case Kind::call:
+      unknown();
+      return functions(s);
+    case Kind::unparsable:
     case Kind::do_block:
-      return unknown();
+      return unknown_with_definitions();
     case Kind::truncate:  // CASCADE takes whatever refers to it
-    case Kind::other:
       out_.scope.database = true;
+      return;
+    case Kind::other:
+      out_.scope.database = out_.defines = true;
       return;
     default:
       break;
   }
-  if (s.too_deep) return unknown();
-  if (s.into && !s.creates_temp) out_.scope.database = true;
-  if (!s.into) written(s);
+  if (s.too_deep) return unknown_with_definitions();
+  if (s.into) return creates(s);
+  written(s);
+  functions(s);
+}
+
+// SELECT INTO, CREATE TABLE AS. What it fills is new; what its query changes is not.
+void Gathering::creates(const Statement& s) {
+  out_.scope.database |= !s.creates_temp || s.writing_with_any;
+  const Statement* query = &s;
+  while (query->inner) query = query->inner.get();
+  if (query->kind == Kind::execute) return unknown();
   functions(s);
 }
 
@@ -102,10 +138,10 @@ void Gathering::ddl(const Statement& s) {
   const auto among = [&](const auto& list) {
     return std::find(std::begin(list), std::end(list), s.ddl_tag) != std::end(list);
   };
+  if (s.into) creates(s);
   if (s.creates_temp || among(kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
-  out_.scope.database = true;
+  out_.scope.database = out_.defines = true;
   out_.scope.everything |= among(kEverything) || s.ddl_tag.starts_with("REVOKE");
-  if (s.inner) functions(s);
 }
 
 void Gathering::written(const Statement& s) {
@@ -117,8 +153,11 @@ void Gathering::written(const Statement& s) {
       continue;
     }
     const sql::RelationAnswer& a = answers_.relations[place];
+    out_.by_name |= target.schema.empty();
+    out_.scope.database |= a.side_effects;
+    out_.defines |= a.side_effects && a.may_define;
     if (a.temporary) continue;
-    out_.scope.database |= !a.exists || a.side_effects || a.reads.empty();
+    out_.scope.database |= !a.exists || a.reads.empty();
     out_.scope.add({a.reads});
     out_.scope.add({a.cascades});
   }
@@ -127,14 +166,18 @@ void Gathering::written(const Statement& s) {
 void Gathering::functions(const Statement& s) {
   for (std::size_t i = 0; i < s.functions.size(); ++i) {
     const std::size_t place = place_.functions + i;
-    if (runs_text(s.functions[i].name)) return unknown();
-    if (place >= answers_.functions.size()) return unknown();
+    if (runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
-    if (a.is_volatile && a.user_defined) return unknown();
+    if (a.is_volatile && a.user_defined) unknown();
+    out_.defines |= a.may_define;
   }
   for (std::size_t i = 0; i < s.relations.size(); ++i) {  // views that call one
     const std::size_t place = place_.relations + i;
-    if (place < answers_.relations.size() && answers_.relations[place].below_writing_function) return unknown();
+    out_.scope.database |= place >= answers_.relations.size();
+    if (place >= answers_.relations.size()) continue;
+    const sql::RelationAnswer& a = answers_.relations[place];
+    if (a.below_writing_function || (a.row_functions_write && s.column_of_name)) unknown();
+    out_.defines |= a.below_writing_function && a.may_define;
   }
 }
 
@@ -163,11 +206,12 @@ Effects effects_of(const sql::Facts& facts, const sql::Answers& answers, const S
   for (const Statement& s : facts.statements) {
     if (!names_prepared(s) || (s.kind == Kind::explain && !s.explain_analyze)) continue;
     if (prepared == nullptr || facts.multi()) {
-      out.scope.database = out.unknown_state = true;
+      out.scope.database = out.unknown_state = out.defines = true;
     } else {
       gathering.add(*body_of(prepared));
     }
   }
+  out.scope.database |= out.renames && out.by_name;
   return out;
 }
 

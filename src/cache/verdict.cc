@@ -73,6 +73,8 @@ std::string by_names(const Asked& in) {
   const Statement& s = in.facts.first();
   for (std::size_t i = 0; i < s.relations.size(); ++i) {
     if (std::string why = by_relation(s.relations[i], in.answers.relations[i], in.patterns); !why.empty()) return why;
+    if (s.column_of_name && in.answers.relations[i].row_functions)
+      return fmt::format("{} has functions of its rows that are not immutable", full_name(s.relations[i]));
   }
   for (std::size_t i = 0; i < s.functions.size(); ++i) {
     if (std::string why = by_function(s.functions[i], in.answers.functions[i]); !why.empty()) return why;

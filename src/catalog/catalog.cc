@@ -92,12 +92,12 @@ using Functions = Shelf<sql::Function, sql::FunctionAnswer>;
 // Beyond what one text asks: the primary, and no caching.
 sql::RelationAnswer worst_relation() {
   sql::RelationAnswer a;
-  a.exists = a.view = a.below_writing_function = a.side_effects = a.other_kind = true;
+  a.exists = a.view = a.below_writing_function = a.side_effects = a.may_define = a.other_kind = true;
   return a;
 }
 sql::FunctionAnswer worst_function() {
   sql::FunctionAnswer a;
-  a.exists = a.is_volatile = a.user_defined = true;
+  a.exists = a.is_volatile = a.user_defined = a.may_define = true;
   return a;
 }
 
@@ -158,6 +158,7 @@ Result<Done> Reading::row(const std::vector<std::string>& columns) {
   f.stable = !f.is_volatile && has(flags, 's');
   f.user_defined = has(flags, 'u');
   f.returns_time_zone_type = has(flags, 'z');
+  f.may_define = has(flags, 'd');
   return Done{};
 }
 
@@ -165,6 +166,7 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
   const std::string& flags = columns[4];
   if (kind == 'w') a.below_writing_function = true;
   if (kind == 'x') a.side_effects = true;
+  if (kind == 'w' || kind == 'x') a.may_define |= has(flags, 'd');
   if (kind == 'o') ++reads_, a.reads.push_back(oid_of(columns[2]));
   if (kind == 't') ++cascades_, a.cascades.push_back(oid_of(columns[2]));
   if (kind == 'b') {
@@ -177,6 +179,8 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
     a.temporary = has(flags, 't');
     a.unlogged = has(flags, 'u');
     a.view = has(flags, 'v');
+    a.row_functions = has(flags, 'f');
+    a.row_functions_write = has(flags, 'w');
   }
   if (kind == 'd') {
     a.below_system |= has(flags, 'c');

@@ -202,13 +202,15 @@ TEST_F(CatalogTest, WhatAReadReachesAndWhatAWriteReachesBeside) {
                                 {"t", "0", "12", "", ""},
                                 {"r", "1", "s", "b", "k"},
                                 {"o", "1", "20", "", ""},
-                                {"x", "1", "", "", ""}});
+                                {"x", "1", "", "", ""},
+                                {"x", "1", "", "", "d"}});
   ASSERT_TRUE(learned);
   EXPECT_EQ(learned->relations[0].reads, (std::vector<std::uint32_t>{10, 11}));
   EXPECT_EQ(learned->relations[0].cascades, (std::vector<std::uint32_t>{12}));
   EXPECT_FALSE(learned->relations[0].side_effects || learned->relations[0].other_kind);
   EXPECT_EQ(learned->relations[1].reads, (std::vector<std::uint32_t>{20}));
   EXPECT_TRUE(learned->relations[1].side_effects && learned->relations[1].other_kind);
+  EXPECT_TRUE(learned->relations[1].may_define && !learned->relations[0].may_define);
 }
 
 TEST_F(CatalogTest, OfTooManyTheWorstIsAssumed) {

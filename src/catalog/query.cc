@@ -75,7 +75,10 @@ constexpr std::string_view kRelationParts =
     " || CASE WHEN c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\""
     " THEN 'v' ELSE '' END"
     " || CASE WHEN c.relkind = 'r'::pg_catalog.\"char\" OR c.relkind = 'p'::pg_catalog.\"char\""
-    " OR c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\" THEN '' ELSE 'k' END AS flags"
+    " OR c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\" THEN '' ELSE 'k' END"
+    " || CASE WHEN b.id = f.id THEN (SELECT CASE WHEN pg_catalog.bool_or(p.provolatile = 'v'::pg_catalog.\"char\")"
+    " THEN 'fw' WHEN pg_catalog.bool_or(p.provolatile = 's'::pg_catalog.\"char\") THEN 'f' ELSE '' END"
+    " FROM pg_catalog.pg_proc p WHERE p.proargtypes[0] = c.reltype) ELSE '' END AS flags"
     " FROM below b, found f, pg_catalog.pg_class c, pg_catalog.pg_namespace s"
     " WHERE f.p = b.p AND c.oid = b.id AND s.oid = c.relnamespace),"
     // what a write may reach: foreign keys act by internal triggers of the table they refer to, whose functions are
@@ -86,16 +89,22 @@ constexpr std::string_view kRelationParts =
     " OR g.tgfoid = 1651::pg_catalog.oid OR g.tgfoid = 1652::pg_catalog.oid OR g.tgfoid = 1653::pg_catalog.oid)"
     " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.id) e(id) WHERE {few t})";
 
+// {defines f}: the source of f may hold a definition, or runs a text that does.
+constexpr std::string_view kDefines =
+    "f.prosrc OPERATOR(pg_catalog.~*)"
+    " '(^|[^a-z0-9_])(create|alter|drop|import|execute|call)([^a-z0-9_]|$)'::pg_catalog.text";
+
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
 // w a volatile function called by a view, o the oid of what a read reaches, t of what a write reaches beside that, x a
-// trigger (not one of PostgreSQL's own functions) or a rule that a write may run.
+// trigger (not one of PostgreSQL's own functions) or a rule that a write may run. A flag d with w or x: it may define.
 constexpr std::string_view kRelationRows =
     "SELECT 'r'::pg_catalog.text, s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text,"
     " s.flags::pg_catalog.text FROM seen s WHERE s.root AND NOT s.child"
     " UNION ALL (SELECT DISTINCT 'd', s.p::pg_catalog.text, '', '', s.flags FROM seen s WHERE NOT s.root)"
     " UNION ALL (SELECT DISTINCT 'b', s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text, ''"
     " FROM seen s WHERE NOT s.root AND NOT s.child AND s.relkind <> 'v'::pg_catalog.\"char\" LIMIT {limit})"
-    " UNION ALL (SELECT DISTINCT 'w', s.p::pg_catalog.text, '', '', '' FROM seen s, pg_catalog.pg_rewrite r,"
+    " UNION ALL (SELECT DISTINCT 'w', s.p::pg_catalog.text, '', '', CASE WHEN {defines f} THEN 'd' ELSE '' END FROM "
+    "seen s, pg_catalog.pg_rewrite r,"
     " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
     " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc f"
     " WHERE r.ev_class = s.oid AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name"
@@ -103,7 +112,9 @@ constexpr std::string_view kRelationRows =
     " UNION ALL (SELECT DISTINCT 'o', b.p::pg_catalog.text, b.id::pg_catalog.text, '', '' FROM below b LIMIT {limit})"
     " UNION ALL (SELECT DISTINCT 't', t.p::pg_catalog.text, t.id::pg_catalog.text, '', '' FROM touched t"
     " WHERE NOT EXISTS (SELECT FROM below b WHERE b.p = t.p AND b.id = t.id) LIMIT {limit})"
-    " UNION ALL (SELECT DISTINCT 'x', t.p::pg_catalog.text, '', '', '' FROM touched t WHERE EXISTS"
+    " UNION ALL (SELECT DISTINCT 'x', t.p::pg_catalog.text, '', '', CASE WHEN EXISTS"
+    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
+    " AND f.oid = g.tgfoid AND {defines f}) THEN 'd' ELSE '' END FROM touched t WHERE EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
     " AND f.oid = g.tgfoid AND f.pronamespace <> 11::pg_catalog.oid)"
     " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
@@ -116,7 +127,8 @@ constexpr std::string_view kFunctionRows =
     " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\") THEN 's' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.pronamespace <> 11::pg_catalog.oid) THEN 'u' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.prorettype = 1184::pg_catalog.oid OR f.prorettype = 1266::pg_catalog.oid)"
-    " THEN 'z' ELSE '' END)::pg_catalog.text"
+    " THEN 'z' ELSE '' END || CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\""
+    " AND f.pronamespace <> 11::pg_catalog.oid AND {defines f}) THEN 'd' ELSE '' END)::pg_catalog.text"
     " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
     " AND (a.s IS NULL OR s.nspname = a.s) GROUP BY a.p";
 
@@ -128,6 +140,7 @@ std::string filled_in(std::string_view text) {
   std::string out(text);
   put_in(out, "{limit}", std::to_string(kMaxBelow + 1));
   put_in(out, "{few b}", "b.p OPERATOR(pg_catalog.>) -1 AND b.p OPERATOR(pg_catalog.<) 1000000");
+  put_in(out, "{defines f}", kDefines);
   put_in(out, "{few t}", "t.p OPERATOR(pg_catalog.>) -1 AND t.p OPERATOR(pg_catalog.<) 1000000");
   return out;
 }
@@ -146,7 +159,7 @@ std::string query_for(const sql::Questions& questions) {
   if (functions > 0) {
     if (relations > 0) head += ",", rows += " UNION ALL ";
     head += " called(p, s, n) AS " + values(questions.functions, functions);
-    rows += with_operators(kFunctionRows);
+    rows += with_operators(filled_in(kFunctionRows));
   }
   return "WITH RECURSIVE" + head + " " + rows;
 }

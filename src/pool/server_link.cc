@@ -22,9 +22,10 @@ std::vector<std::string> InternedStatements::add(const std::string& name, std::s
   std::vector<std::string> closed;
   if (touch(name)) return closed;
   order_.push_front(name);
-  by_name_.emplace(name, Place{order_.begin(), epoch});
+  by_name_.emplace(name, Place{order_.begin(), epoch, {}});
   while (by_name_.size() > std::max<std::size_t>(limit, 1)) {
     const auto oldest = by_name_.find(order_.back());
+    if (oldest->second.only != SessionId()) --kept_;
     forget(*oldest);
     by_name_.erase(oldest);
     closed.push_back(std::move(order_.back()));
@@ -37,13 +38,28 @@ void InternedStatements::remove(const std::string& name) {
   const auto it = by_name_.find(name);
   if (it == by_name_.end()) return;
   order_.erase(it->second.at);
+  if (it->second.only != SessionId()) --kept_;
   forget(*it);
   by_name_.erase(it);
+}
+
+void InternedStatements::keep_for(const std::string& name, SessionId session) {
+  const auto it = by_name_.find(name);
+  if (it == by_name_.end() || it->second.only == session) return;
+  if (it->second.only == SessionId()) ++kept_;
+  it->second.only = session;
+}
+
+bool InternedStatements::serves(const std::string& name, SessionId session) const {
+  if (kept_ == 0) return true;
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() || it->second.only == SessionId() || it->second.only == session;
 }
 
 void InternedStatements::clear() {
   order_.clear();
   by_name_.clear();
+  kept_ = 0;
   found_.fill(nullptr);
 }
 

@@ -30,6 +30,9 @@ class InternedStatements {
   std::uint64_t epoch(const std::string& name) const;
   // Remembers `name`; returns names to close because the limit was passed.
   std::vector<std::string> add(const std::string& name, std::size_t limit, std::uint64_t epoch);
+  // A session has parsed or planned it by other settings than those it is named for: it is this one's alone.
+  void keep_for(const std::string& name, SessionId session);
+  bool serves(const std::string& name, SessionId session) const;
   void remove(const std::string& name);
   void clear();
   std::size_t size() const { return by_name_.size(); }
@@ -38,6 +41,7 @@ class InternedStatements {
   struct Place {
     std::list<std::string>::iterator at;
     std::uint64_t epoch = 0;
+    SessionId only{};
   };
   using ByName = std::unordered_map<std::string, Place>;
   static constexpr std::size_t kFound = 32;
@@ -49,6 +53,7 @@ class InternedStatements {
     if (found(place.first) == &place) found(place.first) = nullptr;
   }
   std::list<std::string> order_;  // most recent first
+  std::size_t kept_ = 0;          // for one session only
   ByName by_name_;
   std::array<ByName::value_type*, kFound> found_{};  // places touched last, by the end of their names
 };

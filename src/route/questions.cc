@@ -40,11 +40,12 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// The query cache asks what a read depends on and what a write changes. Of DDL it thinks the worst unasked.
+// The query cache asks what a read depends on and what a write changes. Of DDL it thinks the worst unasked, but for
+// the query that fills a new table.
 bool cache_asks(const sql::Facts& facts, const Statement* prepared) {
   bool asks = false;
   for_each_part(facts, prepared, [&](const Statement& s) {
-    asks |= s.kind != sql::Kind::ddl && s.kind != sql::Kind::truncate && (s.kind != sql::Kind::select || !s.into);
+    asks |= (s.kind != sql::Kind::ddl && s.kind != sql::Kind::truncate) || s.into;
   });
   return asks;
 }

@@ -287,17 +287,19 @@ void Proxy::hand_out(net::Socket socket, const net::Address& peer) {
 }
 
 void Proxy::reload(Files files) {
-  const auto lists = [](const config::Settings& s) {
-    return std::tie(s.cache_safe_memqcache_table_list, s.cache_unsafe_memqcache_table_list);
+  // Nobody has looked after what was kept without invalidation.
+  const auto kept_by = [](const config::Settings& s) {
+    return std::tie(s.cache_safe_memqcache_table_list, s.cache_unsafe_memqcache_table_list,
+                    s.memqcache_auto_cache_invalidation);
   };
-  const bool other_lists = lists(*files.settings) != lists(*files_.settings);
+  const bool otherwise = kept_by(*files.settings) != kept_by(*files_.settings);
   files_ = std::move(files);
   shared_.accounts.set_limits(limits_of(*files_.settings));
   shared_.logins.clear();
   monitor_->reload(files_.settings);
   view_ = monitor_->view();
   publish();
-  if (other_lists) forget_answers();
+  if (otherwise) forget_answers();
 }
 
 void Proxy::stop(bool fast, std::function<void()> stopped) {

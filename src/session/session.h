@@ -263,9 +263,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   const cluster::View& view() const { return *snapshot_->view; }
   catalog::Viewpoint viewpoint() const;
   // The search_path that the session has set, or else that which its links have been given.
-  const std::string& path_key() const {
-    return cache_ && vs_.search_path_key().empty() ? cache_->default_path() : vs_.search_path_key();
-  }
+  const std::string& path_key() const { return cache_ ? cache_->path_key() : vs_.search_path_key(); }
   NodeId lb_node();
 
   static const config::SessionSettings kNothingSet;
@@ -281,8 +279,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool superuser_ = false;                                     // as the server said at the login
   std::optional<catalog::Epochs::Change> ddl_in_transaction_;  // its commit makes cached catalog answers old once more
   bool defaults_altered_ = false;                              // its commit changes what new sessions begin with
-  bool servers_reload_ = false;                                // it has had a server read its configuration anew
-  bool replay_refused_ = false;                                // a server has refused what was to be set again
+  bool planned_otherwise_ = false;  // a statement was run by other settings than it was read by
+  bool servers_reload_ = false;     // it has had a server read its configuration anew
+  bool replay_refused_ = false;     // a server has refused what was to be set again
   NodeId pending_node_;
   bool xid_asked_ = false;  // the answer has not come yet
   std::uint64_t xid_ = 0;   // of the open transaction; 0: not known

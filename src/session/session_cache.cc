@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "cache/defaults.h"
 #include "session/session.h"
 #include "wire/frontend.h"
 
@@ -24,20 +25,21 @@ void empty(std::vector<T>& items) {
   if (items.capacity() > SessionCache::kMaxKeptItems) std::vector<T>().swap(items);
 }
 
-bool discards_all(const sql::Facts& facts) {
-  return facts.first().kind == Kind::discard && facts.first().discard == sql::DiscardTarget::all;
-}
-
 }  // namespace
 
 std::string_view SessionCache::refusal() const {
   const vsession::SessionState& state = s_.vs_.state();
   const sql::Isolation isolation =
       state.tx.isolation_explicit ? state.tx.isolation : std::max(state.tx.isolation, state.default_isolation);
+  // What the session has set as its default may be younger than the transaction.
+  const bool says_itself =
+      state.tx.isolation_explicit ||
+      (state.tx.status == TxStatus::idle && !s_.vs_.parameter_value("default_transaction_isolation").empty());
+  const bool given = !says_itself && cache::give_one_snapshot(static_cast<std::uint64_t>(defaults_));
   return cache::refusal(
       {.failed_transaction = state.tx.status == TxStatus::failed,
        .wrote = state.tx.status != TxStatus::idle && (wrote_ || state.tx.wrote),
-       .one_snapshot = isolation >= sql::Isolation::repeatable_read,
+       .one_snapshot = given || isolation >= sql::Isolation::repeatable_read,
        .temporary = has_pin(state, Pin::temporary_table),
        .unknown_state = unknown_state_ || has_pin(state, Pin::load) || has_pin(state, Pin::unparsed_state),
        .role_changed = state.role_changed});
@@ -136,7 +138,6 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
   if (!verdict) {
     const cache::Effects effects = cache::effects_of(facts, answers, s_.prepared_statement(facts.first()));
     add(effects);
-    if (discards_all(facts)) unknown_state_ = false;
     if (facts.serial == 0 || facts.first().kind != Kind::select) return;
     verdict = std::make_shared<const cache::Verdict>(cache::standing_verdict(
         {facts, text, answers, *s_.settings().patterns, s_.own().allow_sql_comments(s_.settings())}));
@@ -146,15 +147,40 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
   planned_.push_back({facts.serial, std::move(verdict), lasts});
 }
 
+// In the open transaction: names, settings and temporary tables may be others when it has ended.
+bool SessionCache::has_set_something() const {
+  const vsession::VirtualSession& vs = s_.vs_;
+  return vs.parameters() != vs.base_parameters() || vs.parameters() != vs.session_parameters() ||
+         has_pin(vs.state(), Pin::temporary_table);
+}
+
 void SessionCache::add(const cache::Effects& effects) {
   scope_.add(effects.scope);
+  defines_ |= effects.defines;
+  renames_ |= effects.renames || (effects.takes_back && has_set_something());
+  by_name_ |= effects.by_name;
+  scope_.database |= renames_ && by_name_;
   ends_ |= effects.ends_transaction;
   unknown_state_ |= effects.unknown_state;
+  unknown_now_ |= effects.unknown_state;
   if (!effects.prepares.empty()) prepares_ = effects.prepares;
   const std::string& database = s_.identity_->database;
   if (!effects.rolls_back_prepared.empty()) store_.take_prepared(database, effects.rolls_back_prepared);
   if (effects.commits_prepared.empty()) return;
-  scope_.add(store_.take_prepared(database, effects.commits_prepared).value_or(cache::Scope{.database = true}));
+  const cache::Scope all =
+      store_.take_prepared(database, effects.commits_prepared).value_or(cache::Scope{.database = true});
+  defines_ |= all.database || all.everything;
+  scope_.add(all);
+}
+
+// Before a doubt ends that covers them: whoever may keep answers again is to ask the catalog again.
+void SessionCache::tell_definitions() {
+  const bool open = s_.vs_.state().tx.status != TxStatus::idle;
+  const bool now = std::exchange(defines_, false);
+  // Of definitions that were seen the session tells what they change beside that.
+  if (now || (defined_ && !open))
+    s_.worker_.shared().epochs.raise(s_.identity_->database, catalog::Epochs::Change::names);
+  defined_ = (defined_ || now) && open;
 }
 
 // From here until its outcome what is written is in doubt. In a transaction that begins when it is about to end.
@@ -210,7 +236,7 @@ void SessionCache::let_pass() {
 void SessionCache::expect(const Looked& read, bool may_keep, std::optional<TimePoint> seen_to) {
   Coming& coming = coming_.emplace_back();
   store_.count_select();
-  const Planned* known = may_keep && !read.moment ? planned_of(read.serial) : nullptr;
+  const Planned* known = may_keep && !read.moment && !read.shifted ? planned_of(read.serial) : nullptr;
   if (known == nullptr || !known->verdict->ok()) return;
   admission_.missed(read.key);
   if (!read.wanted) store_.count_passed();
@@ -240,7 +266,7 @@ void SessionCache::sending_query(const sql::Facts& facts, std::string_view text,
   if (!wants_any()) return let_pass();
   std::optional<TimePoint> seen_to;
   const bool may_keep =
-      began_ && !part_of_cut_unit() && refusal().empty() && takes_defaults(node) && node_shows_commits(node, seen_to);
+      began_ && !part_of_cut_unit() && takes_defaults(node) && refusal().empty() && node_shows_commits(node, seen_to);
   if (!may_keep) return expect({}, false, seen_to);
   if (looked_.size() != 1 || looked_.front().viewer != viewer()) {
     looked_.assign(1, look({.facts = &facts, .text = text}));
@@ -356,6 +382,8 @@ void SessionCache::keep_aside() {
 
 // The outcome is known: what was in doubt has changed, or has not, and both have been provided for.
 void SessionCache::ready(bool committed) {
+  tell_definitions();
+  if (committed && !unknown_now_ && s_.work().tag == "DISCARD ALL") unknown_state_ = false;
   for (cache::Doubt& doubt : doubts_) doubt.end(/*known=*/true);
   doubts_.clear();
   for (cache::Remote::Mark& mark : marks_) mark.end(/*known=*/true);
@@ -387,6 +415,7 @@ void SessionCache::forget_transaction() {
 
 // A doubt that is left over now has no outcome: its link was lost.
 void SessionCache::finished() {
+  tell_definitions();
   doubts_.clear();
   marks_.clear();
   guarded_ = false;
@@ -395,7 +424,7 @@ void SessionCache::finished() {
   empty(reads_);
   empty(answers_);
   if (!scope_.empty()) scope_ = {};
-  ends_ = false;
+  ends_ = renames_ = by_name_ = unknown_now_ = false;
   prepares_.clear();
   planned_.clear();
   coming_.clear();

@@ -67,6 +67,8 @@ class SessionCache {
 
   // Names with no schema mean the same for sessions that have set no search_path and have this in common.
   const std::string& default_path();
+  // Under which the catalog answers for this session. What it has defined and not committed it keeps to itself.
+  const std::string& path_key();
 
   // Why this session neither looks up nor keeps now; empty: it does.
   std::string_view refusal() const;
@@ -105,8 +107,9 @@ class SessionCache {
   struct Looked {
     std::uint64_t serial = 0;  // of its facts
     Hash128 viewer, text, key;
-    bool moment = false;  // a value of its Bind means one
-    bool wanted = true;   // worth keeping (cache/admission.h)
+    bool moment = false;   // a value of its Bind means one
+    bool wanted = true;    // worth keeping (cache/admission.h)
+    bool shifted = false;  // what stands before it in its unit changes under what it is read
   };
   // What this request has asked of memcached (session_cache_remote.cc).
   struct Asking {
@@ -158,6 +161,7 @@ class SessionCache {
   void unplanned(const sql::Facts& facts, const sql::Statement* prepared);
   void unplanned_unit(const UnitMessages& unit);
   void add(const cache::Effects& effects);
+  bool has_set_something() const;
   void guard();
   void take_heads(ByteView bytes);
   void take(ByteView bytes, bool head);
@@ -165,6 +169,7 @@ class SessionCache {
   void store_all();
   void keep_aside();
   void forget_transaction();
+  void tell_definitions();
 
   Session& s_;
   cache::Store& store_;
@@ -181,8 +186,10 @@ class SessionCache {
   pool::Defaults path_defaults_ = pool::Defaults::unknown;
   std::unique_ptr<Bytes> defaults_rows_;  // while a link says what it has
   bool unknown_state_ = false;
+  std::string own_path_;
   // Of the open transaction.
   cache::Scope pending_;
+  bool defined_ = false;
   bool wrote_ = false;
   std::vector<cache::Fill> aside_;
   std::size_t aside_bytes_ = 0;
@@ -193,7 +200,8 @@ class SessionCache {
   std::vector<Looked> looked_;  // all reads of it, or none
   std::vector<Planned> planned_;
   cache::Scope scope_;
-  bool ends_ = false;
+  bool unknown_now_ = false;                                                 // it has made the state unknown
+  bool ends_ = false, defines_ = false, renames_ = false, by_name_ = false;  // see cache::Effects
   std::string prepares_;
   std::vector<cache::Doubt> doubts_;
   std::vector<Coming> coming_;

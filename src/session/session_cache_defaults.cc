@@ -80,4 +80,10 @@ const std::string& SessionCache::default_path() {
   return default_path_;
 }
 
+const std::string& SessionCache::path_key() {
+  const std::string& path = s_.vs_.search_path_key().empty() ? default_path() : s_.vs_.search_path_key();
+  if (!defined_) return path;
+  return own_path_ = fmt::format("{} in session {}", path, s_.id_.value);
+}
+
 }  // namespace herdgate::session

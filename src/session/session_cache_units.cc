@@ -6,6 +6,21 @@
 #include "wire/frontend.h"
 
 namespace herdgate::session {
+namespace {
+using sql::Kind;
+
+// Do settings, role and names mean behind it what they meant before it? What a volatile function of a user does is
+// seen to elsewhere.
+bool leaves_meaning(const sql::Facts& facts) {
+  constexpr Kind kLeaving[] = {Kind::select, Kind::insert, Kind::update, Kind::delete_,
+                               Kind::merge,  Kind::begin,  Kind::show,   Kind::savepoint};
+  const sql::Statement& s = facts.first();
+  const auto sets = [](const sql::Function& f) { return f.name == "set_config"; };
+  return !facts.multi() && std::find(std::begin(kLeaving), std::end(kLeaving), s.kind) != std::end(kLeaving) &&
+         s.settings.empty() && !s.into && std::none_of(s.functions.begin(), s.functions.end(), sets);
+}
+
+}  // namespace
 
 // The units that are answered from the cache and kept in it: Parse, Bind, Describe and Execute of whole results through
 // the unnamed portal, in any order that makes sense, up to Sync.
@@ -68,6 +83,8 @@ bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, co
     // Its constants were read by settings that the session has no more, and that its answers are not filed under.
     if (known->read_by != s_.vs_.reading()) return false;
     if (known->results != s_.results_epoch()) return false;  // its server may refuse it, for its columns have changed
+    // Its plan may be one of settings that the session had for a while.
+    if (s_.planned_otherwise_ && !known->name.empty()) return false;
     read.facts = known->facts.get();
     read.text = known->query;
     read.types = known->types;
@@ -112,8 +129,11 @@ bool SessionCache::answer_unit(const UnitMessages& unit) {
 // What has been found is: it is kept anew with the others.
 bool SessionCache::miss(const std::vector<Read>& reads) {
   for (std::size_t i = looked_.size(); i < reads.size(); ++i) looked_.push_back(look(reads[i]));
+  bool shifted = false;
   for (std::size_t i = 0; i < reads.size(); ++i) {
     Looked& looked = looked_[i];
+    looked.shifted = shifted;
+    shifted = shifted || !leaves_meaning(*reads[i].facts);
     looked.wanted = i < answers_.size() || wants(looked);
     const bool forced = reads[i].facts->leading_comment == sql::LeadingComment::force_query_cache;
     looked.moment = looked.wanted && !forced && !reads[i].bind.empty() && cache::bind_names_a_moment(reads[i].bind);
@@ -152,7 +172,7 @@ void SessionCache::sending_unit(const UnitMessages& unit, NodeId node) {
   if (part_of_cut_unit() || !began_) return;
   if (!wants_any()) return let_pass();
   std::optional<TimePoint> seen_to;
-  const bool may_keep = refusal().empty() && takes_defaults(node) && node_shows_commits(node, seen_to);
+  const bool may_keep = takes_defaults(node) && refusal().empty() && node_shows_commits(node, seen_to);
   if (looked_.empty() || (may_keep && looked_.front().viewer != viewer())) {
     reads_.clear();
     looked_.clear();

@@ -156,11 +156,9 @@ bool UnitWriter::parse(const UnitMessage& message) {
   written_.defines = true;
   pool::InternedStatements& interned = link_.memory.interned;
   const bool there = interned.touch(statement->server_name);
-  if (there && interned.epoch(statement->server_name) != epoch()) {
-    interned.remove(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now
-    scratch_.clear();
-    wire::put_close(scratch_, 'S', statement->server_name);
-    raw().send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
+  const bool fresh = there && interned.epoch(statement->server_name) == epoch();
+  if (there && !(fresh && interned.serves(statement->server_name, SessionId()))) {
+    drop(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now
   } else if (there) {
     raw_.owe_local(kParseComplete, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
     sent_ = true;
@@ -194,6 +192,13 @@ void UnitWriter::note_unnamed(const vsession::PreparedStatement& statement) {
   link_.memory.unnamed_queries = raw_.queries();
 }
 
+void UnitWriter::drop(const std::string& name) {
+  link_.memory.interned.remove(name);
+  scratch_.clear();
+  wire::put_close(scratch_, 'S', name);
+  raw().send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
+}
+
 void UnitWriter::intern(const std::string& name) {
   const auto limit = static_cast<std::size_t>(session_.settings().max_prepared_statements);
   for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) {
@@ -213,8 +218,18 @@ void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
     }
     note_unnamed(*statement);
   } else {
-    if (link_.memory.interned.touch(statement->server_name)) return;
+    pool::InternedStatements& interned = link_.memory.interned;
+    const bool there = interned.touch(statement->server_name);
+    const bool by_others = statement->read_by != session_.vs_.reading() &&
+                           !vsession::same_constants(*statement->read_under, *session_.vs_.parameters());
+    session_.planned_otherwise_ |= by_others;
+    if (there && interned.serves(statement->server_name, session_.id_)) {
+      if (by_others) interned.keep_for(statement->server_name, session_.id_);
+      return;
+    }
+    if (there) drop(statement->server_name);
     intern(statement->server_name);
+    if (by_others) interned.keep_for(statement->server_name, session_.id_);
   }
   // In a failed transaction nothing can be set, and nothing with constants is parsed.
   const bool in_transaction = session_.vs_.state().tx.status != vsession::TxStatus::idle;

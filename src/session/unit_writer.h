@@ -38,6 +38,7 @@ class UnitWriter {
   void set(const std::string& sql, std::uint16_t of);    // by a statement of ours
   std::uint64_t epoch() const;                           // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
+  void drop(const std::string& name);
   void intern(const std::string& name);
   bool fail(const wire::Report& report);
   void pass(ByteView whole, backend::Owes what, std::uint16_t item = 0);

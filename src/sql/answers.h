@@ -27,6 +27,9 @@ struct RelationAnswer {
   // What a write to it may change beside that: tables whose foreign keys cascade, and their children.
   std::vector<std::uint32_t> cascades;
   bool side_effects = false;  // a write to it runs triggers or rules that may change anything
+  // Functions that take its rows, not all immutable; one is volatile. t.f calls f(t).
+  bool row_functions = false, row_functions_write = false;
+  bool may_define = false;  // what a write to it or a view's query runs may create, alter or drop: by its source
 };
 struct FunctionAnswer {
   bool exists = false;
@@ -34,6 +37,7 @@ struct FunctionAnswer {
   bool stable = false;                  // none volatile, at least one not immutable
   bool user_defined = false;            // not in pg_catalog: may leave session state behind when volatile
   bool returns_time_zone_type = false;  // timestamptz, timetz
+  bool may_define = false;              // volatile, user_defined, and its source may create, alter or drop
 };
 struct Answers {
   std::vector<RelationAnswer> relations;

@@ -124,6 +124,7 @@ struct Statement {
   bool current_time = false;       // CURRENT_TIMESTAMP, LOCALTIME, … (not functions in the grammar)
   bool current_user_like = false;  // CURRENT_USER, SESSION_USER, CURRENT_ROLE, CURRENT_SCHEMA, CURRENT_CATALOG …
   bool time_zone_cast = false;     // a cast to timestamptz or timetz
+  bool column_of_name = false;     // t.c, which may be a function c(t)
   bool creates_temp = false;       // CREATE TEMP …, SELECT INTO TEMP; the name is in `written`
   bool drops_table = false;        // DROP TABLE; the names are in `written`
   bool has_parameters = false;     // $1 …

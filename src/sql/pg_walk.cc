@@ -33,6 +33,12 @@ bool names_present_time(std::string_view text) {
   return std::ranges::find(kWords, word) != kWords.end();
 }
 
+// (a).b and a.b, but not a.*
+bool names_part(const ::List* parts) {
+  const auto* last = static_cast<const ::Node*>(parts == nullptr ? nullptr : llast(parts));
+  return last != nullptr && nodeTag(last) == T_String;
+}
+
 }  // namespace
 
 std::string_view text_or_empty(const char* text) { return text == nullptr ? std::string_view{} : text; }
@@ -109,10 +115,13 @@ void Walk::dispatch(const ::Node* node) {
     case T_BitString:
     case T_A_Const:
     case T_A_Star:
-    case T_ColumnRef:
     case T_Alias:
     case T_WithClause:  // visited by the statement that owns it, before the rest
     case T_IntoClause:
+      return;
+    case T_ColumnRef:
+      out_.column_of_name |=
+          list_length(as<::ColumnRef>(node)->fields) > 1 && names_part(as<::ColumnRef>(node)->fields);
       return;
     case T_List:
       return visit_list(as<::List>(node));
@@ -145,6 +154,9 @@ void Walk::dispatch(const ::Node* node) {
       return;
     case T_RangeTableSample:
       out_.tablesample = true;
+      break;
+    case T_A_Indirection:
+      out_.column_of_name |= names_part(as<::A_Indirection>(node)->indirection);
       break;
     default:
       break;

@@ -129,6 +129,15 @@ Replay replay(const ParameterSet& link, const ParameterSet& session) {
 }
 
 // In a transaction by SET LOCAL, so that its end leaves the link with what the session has then.
+bool same_constants(const ParameterSet& one, const ParameterSet& other) {
+  const auto sql = [](const ParameterSet& set, std::string_view name) {
+    const Parameter* own = set.find(name);
+    return own == nullptr ? std::string_view() : std::string_view(own->sql);
+  };
+  return std::all_of(std::begin(kReadConstants), std::end(kReadConstants),
+                     [&](std::string_view name) { return sql(one, name) == sql(other, name); });
+}
+
 ReadAs read_as(const ParameterSet& then, const ParameterSet& now, bool in_transaction) {
   ReadAs out;
   if (then.fingerprint() == now.fingerprint()) return out;

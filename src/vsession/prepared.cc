@@ -5,9 +5,9 @@
 namespace herdgate::vsession {
 using sql::Kind;
 
-// A server makes '01/02/03'::date a value when it parses a statement, not when it runs it, and fixes its columns by the
-// tables that the path finds then. Beside the session's own settings, encoding and backslashes hang on what the servers
-// have reported.
+// A server makes '01/02/03'::date a value when it parses a statement, not when it runs it, and 0.1::float8::text when
+// it plans it: float8out, byteaout and quote_ident count as immutable. It fixes the columns by the tables that the path
+// finds then. Beside the session's own settings, encoding and backslashes hang on what the servers have reported.
 const Hash128& VirtualSession::reading() const {
   if (read_under_ == current_) return reading_;
   Bytes bytes;

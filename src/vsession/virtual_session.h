@@ -65,9 +65,20 @@ struct Replay {
 Replay replay(const ParameterSet& link, const ParameterSet& session);
 bool must_be_acknowledged(std::string_view parameter_name);
 
-// What a statement's text and the constants in it are read by when it is prepared: names of parameters.
-inline constexpr std::string_view kReadConstants[] = {"datestyle", "timezone",    "intervalstyle",        "lc_monetary",
-                                                      "xmloption", "array_nulls", "transform_null_equals"};
+// What a statement's text and the constants in it are read by when it is prepared or planned: names of parameters.
+inline constexpr std::string_view kReadConstants[] = {"datestyle",
+                                                      "timezone",
+                                                      "intervalstyle",
+                                                      "lc_monetary",
+                                                      "xmloption",
+                                                      "array_nulls",
+                                                      "bytea_output",
+                                                      "extra_float_digits",
+                                                      "transform_null_equals",
+                                                      "quote_all_identifiers",
+                                                      "timezone_abbreviations"};
+// Where they have the same of these, a plan made under one serves the other.
+bool same_constants(const ParameterSet& one, const ParameterSet& other);
 inline constexpr std::string_view kReadText[] = {"client_encoding", "standard_conforming_strings"};
 // SQL before and after preparing a statement on a link that holds `now`, so that it is read as under `then`.
 struct ReadAs {
