@@ -36,7 +36,9 @@ Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerL
     if (!names || !message.good()) continue;
     const vsession::PreparedPtr& statement = named_in(message, messages);
     if (!statement || statement->results == now || statement->from_sql || statement->name.empty()) continue;
-    if (link.link->status() == 'E' || link.memory.interned.touch(statement->server_name)) continue;
+    pool::InternedStatements& interned = link.memory.interned;
+    const bool there = interned.touch(statement->server_name) && interned.serves(statement->server_name, id_);
+    if (there || link.link->status() == 'E') continue;
     if (!worker_.shared().columns.find(statement->server_name)) continue;
     if (!asked) run().replay_error.reset();
     prepare_again(link, statement);
@@ -60,6 +62,7 @@ void Session::prepare_again(pool::ServerLink& link, const vsession::PreparedPtr&
   wire::put_close(bytes, 'S', name);  // one of other columns may have been left there
   raw.send(bytes, Owes::close, Fate::swallow, kNoteSameColumns);
   std::erase(link.memory.to_close, name);
+  link.memory.interned.remove(name);
   bytes.clear();
   wire::put_parse(bytes, wire::Parse{name, statement->query, statement->types});
   raw.send(bytes, Owes::parse, Fate::swallow, kNoteSameColumns);

@@ -128,7 +128,6 @@ Replay replay(const ParameterSet& link, const ParameterSet& session) {
   return out;
 }
 
-// In a transaction by SET LOCAL, so that its end leaves the link with what the session has then.
 bool same_constants(const ParameterSet& one, const ParameterSet& other) {
   const auto sql = [](const ParameterSet& set, std::string_view name) {
     const Parameter* own = set.find(name);
@@ -138,6 +137,7 @@ bool same_constants(const ParameterSet& one, const ParameterSet& other) {
                      [&](std::string_view name) { return sql(one, name) == sql(other, name); });
 }
 
+// In a transaction by SET LOCAL, so that its end leaves the link with what the session has then.
 ReadAs read_as(const ParameterSet& then, const ParameterSet& now, bool in_transaction) {
   ReadAs out;
   if (then.fingerprint() == now.fingerprint()) return out;
