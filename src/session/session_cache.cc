@@ -32,10 +32,11 @@ std::string_view SessionCache::refusal() const {
   const sql::Isolation isolation =
       state.tx.isolation_explicit ? state.tx.isolation : std::max(state.tx.isolation, state.default_isolation);
   // What the session has set as its default may be younger than the transaction.
-  const bool says_itself =
-      state.tx.isolation_explicit ||
-      (state.tx.status == TxStatus::idle && !s_.vs_.parameter_value("default_transaction_isolation").empty());
-  const bool given = !says_itself && cache::give_one_snapshot(static_cast<std::uint64_t>(defaults_));
+  const auto says_itself = [&] {
+    return state.tx.isolation_explicit ||
+           (state.tx.status == TxStatus::idle && s_.vs_.parameters()->find("default_transaction_isolation") != nullptr);
+  };
+  const bool given = cache::give_one_snapshot(static_cast<std::uint64_t>(defaults_)) && !says_itself();
   return cache::refusal(
       {.failed_transaction = state.tx.status == TxStatus::failed,
        .wrote = state.tx.status != TxStatus::idle && (wrote_ || state.tx.wrote),
@@ -175,6 +176,7 @@ void SessionCache::add(const cache::Effects& effects) {
 
 // Before a doubt ends that covers them: whoever may keep answers again is to ask the catalog again.
 void SessionCache::tell_definitions() {
+  if (!defines_ && !defined_) return;
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   const bool now = std::exchange(defines_, false);
   // Of definitions that were seen the session tells what they change beside that.
