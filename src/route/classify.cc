@@ -55,6 +55,12 @@ Class class_of_explain(const sql::Statement& s) {
   return s.inner->kind == sql::Kind::select ? classify(*s.inner) : Class::primary;
 }
 
+// Drivers learn from these whether they have reached a server that takes writes (JDBC's targetServerType, libpq's
+// target_session_attrs): the endpoint does, whatever a standby says of itself.
+bool asks_for_primary(const sql::Statement& show) {
+  return show.name == "transaction_read_only" || show.name == "in_hot_standby";
+}
+
 }  // namespace
 
 Class classify(const sql::Statement& s) {
@@ -101,8 +107,9 @@ bool select_like(const sql::Statement& s) {
   if (s.too_deep) return false;
   switch (s.kind) {
     case Kind::empty:
-    case Kind::show:
       return true;
+    case Kind::show:
+      return !asks_for_primary(s);
     case Kind::select:
     case Kind::explain:
       return classify(s) == Class::either;

@@ -69,6 +69,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void on_answer(backend::Link& link, const backend::Answer& answer) override;
   void on_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) override;
   void on_async(backend::Link& link, const backend::Debt* head, const backend::Message& message) override;
+  void on_notification(const backend::Link& link, const backend::Message& message);
   void on_chunk_end(backend::Link& link) override;
   void on_drained(backend::Link& link) override;
   void on_lost(backend::Link& link, const Error& why) override;

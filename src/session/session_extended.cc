@@ -339,6 +339,7 @@ Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, st
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
   }
+  if (work().plan.write) send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_unit(messages, link->link->key().node);
   work().link = link;
   phase_ = Phase::running;

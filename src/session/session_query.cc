@@ -133,6 +133,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   }
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy.assign(input);
+  if (work().plan.write) send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_query(*facts, *text, link->link->key().node);
   if (announces()) announce(*link->link, "", *text);
   count_statement(worker_.counters(), node, facts->first().kind);
@@ -199,6 +200,7 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
     if (const Next next = bring_up(*link, true); next != Next::served) return next;
   }
   work().plan.write = true;
+  send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_unknown();
   link->memory.opaque = true;
   link->memory.opaque_owner = id_;

@@ -386,12 +386,21 @@ void Session::not_prepared(backend::Link& link, const Debt& debt) {
   if (unit().items[debt.item]->name.empty()) server->memory.unnamed_owner = SessionId();
 }
 
+// What the session has sent itself comes back under the process id that its client was told: by it clients know their
+// own.
+void Session::on_notification(const backend::Link& link, const Message& message) {
+  auto told = wire::parse_notification(message.payload());
+  if (!told || told->pid != link.greeting().pid || told->pid == pid_) return client_.add(message.bytes, message.stable);
+  told->pid = pid_;
+  wire::put_notification(client_.own(), *told);
+  client_.added_own();
+}
+
 void Session::on_async(backend::Link& link, const Debt* head, const Message& message) {
   using namespace wire::be;
   switch (message.type) {
     case kNotification:
-      client_.add(message.bytes, message.stable);
-      return;
+      return on_notification(link, message);
     case kParameterStatus: {
       auto status = wire::parse_parameter_status(message.payload());
       // During replay the server repeats what the client was told when it set the value.

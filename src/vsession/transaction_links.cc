@@ -76,6 +76,15 @@ TransactionLinks::Ends TransactionLinks::rolled_back_to(NodeId node) {
   return ends;
 }
 
+TransactionLinks::Ends TransactionLinks::writes_at(NodeId node) {
+  Ends ends;
+  for (std::size_t i = parts_.size(); i-- > 0;) {
+    const bool holds_locks = parts_[i].server == TxStatus::open;
+    if (parts_[i].node != node && holds_locks && !has_portals_at(parts_[i].node)) take(i, /*commit=*/true, ends);
+  }
+  return ends;
+}
+
 TransactionLinks::Ends TransactionLinks::leave(NodeId node) {
   Ends ends;
   for (std::size_t i = parts_.size(); i-- > 0;) {

@@ -89,6 +89,9 @@ class TransactionLinks {
   // Savepoints are on the link that carries the transaction; the others have nothing to go back to. Of them stays only
   // what is sound and has an open portal.
   Ends rolled_back_to(NodeId node);
+  // A write follows there. What the others have read must not hold up a standby that is to replay this transaction's
+  // own locks, for which its COMMIT may wait. A part with an open portal stays.
+  Ends writes_at(NodeId node);
   Ends leave(NodeId node);    // its part is given up
   Ends end_all(bool commit);  // by us: the session must not hold links while it waits, or has failed
   Loss lost(NodeId node, const Transaction& session, const Under& under);

@@ -121,6 +121,23 @@ TEST_F(TwoLinks, RollbackToKeepsTheReaderOfAPortal) {
   EXPECT_NE(links.portal("p"), nullptr);
 }
 
+TEST_F(TwoLinks, AWriteEndsTheReader) {
+  EXPECT_EQ(text(links.writes_at(kPrimary)), "1:COMMIT:after");
+  EXPECT_EQ(text(links.writes_at(kPrimary)), "");
+  EXPECT_EQ(links.before(kStandby, session(TxStatus::open)), Ahead::begin);
+}
+
+TEST_F(TwoLinks, AWriteLeavesWhatHasFailedAlone) {
+  links.failed(kStandby);
+  EXPECT_EQ(text(links.writes_at(kPrimary)), "");
+}
+
+TEST_F(TwoLinks, AWriteKeepsTheReaderOfAPortal) {
+  links.bind_portal("p", nullptr, kStandby);
+  EXPECT_EQ(text(links.writes_at(kPrimary)), "");
+  EXPECT_NE(links.portal("p"), nullptr);
+}
+
 TEST_F(TwoLinks, PortalsLiveAndDieWithTheirLink) {
   links.bind_portal("", nullptr, kPrimary);
   links.bind_portal("p", nullptr, kStandby);
@@ -336,6 +353,7 @@ class Herd {
       server.run("rollback to hg_failed");
       links_.failed(node);
     }
+    if (sql == "insert") obey(links_.writes_at(node));
     const std::string tag = server.run(sql);
     if (sql.starts_with("open") && tag == "open") links_.bind_portal(sql.substr(5), nullptr, node);
     note(sql, tag, node);

@@ -119,6 +119,13 @@ Result<Notification> parse_notification(ByteView payload) {
   return notification;
 }
 
+void put_notification(Bytes& out, const Notification& notification) {
+  MessageWriter message(out, be::kNotification);
+  message.i32(notification.pid);
+  message.cstr(notification.channel);
+  message.cstr(notification.payload);
+}
+
 Result<char> parse_ready(ByteView payload) {
   if (payload.size() != 1 || std::string_view("ITE").find(payload[0]) == std::string_view::npos)
     return malformed("ReadyForQuery");

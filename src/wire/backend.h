@@ -54,6 +54,7 @@ struct Notification {
   std::string_view channel, payload;
 };
 Result<Notification> parse_notification(ByteView payload);
+void put_notification(Bytes& out, const Notification& notification);
 
 Result<char> parse_ready(ByteView payload);  // 'I', 'T' or 'E'
 Result<std::string_view> parse_command_tag(ByteView payload);

@@ -183,7 +183,10 @@ TEST(Backend, SmallMessagesGoThereAndBack) {
   EXPECT_FALSE(parse_backend_key(ByteView(key).substr(kHeaderBytes, 7)));
   EXPECT_EQ(*parse_command_tag(ByteView(tag).substr(kHeaderBytes)), "INSERT 0 1");
   refuses_all_but(ByteView(tag).substr(kHeaderBytes), parse_command_tag);
-  refuses_all_but("\0\0\0\5chan\0pay\0"sv, parse_notification);
+  Bytes notification;
+  put_notification(notification, {.pid = 5, .channel = "chan", .payload = "pay"});
+  EXPECT_EQ(ByteView(notification), "A\0\0\0\x11\0\0\0\5chan\0pay\0"sv);
+  refuses_all_but(ByteView(notification).substr(kHeaderBytes), parse_notification);
   refuses_all_but("T"sv, parse_ready);
   EXPECT_FALSE(parse_ready("x"));
 }

@@ -138,7 +138,7 @@ def test_asyncpg_ddl_between_runs(endpoint):
 def test_jdbc(endpoint, tmp_path):
     subprocess.run(["javac", "-d", str(tmp_path), f"{TESTS}/java/Drive.java"], check=True, timeout=100)
     result = subprocess.run(["java", "-cp", f"{tmp_path}:{JDBC}", "Drive",
-                             f"jdbc:postgresql://127.0.0.1:{endpoint.port}/test", "postgres", ""],
+                             f"jdbc:postgresql://127.0.0.1:{endpoint.port}/test?targetServerType=primary", "postgres", ""],
                             capture_output=True, text=True, timeout=100)
     assert result.stdout.endswith("ok\n"), result.stdout + result.stderr
 

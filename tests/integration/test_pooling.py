@@ -380,6 +380,19 @@ def test_notifications_reach_the_pinned_listener(tight):
 
 
 @herdgate_only
+def test_a_client_knows_its_own_notifications(tight):
+    """By the process id that it was told at login."""
+    with tight.connect(user="test") as c, tight.connect(user="test") as other:
+        heard = []
+        c.add_notify_handler(lambda n: heard.append((n.channel, n.payload, n.pid == c.info.backend_pid)))
+        c.execute("listen news")
+        for n, sender in enumerate([c, other, c]):
+            sender.execute(f"notify news, 'é{n}'")
+        wait_until(lambda: c.execute("select 1") and len(heard) >= 3, "three notifications")
+        assert sorted(heard) == [("news", "é0", True), ("news", "é1", False), ("news", "é2", True)]
+
+
+@herdgate_only
 def test_query_wait_timeout(start_proxy):
     proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "query_wait_timeout": 1,
                          "load_balance_mode": False})

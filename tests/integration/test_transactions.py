@@ -92,6 +92,10 @@ def backend_of(node, text):
     return int(found) if found else None
 
 
+def state_of(node, pid):
+    return node.psql(f"select state from pg_stat_activity where pid = {pid}", "postgres")
+
+
 def kill_idle(proxy, node, pid):
     """The link ends while nobody waits for it, and the proxy has noticed."""
     node.psql(f"select pg_terminate_backend({pid}, 10000)", "postgres")
@@ -213,27 +217,65 @@ def test_link_lost_under_commit_and_its_outcome_learned(checking, primary, clust
     assert primary.psql("select a from pens") == "3"
 
 
-def test_standby_lost_under_commit_on_the_primary(proxy, primary, cluster, marks):
+def test_standby_lost_under_commit_on_the_primary(adaptive, primary, cluster, marks):
     """The standby only read: the commit counts, and nothing is told of it later."""
     mark = marks()
-    with Client(proxy.port).login() as c, proxy.connect() as other:
+    with Client(adaptive.port).login() as c, adaptive.connect() as other:
         c.ask("begin")
+        c.ask("set work_mem = '9MB'")
+        c.ask(f"insert into late values (1) /* {mark} */")
+        pid = backend_of(primary, mark)
         standby = cluster.nodes[node_of(c, cluster)]
         assert standby is not primary
         c.ask(f"select 1 /* {mark} */")
         reader = backend_of(standby, mark)
-        c.ask("set work_mem = '9MB'")
-        c.ask(f"insert into late values (1) /* {mark} */")
-        pid = backend_of(primary, mark)
+        assert state_of(standby, reader) == "idle in transaction"
         with other.transaction():
             other.execute(f"select pg_advisory_xact_lock({LOCK})")
             c.send(query("commit"))
             wait_until(lambda: primary.psql("select wait_event_type from pg_stat_activity where "
                                             f"pid = {pid}", "postgres") == "Lock", "COMMIT to wait")
-            kill_idle(proxy, standby, reader)
+            kill_idle(adaptive, standby, reader)
         assert outcome(c.until("Z")) == (["COMMIT"], "I")
         assert run(c, "show work_mem") == ([("9MB",), "SHOW"], "I")
         assert rows(primary, "late") == 1
+        recovers(c)
+
+
+@pytest.mark.parametrize("how", [query, extended], ids=["simple", "extended"])
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_what_a_transaction_has_read_does_not_keep_a_standby_from_replaying_its_locks(start_proxy, primary, cluster, marks, mode, how):
+    """With remote_apply COMMIT waits for every standby."""
+    mark = marks()
+    proxy = start_proxy({"pool_mode": mode, "backend_weight0": 0})
+    with Client(proxy.port).login() as c:
+        c.ask("begin")
+        c.ask("set local work_mem = '9MB'")
+        standby = cluster.nodes[node_of(c, cluster)]
+        assert standby is not primary
+        assert step(c, how(f"select count(*) from pens /* {mark} */")) == ([("0",), "SELECT 1"], "T")
+        reader = backend_of(standby, mark)
+        assert state_of(standby, reader) == "idle in transaction"
+        assert step(c, how("alter table pens add column ink int")) == (["ALTER TABLE"], "T")
+        wait_until(lambda: state_of(standby, reader) == "idle", "the reader's part to end")
+        assert step(c, how("select ink from pens")) == (["SELECT 0"], "T")
+        assert run(c, "show work_mem") == ([("9MB",), "SHOW"], "T")
+        assert step(c, how("alter table pens drop column ink")) == (["ALTER TABLE"], "T")
+        assert step(c, how("commit")) == (["COMMIT"], "I")
+        assert run(c, "show work_mem") == ([("4MB",), "SHOW"], "I")
+        recovers(c)
+
+
+def test_part_with_an_open_portal_outlives_a_write(proxy, primary, cluster):
+    with Client(proxy.port).login() as c:
+        c.ask("begin")
+        assert node_of(c, cluster) != 0
+        told = step(c, parse("select * from generate_series(1, 4)") + bind(portal="p") + execute(portal="p", rows=2) + SYNC)
+        assert told == ([("1",), ("2",)], "T")
+        c.ask("insert into pens values (1)")
+        assert step(c, execute(portal="p") + SYNC) == ([("3",), ("4",), "SELECT 2"], "T")
+        assert run(c, "commit") == (["COMMIT"], "I")
+        assert rows(primary) == 1
         recovers(c)
 
 
