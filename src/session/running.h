@@ -67,6 +67,7 @@ struct Seldom {
 // How far a request has come: plain values, put back in one assignment.
 struct Progress {
   bool planned = false;
+  bool columns_checked = false;   // see Session::check_columns()
   bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
   bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
   bool cancel = false;      // asked for while nothing of the client's was running

@@ -1,5 +1,7 @@
 // Columns of shared prepared statements: a client that was told them, and does not ask again, must not get rows of
 // others.
+#include <algorithm>
+
 #include "base/sqlstate.h"
 #include "session/session.h"
 #include "session/unit_messages.h"
@@ -27,10 +29,13 @@ void Session::note_stale(const backend::Debt& head) {
 }
 
 // Before a unit is written: what of it was defined before DDL and is not on this link is prepared there and described,
-// and the unit waits for the answer. Within an open unit nothing can wait.
+// and the unit waits for the answer. Within an open unit nothing can wait. Once for each request: what the link has no
+// room for, or what cannot be read, is not asked for again and again.
 Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerLink& link) {
+  constexpr std::size_t kMost = 100;
   const std::uint64_t now = results_epoch();
-  bool asked = false;
+  std::vector<const vsession::PreparedStatement*> asked;
+  if (std::exchange(work().columns_checked, true)) return Next::served;
   for (const UnitMessage& message : messages.list) {
     const bool names = message.type == wire::fe::kBind || (message.type == wire::fe::kDescribe && message.what == 'S');
     if (!names || !message.good()) continue;
@@ -38,13 +43,14 @@ Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerL
     if (!statement || statement->results == now || statement->from_sql || statement->name.empty()) continue;
     pool::InternedStatements& interned = link.memory.interned;
     const bool there = interned.touch(statement->server_name) && interned.serves(statement->server_name, id_);
-    if (there || link.link->status() == 'E') continue;
+    if (there || link.link->status() == 'E' || asked.size() == kMost) continue;
+    if (std::find(asked.begin(), asked.end(), statement.get()) != asked.end()) continue;
     if (!worker_.shared().columns.find(statement->server_name)) continue;
-    if (!asked) run().replay_error.reset();
+    if (asked.empty()) run().replay_error.reset();
     prepare_again(link, statement);
-    asked = true;
+    asked.push_back(statement.get());
   }
-  if (!asked) return Next::served;
+  if (asked.empty()) return Next::served;
   wait_for_our_own(Phase::replaying);
   link.link->flush();
   return Next::waiting;

@@ -126,3 +126,21 @@ def test_tenants_by_search_path(start_proxy, parameters):
         assert ask(c, parse("select * from m", "q"), bind(statement="q"), execute())[0][0] == "D"
     for _, c in tenants:
         c.close()
+
+
+@pytest.mark.parametrize("most", [1, 100])
+def test_a_unit_of_many_old_statements_is_checked_once(start_proxy, cluster, most):
+    """More of them than the link keeps: each is asked for once, and the unit is answered."""
+    proxy = start_proxy({"pool_mode": "transaction", "num_workers": 1, "load_balance_mode": False, "max_prepared_statements": most})
+    with proxy.connect() as admin, proxy.connect() as holder, Client(proxy.port).login() as a:
+        admin.prepare_threshold = holder.prepare_threshold = None
+        admin.execute("drop schema if exists shaped cascade; create schema shaped; create table shaped.t (a int, b int);"
+                      "insert into shaped.t values (1, 2)")
+        for i in range(3):
+            ask(a, parse(f"select a + {i} from shaped.t", f"p{i}"), describe("S", f"p{i}"))
+        admin.execute("alter table shaped.t add c text")
+        holder.execute("begin; select pg_backend_pid()")
+        batch = [m for _ in range(200) for i in range(3) for m in (bind(statement=f"p{i}"), execute())]
+        answers = ask(a, *batch)
+        assert [payload[-1:] for _, payload in answers] == [b"1", b"2", b"3"] * 200
+        holder.execute("rollback")
