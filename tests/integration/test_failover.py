@@ -114,7 +114,7 @@ def test_kill_of_the_primary(herd):
     h.wait_for(primary=1, down=(0,))
     took = time.monotonic() - began
     n = h.cluster.nodes
-    wait_until(lambda: "failover_command for node 0 ended with exit code 0" in h.proxy.log(), "its end in the log")
+    wait_until(lambda: "=== Failover done." in h.proxy.log(), "its end in the log")
     log = h.proxy.log()
     host = "127.0.0.1"
     assert (f"failover_command: failover d=0 h={host} p={n[0].port} D={n[0].data} m=1 H={host} M=0 P=0 r={n[1].port} "
