@@ -1,14 +1,33 @@
 // Columns of shared prepared statements: a client that was told them, and does not ask again, must not get rows of
 // others.
+#include <algorithm>
+
 #include "base/sqlstate.h"
 #include "session/session.h"
 #include "session/unit_messages.h"
+#include "session/unit_writer.h"
 #include "wire/backend.h"
 #include "wire/frontend.h"
 
 namespace herdgate::session {
 using backend::Fate;
 using backend::Owes;
+
+namespace {
+
+// Close or Parse of the same name stand before it in its unit: the session has another one by then.
+bool replaced_before(const UnitMessages& messages, std::size_t at) {
+  const std::string_view name = messages.list[at].statement;
+  return std::any_of(
+      messages.list.begin(), messages.list.begin() + static_cast<std::ptrdiff_t>(at), [&](const auto& m) {
+        if (!m.good()) return false;
+        if (m.type == wire::fe::kClose) return m.what == 'S' && m.statement == name;
+        const auto parse = m.type == wire::fe::kParse ? wire::parse_parse(m.payload()) : wire::parse_parse({});
+        return parse && parse->statement == name;
+      });
+}
+
+}  // namespace
 
 std::uint64_t Session::results_epoch() const { return worker_.shared().epochs.results_at(identity_->epoch_place); }
 
@@ -31,15 +50,18 @@ void Session::note_stale(const backend::Debt& head) {
 Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerLink& link) {
   const std::uint64_t now = results_epoch();
   bool asked = false;
-  for (const UnitMessage& message : messages.list) {
+  // Each once: what does not stay on the link for want of room there would be asked for without end.
+  for (std::size_t& i = work().compared; i < messages.list.size(); ++i) {
+    const UnitMessage& message = messages.list[i];
     const bool names = message.type == wire::fe::kBind || (message.type == wire::fe::kDescribe && message.what == 'S');
     if (!names || !message.good()) continue;
+    if (!link.link->ledger().may_owe(UnitWriter::kMostOwed)) break;
     const vsession::PreparedPtr& statement = named_in(message, messages);
     if (!statement || statement->results == now || statement->from_sql || statement->name.empty()) continue;
     pool::InternedStatements& interned = link.memory.interned;
     const bool there = interned.touch(statement->server_name) && interned.serves(statement->server_name, id_);
     if (there || link.link->status() == 'E') continue;
-    if (!worker_.shared().columns.find(statement->server_name)) continue;
+    if (!worker_.shared().columns.find(statement->server_name) || replaced_before(messages, i)) continue;
     if (!asked) run().replay_error.reset();
     prepare_again(link, statement);
     asked = true;
