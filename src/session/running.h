@@ -30,7 +30,7 @@ enum Note : std::uint16_t {
   kNoteAcknowledged,   // the part of it that has to succeed before anything else is sent
   kNoteNamed,          // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
   kNotePrepare,        // an interned statement prepared ahead of its Bind: an error is the client's
-  kNoteColumns,        // what columns a shared statement has, asked when it was defined: an error changes nothing
+  kNoteColumns,        // what columns a shared statement has, asked when it was defined: an error is the client's
   kNoteSameColumns,    // … when it is prepared on one more link after DDL: others than then are an error
   kNoteDefaults,       // what the link's login has given it, for the query cache
   kNoteCatalog,        // questions about relations and functions
@@ -67,11 +67,11 @@ struct Seldom {
 // How far a request has come: plain values, put back in one assignment.
 struct Progress {
   bool planned = false;
-  bool columns_checked = false;   // see Session::check_columns()
   bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
-  bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
-  bool cancel = false;      // asked for while nothing of the client's was running
-  bool copy_over = false;   // COPY FROM: CopyDone or CopyFail has gone to the server
+  bool may_commit = false;   // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
+  bool cancel = false;       // asked for while nothing of the client's was running
+  std::size_t compared = 0;  // messages of the unit whose statements' columns have been
+  bool copy_over = false;    // COPY FROM: CopyDone or CopyFail has gone to the server
   // How the answer goes.
   bool failed = false;
   bool forwarded = false;  // a row, a tag or an error has gone to the client

@@ -5,12 +5,29 @@
 #include "base/sqlstate.h"
 #include "session/session.h"
 #include "session/unit_messages.h"
+#include "session/unit_writer.h"
 #include "wire/backend.h"
 #include "wire/frontend.h"
 
 namespace herdgate::session {
 using backend::Fate;
 using backend::Owes;
+
+namespace {
+
+// Close or Parse of the same name stand before it in its unit: the session has another one by then.
+bool replaced_before(const UnitMessages& messages, std::size_t at) {
+  const std::string_view name = messages.list[at].statement;
+  return std::any_of(
+      messages.list.begin(), messages.list.begin() + static_cast<std::ptrdiff_t>(at), [&](const auto& m) {
+        if (!m.good()) return false;
+        if (m.type == wire::fe::kClose) return m.what == 'S' && m.statement == name;
+        const auto parse = m.type == wire::fe::kParse ? wire::parse_parse(m.payload()) : wire::parse_parse({});
+        return parse && parse->statement == name;
+      });
+}
+
+}  // namespace
 
 std::uint64_t Session::results_epoch() const { return worker_.shared().epochs.results_at(identity_->epoch_place); }
 
@@ -29,23 +46,23 @@ void Session::note_stale(const backend::Debt& head) {
 }
 
 // Before a unit is written: what of it was defined before DDL and is not on this link is prepared there and described,
-// and the unit waits for the answer. Within an open unit nothing can wait. Once for each request: what the link has no
-// room for, or what cannot be read, is not asked for again and again.
+// and the unit waits for the answer. Within an open unit nothing can wait. Each message once: what does not stay on the
+// link for want of room there, or has columns that cannot be read, would be asked for without end.
 Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerLink& link) {
-  constexpr std::size_t kMost = 100;
   const std::uint64_t now = results_epoch();
   std::vector<const vsession::PreparedStatement*> asked;
-  if (std::exchange(work().columns_checked, true)) return Next::served;
-  for (const UnitMessage& message : messages.list) {
+  for (std::size_t& i = work().compared; i < messages.list.size(); ++i) {
+    const UnitMessage& message = messages.list[i];
     const bool names = message.type == wire::fe::kBind || (message.type == wire::fe::kDescribe && message.what == 'S');
     if (!names || !message.good()) continue;
+    if (!link.link->ledger().may_owe(UnitWriter::kMostOwed)) break;
     const vsession::PreparedPtr& statement = named_in(message, messages);
     if (!statement || statement->results == now || statement->from_sql || statement->name.empty()) continue;
     pool::InternedStatements& interned = link.memory.interned;
     const bool there = interned.touch(statement->server_name) && interned.serves(statement->server_name, id_);
-    if (there || link.link->status() == 'E' || asked.size() == kMost) continue;
+    if (there || link.link->status() == 'E') continue;
     if (std::find(asked.begin(), asked.end(), statement.get()) != asked.end()) continue;
-    if (!worker_.shared().columns.find(statement->server_name)) continue;
+    if (!worker_.shared().columns.find(statement->server_name) || replaced_before(messages, i)) continue;
     if (asked.empty()) run().replay_error.reset();
     prepare_again(link, statement);
     asked.push_back(statement.get());

@@ -347,7 +347,8 @@ Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, st
   const UnitWriter::Written written = writer.write(messages);
   used += written.bytes;
   unit().hold = written.hold;
-  if (written.defines) work().copy.clear();  // its Parse would find the name taken
+  // A Parse would find its name taken; of a unit that is cut only the rest is left.
+  if (written.defines || !written.synced) work().copy.clear();
   work().request.synced = written.synced;
   if (!written.synced) {
     unit().open = true;
@@ -372,7 +373,7 @@ Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, st
 // Messages that answer themselves could pile up behind one that takes long, and a server keeps its replies until a
 // Flush or a full buffer: with too many owed, the rest of the unit waits until some have come.
 bool Session::stalls(backend::Link& link, std::size_t unit_bytes) {
-  const std::size_t most = 3 * (std::min(unit_bytes, kMaxUnitBytes) / wire::kHeaderBytes) + 64;
+  const std::size_t most = 3 * (std::min(unit_bytes, kMaxUnitBytes) / wire::kHeaderBytes) + UnitWriter::kMostOwed;
   if (link.ledger().empty() && unit().items.size() + most > Unit::kMaxItems) unit().items.clear();
   const bool room = link.ledger().may_owe(most) && unit().items.size() + most <= Unit::kMaxItems;
   if (!room && !unit().stalled) {

@@ -9,6 +9,8 @@
 
 namespace herdgate::session {
 namespace {
+// What a unit or a text may have a link owe is left when statements of PREPARE have been repeated there.
+constexpr std::size_t kMostOwedByNamed = 60'000;
 
 std::string quoted_name(std::string_view name) {
   std::string out = "\"";
@@ -332,8 +334,11 @@ void Session::bring_up_named(pool::ServerLink& link) {
   for (const auto& [name, statement] : vs_.prepared()) {
     if (!statement->from_sql) continue;
     const auto [at, fresh] = memory.named.try_emplace(name, pool::NamedStatement{statement->id});
-    if (!fresh && !(at->second.refused && name == work().executed)) continue;
-    at->second.refused = false;
+    const bool executed = name == work().executed;
+    if (!fresh && !(at->second.refused && executed)) continue;
+    // Beyond what a link may owe its EXECUTE has it prepared.
+    at->second.refused = !executed && !link.link->ledger().may_owe(kMostOwedByNamed);
+    if (at->second.refused) continue;
     memory.naming.push_back(name);
     const bool joined = parts_.part(link.link->key().node) != nullptr;
     const vsession::ReadAs read = read_as(*statement->read_under, *memory.parameters, joined);

@@ -177,7 +177,6 @@ bool Session::error_is_ours(const backend::Link& link, const Debt& head, const w
       return true;
     case kNoteSecondary:
     case kNoteTransactionId:
-    case kNoteColumns:
     case kNoteDefaults:
       return true;
     case kNotePoison:
@@ -557,6 +556,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   }
   // What waited for this link is served again: elsewhere, or with the news of the loss.
   const bool waited = (phase_ == Phase::replaying || phase_ == Phase::lookup) && was_working;
+  if (waited && run_) work().compared = 0;
   if (waited || (phase_ == Phase::acquiring && !pending_)) phase_ = Phase::idle;
   tell(loss, node, reason);
 }

@@ -39,6 +39,7 @@ UnitWriter::Written UnitWriter::write(const UnitMessages& unit) {
     sent_ = true;
   }
   for (const UnitMessage& next : unit.list) {
+    if (!raw_.ledger().may_owe(kMostOwed)) break;  // the rest when some of it has been answered
     written_.bytes += next.whole.size();
     if (next.type == wire::fe::kSync) {
       written_.synced = true;
@@ -200,6 +201,7 @@ void UnitWriter::drop(const std::string& name) {
 }
 
 void UnitWriter::intern(const std::string& name) {
+  std::erase(link_.memory.to_close, name);  // should DEALLOCATE fail this is skipped too, and not believed to be there
   const auto limit = static_cast<std::size_t>(session_.settings().max_prepared_statements);
   for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) {
     scratch_.clear();
@@ -251,6 +253,8 @@ void UnitWriter::set(const std::string& sql, std::uint16_t of) {
     scratch_.clear();
   };
   scratch_.clear();
+  wire::put_close(scratch_, 'S', kSet);  // an error may have kept it from being closed
+  put(Owes::close);
   wire::put_parse(scratch_, wire::Parse{kSet, sql, ByteView("\0\0", 2)});
   put(Owes::parse);
   wire::put_bind(scratch_, wire::Bind{kSet, kSet, ByteView("\0\0\0\0\0\0", 6)});

@@ -12,6 +12,8 @@ namespace herdgate::session {
 
 class UnitWriter {
  public:
+  // Replies that one message may have us wait for: it is prepared ahead, by settings that are put back.
+  static constexpr std::size_t kMostOwed = 1000;
   struct Written {
     std::size_t bytes = 0;  // of the unit, consumed
     bool synced = false;    // a Sync was written (or swallowed by a local error)
