@@ -50,6 +50,7 @@ void Session::note_stale(const backend::Debt& head) {
 // link for want of room there, or has columns that cannot be read, would be asked for without end.
 Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerLink& link) {
   const std::uint64_t now = results_epoch();
+  if (vs_.oldest_results() == now) return Next::served;
   std::vector<const vsession::PreparedStatement*> asked;
   for (std::size_t& i = work().compared; i < messages.list.size(); ++i) {
     const UnitMessage& message = messages.list[i];

@@ -197,6 +197,8 @@ class VirtualSession {
   std::uint64_t prepared_changes() const { return prepared_changes_; }
   // Keyed hash of the settings by which a server reads a text and the constants in it, as they are now.
   const Hash128& reading() const;
+  // No statement that Parse has defined is of an older PreparedStatement::results than this.
+  std::uint64_t oldest_results() const { return oldest_results_; }
   std::size_t prepared_by_sql() const { return prepared_by_sql_; }  // of these, made by PREPARE
 
   void add_pin(Pin pin);
@@ -274,7 +276,7 @@ class VirtualSession {
   static constexpr std::size_t kFound = 16;
   mutable std::array<const PreparedByName::value_type*, kFound> found_{};
   std::size_t prepared_by_sql_ = 0;
-  std::uint64_t generation_ = 0;
+  std::uint64_t generation_ = 0, oldest_results_ = 0;
   std::string search_path_key_, role_key_;
   std::string reported_encoding_, reported_conforming_, reported_read_only_;
   bool conforming_strings_ = true, ascii_safe_ = true;
