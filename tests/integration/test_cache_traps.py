@@ -4,7 +4,7 @@ import itertools
 import pytest
 
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, execute, kinds, parse, query, row
+from support.wire import SYNC, Client, bind, error, execute, kinds, parse, query, row
 from test_query_cache import ON_PRIMARY, hits_of
 
 numbers = itertools.count()
@@ -365,8 +365,6 @@ def test_invalidation_switched_on(start_proxy, proxy):
     ("", "select count(*) over (partition by (select v from u) order by (select max(v) from log, u)) from t", "delete from second.u; update second.t set v = 4"),
     ("", "select distinct on ((select v from u)) (select v from u) from t", "update second.u set v = 9"),
     ("", "select case when true then (select v from u) end, array(select v from u), row((select v from u))", "update second.u set v = 9"),
-    ("", "select * from json_table((select json_build_array(v)::jsonb from u), '$[*]' columns (v int path '$'))", "update second.u set v = 9"),
-    ("", "select json_value('{\"a\": 1}', '$.a ? (@ < $x)' passing (select v from u) as x)", "update second.u set v = 0"),
     ("", "select xmlelement(name x, (select v from u))", "update second.u set v = 9"),
     ("", "select v from t group by grouping sets ((v), ()) having (select v from u) = 2", "update second.u set v = 9"),
     ("", "table u union all (select v from t order by (select v from u) limit 1)", "update second.u set v = 9"),
@@ -395,9 +393,10 @@ def test_changes_of_many_kinds(proxy, before, sql, change):
         if " u" in sql or sql.startswith("/*"):
             w.ask("drop table first.u")
         for _ in range(2):
-            ask(c, sql)
+            assert isinstance(ask(c, sql), list), "an error keeps nothing that could be stale"
         w.send(query(change))
-        w.until()
+        refused = [error(payload) for kind, payload in w.until() if kind == "E"]
+        assert not refused
         plain = sql.removeprefix("/*FORCE QUERY CACHE*/ ")
         assert ask(c, sql) == ask(c, "/*NO QUERY CACHE*/ " + plain)
         assert ask(c, sql) == ask(c, "/*NO QUERY CACHE*/ " + plain)
