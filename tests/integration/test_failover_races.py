@@ -157,6 +157,7 @@ def test_a_proxy_that_dies_while_the_old_primary_stops_takes_it_up_again(herd):
     old.stop()
     old.start()  # with the archiver
     h.start()
+    streams_from(old, 2)  # a switchover to one that does not yet is given up
     h.script("hold", "")  # the server cannot end before its last segment is archived
     asker = threading.Thread(target=lambda: h.pcp.run("pcp_promote_node", "--switchover", "-n", "2"))
     asker.start()
