@@ -9,7 +9,7 @@
 // Limits   Sightings::kSlots keys; a later one may take an earlier one's place. Of a set of keys read evenly, one in
 //          (1 + size / kSlots) is seen again in time: with kUseful, sets up to 31 * kSlots are told from a flood, twice
 //          what memqcache_max_num_cache lets the store hold.
-// Errors   none: nothing but speed hangs on it. Two keys of one slot with the same 31 bits are taken for one.
+// Errors   none: nothing but speed hangs on it. Two keys of one slot with the same 15 bits are taken for one.
 // Threads  Sightings: any, without locks. Admission: its worker's.
 // Source   our own; docs/life_of_a_query.md, "The query cache".
 #pragma once
@@ -24,14 +24,15 @@ namespace herdgate::cache {
 class Sightings {
  public:
   static constexpr std::size_t kSlots = 1 << 16;
-  Sightings() : slots_(std::make_unique<std::atomic<std::uint32_t>[]>(kSlots)) {}
+  Sightings() : slots_(std::make_unique<std::atomic<std::uint16_t>[]>(kSlots)) {}
+  void fetch(const Hash128& key) const { __builtin_prefetch(&slot(key), 1); }  // it will be asked for soon
   bool seen(const Hash128& key) const { return slot(key).load(std::memory_order_relaxed) == mark(key); }
   void note(const Hash128& key) { slot(key).store(mark(key), std::memory_order_relaxed); }
 
  private:
-  std::atomic<std::uint32_t>& slot(const Hash128& key) const { return slots_[key.hi % kSlots]; }
-  static std::uint32_t mark(const Hash128& key) { return static_cast<std::uint32_t>(key.lo) | 1; }  // 0: nobody
-  std::unique_ptr<std::atomic<std::uint32_t>[]> slots_;
+  std::atomic<std::uint16_t>& slot(const Hash128& key) const { return slots_[key.hi % kSlots]; }
+  static std::uint16_t mark(const Hash128& key) { return static_cast<std::uint16_t>(key.lo) | 1; }  // 0: nobody
+  std::unique_ptr<std::atomic<std::uint16_t>[]> slots_;  // short, so that they stay near the processor
 };
 
 class Admission {
@@ -40,6 +41,7 @@ class Admission {
   static constexpr unsigned kWindow = 2048, kUseful = kWindow / 32;
   explicit Admission(Sightings& sightings) : sightings_(sightings) {}
   bool selective() const { return selective_; }
+  void fetch(const Hash128& key) const { sightings_.fetch(key); }
   bool wants(const Hash128& key) const { return !selective_ || sightings_.seen(key); }
   void hit() { count(true); }
   void missed(const Hash128& key) {

@@ -6,22 +6,24 @@ namespace herdgate::cache {
 std::size_t Store::Shard::place_of(const Hash128& key) const {
   const std::size_t mask = index.size() - 1;
   std::size_t at = key.lo & mask;
-  while (index[at] != 0 && slots[index[at] - 1].key != key) at = (at + 1) & mask;
+  const std::uint32_t mark = mark_of(key);
+  const auto is = [&](const Place& place) { return place.mark == mark && slots[place.slot - 1].key == key; };
+  while (index[at].slot != 0 && !is(index[at])) at = (at + 1) & mask;
   return at;
 }
 
 Slot* Store::Shard::find(const Hash128& key) {
   if (index.empty()) return nullptr;
-  const std::uint32_t found = index[place_of(key)];
+  const std::uint32_t found = index[place_of(key)].slot;
   return found == 0 ? nullptr : &slots[found - 1];
 }
 
 // At most three quarters of the index are in use, so that a search ends soon.
 void Store::Shard::grow() {
   if ((filled + 1) * 4 <= index.size() * 3) return;
-  index.assign(index.empty() ? 64 : index.size() * 2, 0);
+  index.assign(index.empty() ? 64 : index.size() * 2, {});
   for (std::uint32_t i = 0; i < slots.size(); ++i) {
-    if (slots[i].database != nullptr) index[place_of(slots[i].key)] = i + 1;
+    if (slots[i].database != nullptr) index[place_of(slots[i].key)] = {i + 1, mark_of(slots[i].key)};
   }
 }
 
@@ -35,7 +37,7 @@ std::uint32_t Store::Shard::insert(Slot&& slot) {
   free.pop_back();
   slot.stamp = slots[at].stamp + 1;
   slots[at] = std::move(slot);
-  index[place_of(slots[at].key)] = at + 1;
+  index[place_of(slots[at].key)] = {at + 1, mark_of(slots[at].key)};
   ++filled;
   return at;
 }
@@ -44,13 +46,13 @@ std::size_t Store::Shard::erase(std::uint32_t slot) {
   const std::size_t freed = slots[slot].bytes();
   const std::size_t mask = index.size() - 1;
   std::size_t hole = place_of(slots[slot].key);
-  index[hole] = 0;
+  index[hole] = {};
   // What was pushed on by it moves up, so that no search ends too early.
-  for (std::size_t at = (hole + 1) & mask; index[at] != 0; at = (at + 1) & mask) {
-    const std::size_t home = slots[index[at] - 1].key.lo & mask;
+  for (std::size_t at = (hole + 1) & mask; index[at].slot != 0; at = (at + 1) & mask) {
+    const std::size_t home = slots[index[at].slot - 1].key.lo & mask;
     if (((at - home) & mask) < ((at - hole) & mask)) continue;
     index[hole] = index[at];
-    index[at] = 0;
+    index[at] = {};
     hole = at;
   }
   slots[slot].answer = {};

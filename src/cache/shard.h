@@ -1,6 +1,8 @@
 // One part of the store: slots, an index over them, and the hand that looks for what may go. Internal to this module.
 //
 // Shape    find(), insert(), erase(), evict(). The index is an open table of slot numbers, found by the key's octets.
+// Some
+//          of these stand beside the number, so that a search reads no slot but the one it looks for.
 // Threads  every member under `mutex`.
 #pragma once
 #include <cstdint>
@@ -25,13 +27,18 @@ struct Slot {
   std::size_t bytes() const { return answer.size + Store::kEntryOverhead; }
 };
 
-struct Store::Shard {
+struct alignas(64) Store::Shard {
+  struct Place {
+    std::uint32_t slot = 0;  // 0: nothing; else its number + 1
+    std::uint32_t mark = 0;  // of its key
+  };
+  // What a miss needs fills the first line of the processor's cache.
   std::mutex mutex;
+  std::vector<Place> index;
+  std::vector<Slot> slots;
   std::uint64_t hits = 0;
   std::size_t filled = 0;
-  std::vector<Slot> slots;
   std::vector<std::uint32_t> free;
-  std::vector<std::uint32_t> index;  // 0: nothing; else slot + 1
   std::size_t hand = 0;
 
   Slot* find(const Hash128& key);
@@ -41,6 +48,7 @@ struct Store::Shard {
   std::size_t evict(TimePoint now);
 
  private:
+  static std::uint32_t mark_of(const Hash128& key) { return static_cast<std::uint32_t>(key.hi >> 32); }
   std::size_t place_of(const Hash128& key) const;
   void grow();
 };

@@ -88,7 +88,7 @@ class Doubt {
 class Store {
  public:
   static constexpr std::size_t kShards = 16, kMaxDatabases = 1000, kMaxTables = 100'000, kMaxPrepared = 10'000;
-  static constexpr std::size_t kEntryOverhead = 176;  // a slot, its places in index and tables, the allocation's head
+  static constexpr std::size_t kEntryOverhead = 184;  // a slot, its places in index and tables, the allocation's head
   struct Options {
     std::size_t total_bytes = 64 << 20, max_entries = 1'000'000, max_answer_bytes = 400 << 10;
     std::chrono::seconds expire{0};  // 0: never

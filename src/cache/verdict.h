@@ -42,9 +42,11 @@ class RecentVerdicts {
  public:
   static constexpr std::size_t kSlots = 256;
   using Kept = std::shared_ptr<const Verdict>;
-  Kept find(std::uint64_t plan) const {
+  // Null: not known. Plan 0 is none.
+  const Kept& find(std::uint64_t plan) const {
+    static const Kept kNone;
     const Slot& slot = slots_[plan % kSlots];
-    return slot.plan == plan ? slot.verdict : nullptr;
+    return slot.plan == plan && plan != 0 ? slot.verdict : kNone;
   }
   void keep(std::uint64_t plan, Kept verdict) { slots_[plan % kSlots] = {plan, std::move(verdict)}; }
 

@@ -54,6 +54,7 @@ bool SessionCache::finds(const sql::Facts& facts) const {
 // Whatever is learned for this request, of the catalog too, is of this moment or later.
 void SessionCache::begin() {
   if (!began_) began_ = store_.now();
+  passing_ = {};
   defaults_ = defaults_expected();
 }
 
@@ -118,10 +119,10 @@ bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) 
   const Read read{.facts = &facts, .text = text};
   if (remote_ != nullptr && look_up({read})) return false;
   const Looked looked = look(read);
+  admission_.fetch(looked.key);
   const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(looked.key);
   if (!found) {
-    looked_.assign(1, looked);
-    looked_.front().wanted = wants(looked);
+    missed(looked);
     return false;
   }
   Bytes& out = s_.client_.own();
@@ -133,9 +134,22 @@ bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) 
   return true;
 }
 
+// The one read of its request.
+void SessionCache::missed(const Looked& read) {
+  if (!wants(read)) return pass(read);
+  stirred_ = true;
+  looked_.assign(1, read);
+}
+
 void SessionCache::planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers,
                            std::uint64_t plan) {
-  std::shared_ptr<const cache::Verdict> verdict = plan != 0 ? s_.worker_.recent_verdicts().find(plan) : nullptr;
+  const cache::RecentVerdicts::Kept& recent = s_.worker_.recent_verdicts().find(plan);
+  if (recent != nullptr && passing_.serial != 0 && passing_.serial == facts.serial) {
+    passing_.counts = recent->ok();
+    return;
+  }
+  stirred_ = true;
+  cache::RecentVerdicts::Kept verdict = recent;
   if (!verdict) {
     const cache::Effects effects = cache::effects_of(facts, answers, s_.prepared_statement(facts.first()));
     add(effects);
@@ -156,6 +170,7 @@ bool SessionCache::has_set_something() const {
 }
 
 void SessionCache::add(const cache::Effects& effects) {
+  stirred_ = true;
   scope_.add(effects.scope);
   defines_ |= effects.defines;
   renames_ |= effects.renames || (effects.takes_back && has_set_something());
@@ -221,21 +236,32 @@ const SessionCache::Planned* SessionCache::planned_of(std::uint64_t serial) cons
 
 // True where nothing was looked for: what will be is not known yet.
 bool SessionCache::wants_any() const {
+  if (passing_.serial != 0) return false;
   return looked_.empty() || std::any_of(looked_.begin(), looked_.end(), [](const Looked& l) { return l.wanted; });
 }
 
+void SessionCache::pass(const Looked& read) { passing_ = {.serial = read.serial, .key = read.key}; }
+
 // Of what is sent now nothing is kept: in a flood of reads that do not come again.
 void SessionCache::let_pass() {
-  for (const Looked& read : looked_) {
+  const auto one = [this](const Hash128& key, bool counts) {
     store_.count_select();
-    const Planned* known = planned_of(read.serial);
-    if (known == nullptr || !known->verdict->ok()) continue;
-    admission_.missed(read.key);
+    if (!counts) return;
+    admission_.missed(key);
     store_.count_passed();
+  };
+  if (passing_.serial != 0) {
+    const Planned* known = planned_of(passing_.serial);
+    return one(passing_.key, passing_.counts || (known != nullptr && known->verdict->ok()));
+  }
+  for (const Looked& read : looked_) {
+    const Planned* known = planned_of(read.serial);
+    one(read.key, known != nullptr && known->verdict->ok());
   }
 }
 
 void SessionCache::expect(const Looked& read, bool may_keep, std::optional<TimePoint> seen_to) {
+  stirred_ = true;
   Coming& coming = coming_.emplace_back();
   store_.count_select();
   const Planned* known = may_keep && !read.moment && !read.shifted ? planned_of(read.serial) : nullptr;
@@ -384,8 +410,9 @@ void SessionCache::keep_aside() {
 
 // The outcome is known: what was in doubt has changed, or has not, and both have been provided for.
 void SessionCache::ready(bool committed) {
+  if (unknown_state_ && committed && !unknown_now_ && s_.work().tag == "DISCARD ALL") unknown_state_ = false;
+  if (!stirred_) return;
   tell_definitions();
-  if (committed && !unknown_now_ && s_.work().tag == "DISCARD ALL") unknown_state_ = false;
   for (cache::Doubt& doubt : doubts_) doubt.end(/*known=*/true);
   doubts_.clear();
   for (cache::Remote::Mark& mark : marks_) mark.end(/*known=*/true);
@@ -417,21 +444,22 @@ void SessionCache::forget_transaction() {
 
 // A doubt that is left over now has no outcome: its link was lost.
 void SessionCache::finished() {
+  began_.reset();
+  passing_ = {};
+  if (!stirred_) return;
   tell_definitions();
   doubts_.clear();
   marks_.clear();
   guarded_ = false;
   asking_.reset();
   empty(looked_);
-  empty(reads_);
-  empty(answers_);
   if (!scope_.empty()) scope_ = {};
   ends_ = renames_ = by_name_ = unknown_now_ = false;
   prepares_.clear();
   planned_.clear();
   coming_.clear();
-  began_.reset();
-  if (s_.vs_.state().tx.status == TxStatus::idle) forget_transaction();
+  stirred_ = s_.vs_.state().tx.status != TxStatus::idle;
+  if (!stirred_) forget_transaction();
 }
 
 }  // namespace herdgate::session

@@ -24,6 +24,7 @@
 #include "cache/store.h"
 #include "cache/verdict.h"
 #include "pool/server_link.h"
+#include "session/cache_scratch.h"
 #include "session/unit_messages.h"
 #include "vsession/virtual_session.h"
 
@@ -31,7 +32,7 @@ namespace herdgate::session {
 
 class Session;
 
-class SessionCache {
+class alignas(64) SessionCache {
  public:
   static constexpr std::size_t kMaxAside = 1000, kMaxAsideBytes = 4 << 20;
   static constexpr std::size_t kMaxKeptItems = 16, kMaxSpareBytes = 4096;
@@ -79,20 +80,9 @@ class SessionCache {
   bool remove(std::string_view text);
 
  private:
-  // A query, or one Execute of a unit of nothing but Parse, Bind, Describe, Execute through the unnamed portal. Valid
-  // for one call.
-  struct Read {
-    const sql::Facts* facts = nullptr;
-    std::string_view text;
-    ByteView types, bind;
-    const Hash128* id = nullptr;                  // of the prepared statement; null: it has none
-    std::shared_ptr<const sql::Facts> held = {};  // of a text that was parsed in the unit
-    bool described = false;
-  };
-  struct Parsed {  // in the unit
-    std::string_view name;
-    Read read;
-  };
+  using Read = CacheRead;
+  using Looked = CacheLooked;
+  using Reads = std::vector<CacheRead>;
   // What a server is answering. Not `kept`: it only takes its turn.
   struct Coming {
     cache::Fill fill;
@@ -103,13 +93,11 @@ class SessionCache {
     std::shared_ptr<const cache::Verdict> verdict;
     bool lasts = false;  // it may be kept, it is wanted, and no word of its text means a moment
   };
-  // A read that was looked for: what is filed of it if a server's answer is to be kept.
-  struct Looked {
-    std::uint64_t serial = 0;  // of its facts
-    Hash128 viewer, text, key;
-    bool moment = false;   // a value of its Bind means one
-    bool wanted = true;    // worth keeping (cache/admission.h)
-    bool shifted = false;  // what stands before it in its unit changes under what it is read
+  // All that is held of a request that is one such read and is not worth keeping, as in a flood: see pass().
+  struct Passing {
+    std::uint64_t serial = 0;  // of its facts; 0: there is none
+    Hash128 key;
+    bool counts = false;  // its answer might have been kept
   };
   // What this request has asked of memcached (session_cache_remote.cc).
   struct Asking {
@@ -131,18 +119,20 @@ class SessionCache {
   bool waits(bool asked);
   void resume(std::uint64_t token);
   std::function<void()> resuming();
-  bool look_up(const std::vector<Read>& reads);
-  std::vector<std::optional<cache::Answer>> find(const std::vector<Read>& reads);
+  bool look_up(const Reads& reads);
+  std::vector<std::optional<cache::Answer>> find(const Reads& reads);
   bool learn();
-  bool miss(const std::vector<Read>& reads);
+  bool miss(CacheScratch& scratch);
+  void missed(const Looked& read);
+  void pass(const Looked& read);
   void let_pass();
   bool mark();
   void take_footing(Coming& coming);
 
-  bool read_unit(const UnitMessages& unit, std::vector<Read>& reads);
-  bool parse(const UnitMessage& message, std::vector<Parsed>& parsed);
-  bool may_define(std::string_view name, const std::vector<Parsed>& parsed) const;
-  bool bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<Parsed>& parsed, Read& read);
+  bool read_unit(const UnitMessages& unit, CacheScratch& into);
+  bool parse(const UnitMessage& message, std::vector<CacheParsed>& parsed);
+  bool may_define(std::string_view name, const std::vector<CacheParsed>& parsed) const;
+  bool bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<CacheParsed>& parsed, Read& read);
   void write_unit(const UnitMessages& unit, const std::vector<cache::Answer>& answers);
   bool finds(const sql::Facts& facts) const;
   void begin();
@@ -175,28 +165,31 @@ class SessionCache {
   cache::Store& store_;
   cache::Admission& admission_;
   cache::Remote* const remote_;
-  cache::Database* home_ = nullptr;              // of this session's database, once something was stored
+  // What each request needs comes first: a hit, or a read that is not kept, touches nothing behind it.
   vsession::ParameterSetPtr viewer_parameters_;  // for which viewer_ was made
-  Hash128 viewer_, owner_;
+  Hash128 viewer_;
   std::uint64_t viewer_key_ = 0;
   pool::Defaults viewer_defaults_ = pool::Defaults::unknown;
   // Under which an answer is looked for or kept now: of the link that gives it, or would.
   pool::Defaults defaults_ = pool::Defaults::unknown;
-  std::string default_path_;  // for path_defaults_
   pool::Defaults path_defaults_ = pool::Defaults::unknown;
-  std::unique_ptr<Bytes> defaults_rows_;  // while a link says what it has
+  std::string default_path_;  // for path_defaults_
+  std::optional<std::uint64_t> began_;
+  Passing passing_;
   bool unknown_state_ = false;
+  bool wrote_ = false;    // in the open transaction
+  bool defined_ = false;  // in it
+  bool stirred_ = false;  // there is something to be done, or to be forgotten, when the request or its transaction ends
+
+  cache::Database* home_ = nullptr;  // of this session's database, once something was stored
+  Hash128 owner_;
+  std::unique_ptr<Bytes> defaults_rows_;  // while a link says what it has
   std::string own_path_;
   // Of the open transaction.
   cache::Scope pending_;
-  bool defined_ = false;
-  bool wrote_ = false;
   std::vector<cache::Fill> aside_;
   std::size_t aside_bytes_ = 0;
   // Of the request.
-  std::optional<std::uint64_t> began_;
-  std::vector<Read> reads_;
-  std::vector<cache::Answer> answers_;
   std::vector<Looked> looked_;  // all reads of it, or none
   std::vector<Planned> planned_;
   cache::Scope scope_;

@@ -74,7 +74,9 @@ bool SessionCache::takes_defaults(NodeId node) {
 const std::string& SessionCache::default_path() {
   if (default_path_.empty() || path_defaults_ != defaults_) {
     path_defaults_ = defaults_;
-    default_path_ = knows_defaults() ? fmt::format("{:016x}", static_cast<std::uint64_t>(defaults_))
+    const auto given = static_cast<std::uint64_t>(defaults_);
+    // As octets, so that it fits into the string's own room; no path that was set begins with such a one.
+    default_path_ = knows_defaults() ? std::string("\0", 1).append(reinterpret_cast<const char*>(&given), sizeof given)
                                      : fmt::format("of session {}", s_.id_.value);
   }
   return default_path_;

@@ -13,6 +13,7 @@ HashKey SessionCache::hash_key() const {
 }
 
 std::uint64_t SessionCache::next_token() {
+  stirred_ = true;
   if (!asking_) asking_ = std::make_unique<Asking>();
   return asking_->token = ++last_token_;
 }
@@ -41,7 +42,7 @@ void SessionCache::resume(std::uint64_t token) {
   s_.go_on();
 }
 
-bool SessionCache::look_up(const std::vector<Read>& reads) {
+bool SessionCache::look_up(const Reads& reads) {
   if (asking_ && asking_->looked) return false;
   std::vector<cache::Remote::Ask> asks;
   for (const Read& read : reads) asks.push_back({key_of(read), text_key(read.text)});
@@ -56,7 +57,7 @@ bool SessionCache::look_up(const std::vector<Read>& reads) {
   return waits(remote_->look_up(s_.identity_->database, std::move(asks), done));
 }
 
-std::vector<std::optional<cache::Answer>> SessionCache::find(const std::vector<Read>& reads) {
+std::vector<std::optional<cache::Answer>> SessionCache::find(const Reads& reads) {
   std::vector<std::optional<cache::Answer>> answers(reads.size());
   if (!asking_ || asking_->found.size() != reads.size() || !remote_->usable()) return answers;
   for (std::size_t i = 0; i < reads.size(); ++i) answers[i] = asking_->found[i].answer;
@@ -78,6 +79,7 @@ bool SessionCache::learn() {
 
 // What the next sending may change, from here until its outcome.
 bool SessionCache::mark() {
+  stirred_ = true;
   if (std::exchange(guarded_, true)) return false;
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   if (!s_.settings().memqcache_auto_cache_invalidation || (open && !ends_)) return false;

@@ -24,8 +24,9 @@ bool leaves_meaning(const sql::Facts& facts) {
 
 // The units that are answered from the cache and kept in it: Parse, Bind, Describe and Execute of whole results through
 // the unnamed portal, in any order that makes sense, up to Sync.
-bool SessionCache::read_unit(const UnitMessages& unit, std::vector<Read>& reads) {
-  std::vector<Parsed> parsed;
+bool SessionCache::read_unit(const UnitMessages& unit, CacheScratch& into) {
+  Reads& reads = into.reads;
+  std::vector<CacheParsed>& parsed = into.parsed;
   Read bound;  // to be executed, if it has facts
   for (const UnitMessage& message : unit.list) {
     if (!message.good()) return false;
@@ -54,7 +55,7 @@ bool SessionCache::read_unit(const UnitMessages& unit, std::vector<Read>& reads)
   return false;
 }
 
-bool SessionCache::parse(const UnitMessage& message, std::vector<Parsed>& parsed) {
+bool SessionCache::parse(const UnitMessage& message, std::vector<CacheParsed>& parsed) {
   const sql::ParseOptions options{s_.vs_.standard_conforming_strings(), s_.vs_.ascii_safe_encoding()};
   const auto read = wire::parse_parse(message.payload());
   if (!read || (!read->statement.empty() && !may_define(read->statement, parsed))) return false;
@@ -64,17 +65,18 @@ bool SessionCache::parse(const UnitMessage& message, std::vector<Parsed>& parsed
 }
 
 // A Parse that is sure to be refused is for the one who writes units to servers.
-bool SessionCache::may_define(std::string_view name, const std::vector<Parsed>& parsed) const {
-  const bool taken = s_.vs_.find_prepared(name) != nullptr ||
-                     std::any_of(parsed.begin(), parsed.end(), [&](const Parsed& one) { return one.name == name; });
+bool SessionCache::may_define(std::string_view name, const std::vector<CacheParsed>& parsed) const {
+  const bool taken =
+      s_.vs_.find_prepared(name) != nullptr ||
+      std::any_of(parsed.begin(), parsed.end(), [&](const CacheParsed& one) { return one.name == name; });
   return !taken && s_.vs_.prepared().size() + parsed.size() < vsession::VirtualSession::kMaxPrepared;
 }
 
-bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<Parsed>& parsed,
+bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<CacheParsed>& parsed,
                         Read& read) {
   if (!message.portal.empty()) return false;
-  const auto here =
-      std::find_if(parsed.rbegin(), parsed.rend(), [&](const Parsed& one) { return one.name == message.statement; });
+  const auto here = std::find_if(parsed.rbegin(), parsed.rend(),
+                                 [&](const CacheParsed& one) { return one.name == message.statement; });
   if (here != parsed.rend()) {
     read = here->read;
   } else {
@@ -100,21 +102,21 @@ bool SessionCache::answer_unit(const UnitMessages& unit) {
   if (!request.synced || request.streamed || !refusal().empty()) return false;
   // A server that takes part in the transaction has an unnamed portal, which the client's Bind would replace.
   if (!s_.parts_.empty() || !knows_defaults()) return false;
-  const std::vector<Read>& reads = reads_;
-  reads_.clear();
-  if (!read_unit(unit, reads_)) return false;
+  LentCacheScratch scratch(s_.worker_.cache_scratch());
+  const Reads& reads = scratch->reads;
+  if (!read_unit(unit, *scratch)) return false;
   const auto not_kept = [&](const Read& read) { return !finds(*read.facts); };
   if (remote_ != nullptr && (std::any_of(reads.begin(), reads.end(), not_kept) || look_up(reads))) return false;
   std::vector<std::optional<cache::Answer>> far;
   if (remote_ != nullptr) far = find(reads);
-  std::vector<cache::Answer>& answers = answers_;
-  answers.clear();
-  looked_.clear();
+  std::vector<cache::Answer>& answers = scratch->answers;
   for (const Read& read : reads) {
-    if (!finds(*read.facts)) return miss(reads);
-    looked_.push_back(look(read));
-    std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(looked_.back().key);
-    if (!found || (read.described && found->head_bytes == 0)) return miss(reads);
+    if (!finds(*read.facts)) return miss(*scratch);
+    scratch->looked.push_back(look(read));
+    const Hash128& key = scratch->looked.back().key;
+    admission_.fetch(key);
+    std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(key);
+    if (!found || (read.described && found->head_bytes == 0)) return miss(*scratch);
     answers.push_back(std::move(*found));
   }
   for (const Read& read : reads) {
@@ -127,17 +129,25 @@ bool SessionCache::answer_unit(const UnitMessages& unit) {
 
 // A server is asked: what its answers will be kept under is made once, and whether they are worth it is asked of each.
 // What has been found is: it is kept anew with the others.
-bool SessionCache::miss(const std::vector<Read>& reads) {
-  for (std::size_t i = looked_.size(); i < reads.size(); ++i) looked_.push_back(look(reads[i]));
+bool SessionCache::miss(CacheScratch& scratch) {
+  const Reads& reads = scratch.reads;
+  std::vector<Looked>& looked = scratch.looked;
+  while (looked.size() < reads.size()) looked.push_back(look(reads[looked.size()]));
+  if (reads.size() == 1 && !wants(looked.front())) {
+    pass(looked.front());
+    return false;
+  }
   bool shifted = false;
   for (std::size_t i = 0; i < reads.size(); ++i) {
-    Looked& looked = looked_[i];
-    looked.shifted = shifted;
+    Looked& one = looked[i];
+    one.shifted = shifted;
     shifted = shifted || !leaves_meaning(*reads[i].facts);
-    looked.wanted = i < answers_.size() || wants(looked);
+    one.wanted = i < scratch.answers.size() || wants(one);
     const bool forced = reads[i].facts->leading_comment == sql::LeadingComment::force_query_cache;
-    looked.moment = looked.wanted && !forced && !reads[i].bind.empty() && cache::bind_names_a_moment(reads[i].bind);
+    one.moment = one.wanted && !forced && !reads[i].bind.empty() && cache::bind_names_a_moment(reads[i].bind);
   }
+  stirred_ = true;
+  looked_ = looked;
   return false;
 }
 
@@ -174,11 +184,11 @@ void SessionCache::sending_unit(const UnitMessages& unit, NodeId node) {
   std::optional<TimePoint> seen_to;
   const bool may_keep = takes_defaults(node) && refusal().empty() && node_shows_commits(node, seen_to);
   if (looked_.empty() || (may_keep && looked_.front().viewer != viewer())) {
-    reads_.clear();
     looked_.clear();
-    answers_.clear();
-    if (!read_unit(unit, reads_)) return;
-    miss(reads_);
+    LentCacheScratch scratch(s_.worker_.cache_scratch());
+    if (!read_unit(unit, *scratch)) return;
+    miss(*scratch);
+    if (!wants_any()) return let_pass();
   }
   for (const Looked& read : looked_) expect(read, may_keep, seen_to);
 }

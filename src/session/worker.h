@@ -27,6 +27,7 @@
 #include "report/figures.h"
 #include "route/recent_plans.h"
 #include "session/auth_query.h"
+#include "session/cache_scratch.h"
 #include "session/client_stream.h"
 #include "session/identity.h"
 #include "session/recent_startups.h"
@@ -101,6 +102,7 @@ class Worker {
   catalog::RecentAnswers& recent_answers() { return recent_answers_; }
   route::RecentPlans& recent_plans() { return recent_plans_; }  // made under snapshot()
   cache::Fill& spare_fill() { return spare_fill_; }
+  CacheScratch& cache_scratch() { return cache_scratch_; }
   cache::RecentVerdicts& recent_verdicts() { return recent_verdicts_; }  // by the numbers of recent_plans()
   cache::RecentTexts& recent_texts() { return recent_texts_; }
   cache::Admission& admission() { return *admission_; }          // there is one where there is a query cache
@@ -178,6 +180,7 @@ class Worker {
   cache::RecentTexts recent_texts_;
   std::unique_ptr<cache::Admission> admission_;
   cache::Fill spare_fill_;  // for its buffers
+  CacheScratch cache_scratch_;
   Random random_;
   RandomStock secrets_;  // for cancel requests
   Identities identities_;
