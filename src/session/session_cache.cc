@@ -122,7 +122,10 @@ bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) 
   admission_.fetch(looked.key);
   const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(looked.key);
   if (!found) {
-    missed(looked);
+    if (passes(looked)) return false;
+    stirred_ = true;
+    looked_.assign(1, looked);
+    looked_.front().wanted = wants(looked);
     return false;
   }
   Bytes& out = s_.client_.own();
@@ -134,11 +137,11 @@ bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) 
   return true;
 }
 
-// The one read of its request.
-void SessionCache::missed(const Looked& read) {
-  if (!wants(read)) return pass(read);
-  stirred_ = true;
-  looked_.assign(1, read);
+// The one read of its request: if it is not worth keeping, nothing but this is held of it.
+bool SessionCache::passes(const Looked& read) {
+  if (read.serial == 0 || wants(read)) return false;
+  passing_ = {.serial = read.serial, .key = read.key};
+  return true;
 }
 
 void SessionCache::planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers,
@@ -239,8 +242,6 @@ bool SessionCache::wants_any() const {
   if (passing_.serial != 0) return false;
   return looked_.empty() || std::any_of(looked_.begin(), looked_.end(), [](const Looked& l) { return l.wanted; });
 }
-
-void SessionCache::pass(const Looked& read) { passing_ = {.serial = read.serial, .key = read.key}; }
 
 // Of what is sent now nothing is kept: in a flood of reads that do not come again.
 void SessionCache::let_pass() {

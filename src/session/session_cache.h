@@ -93,7 +93,7 @@ class alignas(64) SessionCache {
     std::shared_ptr<const cache::Verdict> verdict;
     bool lasts = false;  // it may be kept, it is wanted, and no word of its text means a moment
   };
-  // All that is held of a request that is one such read and is not worth keeping, as in a flood: see pass().
+  // All that is held of a request that is one such read and is not worth keeping, as in a flood: see passes().
   struct Passing {
     std::uint64_t serial = 0;  // of its facts; 0: there is none
     Hash128 key;
@@ -123,8 +123,7 @@ class alignas(64) SessionCache {
   std::vector<std::optional<cache::Answer>> find(const Reads& reads);
   bool learn();
   bool miss(CacheScratch& scratch);
-  void missed(const Looked& read);
-  void pass(const Looked& read);
+  bool passes(const Looked& read);
   void let_pass();
   bool mark();
   void take_footing(Coming& coming);

@@ -133,10 +133,7 @@ bool SessionCache::miss(CacheScratch& scratch) {
   const Reads& reads = scratch.reads;
   std::vector<Looked>& looked = scratch.looked;
   while (looked.size() < reads.size()) looked.push_back(look(reads[looked.size()]));
-  if (reads.size() == 1 && !wants(looked.front())) {
-    pass(looked.front());
-    return false;
-  }
+  if (reads.size() == 1 && passes(looked.front())) return false;
   bool shifted = false;
   for (std::size_t i = 0; i < reads.size(); ++i) {
     Looked& one = looked[i];
