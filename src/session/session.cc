@@ -328,7 +328,7 @@ void Session::welcomed(const LoginResult& login) {
   const Greeting greeting{login.asked->minor, login.link};
   if (const LoginMemory::Reported known = login.reported) return greet(greeting, *known);
   greeting_ = std::make_unique<Greeting>(greeting);
-  wait_for_our_own(Phase::replaying);
+  wait_for_our_own(Phase::replaying, *greeting_->link->link);
   if (bring_up(*greeting_->link, false) == Next::waiting) return;
   if (greeting_->link->link->ledger().empty()) return replay_done();
   greeting_->link->link->flush();

@@ -177,7 +177,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next bring_up(pool::ServerLink& link, bool in_transaction, const vsession::ParameterSetPtr& instead = nullptr);
   vsession::ParameterSetPtr without_overwritten(const sql::Facts& facts) const;
   vsession::ParameterSetPtr without_overwritten(ByteView unit);
-  void wait_for_our_own(Phase phase);
+  void wait_for_our_own(Phase phase, const backend::Link& link);
+  bool ends_our_wait(const backend::Link& link) const;
   void own_wait_over();
   void bring_up_named(pool::ServerLink& link);
   void join(pool::ServerLink& link, char status);
@@ -313,7 +314,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   std::unique_ptr<SessionCache> cache_;             // null: memory_cache_enabled is off
   std::unique_ptr<BackendMessageLog> message_log_;  // log_backend_messages
   net::TimerId idle_timer_ = 0, own_timer_ = 0;
-  TimePoint own_since_;  // phases lookup and replaying: since when
+  TimePoint own_since_;                      // phases lookup and replaying: since when
+  const backend::Link* own_link_ = nullptr;  // … and for whose answers
   TimePoint last_active_;
   WallTime started_, connected_;
 };

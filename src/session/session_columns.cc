@@ -69,7 +69,7 @@ Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerL
     asked.push_back(statement.get());
   }
   if (asked.empty()) return Next::served;
-  wait_for_our_own(Phase::replaying);
+  wait_for_our_own(Phase::replaying, *link.link);
   link.link->flush();
   return Next::waiting;
 }

@@ -220,7 +220,7 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction, con
   bring_up_named(link);
   if (acknowledge) {
     run().replay_error.reset();
-    wait_for_our_own(Phase::replaying);
+    wait_for_our_own(Phase::replaying, raw);
     raw.flush();
     return Next::waiting;
   }
@@ -280,11 +280,18 @@ vsession::ParameterSetPtr Session::without_overwritten(ByteView unit) {
 }
 
 // Whatever we ask or set ourselves the client cannot cancel, so it ends by itself.
-void Session::wait_for_our_own(Phase phase) {
+void Session::wait_for_our_own(Phase phase, const backend::Link& link) {
   phase_ = phase;
+  own_link_ = &link;
   own_since_ = worker_.loop().now();
   // One timer for many waits: nearly all of them are over in a moment.
   if (own_timer_ == 0) own_timer_ = worker_.loop().after(kOwnTimeout, [this] { own_wait_over(); });
+}
+
+// On another link something of an earlier request may be under way still: where we answered ourselves, what brings it
+// up.
+bool Session::ends_our_wait(const backend::Link& link) const {
+  return phase_ == Phase::replaying && own_link_ == &link && link.ledger().empty();
 }
 
 void Session::own_wait_over() {

@@ -475,7 +475,7 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
   work().look_up().failed = false;
   work().look_up().error.reset();
   work().look_up().rows.clear();
-  wait_for_our_own(Phase::lookup);
+  wait_for_our_own(Phase::lookup, *link->link);
   link->link->send_query(sql, backend::Fate::capture, kNoteCatalog);
   link->link->flush();
   return Next::waiting;

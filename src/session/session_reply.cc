@@ -314,7 +314,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       [[fallthrough]];
     case kNoteAcknowledged:
     case kNoteSameColumns:
-      if (phase_ == Phase::replaying && link.ledger().empty()) finished_in_chunk_ = true;
+      if (ends_our_wait(link)) finished_in_chunk_ = true;
       return;
     case kNoteCatalog:
       if (phase_ == Phase::lookup && link.ledger().empty()) finished_in_chunk_ = true;
@@ -329,7 +329,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
         if (pool::ServerLink* server = of(link)) server->retire = true;
       }
       // PREPAREs of the session follow what has to be acknowledged: the last reply ends the waiting, whosever it is.
-      if (phase_ == Phase::replaying && link.ledger().empty()) finished_in_chunk_ = true;
+      if (ends_our_wait(link)) finished_in_chunk_ = true;
       return;
     case kNotePrepare:
       if (how != Ended::ok) not_prepared(link, debt);

@@ -1,7 +1,11 @@
 """What a statement returns that was prepared before DDL, or under another search_path: what a server says, whoever shares it."""
+import os
+import signal
+
 import psycopg
 import pytest
 
+from support.system import wait_until
 from support.wire import SYNC, Client, bind, describe, error, execute, parse
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
@@ -144,3 +148,31 @@ def test_a_unit_of_many_old_statements_is_checked_once(start_proxy, cluster, mos
         answers = ask(a, *batch)
         assert [payload[-1:] for _, payload in answers] == [b"1", b"2", b"3"] * 200
         holder.execute("rollback")
+
+
+def test_answers_of_another_link_end_no_wait(start_proxy, cluster):
+    """A unit that we refuse ourselves leaves what the session has set on its way to the primary, while the next one waits for
+    a standby to prepare its statement anew."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "num_workers": 1, "backend_weight0": 0, "backend_weight2": 0})
+    with proxy.connect(user="test") as other, Client(proxy.port).login(user="test") as c:
+        other.execute("drop table if exists under_way; create table under_way (a int)")
+        c.ask("set work_mem = '7MB'")
+        c.ask("begin; insert into under_way values (1)")
+        ask(c, parse("select count(*) from under_way", "p"))  # there
+        c.ask("commit")
+        other.execute("alter table under_way add b int")
+        cluster.wait_replayed()
+        assert other.execute("select count(*) from under_way").fetchone() == (1,)  # on the standby
+        assert other.execute("/*NO LOAD BALANCE*/ show work_mem").fetchone() == ("4MB",)
+        sessions = "from pg_stat_activity where usename = 'test' and backend_type = 'client backend'"
+        pid = int(cluster.nodes[1].psql(f"select pid {sessions}"))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            c.send(bind(statement="nobody's"), execute(), SYNC, bind(statement="p"), execute(), SYNC)
+            assert [kind for kind, _ in c.until()] == ["E", "Z"]
+            wait_until(lambda: "7MB" in cluster.primary.psql(f"select query {sessions} and state = 'idle'"), "the primary's answer")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert [kind for kind, _ in c.until()] == ["2", "D", "C", "Z"]
+        # And it recovers.
+        assert run(c)[0][0] == "D"
