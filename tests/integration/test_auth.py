@@ -169,7 +169,7 @@ def tool(proxy, name, *args, **options):
     if proxy.kind == "pgpool":
         pytest.skip("the tools of the tree under test")
     path = system.ROOT + "/build/tools/" + name
-    return subprocess.run([path, *args], capture_output=True, text=True, timeout=20, check=True, **options).stdout
+    return subprocess.run([path, *args], capture_output=True, text=True, timeout=60, check=True, **options).stdout
 
 
 @pytest.mark.herdgate_only
@@ -272,7 +272,7 @@ def test_auth_query_learns_a_new_password(start_proxy, cluster):
         gets_in(proxy, "changing", "old")
         cluster.primary.psql("set password_encryption = 'scram-sha-256'; alter role changing password 'new'", "postgres")
         # A client who does not match what is remembered makes it be fetched again, once a second.
-        system.wait_until(lambda: can_log_in(proxy, "changing", "new"), "the new password to count", 10, poll=0.3)
+        system.wait_until(lambda: can_log_in(proxy, "changing", "new"), "the new password to count", poll=0.3)
         stays_out(proxy, "changing", "old")
     finally:
         cluster.primary.psql("drop role changing", "postgres")
@@ -295,7 +295,7 @@ def test_auth_query_survives_a_restarted_server(start_proxy):
         own.primary.stop()
         stays_out(proxy, "nobody", match="client authentication failed|could not connect")
         own.primary.start()
-        system.wait_until(lambda: can_log_in(proxy, "scram_user", "scram_user"), "logins to work again", 30, poll=0.3)
+        system.wait_until(lambda: can_log_in(proxy, "scram_user", "scram_user"), "logins to work again", poll=0.3)
         proxy.stop()
     finally:
         own.destroy()
@@ -319,13 +319,13 @@ def test_changed_password_on_the_server(start_proxy):
 def test_authentication_timeout(start_proxy):
     proxy = start_proxy({"enable_pool_hba": True, "authentication_timeout": 1},
                         {**hba("host all all 127.0.0.1/32 md5"), **passwd(*ENTRIES)})
-    with Client(proxy.port, seconds=15) as c:
+    with Client(proxy.port) as c:
         c.send(startup(user="md5_user"))
         assert c.receive()[0] == "R"
         with pytest.raises(Closed):
             while True:
                 c.receive()
-    gets_in(proxy, "md5_user", "md5_user")
+    system.wait_until(lambda: can_log_in(proxy, "md5_user", "md5_user"), "a login in time")  # a slow machine misses some
 
 
 @pytest.mark.parametrize("answer", [b"", b"\0", b"x" * 70000 + b"\0", b"SCRAM-SHA-256\0\0\0\0\5n,,n=,r=", b"\xff" * 50])

@@ -61,7 +61,7 @@ class Writer(threading.Thread):
 
     def end(self):
         self.stopping = True
-        self.join(30)
+        self.join(60)
 
 
 def run_writers(h, patience=5):
@@ -76,7 +76,7 @@ def run_writers(h, patience=5):
 def check(h, writer):
     """No acknowledged write is missing, none is there twice."""
     count = len(writer.acknowledged)
-    wait_until(lambda: len(writer.acknowledged) > count + 20, "writes to go on", 30)
+    wait_until(lambda: len(writer.acknowledged) > count + 20, "writes to go on")
     writer.end()
     with h.proxy.connect() as c:
         there = [row[0] for row in c.execute("/*NO LOAD BALANCE*/ select n from numbers")]
@@ -89,7 +89,7 @@ def test_kill_of_the_primary(herd):
     h = herd(sync="ANY 1 (node1, node2)").start()
     writer = run_writers(h)
     h.cluster.nodes[0].kill()
-    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
     check(h, writer)
     promoted = h.state()[0]
     assert promoted in (1, 2)
@@ -101,7 +101,7 @@ def test_kill_of_the_primary(herd):
     wait_until(lambda: new.psql("select count(*) from pg_stat_replication where state = 'streaming'") == "1",
                "the other standby to follow")
     print(f"longest gap between acknowledged writes: {writer.longest_gap:.2f} s")
-    assert writer.longest_gap < 10
+    assert writer.longest_gap < 30
     # And it recovers: the old one comes back as a standby and reads are spread again.
     h.cluster.nodes[0].rebuild(new)
     assert h.state()[1] == (0,)
@@ -115,7 +115,7 @@ def test_too_few_synchronous_standbys(herd):
     # The monitor must have asked the primary; then it dies too.
     conninfo = h.cluster.nodes[1].psql("show primary_conninfo")
     h.cluster.nodes[0].kill()
-    wait_until(lambda: "1 of 2 synchronous standbys answer, 2 are needed" in h.proxy.log(), "the refusal", 30)
+    wait_until(lambda: "1 of 2 synchronous standbys answer, 2 are needed" in h.proxy.log(), "the refusal")
     assert h.cluster.nodes[1].psql("select pg_is_in_recovery()") == "t"
     wait_until(lambda: h.cluster.nodes[1].psql("show primary_conninfo") == conninfo, "the old primary_conninfo")
     # And it recovers: the primary comes back and goes on, nobody has to do anything.
@@ -130,9 +130,9 @@ def test_frozen_primary(herd):
     writer = run_writers(h)
     h.cluster.nodes[0].freeze()
     began = time.monotonic()
-    wait_until(lambda: "=== Starting degeneration." in h.proxy.log(), "the frozen server to be noticed", 15)
-    assert time.monotonic() - began <= 1 + 2 + 1 + 0.5
-    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 20)
+    wait_until(lambda: "=== Starting degeneration." in h.proxy.log(), "the frozen server to be noticed")
+    assert time.monotonic() - began <= 1 + 2 + 1 + 3
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
     check(h, writer)
     # And it recovers: awake again, the old primary is not used.
     h.cluster.nodes[0].thaw()
@@ -146,7 +146,7 @@ def test_asynchronous_replication_says_what_may_be_lost(herd):
     h = herd().start()
     h.write()
     h.cluster.nodes[0].kill()
-    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
     wait_until(lambda: "asynchronous replication: " in h.proxy.log(), "the log to say so")
     assert h.write() >= 1
 
@@ -173,7 +173,7 @@ def test_a_session_whose_commit_is_lost_is_told(herd):
         # It waits for the new primary and is the first to write there: the id of the lost transaction is given out again.
         wait_until(lambda: "=== Starting degeneration" in h.proxy.log(), "the failover")
         write = threads.submit(other.execute, "insert into t values (300)")
-        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
         there = "/*NO LOAD BALANCE*/ select a from t where a >= 100 order by a"
         for text in (b"", b"rollback"):  # as a pool does: nothing is said yet
             assert lost.pgconn.exec_(text).error_message == b""
@@ -190,10 +190,11 @@ def test_a_session_whose_commit_is_lost_is_told(herd):
         assert extended.execute("select %s::int", (1,)).fetchall() == [(1,)]
         lost.rollback()
         assert [r[0] for r in lost.execute(there)] in ([100], [100, 300])
-        assert write.result(30).rowcount == 1
+        assert write.result().rowcount == 1
         assert [r[0] for r in kept.execute(there)] == [100, 300]
         assert notices == []
-        assert f"node {new} lacks the last known commit of 2 of 3 sessions that had committed on node 0" in h.proxy.log()
+        said = f"node {new} lacks the last known commit of 2 of 3 sessions that had committed on node 0"
+        wait_until(lambda: said in h.proxy.log(), "the log to say so")
         # And it recovers: it is said once, and the session goes on.
         lost.execute("insert into t values (400)")
         lost.commit()
@@ -206,7 +207,7 @@ def test_a_standby_that_cannot_follow_is_left_down(herd):
     h = herd().start()
     h.write()
     h.cluster.nodes[0].kill()
-    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
     promoted = h.state()[0]
     other = 3 - promoted
     new = h.cluster.nodes[promoted]
@@ -235,7 +236,7 @@ def test_two_failovers_in_quick_succession():
         h.start()
         h.write()
         h.cluster.nodes[0].kill()
-        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+        wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
         first = h.state()[0]
         new = h.cluster.nodes[first]
         streams_from(new, 2)

@@ -69,7 +69,7 @@ def keep(session, request, watch):
         before = watch()
         session.ask(request)
         return watch() > before
-    wait_until(is_hit, "a hit", 60)
+    wait_until(is_hit, "a hit")
 
 
 def fails(answer):
@@ -171,7 +171,7 @@ def test_a_driver_in_text_and_binary(proxy, cluster, watch):
             run(binary)
             return watch() > before
         for binary in (False, True):
-            wait_until(lambda: is_hit(binary), "a hit", 60)
+            wait_until(lambda: is_hit(binary), "a hit")
         text, octets = run(False), run(True)
         assert text[0] == octets[0]
         assert (text[1:], octets[1:]) == ((0, b"1"), (1, b"\0\0\0\1"))

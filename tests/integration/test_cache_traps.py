@@ -37,7 +37,7 @@ def proxy(start_proxy, request):
 
 
 def client(proxy, **words):
-    return Client(proxy.port, seconds=20).login(**words)
+    return Client(proxy.port).login(**words)
 
 
 def run(*texts):

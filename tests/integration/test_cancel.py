@@ -2,7 +2,6 @@
 import socket
 import struct
 import threading
-import time
 
 import psycopg
 import pytest
@@ -31,10 +30,9 @@ def test_cancel_running_statement(proxy, cluster, marks, sql):
         thread = threading.Thread(target=work)
         thread.start()
         wait_until(lambda: running(cluster, mark), "the statement to run")
-        begin = time.monotonic()
         c.cancel()
-        thread.join(15)
-        assert failure and time.monotonic() - begin < 10
+        thread.join(60)
+        assert failure
         wait_until(lambda: not running(cluster, mark), "the statement to end")
         assert c.execute("select 1").fetchone() == (1,)
 
@@ -55,10 +53,15 @@ def test_cancel_in_a_transaction_keeps_the_session(proxy, cluster, marks):
 
 
 def send_cancel(port, key):
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
         s.sendall(struct.pack("!II", 8 + len(key), 80877102) + key)
-        s.settimeout(10)
+        s.settimeout(60)
         return s.recv(1)
+
+
+def failed(c, sql):
+    c.send(query(sql))
+    return [error(p)["C"] for k, p in c.until("Z") if k == "E"]
 
 
 def test_cancel_with_a_wrong_secret_changes_nothing(proxy, cluster, marks):
@@ -66,13 +69,16 @@ def test_cancel_with_a_wrong_secret_changes_nothing(proxy, cluster, marks):
     with Client(proxy.port) as c:
         c.login()
         pid, secret = c.key[:4], c.key[4:]
-        thread = threading.Thread(target=lambda: c.ask(f"select pg_sleep(1.5) /* {mark} */"))
+        thread = threading.Thread(target=lambda: answers.append(failed(c, f"select pg_sleep(60) /* {mark} */")))
+        answers = []
         thread.start()
         wait_until(lambda: running(cluster, mark), "the statement to run")
         wrong = bytes(b ^ 0xFF for b in secret)
         assert send_cancel(proxy.port, pid + wrong) == b""
         assert running(cluster, mark)
-        thread.join(15)
+        assert send_cancel(proxy.port, c.key) == b""
+        thread.join(60)
+        assert answers == [["57014"]]
         assert c.ask("select 3") == [["3"]]
 
 
@@ -121,15 +127,15 @@ def test_cancel_storm_hits_only_its_own_session(proxy, cluster):
     threads += [threading.Thread(target=bystander, args=(i,)) for i in range(5)]
     for t in threads:
         t.start()
-    wait_until(lambda: len(cancelled) > 50 or wrong, "fifty cancels", 60)
+    wait_until(lambda: len(cancelled) > 50 or wrong, "fifty cancels")
     stop.set()
     for t in threads:
-        t.join(30)
+        t.join(60)
     assert not wrong, wrong[:5]
 
 
 def test_garbage_cancel_request(proxy):
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as s:
         s.sendall(struct.pack("!IIII", 16, 80877102, 0, 0))
         assert s.recv(100) == b""
     with Client(proxy.port) as c:
@@ -144,11 +150,18 @@ def test_cancel_while_waiting_for_a_link(start_proxy, cluster):
                          "pool_size": 1, "load_balance_mode": False})
     with proxy.connect(autocommit=False) as holder, proxy.connect() as waiter:
         holder.execute("create temp table if not exists nothing_here ()")
-        timer = threading.Timer(1.0, waiter.cancel)
-        timer.start()
+        over = threading.Event()
+
+        def cancel():
+            while not over.wait(0.2):  # one that comes before the statement hits nothing
+                waiter.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
         with pytest.raises(psycopg.errors.QueryCanceled):
             waiter.execute("select 1")
-        timer.join()
+        over.set()
+        thread.join()
         assert holder.execute("select 2").fetchone() == (2,)
         holder.rollback()
         assert waiter.execute("select 3").fetchone() == (3,)

@@ -56,7 +56,7 @@ def test_start_and_stop(fresh, mode):
     # The command waits for the process to be gone, which it is only when we, its parent, have seen it end.
     with concurrent.futures.ThreadPoolExecutor() as threads:
         result = threads.submit(pgpool, fresh, "-m", mode, "stop")
-        assert fresh.process.wait(30) == 0
+        assert fresh.process.wait(60) == 0
         assert result.result().returncode == 0, result.result().stderr
     fresh.process = None
     assert not os.path.exists(pid_file) and not os.path.exists(f"{fresh.folder}/.s.PGSQL.{fresh.port}")
@@ -102,7 +102,7 @@ def test_smart_stop_waits_for_clients(fresh):
         for _ in range(20):
             assert c.execute("select pg_sleep(0.02), 7").fetchone()[1] == 7
         assert fresh.process.poll() is None
-    assert fresh.process.wait(20) == 0
+    assert fresh.process.wait(60) == 0
     fresh.process = None
 
 
@@ -216,7 +216,7 @@ def test_readiness_is_told_to_the_service_manager(fresh):
         path = f"{fresh.folder}/notify"
         s.bind(path)
         os.chmod(path, 0o777)
-        s.settimeout(20)
+        s.settimeout(60)
         fresh.environment["NOTIFY_SOCKET"] = path
         fresh.start()
         assert b"READY=1" in s.recv(4096)

@@ -136,10 +136,10 @@ def test_asyncpg_ddl_between_runs(endpoint):
 
 @pytest.mark.skipif(not (shutil.which("javac") and os.path.exists(JDBC)), reason="no Java or no JDBC driver")
 def test_jdbc(endpoint, tmp_path):
-    subprocess.run(["javac", "-d", str(tmp_path), f"{TESTS}/java/Drive.java"], check=True, timeout=100)
+    subprocess.run(["javac", "-d", str(tmp_path), f"{TESTS}/java/Drive.java"], check=True, timeout=250)
     result = subprocess.run(["java", "-cp", f"{tmp_path}:{JDBC}", "Drive",
                              f"jdbc:postgresql://127.0.0.1:{endpoint.port}/test?targetServerType=primary", "postgres", ""],
-                            capture_output=True, text=True, timeout=100)
+                            capture_output=True, text=True, timeout=250)
     assert result.stdout.endswith("ok\n"), result.stdout + result.stderr
 
 
@@ -155,7 +155,7 @@ def has_node_postgres():
 @pytest.mark.skipif(not has_node_postgres(), reason="no node-postgres")
 def test_node_postgres(endpoint):
     result = subprocess.run(["node", f"{TESTS}/node/drive.js", str(endpoint.port), "postgres", "x"],
-                            env=node_environment(), capture_output=True, text=True, timeout=100)
+                            env=node_environment(), capture_output=True, text=True, timeout=250)
     assert result.stdout.endswith("ok\n"), result.stdout + result.stderr
 
 

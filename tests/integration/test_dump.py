@@ -27,7 +27,7 @@ def database(cluster):
 
 def dump(port, *args):
     result = subprocess.run([f"{system.postgres_bin()}/pg_dump", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres",
-                             *args, "dumped"], capture_output=True, timeout=100)
+                             *args, "dumped"], capture_output=True, timeout=250)
     assert result.returncode == 0, result.stderr
     # Newer releases fence a dump with a random word.
     return [line for line in result.stdout.splitlines() if not line.startswith((b"\\restrict", b"\\unrestrict"))]

@@ -1,6 +1,7 @@
 """The server-side extension pgpool_recovery, on a server of its own and by SQL alone."""
 import os
 import subprocess
+import threading
 import time
 
 import pytest
@@ -114,19 +115,23 @@ def test_exit_code_and_standard_error_are_reported(node):
 
 def test_a_cancelled_query_ends_its_script(node):
     script(node, "long", "#!/bin/sh\necho $$ > \"$1/long.pid\"\nsleep 1000\n")
-    began = time.monotonic()
-    assert "statement timeout" in refusal(node, "set statement_timeout = 500; select pgpool_recovery('long', 'h', '/d')")
-    assert time.monotonic() - began < 10
-    with open(f"{node.data}/long.pid") as f:
+    path, answers = f"{node.data}/long.pid", []
+    asker = threading.Thread(target=lambda: answers.append(refusal(node, "select pgpool_recovery('long', 'h', '/d')")))
+    asker.start()
+    wait_until(lambda: os.path.exists(path) and os.path.getsize(path), "the script to run")
+    node.psql("select pg_cancel_backend(pid) from pg_stat_activity where query like '%long%' and pid <> pg_backend_pid()")
+    asker.join(60)
+    assert "canceling statement due to user request" in answers[0]
+    with open(path) as f:
         pid = int(f.read())
     wait_until(lambda: not system.alive(pid), "the script to end")
 
 
 def test_a_process_left_behind_is_not_waited_for(node):
-    script(node, "leave", "#!/bin/sh\nsleep 5 &\nexit 0\n")
+    script(node, "leave", "#!/bin/sh\nsleep 60 &\nexit 0\n")
     began = time.monotonic()
     assert node.psql("select pgpool_recovery('leave', 'h', '/d')") == "t"
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 50
 
 
 def test_superusers_only(node):
@@ -161,12 +166,12 @@ def test_pgctl(node):
     assert "invalid stop mode" in refusal(node, "select pgpool_pgctl('stop', 'softly')")
     before = node.pid()
     commanded(node, "select pgpool_pgctl('restart', 'fast')")
-    wait_until(lambda: node.pid() not in (0, before), "another postmaster", 30)
+    wait_until(lambda: node.pid() not in (0, before), "another postmaster")
     node.process = None
-    wait_until(node.ready, "the server to answer", 30)
+    wait_until(node.ready, "the server to answer")
     assert node.psql("show work_mem") == "77MB"
     commanded(node, "select pgpool_pgctl('stop', 'fast')")
-    wait_until(lambda: not node.pid(), "the server to end", 30)
+    wait_until(lambda: not node.pid(), "the server to end")
     # And it recovers.
     node.start()
     assert node.psql("select 1") == "1"
@@ -185,9 +190,9 @@ def test_restart_as_standby(node):
     assert node.psql("select pg_is_in_recovery()") == "f"
     before = node.pid()
     commanded(node, "select pgpool_restart_as_standby('fast')")
-    wait_until(lambda: node.pid() not in (0, before), "another postmaster", 30)
+    wait_until(lambda: node.pid() not in (0, before), "another postmaster")
     node.process = None
-    wait_until(node.ready, "the server to answer", 30)
+    wait_until(node.ready, "the server to answer")
     assert node.psql("select pg_is_in_recovery()") == "t" and node.is_standby()
     # And it recovers.
     node.promote()

@@ -69,22 +69,22 @@ def test_every_reason_is_counted_and_nothing_else(herd):
     attach(h, 1)
 
     h.cluster.nodes[2].kill()
-    wait_until(lambda: h.state()[1] == (2,), "the probe after a session's hint or a round", 30)
+    wait_until(lambda: h.state()[1] == (2,), "the probe after a session's hint or a round")
     assert reasons(h, 2) == {"request": 1, "connection": 1}
     h.cluster.nodes[2].start()
     attach(h, 2)
 
     streams_from(h.cluster.nodes[0], 2)
     h.cluster.nodes[2].promote()  # two primaries; node 1 receives from node 0
-    wait_until(lambda: h.state()[1] == (2,), "the false primary to be detached", 30)
+    wait_until(lambda: h.state()[1] == (2,), "the false primary to be detached")
     assert reasons(h, 2) == {"request": 1, "connection": 1, "false_primary": 1}
-    assert "a false primary: node 0 is the primary" in h.proxy.log()
+    wait_until(lambda: "a false primary: node 0 is the primary" in h.proxy.log(), "the log to say so")
     h.cluster.nodes[2].rebuild(h.cluster.nodes[0])
     attach(h, 2)
 
     # A promotion by PCP changes roles and sets the others down; the server itself is promoted by somebody else.
     h.pcp.ok("pcp_promote_node", "-n", "1")
-    wait_until(lambda: h.state()[:2] == (1, (0, 2)), "the others to be set down", 30)
+    wait_until(lambda: h.state()[:2] == (1, (0, 2)), "the others to be set down")
     assert reasons(h, 0) == {"promotion": 1}
     assert reasons(h, 2) == {"request": 1, "connection": 1, "false_primary": 1, "promotion": 1}
     assert reasons(h, 1) == {"health_check": 1}
@@ -122,8 +122,8 @@ def test_two_primaries_without_detach_false_primary_are_named_and_left_alone(her
     h = herd(failover_command="")
     h.write()
     h.cluster.nodes[2].promote()
-    wait_until(lambda: "find_primary_node: invalid node 2" in h.proxy.log(), "the warning", 30)
-    wait_until(lambda: h.state() == (0, (), (0, 2)), "both to be shown", 30)
+    wait_until(lambda: "find_primary_node: invalid node 2" in h.proxy.log(), "the warning")
+    wait_until(lambda: h.state() == (0, (), (0, 2)), "both to be shown")
     assert reasons(h, 2) == {}
     assert h.write() == 2  # at the one that stands
     # And it recovers.
@@ -138,12 +138,12 @@ def test_backend_flags(herd):
     h = herd(failover_command="", backend_flag2="DISALLOW_TO_FAILOVER", backend_flag1="ALLOW_TO_FAILOVER")
     h.write()
     h.cluster.nodes[2].kill()
-    wait_until(lambda: "failover is disallowed on the node" in h.proxy.log(), "the log to say so", 30)
+    wait_until(lambda: "failover is disallowed on the node" in h.proxy.log(), "the log to say so")
     out = "".join(h.pcp.run("pcp_detach_node", "-n", "2")[1:])
     assert "degenerate backend request for node_id: 2 is canceled because failover is disallowed on the node" in out
     assert h.state()[:2] == (0, ()) and reasons(h, 2) == {}
     h.cluster.nodes[1].kill()
-    wait_until(lambda: h.state()[1] == (1,), "the other one to be down", 30)
+    wait_until(lambda: h.state()[1] == (1,), "the other one to be down")
     h.proxy.stop()
     h.proxy.settings["backend_flag2"] = "ALWAYS_PRIMARY"
     for node in h.cluster.nodes[1:]:

@@ -18,7 +18,7 @@ def test_logins_at_start(cluster, mode):
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
         for _ in range(8):
             proxy = Proxy(cluster)
-            proxy.settings.update({"pool_mode": mode, "max_pool": 1, "authentication_timeout": 5})
+            proxy.settings.update({"pool_mode": mode, "max_pool": 1, "authentication_timeout": 20})
             try:
                 proxy.start()
                 assert list(threads.map(log_in, [proxy] * 32)) == [1] * 32

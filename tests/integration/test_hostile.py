@@ -60,7 +60,7 @@ def test_what_does_not_belong_there(one_link, state):
     """The client hears of it or is sent away; it never waits for ever, and nobody else notices."""
     before, until = STATES[state]
     for what, data in BROKEN.items():
-        with Client(one_link.port, seconds=15) as c:
+        with Client(one_link.port) as c:
             c.login()
             for step, last in zip(before, [*"Z" * (len(before) - 1), until]):
                 c.send(step)
@@ -80,7 +80,7 @@ def test_what_does_not_belong_there(one_link, state):
 def test_a_query_in_copy_data_is_answered(one_link, state):
     """A client that stays: the COPY fails, as it does on a server, and the link is free again."""
     before, until = STATES[state]
-    with Client(one_link.port, seconds=15).login() as c:
+    with Client(one_link.port).login() as c:
         for step in before:
             c.send(step)
         c.until(until)

@@ -35,7 +35,7 @@ class Http:
 
     def ask(self, path, method="GET", headers=None):
         """(status, headers, body)"""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, headers=headers or {})
             answer = connection.getresponse()
@@ -60,7 +60,7 @@ class Http:
         return self.figures()[name][frozenset(labels.items())]
 
     def raw(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def serves(self):
         """And it recovers."""
@@ -104,7 +104,7 @@ def sql_goes_on(web):
     # It goes on now too.
     wait_until(lambda: count[0] > before or problems, "a statement")
     stop.set()
-    thread.join(30)
+    thread.join(60)
     assert not problems and not thread.is_alive(), problems
     assert slowest[0] < 10, "a statement waited as long as the slowest HTTP client may"
 
@@ -224,7 +224,7 @@ def test_a_servers_last_words_are_counted(start_proxy, cluster, marks, idle):
                        "the statement to run")
         cluster.primary.psql(f"select pg_terminate_backend({pid})")
         wait_until(lambda: web.figure("herdgate_node_errors_total", node="0", severity="fatal") == 1, "the FATAL")
-        thread.join(20)
+        thread.join(60)
         c.execute("rollback")
     assert web.figure("herdgate_node_errors_total", node="0", severity="panic") == 0
 
@@ -261,7 +261,7 @@ def test_who_waits_for_a_link_is_counted(start_proxy):
         assert [p["waiting"] for p in state["pools"] if p["node_id"] == 0 and p["user"] == "postgres"
                 and p["database"] == "test"] == [1]
         holder.execute("rollback")
-        thread.join(20)
+        thread.join(60)
         assert web.figure("herdgate_pool_waiting", **pool) == 0
         assert web.figure("herdgate_node_link_wait_seconds_count", node="0") == before + 1
 
@@ -519,7 +519,7 @@ def test_check_and_a_port_that_is_taken(cluster):
             proxy.write_files()
             done = subprocess.run(proxy.command("--check"), capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stderr
-            assert proxy.start(wait=False).process.wait(30) == 1
+            assert proxy.start(wait=False).process.wait(60) == 1
         assert "FATAL" in proxy.log() and "in use" in proxy.log()
     finally:
         proxy.remove()

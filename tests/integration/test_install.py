@@ -40,7 +40,7 @@ def prefix():
 
 
 def as_user(*words, **options):
-    return subprocess.run(words, capture_output=True, text=True, timeout=30, cwd="/", stdin=subprocess.DEVNULL,
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, cwd="/", stdin=subprocess.DEVNULL,
                           **system.run_as(), **options)
 
 

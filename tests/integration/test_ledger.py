@@ -58,7 +58,7 @@ def start_alone(own_cluster):
         clients, size = SIZES[mode]
         proxy.settings.update({
             "pool_mode": mode, "pool_size": size, "num_init_children": clients + 100, "max_pool": 4,
-            "query_wait_timeout": 25, "failover_on_backend_shutdown": False,
+            "query_wait_timeout": 50, "failover_on_backend_shutdown": False,
             "app_name_redirect_preference_list": ",".join(f"{k}:{v}" for k, v in AT_NODE.items())})
         return proxy.start()
 
@@ -162,7 +162,7 @@ def check_links(proxy, cluster):
         return all(r["pool_connected"] == "0" for r in rows)
 
     try:
-        wait_until(all_back, "all links to be idle", 15)
+        wait_until(all_back, "all links to be idle")
     except system.Timeout:
         servers = [n.psql("select pid, state, wait_event, query from pg_stat_activity where usename = 'ledger'")
                    for n in cluster.nodes]
@@ -175,7 +175,7 @@ async def take_all(proxy, size, seed):
         clients = [LedgerClient(proxy.port, n, random.Random(seed), None, False) for n in range(1, size + 1)]
         for client in clients:
             client.acts.append(name)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(c.login(c.excuse, user="ledger", database="test", application_name=name)
                                    for c in clients))
             for client in clients:

@@ -380,7 +380,7 @@ def test_pcp_connections(collecting):
     assert len(re.findall(r"^PCP CHILD \d+: LOG:  new PCP connection received\n"
                           r"PCP CHILD \d+: DETAIL:  The client is 127\.0\.0\.1\(\d+\)\.$", p.text(), re.M)) == 2
     # Whoever speaks no PCP is told, and so is the log.
-    with socket.create_connection(("127.0.0.1", p.pcp_port), timeout=20) as s:
+    with socket.create_connection(("127.0.0.1", p.pcp_port), timeout=60) as s:
         s.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert b"invalid PCP packet" in s.recv(1000)
     wait_until(lambda: re.search(r"^PCP CHILD \d+: FATAL:  invalid PCP packet\nPCP CHILD \d+: DETAIL:  incorrect packet "
@@ -490,7 +490,7 @@ def test_logrotate(collecting):
             have = len(said)
             wait_until(lambda: len(said) > have + 50, "some lines")
             before = os.stat(f"{p.logs}/pgpool.log").st_ino
-            subprocess.run([program, "-f", "-s", f"{p.folder}/state", conf], check=True, timeout=30)
+            subprocess.run([program, "-f", "-s", f"{p.folder}/state", conf], check=True, timeout=60)
             wait_until(lambda: os.path.exists(f"{p.logs}/pgpool.log") and
                        os.stat(f"{p.logs}/pgpool.log").st_ino != before, "the new file")
     finally:
@@ -595,7 +595,7 @@ def test_in_the_background(collecting, one_node):
     p = Collecting(one_node)
     try:
         p.write_files()
-        done = subprocess.run(p.command("-D"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+        done = subprocess.run(p.command("-D"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
                               cwd=p.folder, **system.run_as())
         assert done.returncode == 0 and "redirecting log output" in done.stderr, done
         wait_until(lambda: "successfully started" in p.text(), "the start in the file")
@@ -603,13 +603,13 @@ def test_in_the_background(collecting, one_node):
         held = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
         assert not any(name.startswith("pipe:") for name in held), held
         assert os.readlink(f"/proc/{pid}/fd/2") == p.names()[0]
-        stopped = subprocess.run(p.command("-m", "fast", "stop"), capture_output=True, text=True, timeout=30,
+        stopped = subprocess.run(p.command("-m", "fast", "stop"), capture_output=True, text=True, timeout=60,
                                  cwd=p.folder, **system.run_as())
         assert stopped.returncode == 0, stopped
         # A folder that cannot be made is told on the terminal, and nothing is started.
         p.settings["log_directory"] = f"{p.folder}/no/such"
         p.write_files()
-        done = subprocess.run(p.command("-D"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+        done = subprocess.run(p.command("-D"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
                               cwd=p.folder, **system.run_as())
         assert done.returncode == 1, done
         assert re.search(rf'FATAL:  could not start: could not open log file "{p.folder}/no/such": No such file', done.stderr)
@@ -691,7 +691,7 @@ def test_a_blocked_pipe_blocks_no_client(one_node, marks):
             speaker.join()
         assert 0 < lost < 200
         p.stop()
-        drain.join(20)
+        drain.join(60)
     finally:
         p.remove()
         os.close(reader)

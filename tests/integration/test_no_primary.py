@@ -108,7 +108,7 @@ def test_a_switchover_taken_up_ends_however_late_the_old_primary_is_back(herd):
     # And it recovers: the old primary comes back as a standby, as it would have by itself.
     old.follow(new)
     old.start()
-    h.wait_for(primary=2, down=(), seconds=60)
+    h.wait_for(primary=2, down=())
     streams_from(new, 2)
     assert h.write() == before + 1
 
@@ -125,9 +125,9 @@ def test_the_lost_primary_comes_back_as_a_standby_and_is_attached(herd):
     h.cluster.nodes[0].start()
     h.pcp.ok("pcp_attach_node", "-n", "0")
     wait_for_log(h, "find_primary_node: primary node is")
-    wait_until(lambda: [in_recovery(node) for node in h.cluster.nodes[:2]].count("f") == 1, "one primary", 60)
+    wait_until(lambda: [in_recovery(node) for node in h.cluster.nodes[:2]].count("f") == 1, "one primary")
     # And it recovers.
-    wait_until(lambda: h.state()[2] == (h.state()[0],), "the proxy to know it", 30)
+    wait_until(lambda: h.state()[2] == (h.state()[0],), "the proxy to know it")
     promoted = h.state()[0]
     h.cluster.nodes[2].rebuild(h.cluster.nodes[promoted])
     h.pcp.ok("pcp_attach_node", "-n", "2")
@@ -144,13 +144,13 @@ def test_a_proxy_that_starts_without_a_primary_promotes_by_request(herd):
     h.cluster.nodes[1].kill()
     h.proxy.start()
     wait_for_log(h, "nobody is promoted unasked")
-    wait_until(lambda: h.state()[1] == (0, 1), "both to be down", 30)
+    wait_until(lambda: h.state()[1] == (0, 1), "both to be down")
     out = "".join(h.pcp.run("pcp_promote_node", "--switchover", "-n", "2")[1:])
     assert "which node was the primary is not known, more than one is down or silent" in out
     h.cluster.nodes[1].start()
     h.pcp.ok("pcp_attach_node", "-n", "1")
     wait_until(lambda: h.state()[1] == (0,) and {n["pg_role"] for n in h.show() if n["status"] == "up"} == {"standby"},
-               "node 1 to be known as a standby", 30)
+               "node 1 to be known as a standby")
     assert [in_recovery(node) for node in h.cluster.nodes[1:]] == ["t", "t"]
     h.pcp.ok("pcp_promote_node", "--switchover", "-n", "2")
     h.wait_for(primary=2, down=(0,))

@@ -46,7 +46,7 @@ def run(cluster):
         cluster.wait_replayed()
         with company(port, name) if others else contextlib.nullcontext():
             done = subprocess.run([*DRIVERS[script][0], f"{SCRIPTS}/{script}", str(port), name], capture_output=True, text=True,
-                                  errors="replace", timeout=120, env={**os.environ, "TZ": "UTC", "LC_ALL": "C.UTF-8"})
+                                  errors="replace", timeout=250, env={**os.environ, "TZ": "UTC", "LC_ALL": "C.UTF-8"})
         assert done.returncode == 0 and re.search(r'end\b\W*$', done.stdout), f"{done.stdout[-3000:]}\n{done.stderr}"
         # docs/compat.md: a statement refused in a failed transaction has this line.
         text = re.sub(r'(\n|\\n)DETAIL:  statement: .*?(?="|\n|$)', "", done.stdout + done.stderr)

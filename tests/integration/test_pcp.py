@@ -47,7 +47,7 @@ class Pcp:
         passes = self.passes[original]
         passes = passes[len(system.TRIXIE):] if original else passes
         done = subprocess.run([*command, *self.words(user, host), *args], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=60, env={**os.environ, "PCPPASSFILE": passes, **(env or {})})
+                              text=True, timeout=120, env={**os.environ, "PCPPASSFILE": passes, **(env or {})})
         return done.returncode, done.stdout, done.stderr
 
     def ok(self, name, *args, **more):
@@ -187,7 +187,7 @@ def test_reload(pcp):
 def test_stop(start_proxy, mode):
     proxy = start_proxy({"max_pool": 3}, {"pcp.conf": USERS}, fresh=True)
     assert Pcp(proxy).ok("pcp_stop_pgpool", "-m", mode) == "pcp_stop_pgpool -- Command Successful\n"
-    assert proxy.process.wait(20) == 0
+    assert proxy.process.wait(60) == 0
     proxy.process = None
     wait_until(lambda: f"received {mode} shutdown request" in proxy.log(), "the log to say so")
     assert not os.path.exists(f"{proxy.folder}/.s.PGSQL.{proxy.pcp_port}")
@@ -374,7 +374,7 @@ def test_the_original_clients_print_what_ours_print(pcp, args):
 
     with pcp.proxy.connect():  # something to show
         # Delays and times move between two calls.
-        wait_until(lambda: printed(False) == printed(True), f"{args} to be printed alike", 10)
+        wait_until(lambda: printed(False) == printed(True), f"{args} to be printed alike")
 
 
 @pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")
@@ -384,7 +384,7 @@ def test_the_original_clients_print_what_ours_print(pcp, args):
 def test_our_clients_print_what_the_original_clients_print_of_its_server(original, args):
     with original.proxy.connect():  # something to show
         # Delays and times move between two calls.
-        wait_until(lambda: original.run(*args) == original.run(*args, original=True), f"{args} to be printed alike", 10)
+        wait_until(lambda: original.run(*args) == original.run(*args, original=True), f"{args} to be printed alike")
 
 
 @pytest.mark.skipif(not ORIGINAL, reason="needs scripts/fetch_trixie and root")
@@ -414,7 +414,7 @@ def test_health_check_stats_are_the_same_to_both_clients_and_to_show(start_proxy
     def shown():
         with pcp.proxy.connect() as c:
             return c.execute("show pool_health_check_stats").fetchall()
-    wait_until(lambda: all(row[7] == "1" for row in shown()), "a check of each node", 30)
+    wait_until(lambda: all(row[7] == "1" for row in shown()), "a check of each node")
     for row in shown():
         for more in ((), ("-v",)):
             ours = pcp.ok("pcp_health_check_stats", *more, row[0])
@@ -442,7 +442,7 @@ def packet(letter, payload=b""):
 
 
 def dial(pcp):
-    s = socket.create_connection(("127.0.0.1", pcp.proxy.pcp_port), timeout=20)
+    s = socket.create_connection(("127.0.0.1", pcp.proxy.pcp_port), timeout=60)
     return s
 
 
@@ -507,7 +507,7 @@ def test_requests_in_pieces_and_in_one(pcp):
 
 
 def test_half_packets_hold_nobody_up(start_proxy):
-    proxy = start_proxy({"authentication_timeout": 1}, {"pcp.conf": USERS})
+    proxy = start_proxy({"authentication_timeout": 3}, {"pcp.conf": USERS})
     pcp = Pcp(proxy)
     with dial(pcp) as silent, dial(pcp) as half, dial(pcp) as served:
         half.sendall(b"M\0\0")

@@ -22,7 +22,7 @@ def bench_db(cluster):
 def pgbench(proxy, *args):
     command = [f"{system.postgres_bin()}/pgbench", "-n", "-h", "127.0.0.1", "-p", str(proxy.port), "-U", "postgres",
                *args, "bench"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:] + "\nthe proxy:\n" + proxy.log()[-6000:]
     done = int(re.search(r"number of transactions actually processed: (\d+)", result.stdout).group(1))
     failed = re.search(r"number of failed transactions: (\d+)", result.stdout)

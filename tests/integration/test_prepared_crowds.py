@@ -27,7 +27,7 @@ def proxy_of(start_proxy):
 
 def test_a_unit_that_has_everything_prepared_by_other_settings(proxy_of):
     proxy, many = proxy_of(pool_size=1, max_prepared_statements=100), 1500
-    with Client(proxy.port, seconds=60).login() as c:
+    with Client(proxy.port).login() as c:
         for setting in SETS:
             c.ask("set " + setting)
         for at in range(0, many, 100):

@@ -61,7 +61,7 @@ class Program:
 
     def call(self, *words, **options):
         """Runs a command to its end; the standard streams are pipes, so whatever holds them open is noticed."""
-        return subprocess.run(self.words(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+        return subprocess.run(self.words(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
                               cwd=self.folder, **system.run_as(), **options)
 
     def start(self, *words, **options):
@@ -105,7 +105,7 @@ def program():
 
 def listens(port, host="127.0.0.1"):
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=60).close()
         return True
     except OSError:
         return False
@@ -138,7 +138,7 @@ def test_foreground(program):
     assert line and int(line.group(1)) == process.pid, program.log()
     result = program.call("-m", "f", "stop")
     assert result.returncode == 0 and re.fullmatch(r"\.+done\.\n", result.stderr), result.stderr
-    assert process.wait(5) == 0
+    assert process.wait(60) == 0
     assert not os.path.exists(program.pid_path) and not os.path.exists(program.socket_path)
     assert not listens(program.port)
 
@@ -229,7 +229,7 @@ def test_smart_waits_for_clients_and_fast_does_not(program):
     wait_until(lambda: not listens(program.port), "the port to close")
     assert process.poll() is None
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
     wait_until(lambda: "received fast shutdown request" in program.log(), "the log to say so")
     client.close()
 
@@ -243,15 +243,15 @@ def test_smart_ends_when_the_last_client_leaves(program):
     wait_until(lambda: "received smart shutdown request" in program.log(), "the request to be logged")
     assert process.poll() is None and stop.poll() is None
     client.close()
-    assert process.wait(15) == 0
-    assert stop.wait(15) == 0 and stop.stderr.read().endswith("done.\n")
+    assert process.wait(60) == 0
+    assert stop.wait(60) == 0 and stop.stderr.read().endswith("done.\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_every_stop_signal_ends_an_idle_server(program, number):
     process = program.start()
     os.kill(process.pid, number)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
     assert not os.path.exists(program.pid_path)
 
 
@@ -316,7 +316,7 @@ def test_nonsense_is_refused_with_file_and_line(program):
 def test_too_few_descriptors_are_refused_with_numbers(program):
     program.write(num_init_children=1000)
     limited = ["prlimit", "--nofile=500:500", *program.words("-n")]
-    result = subprocess.run(limited, capture_output=True, text=True, timeout=30, **system.run_as())
+    result = subprocess.run(limited, capture_output=True, text=True, timeout=60, **system.run_as())
     assert result.returncode == 1 and "the limit is 500" in result.stderr, result.stderr
 
 
@@ -350,7 +350,7 @@ def test_the_service_manager_is_told(program):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
         system.give(path)
-        manager.settimeout(10)
+        manager.settimeout(60)
         process = program.start(env={**os.environ, "NOTIFY_SOCKET": path})
         message = manager.recv(4096).decode().split("\n")
         assert "READY=1" in message and f"MAINPID={process.pid}" in message
@@ -373,11 +373,11 @@ def test_a_blocked_stderr_holds_nobody(program):
     wait_until(lambda: listens(program.port), "the port")
     for _ in range(300):  # each of them logs more than a hundred octets
         # The answer shows that it is served. It also keeps the backlog short: a full one costs a second for each SYN.
-        with socket.create_connection(("127.0.0.1", program.port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", program.port), timeout=60) as client:
             client.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest
             assert client.recv(1) == b"N"
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     with os.fdopen(reader, "rb") as log:
         assert 0 < len(log.read()) <= room < 300 * 100  # it was blocked
 
@@ -495,7 +495,7 @@ def test_syslog(program):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
             daemon.bind(path)
             os.chmod(path, 0o666)
-            daemon.settimeout(10)
+            daemon.settimeout(60)
             process = system.start(program.words("-n"), f"{program.folder}/log")
             program.processes.append(process)
             text = ""
@@ -505,6 +505,6 @@ def test_syslog(program):
             assert re.match(rf"<158>\w{{3}} [ \d]\d \d\d:\d\d:\d\d herd\[{process.pid}\]: ", text), text
         assert "successfully started" not in program.log()
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     finally:
         os.unlink(path)

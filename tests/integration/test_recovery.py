@@ -38,7 +38,7 @@ def herd(request):
     def make(**parameters):
         kind = BuiltinHerd if request.param == "builtin" else Herd
         h = kind(**{"recovery_user": "postgres", "recovery_1st_stage_command": "recovery_1st_stage",
-                    "recovery_timeout": 20, **parameters})
+                    "recovery_timeout": 60, **parameters})
         made.append(h)
         return prepare(h).start()
     yield make
@@ -90,7 +90,7 @@ def successor_of_node_0(h):
         except psycopg.Error:
             return False
         return primary in (1, 2) and down == (0,) and real == (primary,)
-    wait_until(reached, "a successor of node 0", 30)
+    wait_until(reached, "a successor of node 0")
     return h.state()[0]
 
 
@@ -138,7 +138,7 @@ def test_failures_are_told_and_leave_the_node_down(herd):
     began = time.monotonic()
     out = h.pcp.run("pcp_recovery_node", "-n", "2")[2]
     assert 'database:"' in out and "failed to start in 3 second" in out
-    assert 3 <= time.monotonic() - began < 10
+    assert 3 <= time.monotonic() - began < 60
     assert h.state()[1] == (2,)
     h.cluster.primary.psql("drop extension pgpool_recovery", "template1")
     assert "function pgpool_recovery" in h.pcp.run("pcp_recovery_node", "-n", "2")[2]

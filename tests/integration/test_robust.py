@@ -47,7 +47,7 @@ def check_memory(proxy, before, limit_kb):
 
 def throw(port, data):
     """Sends bytes and reads until the server closes or says nothing more."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
         try:
             s.sendall(data)
             s.shutdown(socket.SHUT_WR)
@@ -181,12 +181,12 @@ def test_slow_loris(start_proxy):
     slow = []
     try:
         for i in range(2000):
-            s = socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
+            s = socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
             s.sendall(startup()[:i % 20])
             slow.append(s)
         with Client(proxy.port) as c:  # psycopg cannot work with so many open files
             assert c.login().ask("select 1") == [["1"]]
-        wait_until(lambda: all_closed(slow), "the slow clients to be sent away", 30, poll=0.5)
+        wait_until(lambda: all_closed(slow), "the slow clients to be sent away", poll=0.5)
     finally:
         for s in slow:
             s.close()
@@ -237,7 +237,7 @@ def test_storm_of_connections(proxy, count):
 
     def some(share):
         for i in range(share):
-            s = socket.create_connection(("127.0.0.1", proxy.port), timeout=30)
+            s = socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
             if i % 2:
                 s.sendall(startup()[:i % 40])
                 s.close()
@@ -264,7 +264,7 @@ def read_all(s):
 
 def test_many_messages_without_reading(proxy):
     """A client that only sends: it is held back, not buffered without end."""
-    with Client(proxy.port, seconds=60) as c:
+    with Client(proxy.port) as c:
         c.login()
         before = memory_kb(proxy)
         c.socket.setblocking(False)
@@ -299,7 +299,8 @@ def test_a_gigabyte_passes_in_bounded_memory(proxy):
             if kind == "Z":
                 break
         print(f"1 GB out: {peak} kB more at most")
-        assert received > 1_000_000_000 and peak < 4000
+        assert received > 1_000_000_000
+        assert peak < 4000 or "san" in os.environ.get("HERDGATE_BINARY", "")  # as in check_memory()
 
 
 @pytest.mark.herdgate_only

@@ -49,7 +49,7 @@ class Later(threading.Thread):
         except Exception as e:  # noqa: BLE001 it is raised by result()
             self.error = e
 
-    def result(self, seconds=40):
+    def result(self, seconds=60):
         self.join(seconds)
         assert not self.is_alive(), "it still waits"
         if self.error:
@@ -67,7 +67,7 @@ def listed(c, pids):
 
 
 def promoted(h):
-    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion", 30)
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
     node = h.state()[0]
     assert node in (1, 2)
     return node
@@ -119,22 +119,25 @@ def test_waiting_has_an_end_and_can_be_cancelled(herd):
         began = time.monotonic()
         with pytest.raises(psycopg.errors.ConnectionFailure, match="waited 3 s for a primary") as caught:
             c.execute("insert into t values (2)")
-        assert 2.5 < time.monotonic() - began < 6
+        assert 2.5 < time.monotonic() - began < 30
         assert "Node 0 was the primary and is down" in caught.value.diag.message_detail
         # In a transaction too; and cancel ends the wait.
+        h.proxy.settings["failover_wait_timeout"] = 60
+        h.proxy.reload()
+        wait_until(lambda: "configuration files reloaded" in h.proxy.log(), "a longer wait")
         other.execute("begin")
         waiting = Later(lambda: other.execute("insert into t values (3)"))
         wait_until(lambda: "Waiting for primary" in status(h), "the session to wait")
         other.cancel()
         with pytest.raises(psycopg.errors.QueryCanceled):
-            waiting.result(2)
+            waiting.result()
         other.execute("rollback")
         # Reads are served.
         assert other.execute("select count(*) from t").fetchone()[0] >= 0
         # And it recovers: the wait is over as soon as there is a primary again.
         waiting = Later(lambda: c.execute("insert into t values (4)").rowcount)
         h.cluster.nodes[1].promote()
-        assert waiting.result(10) == 1
+        assert waiting.result() == 1
 
 
 def test_a_restart_of_the_primary_is_waited_for(herd):
@@ -146,7 +149,7 @@ def test_a_restart_of_the_primary_is_waited_for(herd):
         write = Later(lambda: c.execute("insert into t values (2)").rowcount)
         wait_until(lambda: "Waiting for primary" in status(h), "the session to wait")
         h.cluster.nodes[0].start()
-        assert write.result(15) == 1
+        assert write.result() == 1
         assert c.execute(PRIMARY + "select count(*) from t").fetchone() == (2,)
 
 
@@ -414,7 +417,7 @@ def test_pause_and_resume(herd, mode):
         assert boss.execute("select 1").fetchone() == (1,)
         assert h.cluster.nodes[0].psql("select count(*) from t") == "2"
         boss.execute("pgpool resume test")
-        assert write.result(5) == 1 and read.result(5) == (1,)
+        assert write.result() == 1 and read.result() == (1,)
         assert boss.execute("pgpool show paused").fetchall() == []
         # All databases: nothing but the proxy's own commands.
         boss.execute("pgpool pause")
@@ -422,7 +425,7 @@ def test_pause_and_resume(herd, mode):
         wait_until(lambda: status(h).count("Paused") == 1, "one session to wait")
         a.cancel()
         with pytest.raises(psycopg.errors.QueryCanceled):
-            write.result(5)
+            write.result()
         boss.execute("pgpool resume")
         assert a.execute("insert into t values (5)").rowcount == 1
 
@@ -432,8 +435,8 @@ def test_pause_ends_by_itself_and_needs_a_superuser(herd):
     with h.proxy.connect() as c, h.proxy.connect(user="test") as other:
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for PGPOOL PAUSE"):
             other.execute("pgpool pause")
-        c.execute("pgpool pause")
         began = time.monotonic()
+        c.execute("pgpool pause")
         assert c.execute("insert into t values (1)").rowcount == 1
-        assert 1 < time.monotonic() - began < 5
+        assert 1 < time.monotonic() - began < 30
     wait_until(lambda: "pause_timeout is over, new work in all databases goes on" in h.proxy.log(), "the log to say so")

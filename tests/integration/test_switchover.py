@@ -63,7 +63,7 @@ def test_there_and_back_under_writes(herd, sync):
     print(f"longest gap {writer.longest_gap:.2f} s")
     # And it recovers: a failover works as before.
     h.cluster.nodes[0].kill()
-    wait_until(lambda: "built-in failover: node" in h.proxy.log() and "was promoted" in h.proxy.log(), "a failover", 30)
+    wait_until(lambda: "built-in failover: node" in h.proxy.log() and "was promoted" in h.proxy.log(), "a failover")
     assert h.write() >= 1
 
 
@@ -103,7 +103,7 @@ def test_a_transaction_that_does_not_end_is_cut_off(herd):
         c.execute("insert into t values (2)")
         began = time.monotonic()
         assert switch(h, 1) == "pcp_promote_node -- Command Successful\n"
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         wait_until(lambda: "did not end their transactions in time" in h.proxy.log(), "the log to say so")
         with pytest.raises(psycopg.errors.SerializationFailure, match="connection to node 0 was lost"):
             c.execute("select 1")
@@ -128,12 +128,12 @@ def test_the_new_primary_dies_while_the_old_one_stops(herd):
     assert answers
     if "Command Successful" not in answers[0]:
         assert "could not switch over to node 2" in answers[0]
-        wait_until(lambda: h.state()[0] == 0, "the old primary", 40)
+        wait_until(lambda: h.state()[0] == 0, "the old primary")
         assert h.cluster.nodes[0].psql("select pg_is_in_recovery()") == "f"
     # And it recovers.
     other.process = None
     other.start()
-    wait_until(lambda: h.write() >= 1, "writes", 60)
+    wait_until(lambda: h.write() >= 1, "writes")
 
 
 def test_by_failover_command(herd):
@@ -166,7 +166,7 @@ def test_by_failover_command(herd):
         h.start()
         h.write()
         assert switch(h, 1) == "pcp_promote_node -- Command Successful\n"
-        h.wait_for(primary=1, down=(), seconds=60)
+        h.wait_for(primary=1, down=())
         assert roles(h) == ["t", "f", "t"]
         for number in (0, 2):
             follows(h, h.cluster.nodes[number], h.cluster.nodes[1])

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.herdgate_only
 def pgbench(proxy, *args):
     command = [f"{system.postgres_bin()}/pgbench", "-n", "-h", "127.0.0.1", "-p", str(proxy.port), "-U", "postgres",
                "-c", str(CLIENTS), "-j", "2", "-t", str(EACH), *args, "test"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
 
 

@@ -47,7 +47,7 @@ def test_sessions_that_need_both_nodes_never_wait_for_one_another(start_proxy, t
     def work(number):
         chance = random.Random(number)
         try:
-            with Client(proxy.port, seconds=60).login() as c:
+            with Client(proxy.port).login() as c:
                 for _ in range(25):
                     c.ask("begin")
                     for sql in chance.choice(orders):
@@ -208,7 +208,7 @@ def test_ten_thousand_clients_over_twenty_links(start_proxy):
     finally:
         for c in clients:
             c.close()
-    with Client(proxy.port, seconds=60).login() as c:
+    with Client(proxy.port).login() as c:
         assert c.ask("select 'recovered'") == [["recovered"]]
 
 

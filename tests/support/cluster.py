@@ -80,7 +80,7 @@ class Node:
             self.wait_ready()
 
     def wait_ready(self):
-        wait_until(self.ready, f"server {self.number} on port {self.port}\n{self.log()[-2000:]}", 60)
+        wait_until(self.ready, f"server {self.number} on port {self.port}\n{self.log()[-2000:]}")
 
     def ready(self):
         if not self.pid():
@@ -107,7 +107,7 @@ class Node:
             return
         os.kill(pid, signal.SIGCONT)
         os.kill(pid, signal_number)
-        wait_until(lambda: not self.pid(), f"server {self.number} to end", 60)
+        wait_until(lambda: not self.pid(), f"server {self.number} to end")
         self.process = None
 
     def stop(self):
@@ -266,14 +266,14 @@ class Cluster:
 
     def wait_streaming(self):
         wait_until(lambda: self.primary.psql("select count(*) from pg_stat_replication where state = 'streaming'",
-                                             "postgres") == str(len(self.standbys)), "streaming standbys", 60)
+                                             "postgres") == str(len(self.standbys)), "streaming standbys")
 
     def wait_replayed(self):
         """Until every standby has applied what the primary has written up to now."""
         lsn = self.primary.psql("select pg_current_wal_lsn()")
         for node in self.standbys:
             wait_until(lambda n=node: n.psql(f"select pg_last_wal_replay_lsn() >= '{lsn}'") == "t",
-                       f"server {node.number} to replay {lsn}", 60)
+                       f"server {node.number} to replay {lsn}")
 
     def where(self, mark):
         """Numbers of the nodes whose log shows a statement containing `mark`."""

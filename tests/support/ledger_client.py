@@ -48,8 +48,8 @@ class Book:
 
 
 class LedgerClient(AsyncClient):
-    LATE_CANCEL = 2.0    # seconds in which a cancel of ours may still hit
-    PATIENCE = 30.0      # seconds in which everything must be answered
+    LATE_CANCEL = 10.0   # seconds in which a cancel of ours may still hit
+    PATIENCE = 60.0      # seconds in which everything must be answered
 
     def __init__(self, port, number, chance, book, faults):
         super().__init__(port)

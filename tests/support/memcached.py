@@ -43,7 +43,7 @@ class Memcached:
     def ask(self, command, end):
         """Its reply, up to and with a line that begins with one of the words `end`."""
         lines = []
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as s, s.makefile("rb") as reply:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as s, s.makefile("rb") as reply:
             s.sendall(command)
             while not lines or not lines[-1].startswith(end):
                 lines.append(reply.readline())

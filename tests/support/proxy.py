@@ -126,7 +126,7 @@ class Proxy:
                                     as_root=self.kind == "pgpool" or bool(self.prefix),
                                     env={**os.environ, "HOME": self.inner, **self.environment})
         if wait:
-            wait_until(self.ready, f"{self.kind} to listen on port {self.port}\n{self.log()[-3000:]}", 30)
+            wait_until(self.ready, f"{self.kind} to listen on port {self.port}\n{self.log()[-3000:]}")
         return self
 
     def ready(self):
@@ -140,7 +140,7 @@ class Proxy:
             self.check_alive()
             os.kill(self.process.pid, signal_number)
             try:
-                code = self.process.wait(30)
+                code = self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.abort()
                 raise AssertionError(f"{self.kind} did not stop\n{self.log()[-3000:]}") from None
@@ -185,7 +185,7 @@ class Proxy:
 
     def dsn(self, user="postgres", dbname="test", **more):
         words = {"host": "127.0.0.1", "port": self.port, "user": user, "dbname": dbname, "sslmode": "disable",
-                 "connect_timeout": 20, "gssencmode": "disable", **more}
+                 "connect_timeout": 60, "gssencmode": "disable", **more}
         quoted = {k: str(v).replace("\\", "\\\\").replace("'", "\\'") for k, v in words.items()}
         return " ".join(f"{k}='{v}'" for k, v in quoted.items())
 

@@ -38,7 +38,7 @@ class Timeout(Exception):
     pass
 
 
-def wait_until(condition, what, seconds=20.0, poll=0.02):
+def wait_until(condition, what, seconds=60.0, poll=0.02):
     """Returns the first true value of condition(); raises Timeout when there is none in time."""
     end = time.monotonic() + seconds
     while True:

@@ -56,7 +56,7 @@ class Closed(Exception):
 
 
 class Client:
-    def __init__(self, port, seconds=20):
+    def __init__(self, port, seconds=60):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()
