@@ -101,7 +101,7 @@ def test_a_uri_as_primary_conninfo_is_pointed_at_the_new_primary(herd):
     place = h.cluster.inner.replace("/", "%2F")
     for node in nodes[1:]:
         set_conninfo(node, f"postgresql://postgres@{place}:{nodes[0].port}/?application_name=the%20{node.number}")
-    named = "select string_agg(application_name, ',' order by 1) from pg_stat_replication where state = 'streaming'"
+    named = "select string_agg(application_name, ',' order by application_name) from pg_stat_replication where state = 'streaming'"
     wait_until(lambda: nodes[0].psql(named) == "the 1,the 2", "both to stream under their names")
     nodes[0].kill()
     assert h.write() >= 2
