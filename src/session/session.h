@@ -178,7 +178,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   vsession::ParameterSetPtr without_overwritten(const sql::Facts& facts) const;
   vsession::ParameterSetPtr without_overwritten(ByteView unit);
   void wait_for_our_own(Phase phase, const backend::Link& link);
-  bool ends_our_wait(const backend::Link& link) const;
+  bool waits_for(const backend::Link& link) const;
   void own_wait_over();
   void bring_up_named(pool::ServerLink& link);
   void join(pool::ServerLink& link, char status);

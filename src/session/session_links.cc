@@ -288,10 +288,10 @@ void Session::wait_for_our_own(Phase phase, const backend::Link& link) {
   if (own_timer_ == 0) own_timer_ = worker_.loop().after(kOwnTimeout, [this] { own_wait_over(); });
 }
 
-// On another link something of an earlier request may be under way still: where we answered ourselves, what brings it
-// up.
-bool Session::ends_our_wait(const backend::Link& link) const {
-  return phase_ == Phase::replaying && own_link_ == &link && link.ledger().empty();
+// For what we have asked or set there ourselves. On another link something of an earlier request may be under way
+// still: where we answered ourselves, what brings it up.
+bool Session::waits_for(const backend::Link& link) const {
+  return (phase_ == Phase::replaying || phase_ == Phase::lookup) && own_link_ == &link;
 }
 
 void Session::own_wait_over() {

@@ -314,7 +314,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       [[fallthrough]];
     case kNoteAcknowledged:
     case kNoteSameColumns:
-      if (ends_our_wait(link)) finished_in_chunk_ = true;
+      if (phase_ == Phase::replaying && waits_for(link) && link.ledger().empty()) finished_in_chunk_ = true;
       return;
     case kNoteCatalog:
       if (phase_ == Phase::lookup && link.ledger().empty()) finished_in_chunk_ = true;
@@ -329,7 +329,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
         if (pool::ServerLink* server = of(link)) server->retire = true;
       }
       // PREPAREs of the session follow what has to be acknowledged: the last reply ends the waiting, whosever it is.
-      if (ends_our_wait(link)) finished_in_chunk_ = true;
+      if (phase_ == Phase::replaying && waits_for(link) && link.ledger().empty()) finished_in_chunk_ = true;
       return;
     case kNotePrepare:
       if (how != Ended::ok) not_prepared(link, debt);
@@ -532,8 +532,8 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   const std::string reason = farewell.empty() ? why.text() : farewell;
   worker_.workers().hint_node_trouble(node, reason, link.farewell());
   const vsession::TransactionLinks::Under under = what_is_under_way(*server);
-  const bool was_working = under.carried || (!server->parting && !link.ledger().empty());
   const bool mid_message = link.mid_forward() && under.carried;
+  const bool waited = waits_for(link);
   // In session mode a standby may have served reads beside the link that the pin is about.
   const pool::ServerLink* primary = held(view().write_node());
   const bool pinned = vs_.state().pins != 0 && (primary == nullptr || primary == server);
@@ -550,12 +550,11 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   }
   if (mid_message) return retire();  // half of a message has gone out: this stream cannot be mended
   using Tells = vsession::TransactionLinks::Tells;
-  if (phase_ == Phase::lookup && was_working && loss.tells == Tells::nothing) {
+  if (phase_ == Phase::lookup && waited && loss.tells == Tells::nothing) {
     work().look_up().failed = true;
     return lookup_done();
   }
   // What waited for this link is served again: elsewhere, or with the news of the loss.
-  const bool waited = (phase_ == Phase::replaying || phase_ == Phase::lookup) && was_working;
   if (waited && run_) work().compared = 0;
   if (waited || (phase_ == Phase::acquiring && !pending_)) phase_ = Phase::idle;
   tell(loss, node, reason);
@@ -565,8 +564,7 @@ vsession::TransactionLinks::Under Session::what_is_under_way(const pool::ServerL
   vsession::TransactionLinks::Under under;
   const bool here = at_work() == &lost || unit_link() == &lost;
   under.carried = here && (phase_ == Phase::running || unit_open());
-  const bool prepares = phase_ == Phase::replaying || phase_ == Phase::lookup;
-  const bool there = prepares && lost.link->ledger().empty();
+  const bool there = (phase_ == Phase::replaying || phase_ == Phase::lookup) && !waits_for(*lost.link);
   under.elsewhere = !under.carried && (unit_open() || phase_ == Phase::running || there);
   if (!run_) return under;
   const Work& now = run_->work;

@@ -1,4 +1,5 @@
 """What a statement returns that was prepared before DDL, or under another search_path: what a server says, whoever shares it."""
+import contextlib
 import os
 import signal
 
@@ -150,9 +151,10 @@ def test_a_unit_of_many_old_statements_is_checked_once(start_proxy, cluster, mos
         holder.execute("rollback")
 
 
-def test_answers_of_another_link_end_no_wait(start_proxy, cluster):
-    """A unit that we refuse ourselves leaves what the session has set on its way to the primary, while the next one waits for
-    a standby to prepare its statement anew."""
+@pytest.fixture
+def two_links(start_proxy, cluster):
+    """A session whose statement p must be prepared anew on a standby; the process ids behind the links there and to the
+    primary, which has not the session's settings now. Both are let go on afterwards."""
     proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "num_workers": 1, "backend_weight0": 0, "backend_weight2": 0})
     with proxy.connect(user="test") as other, Client(proxy.port).login(user="test") as c:
         other.execute("drop table if exists under_way; create table under_way (a int)")
@@ -164,15 +166,45 @@ def test_answers_of_another_link_end_no_wait(start_proxy, cluster):
         cluster.wait_replayed()
         assert other.execute("select count(*) from under_way").fetchone() == (1,)  # on the standby
         assert other.execute("/*NO LOAD BALANCE*/ show work_mem").fetchone() == ("4MB",)
-        sessions = "from pg_stat_activity where usename = 'test' and backend_type = 'client backend'"
-        pid = int(cluster.nodes[1].psql(f"select pid {sessions}"))
-        os.kill(pid, signal.SIGSTOP)
+        pids = [int(node.psql(f"select pid {SESSIONS}")) for node in (cluster.nodes[1], cluster.primary)]
         try:
-            c.send(bind(statement="nobody's"), execute(), SYNC, bind(statement="p"), execute(), SYNC)
-            assert [kind for kind, _ in c.until()] == ["E", "Z"]
-            wait_until(lambda: "7MB" in cluster.primary.psql(f"select query {sessions} and state = 'idle'"), "the primary's answer")
+            yield c, *pids
         finally:
-            os.kill(pid, signal.SIGCONT)
-        assert [kind for kind, _ in c.until()] == ["2", "D", "C", "Z"]
-        # And it recovers.
-        assert run(c)[0][0] == "D"
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+
+SESSIONS = "from pg_stat_activity where usename = 'test' and backend_type = 'client backend'"
+# A unit that we refuse ourselves leaves what the session has set on its way to the primary, while the next one waits for the
+# standby to prepare its statement anew.
+REFUSED = bind(statement="nobody's") + execute() + SYNC
+WAITING = bind(statement="p") + execute() + SYNC
+
+
+def test_answers_of_another_link_end_no_wait(two_links, cluster):
+    c, standby, _ = two_links
+    os.kill(standby, signal.SIGSTOP)
+    c.send(REFUSED, WAITING)
+    assert [kind for kind, _ in c.until()] == ["E", "Z"]
+    wait_until(lambda: "7MB" in cluster.primary.psql(f"select query {SESSIONS} and state = 'idle'"), "the primary's answer")
+    os.kill(standby, signal.SIGCONT)
+    assert [kind for kind, _ in c.until()] == ["2", "D", "C", "Z"]
+    # And it recovers.
+    assert run(c)[0][0] == "D"
+
+
+def test_the_loss_of_another_link_ends_no_wait(two_links, cluster):
+    c, standby, primary = two_links
+    os.kill(standby, signal.SIGSTOP)
+    os.kill(primary, signal.SIGSTOP)
+    c.send(REFUSED, WAITING)
+    assert [kind for kind, _ in c.until()] == ["E", "Z"]
+    os.kill(primary, signal.SIGTERM)
+    os.kill(primary, signal.SIGCONT)
+    wait_until(lambda: cluster.primary.psql(f"select count(*) {SESSIONS} and pid = {primary}") == "0", "the end of the link")
+    os.kill(standby, signal.SIGCONT)
+    assert [kind for kind, _ in c.until()] == ["2", "D", "C", "Z"]
+    # And it recovers.
+    assert run(c)[0][0] == "D"
+    c.ask("insert into under_way values (2)")
