@@ -107,6 +107,11 @@ class FakeServer {
     }
     void answer(const Bytes& message, Bytes& out) {
       server_.last_ = this;
+      if (message.starts_with("Q") && message.find("default_transaction_isolation") != Bytes::npos) {
+        put(out, 'D', ByteView("\0\1\0\0\0\x0eread committed", 20));  // a login asks
+        put(out, 'C', ByteView("OK\0", 3));
+        return put(out, 'Z', "I");
+      }
       if (message[0] == 'Q') server_.queries.emplace_back(message.c_str() + kHeaderBytes);
       if (server_.script && server_.script(message, out)) return;
       if (message[0] == 'Q') put(out, 'C', ByteView("OK\0", 3));

@@ -33,6 +33,7 @@ enum Note : std::uint16_t {
   kNoteColumns,        // what columns a shared statement has, asked when it was defined: an error is the client's
   kNoteSameColumns,    // … when it is prepared on one more link after DDL: others than then are an error
   kNoteDefaults,       // what the link's login has given it, for the query cache
+  kNoteIsolation,      // the isolation level that it begins transactions with, at a login
   kNoteCatalog,        // questions about relations and functions
   kNoteSecondary,      // the end of a transaction on the link that did not carry COMMIT
   kNoteTransactionId,  // commit_outcome_check

@@ -8,6 +8,14 @@
 #include "wire/frontend.h"
 
 namespace herdgate::session {
+namespace {
+
+// What RESET goes back to: another session may have set it on this link.
+constexpr std::string_view kIsolation = "default_transaction_isolation";
+constexpr std::string_view kAskIsolation =
+    "SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'default_transaction_isolation'";
+
+}  // namespace
 
 Session::Session(Worker& worker, SessionId id, net::Socket socket, const net::Address& peer)
     : worker_(worker),
@@ -329,9 +337,13 @@ void Session::welcomed(const LoginResult& login) {
   if (const LoginMemory::Reported known = login.reported) return greet(greeting, *known);
   greeting_ = std::make_unique<Greeting>(greeting);
   wait_for_our_own(Phase::replaying, *greeting_->link->link);
+  greeting_->link->link->send_query(kAskIsolation, backend::Fate::capture, kNoteIsolation);
   if (bring_up(*greeting_->link, false) == Next::waiting) return;
-  if (greeting_->link->link->ledger().empty()) return replay_done();
   greeting_->link->link->flush();
+}
+
+void Session::take_isolation(ByteView rows) {
+  if (greeting_ && greeting_->isolation.size() + rows.size() <= kMaxReadAhead) greeting_->isolation.append(rows);
 }
 
 // With what the link now says, remembered for the next login like this one.
@@ -342,6 +354,10 @@ void Session::greet_anew(const Greeting& greeting) {
     if (vsession::VirtualSession::must_be_told(name, value)) report.unusual.emplace_back(name, value);
     if (name == "is_superuser") report.superuser = value == "on";
   }
+  const auto isolation = backend::read_rows(greeting.isolation);
+  const bool told = isolation && isolation->size() == 1 && isolation->front().size() == 1;
+  const std::string level = told ? isolation->front().front().value_or("") : "";  // not told: the worst case
+  if (vsession::VirtualSession::must_be_told(kIsolation, level)) report.unusual.emplace_back(kIsolation, level);
   const auto reported = std::make_shared<const LoginMemory::Report>(std::move(report));
   worker_.shared().logins.remember_reported(identity_->database, identity_->user,
                                             vs_.startup_parameters()->fingerprint(), reported);

@@ -75,6 +75,7 @@ void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, boo
     return;
   }
   if (head.note == kNoteTransactionId) return take_transaction_id(bytes);
+  if (head.note == kNoteIsolation) return take_isolation(bytes);
   if (head.note == kNoteDefaults && cache_) return cache_->defaults_came(bytes);
   if (head.fate != backend::Fate::forward) return;
   if (own().log_backend_messages(settings()) != config::LogBackendMessages::none) log_rows(link, bytes);
@@ -165,6 +166,9 @@ bool Session::error_is_ours(const backend::Link& link, const Debt& head, const w
     case kNoteNamed:
       run().named_error = copy_of(report);
       if (pool::ServerLink* server = of(link)) note_refused(server->memory, head.item);
+      return true;
+    case kNoteIsolation:
+      if (greeting_) greeting_->isolation.clear();
       return true;
     case kNoteReplay:
     case kNoteAcknowledged: {
@@ -313,6 +317,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
         cache_->defaults_told(*server, how == Ended::ok);
       [[fallthrough]];
     case kNoteAcknowledged:
+    case kNoteIsolation:
     case kNoteSameColumns:
       if (phase_ == Phase::replaying && waits_for(link) && link.ledger().empty()) finished_in_chunk_ = true;
       return;

@@ -267,12 +267,15 @@ void VirtualSession::parameter_reported(std::string_view name, std::string_view 
   if (equal_nocase(name, "client_encoding")) reported_encoding_ = value;
   if (equal_nocase(name, "standard_conforming_strings")) reported_conforming_ = value;
   if (equal_nocase(name, "default_transaction_read_only")) reported_read_only_ = value;
+  if (name == "default_transaction_isolation")
+    reported_isolation_ = parse_isolation(value).value_or(sql::Isolation::repeatable_read);  // the worst case
   refresh();
 }
 
 bool VirtualSession::must_be_told(std::string_view name, std::string_view value) {
   if (equal_nocase(name, "client_encoding")) return unsafe_encoding(value);
   if (equal_nocase(name, "standard_conforming_strings")) return !parse_bool(value).value_or(true);
+  if (name == "default_transaction_isolation") return value != "read committed";
   return equal_nocase(name, "default_transaction_read_only") && parse_bool(value).value_or(false);
 }
 
@@ -291,7 +294,8 @@ std::string_view VirtualSession::setting_of(std::string_view name) const {
 
 void VirtualSession::refresh() {
   read_under_.reset();
-  const bool told = !reported_encoding_.empty() || !reported_conforming_.empty() || !reported_read_only_.empty();
+  const bool told = !reported_encoding_.empty() || !reported_conforming_.empty() || !reported_read_only_.empty() ||
+                    reported_isolation_ != sql::Isolation::read_committed;
   if (!current_->notable() && !told) {
     search_path_key_.clear();
     role_key_.clear();
@@ -305,8 +309,7 @@ void VirtualSession::refresh() {
   const Parameter* role = current_->find("role");
   const Parameter* user = current_->find("session_authorization");
   role_key_ = role != nullptr && role->value != "none" ? role->value : user != nullptr ? user->value : "";
-  state_.default_isolation =
-      parse_isolation(setting_of("default_transaction_isolation")).value_or(sql::Isolation::read_committed);
+  state_.default_isolation = parse_isolation(setting_of("default_transaction_isolation")).value_or(reported_isolation_);
   state_.default_read_only = parse_bool(setting_of("default_transaction_read_only")).value_or(false);
   conforming_strings_ = parse_bool(setting_of("standard_conforming_strings")).value_or(true);
   ascii_safe_ = !unsafe_encoding(setting_of("client_encoding"));

@@ -389,6 +389,25 @@ TEST(ParameterSet, EqualSetsHaveEqualFingerprints) {
   EXPECT_EQ(set_of({"set jit = off", "reset jit"}).fingerprint(), ParameterSet().fingerprint());
 }
 
+// issue: what ALTER ROLE … SET gives was taken for READ COMMITTED, and one transaction read two servers' snapshots.
+TEST(Parameters, TheLoginsIsolationIsWhatResetGoesBackTo) {
+  const auto told = [](std::string_view value) {
+    return VirtualSession::must_be_told("default_transaction_isolation", value);
+  };
+  EXPECT_FALSE(told("read committed"));
+  EXPECT_TRUE(told("read uncommitted") && told("repeatable read") && told("serializable") && told("")) << "not known";
+  VirtualSession session(kKey);
+  Script script(session);
+  session.parameter_reported("default_transaction_isolation", "serializable");
+  EXPECT_EQ(session.state().default_isolation, sql::Isolation::serializable);
+  script.step("set default_transaction_isolation = 'read committed'");
+  EXPECT_EQ(session.state().default_isolation, sql::Isolation::read_committed);
+  script.step("discard all");
+  EXPECT_EQ(session.state().default_isolation, sql::Isolation::serializable);
+  session.parameter_reported("default_transaction_isolation", "");
+  EXPECT_EQ(session.state().default_isolation, sql::Isolation::repeatable_read) << "not known: the worst case";
+}
+
 TEST(Parameters, DerivedFactsFollow) {
   VirtualSession session(kKey);
   Script script(session);

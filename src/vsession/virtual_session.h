@@ -143,6 +143,7 @@ class VirtualSession {
   // failed one became ROLLBACK, text that could not be parsed changed it).
   void ready(TxStatus status);
   // The server said so without being asked by a SET that we understood (ParameterStatus): pins nothing, informs replay.
+  // Of default_transaction_isolation no server says so by itself: logins ask.
   void parameter_reported(std::string_view name, std::string_view value);
   // Whether a login's value differs from what a virtual session takes for granted until it hears of another one.
   static bool must_be_told(std::string_view name, std::string_view value);
@@ -279,6 +280,7 @@ class VirtualSession {
   std::uint64_t generation_ = 0, oldest_results_ = 0;
   std::string search_path_key_, role_key_;
   std::string reported_encoding_, reported_conforming_, reported_read_only_;
+  sql::Isolation reported_isolation_ = sql::Isolation::read_committed;
   bool conforming_strings_ = true, ascii_safe_ = true;
   bool listening_ = false;                // at the last commit
   std::optional<bool> listen_at_commit_;  // LISTEN or UNLISTEN * since
