@@ -63,6 +63,12 @@ void InternedStatements::clear() {
   found_.fill(nullptr);
 }
 
+std::vector<std::string> InternedStatements::take_all() {
+  std::vector<std::string> names(order_.begin(), order_.end());
+  clear();
+  return names;
+}
+
 ServerLink::ServerLink(std::unique_ptr<backend::Link> l, TimePoint now, WallTime wall)
     : link(std::move(l)), created(now), idle_since(now), created_wall(wall) {
   memory.parameters = std::make_shared<vsession::ParameterSet>();

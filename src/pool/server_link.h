@@ -35,6 +35,7 @@ class InternedStatements {
   bool serves(const std::string& name, SessionId session) const;
   void remove(const std::string& name);
   void clear();
+  std::vector<std::string> take_all();
   std::size_t size() const { return by_name_.size(); }
 
  private:

@@ -6,6 +6,7 @@
 // Limits   kMaxItems in a unit; the rest is bounded by the request.
 // Threads  the worker of its session.
 #pragma once
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@ enum Note : std::uint16_t {
   kNoteReplay,         // bringing the link up to the session's state: parameters, BEGIN, prepared statements
   kNoteAcknowledged,   // the part of it that has to succeed before anything else is sent
   kNoteNamed,          // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
+  kNoteOwnName,        // a statement of the protocol under its own name within a unit: an error is the client's
   kNotePrepare,        // an interned statement prepared ahead of its Bind: an error is the client's
   kNoteColumns,        // what columns a shared statement has, asked when it was defined: an error is the client's
   kNoteSameColumns,    // … when it is prepared on one more link after DDL: others than then are an error
@@ -128,7 +130,17 @@ struct Unit {
   struct Replaced {
     vsession::PreparedPtr by, before;
   };
-  std::vector<Replaced> replaced;    // unnamed statements by a Parse that may yet be skipped
+  std::vector<Replaced> replaced;  // unnamed statements by a Parse that may yet be skipped
+  // By DEALLOCATE or DISCARD ALL, which may yet fail: what follows in the unit finds them gone.
+  struct Dropped {
+    vsession::PreparedPtr by;
+    std::uint64_t until = 0;  // the generation of then
+    std::vector<vsession::PreparedPtr> closed;
+    // Of the link's memory.
+    std::map<std::string, pool::NamedStatement> named;
+    std::vector<std::string> interned;
+  };
+  std::vector<Dropped> dropped;
   pool::ServerLink* link = nullptr;  // where all of an open unit goes
   bool open = false;
   bool hold = false;                   // an Execute may have started COPY: the rest waits for the server's word
@@ -140,6 +152,7 @@ struct Unit {
     items.clear();
     undone.clear();
     replaced.clear();
+    dropped.clear();
   }
   void reset() {
     forget();

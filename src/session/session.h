@@ -131,9 +131,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
     return own().log_per_node_statement(settings()) || own().notice_per_node_statement(settings());
   }
   void announce(const backend::Link& link, std::string_view what, std::string_view text);
+  void announce_query(const sql::Statement& first, std::string_view text, pool::ServerLink& link);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
-  vsession::PreparedPtr deallocated(const sql::Facts& facts) const;
   bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   Next plan_terminate(int pid);
@@ -144,7 +144,12 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next answers_for(const sql::Facts& facts, Explained& into);
   void note_statement(std::size_t index, bool ok);
   void note_done(const sql::Statement& statement, std::string_view text, bool ok,
-                 const std::shared_ptr<const sql::Facts>& facts);
+                 const std::shared_ptr<const sql::Facts>& facts,
+                 std::uint64_t until = vsession::VirtualSession::kUntilNow);
+  // Statements of the protocol under their own names (session_names.cc).
+  vsession::PreparedPtr wants_own_name(std::string_view name, pool::ServerLink& link);
+  void not_under_own_name(const backend::Link& link, const backend::Debt& debt);
+  void give_own_names(const sql::Facts& facts, pool::ServerLink& link);
 
   // Extended units (session_extended.cc).
   Next serve_unit(ByteView input, std::size_t& used);
@@ -165,6 +170,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool stalls(backend::Link& link, std::size_t unit_bytes);
   void unit_parse_undone(std::size_t item, backend::Ended how);
   void unit_close_undone(std::size_t item);
+  void close_undone(const vsession::PreparedPtr& closed);
+  std::uint64_t unit_dropped(const backend::Link& link, const vsession::PreparedPtr& by, bool ok);
   void unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   friend class UnitWriter;
 

@@ -406,8 +406,9 @@ void Session::unit_parse_undone(std::size_t item, backend::Ended how) {
 }
 
 // A Close was skipped. If the Parse before it was too, there is nothing to be had back.
-void Session::unit_close_undone(std::size_t item) {
-  const vsession::PreparedPtr& closed = unit().items[item];
+void Session::unit_close_undone(std::size_t item) { close_undone(unit().items[item]); }
+
+void Session::close_undone(const vsession::PreparedPtr& closed) {
   const std::vector<std::uint64_t>& undone = unit().undone;
   if (!std::binary_search(undone.begin(), undone.end(), closed->generation)) vs_.close_undone(closed);
 }
@@ -421,11 +422,13 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
     if (pool::ServerLink* server = of(link)) server->memory.interned.remove(item->server_name);
     return;
   }
-  if (how == backend::Ended::skipped || !item->facts) return;
   const bool ok = how == backend::Ended::ok;
+  const std::uint64_t until =
+      unit().dropped.empty() ? vsession::VirtualSession::kUntilNow : unit_dropped(link, item, ok);
+  if (how == backend::Ended::skipped || !item->facts) return;
   if (!ok && !run().farewell.empty()) return;  // the server's last words: on_lost() says what became of it
   for (const sql::Statement& statement : item->facts->statements) {
-    note_done(statement, item->query, ok, item->facts);
+    note_done(statement, item->query, ok, item->facts, until);
   }
 }
 

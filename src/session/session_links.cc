@@ -321,13 +321,14 @@ void Session::own_wait_over() {
   go_on();
 }
 
-// Makes the link's statements of SQL's PREPARE those of the session. One that is refused here (a table in it is gone)
-// concerns only its EXECUTE, which has it tried again: what it needs may be there by then.
+// Makes the link's statements under clients' own names those of the session. All of SQL's PREPARE are to be there. One
+// that is refused here (a table in it is gone) concerns only its EXECUTE, which has it tried again: what it needs may
+// be there by then.
 void Session::bring_up_named(pool::ServerLink& link) {
   pool::LinkMemory& memory = link.memory;
   for (auto it = memory.named.begin(); it != memory.named.end();) {
     const vsession::PreparedPtr wanted = memory.named_owner == id_ ? vs_.find_prepared(it->first) : nullptr;
-    if (wanted && wanted->from_sql && wanted->id == it->second.id) {
+    if (wanted && wanted->id == it->second.id) {
       ++it;
       continue;
     }

@@ -17,11 +17,9 @@ bool ends_transaction(Kind kind) {
   return kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
 }
 
-// The statement that EXECUTE runs, be it inside of EXPLAIN or CREATE TABLE AS; empty for anything else.
+// The statement that EXECUTE or DEALLOCATE wants to find.
 std::string_view executed_name(const sql::Statement& statement) {
-  const sql::Statement* inner = &statement;
-  while (inner->inner) inner = inner->inner.get();
-  return inner->kind == Kind::execute ? std::string_view(inner->name) : std::string_view();
+  return statement.kind == Kind::prepare ? std::string_view() : statement.names_prepared();
 }
 
 // A server in copy-in mode takes nothing but data.
@@ -131,13 +129,12 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(*facts) : nullptr;
     if (const Next next = bring_up(*link, true, instead); next != Next::served) return next;
   }
+  if (!vs_.prepared().empty()) give_own_names(*facts, *link);
   // Kept for running it again, and because SET and PREPARE are replayed in the client's own words.
   if (work().copy.empty() && (input.size() <= kMaxUnitBytes || keeps_text(*facts))) work().copy.assign(input);
   if (work().plan.write) send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_query(*facts, *text, link->link->key().node);
-  if (announces()) announce(*link->link, "", *text);
-  count_statement(worker_.counters(), node, facts->first().kind);
-  worker_.make_way_for(facts->first());
+  announce_query(facts->first(), *text, *link);
   if (work().plan.opaque) {
     link->memory.opaque = true;
     link->memory.opaque_owner = id_;
@@ -150,6 +147,12 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     ask_transaction_id(*link, /*sync=*/true);
   link->link->flush();
   return phase_ == Phase::idle ? Next::served : Next::waiting;
+}
+
+void Session::announce_query(const sql::Statement& first, std::string_view text, pool::ServerLink& link) {
+  if (announces()) announce(*link.link, "", text);
+  count_statement(worker_.counters(), link.link->key().node, first.kind);
+  worker_.make_way_for(first);
 }
 
 // PGPOOL EXPLAIN ROUTE: planned as if it were to be run. When this has been served once, it is served again at once.
@@ -222,14 +225,7 @@ bool Session::hears_of_loss(Kind kind) const {
   return pending_error_->of_transaction || (kind != Kind::empty && kind != Kind::rollback);
 }
 
-// The statement of the protocol that SQL's DEALLOCATE names: servers have it under a name of ours, for all sessions.
-vsession::PreparedPtr Session::deallocated(const sql::Facts& facts) const {
-  if (facts.multi() || facts.first().kind != Kind::deallocate || facts.first().all) return nullptr;
-  const vsession::PreparedPtr& known = vs_.find_prepared(facts.first().name);
-  return known && !known->from_sql ? known : nullptr;
-}
-
-// Empty texts, own commands, the protocol's statements deallocated, statements in a failed transaction, and a
+// Empty texts, own commands, DEALLOCATE of what the session has, statements in a failed transaction, and a
 // transaction's beginning and end when no server has heard of it yet.
 bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   const sql::Statement& first = facts.first();
@@ -252,15 +248,17 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   }
   const TxStatus status = vs_.state().tx.status;
   const bool knows = first.kind == Kind::rollback_to && vs_.has_savepoint(first.name);
-  if (status == TxStatus::failed && !ends_transaction(first.kind) && !knows) {
+  // A server parses first: of a text that our grammar does not take it has the last word.
+  const bool is_refused = status == TxStatus::failed && first.kind != Kind::unparsable;
+  if (is_refused && !ends_transaction(first.kind) && !knows) {
     // Of a text with several statements the first one fails, and the rest is not looked at.
     say_error(first.kind == Kind::rollback_to ? no_such_savepoint(first.name) : in_failed_transaction(text));
     say_ready();
     return true;
   }
   if (facts.multi()) return false;
-  if (deallocated(facts)) {
-    vs_.close_prepared(first.name);
+  if (first.kind == Kind::deallocate && !first.all && vs_.find_prepared(first.name)) {
+    vs_.close_prepared(first.name);  // links that have it drop it before they are used again
     wire::put_command_complete(out, "DEALLOCATE");
     client_.added_own();
     say_ready();
@@ -497,7 +495,7 @@ void Session::note_statement(std::size_t index, bool ok) {
   if (statement.kind == Kind::execute && ok) {
     if (const sql::Statement* inner = prepared_statement(statement))
       vs_.statement_done({.statement = *inner,
-                          .text = part,
+                          .text = executed_text(statement, part),
                           .tag = work().tag,
                           .ok = ok,
                           .write = work().plan.write,
@@ -507,10 +505,10 @@ void Session::note_statement(std::size_t index, bool ok) {
 
 // One statement has ended, whichever protocol brought it.
 void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
-                        const std::shared_ptr<const sql::Facts>& facts) {
+                        const std::shared_ptr<const sql::Facts>& facts, std::uint64_t until) {
   const bool adaptive = settings().disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive;
   if (ok && !adaptive && statement.only_rows()) return vs_.rows_done(work().plan.write);
-  vs_.statement_done({statement, text, work().tag, ok, work().plan.write, adaptive, facts});
+  vs_.statement_done({statement, text, work().tag, ok, work().plan.write, adaptive, facts, until});
   if (ok && statement.kind == Kind::commit && work().tag == "COMMIT" && xid_ != 0) told_commit_ = xid_;
   if (ends_transaction(statement.kind) || statement.kind == Kind::unparsable) forget_transaction_id();
   if (!ok) return;
@@ -527,7 +525,8 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   }
   servers_reload_ |= std::any_of(statement.functions.begin(), statement.functions.end(),
                                  [](const sql::Function& f) { return f.name == "pg_reload_conf"; });
-  if (work().link == nullptr) return;
+  if (work().link == nullptr || until != vsession::VirtualSession::kUntilNow)
+    return;  // UnitWriter has told the link's memory
   pool::LinkMemory& memory = work().link->memory;
   if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {
     // One transaction has ended and another has begun: only here, the other links join it when they are needed.

@@ -261,7 +261,7 @@ bool Session::missing_named(const backend::Link& link, std::string_view state) {
   if ((state != sqlstate::kInvalidStatementName && !failed_by_us) || work().executed.empty()) return false;
   const vsession::PreparedPtr known = vs_.find_prepared(work().executed);
   pool::ServerLink* server = of(link);
-  if (!known || !known->from_sql || server == nullptr) return false;
+  if (!known || server == nullptr) return false;
   const auto at = server->memory.named.find(work().executed);
   if (at == server->memory.named.end()) return false;
   at->second.refused = true;
@@ -335,6 +335,9 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       }
       // PREPAREs of the session follow what has to be acknowledged: the last reply ends the waiting, whosever it is.
       if (phase_ == Phase::replaying && waits_for(link) && link.ledger().empty()) finished_in_chunk_ = true;
+      return;
+    case kNoteOwnName:
+      if (how != Ended::ok) not_under_own_name(link, debt);
       return;
     case kNotePrepare:
       if (how != Ended::ok) not_prepared(link, debt);

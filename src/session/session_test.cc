@@ -573,5 +573,70 @@ TEST_F(SessionTest, LittleIsReadAheadOfALogin) {
   EXPECT_LT(clock.now() - left, seconds(5)) << "it is seen at once that the client has gone";
 }
 
+// What a server hears, a word a message: the type, and the statement's name or the text.
+struct Heard {
+  explicit Heard(pool::FakeServer& server) {
+    server.script = [this](const Bytes& message, Bytes& out) {
+      const std::string text(message.c_str() + wire::kHeaderBytes);
+      if (!words.empty()) words += ' ';
+      words += message[0];
+      if (message[0] == wire::fe::kQuery || message[0] == wire::fe::kParse) words += ':' + text;
+      return plays(message, out);
+    };
+  }
+  std::string take() { return std::exchange(words, {}); }
+  std::string words;
+  ExtendedServer plays;
+};
+
+Bytes named(std::string_view name, std::string_view sql) {
+  Bytes out;
+  wire::put_parse(out, {name, sql, ByteView("\0\0", 2)});
+  return out;
+}
+
+// issue: SQL could not EXECUTE what the protocol had prepared, which servers have under another name.
+TEST_F(SessionTest, SqlFindsStatementsOfTheProtocolUnderTheirNames) {
+  Client& client = log_in();
+  const auto ask = [&](const Bytes& unit) {
+    client.send(unit);
+    until([&] { return client.closed || client.heard.ends_with("ZI "); });
+    return client.take();
+  };
+  Heard heard(*primary);
+  EXPECT_EQ(ask(named("p", "insert into t values (1)") + sync()), "1 ZI ");
+  heard.take();
+  EXPECT_EQ(answer(client, "execute p"), "C ZI ");
+  const std::string first = heard.take();
+  EXPECT_NE(first.find("P:p S Q:execute p"), std::string::npos) << first;
+  EXPECT_EQ(answer(client, "execute p"), "C ZI ");
+  EXPECT_EQ(heard.take().find("P:p"), std::string::npos) << "the link has it";
+  EXPECT_EQ(answer(client, "deallocate p"), "C ZI ");
+  EXPECT_EQ(heard.take(), "") << "no server needs to be asked";
+  EXPECT_EQ(answer(client, "insert into t values (2)"), "C ZI ");
+  EXPECT_EQ(heard.take().find("Q:DEALLOCATE \"p\""), 0u);
+}
+
+// issue: what an Execute of DEALLOCATE drops was there for the rest of its unit, and what it defined anew was not there
+// afterwards.
+TEST_F(SessionTest, AStatementDroppedAndDefinedInOneUnit) {
+  Client& client = log_in();
+  const auto ask = [&](const Bytes& unit) {
+    client.send(unit);
+    until([&] { return client.closed || client.heard.ends_with("ZI "); });
+    return client.take();
+  };
+  Bytes use;
+  wire::put_bind(use, {"", "p", ByteView("\0\0\0\0\0\0", 6)});
+  wire::put_execute(use, "", 0);
+  Heard heard(*primary);
+  EXPECT_EQ(ask(named("p", "insert into t values (1)") + sync()), "1 ZI ");
+  for (const char* drop : {"deallocate p", "deallocate all", "deallocate p"}) {
+    EXPECT_EQ(ask(statement(drop) + named("p", "insert into t values (2)") + use + sync()), "1 2 C 1 2 C ZI ") << drop;
+    EXPECT_EQ(ask(use + sync()), "2 C ZI ") << drop;
+    EXPECT_EQ(ask(named("p", "insert into t values (3)") + sync()), "E42P05 ZI ") << drop;
+  }
+}
+
 }  // namespace
 }  // namespace herdgate::session

@@ -20,6 +20,11 @@ bool may_start_copy(const vsession::PreparedPtr& statement) {
   return kind == sql::Kind::copy_from || kind == sql::Kind::unparsable;
 }
 
+bool may_take_back(sql::Kind kind) {
+  return kind == sql::Kind::deallocate || kind == sql::Kind::discard || kind == sql::Kind::reset ||
+         kind == sql::Kind::set;
+}
+
 }  // namespace
 
 UnitWriter::UnitWriter(Session& session, pool::ServerLink& link, bool asks_id)
@@ -130,10 +135,8 @@ bool UnitWriter::parse(const UnitMessage& message) {
   auto facts = session_.worker_.facts().facts(read->query, options);
   vsession::PreparedPtr before;
   if (read->statement.empty() && !raw_.synced()) before = session_.vs_.find_prepared("");
-  const vsession::PreparedPtr deallocated = session_.deallocated(*facts);
-  const std::string ours = deallocated ? "DEALLOCATE " + deallocated->server_name : "";
-  auto defined = session_.vs_.define(read->statement, deallocated ? ours : read->query, read->types, std::move(facts),
-                                     session_.results_epoch());
+  auto defined =
+      session_.vs_.define(read->statement, read->query, read->types, std::move(facts), session_.results_epoch());
   if (!defined) {
     wire::Report report;
     report.sqlstate = sqlstate::kDuplicatePreparedStatement;
@@ -145,14 +148,12 @@ bool UnitWriter::parse(const UnitMessage& message) {
   if (before) session_.unit().replaced.push_back({statement, std::move(before)});
   session_.note_trace(read->query);
   log("Parse: ", read->query);
+  if (statement->names_prepared) give_own_name(*statement);
   if (read->statement.empty()) {
     note_unnamed(*statement);
-    if (!deallocated) {
-      pass(message.whole, Owes::parse, item(statement));
-      sent_ = true;
-      return true;
-    }
-    return send_parse(statement);
+    pass(message.whole, Owes::parse, item(statement));
+    sent_ = true;
+    return true;
   }
   written_.defines = true;
   pool::InternedStatements& interned = link_.memory.interned;
@@ -212,6 +213,7 @@ void UnitWriter::intern(const std::string& name) {
 
 void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
   if (statement->from_sql) return;  // bring_up() has seen to it
+  if (statement->names_prepared) give_own_name(*statement);
   if (statement->name.empty()) {
     const pool::LinkMemory& memory = link_.memory;
     if (memory.unnamed_owner == session_.id_ && memory.unnamed_generation == statement->generation &&
@@ -322,11 +324,11 @@ bool UnitWriter::execute(const UnitMessage& message) {
     if (statement->facts) {
       count_statement(session_.worker_.counters(), raw_.key().node, statement->facts->first().kind);
       session_.worker_.make_way_for(statement->facts->first());
-      if (statement->facts->first().kind == sql::Kind::deallocate) deallocate(*statement->facts);
     }
   }
   pass(message.whole, Owes::execute, item(statement));
   sent_ = true;
+  if (statement && statement->facts && may_take_back(statement->facts->first().kind)) takes_back(statement);
   if (!may_start_copy(statement)) return true;
   // The server would ignore a Sync in copy-in mode, or answer it after an error: it is sent when we know which.
   scratch_.clear();
@@ -336,14 +338,54 @@ bool UnitWriter::execute(const UnitMessage& message) {
   return false;
 }
 
-// What is deallocated must be there, and is not afterwards, unless the server skips it or fails.
-void UnitWriter::deallocate(const sql::Facts& facts) {
-  Session::renew_transaction_question(link_);
-  const vsession::PreparedPtr statement = session_.deallocated(facts);
-  if (!statement || statement->name.empty()) return;
-  prepare(statement);
-  link_.memory.interned.remove(statement->server_name);
-  link_.memory.to_close.push_back(statement->server_name);
+// SQL in this unit is to find the statement under its client's name.
+void UnitWriter::give_own_name(const vsession::PreparedStatement& by) {
+  const vsession::PreparedPtr known = session_.wants_own_name(by.facts->first().names_prepared(), link_);
+  if (!known) return;
+  const bool in_transaction = session_.vs_.state().tx.status != vsession::TxStatus::idle;
+  const vsession::ReadAs read = read_as(*known->read_under, *link_.memory.parameters, in_transaction);
+  for (const std::string& sql : read.before) set(sql, item(nullptr));
+  scratch_.clear();
+  wire::put_parse(scratch_, wire::Parse{known->name, known->query, known->types});
+  raw().send(scratch_, Owes::parse, Fate::swallow, kNoteOwnName, item(known));
+  for (const std::string& sql : read.after) set(sql, item(nullptr));
+  sent_ = true;
+}
+
+// DEALLOCATE, RESET, SET … TO DEFAULT and DISCARD ALL: what follows in the unit is to find statements gone and the
+// session's own start-up values again. Unless the server skips it or fails.
+void UnitWriter::takes_back(const vsession::PreparedPtr& by) {
+  const sql::Statement& statement = by->facts->first();
+  const bool discards = statement.kind == sql::Kind::discard && statement.discard == sql::DiscardTarget::all;
+  if (statement.kind == sql::Kind::deallocate) Session::renew_transaction_question(link_);
+  if (discards || statement.kind == sql::Kind::deallocate) drop_statements(by, discards || statement.all);
+  const sql::Setting* setting = statement.settings.empty() ? nullptr : &statement.settings.front();
+  const bool all = discards || (setting != nullptr && setting->form == sql::SetForm::reset_all);
+  const bool one = setting != nullptr && setting->form == sql::SetForm::to_default && !setting->local;
+  if (!all && !one) return;
+  for (const vsession::Parameter& parameter : session_.vs_.startup_parameters()->all()) {
+    if (all || setting->name == parameter.name) set(parameter.sql, item(nullptr));
+  }
+}
+
+void UnitWriter::drop_statements(const vsession::PreparedPtr& by, bool all) {
+  vsession::VirtualSession& vs = session_.vs_;
+  pool::LinkMemory& memory = link_.memory;
+  Unit::Dropped dropped{.by = by, .until = vs.generation()};
+  if (all) {
+    dropped.named.swap(memory.named);
+    dropped.interned = memory.interned.take_all();
+    memory.unnamed_owner = SessionId();
+    for (const auto& [name, statement] : vs.prepared()) {
+      if (!name.empty()) dropped.closed.push_back(statement);
+    }
+    vs.drop_named(dropped.until);
+  } else if (const vsession::PreparedPtr known = vs.find_prepared(by->facts->first().name)) {
+    dropped.closed.push_back(known);
+    if (auto node = memory.named.extract(known->name)) dropped.named.insert(std::move(node));
+    vs.close_prepared(known->name);
+  }
+  session_.unit().dropped.push_back(std::move(dropped));
 }
 
 bool UnitWriter::close(const UnitMessage& message) {
@@ -352,7 +394,7 @@ bool UnitWriter::close(const UnitMessage& message) {
   // At once, since what follows in the unit must not find it; should the server skip it, it is undone.
   const vsession::PreparedPtr statement = session_.vs_.find_prepared(message.statement);
   const auto undo = statement ? static_cast<std::uint16_t>(item(statement) + 1) : std::uint16_t{0};
-  if (statement && statement->from_sql) {
+  if (statement && (statement->from_sql || link_.memory.named.contains(statement->name))) {
     pass(message.whole, Owes::close, undo);
   } else {
     raw_.owe_local(kCloseComplete, kNoteClient, undo);

@@ -33,7 +33,9 @@ class UnitWriter {
   bool bind(const UnitMessage& message);
   bool describe(const UnitMessage& message);
   bool execute(const UnitMessage& message);
-  void deallocate(const sql::Facts& facts);
+  void takes_back(const vsession::PreparedPtr& by);
+  void drop_statements(const vsession::PreparedPtr& by, bool all);
+  void give_own_name(const vsession::PreparedStatement& by);
   bool close(const UnitMessage& message);
   bool close_portal(const UnitMessage& message);
   void prepare(const vsession::PreparedPtr& statement);  // ahead, if the link does not have it

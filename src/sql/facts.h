@@ -151,6 +151,15 @@ struct Statement {
     return rows && functions.empty() && settings.empty() && !into && !creates_temp && !too_deep;
   }
 
+  // The prepared statement that SQL names: EXECUTE, also inside of EXPLAIN and CREATE TABLE AS, PREPARE, DEALLOCATE.
+  std::string_view names_prepared() const {
+    const Statement* statement = this;
+    while (statement->inner && statement->kind != Kind::prepare) statement = statement->inner.get();
+    const Kind what = statement->kind;
+    const bool names = what == Kind::execute || what == Kind::prepare || (what == Kind::deallocate && !statement->all);
+    return names ? std::string_view(statement->name) : std::string_view();
+  }
+
   std::unique_ptr<Statement> inner;  // of PREPARE, EXPLAIN, COPY (query) TO, DECLARE CURSOR, CREATE TABLE AS
 };
 

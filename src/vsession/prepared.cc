@@ -45,6 +45,7 @@ Result<PreparedPtr> VirtualSession::define(std::string_view name, std::string_vi
   statement->types = types;
   statement->facts = std::move(facts);
   statement->generation = ++generation_;
+  statement->names_prepared = statement->facts && !statement->facts->first().names_prepared().empty();
   statement->read_by = reading();
   statement->read_under = current_;
   statement->results = results;
@@ -95,20 +96,27 @@ void VirtualSession::put_prepared(PreparedPtr statement) {
 }
 
 // DEALLOCATE ALL leaves the unnamed statement.
-void VirtualSession::drop_named() {
-  PreparedPtr unnamed = find_prepared("");
+void VirtualSession::drop_named(std::uint64_t until) {
+  PreparedByName before;
+  before.swap(prepared_);
   found_.fill(nullptr);
   ++prepared_changes_;
-  prepared_.clear();
   prepared_by_sql_ = 0;
-  if (unnamed) put_prepared(std::move(unnamed));
+  for (auto& [name, statement] : before) {
+    if (name.empty() || statement->generation > until) put_prepared(std::move(statement));
+  }
 }
 
 // None of this is undone by a rollback. DISCARD PLANS drops no statement.
 void VirtualSession::note_prepared(const Outcome& outcome) {
   const sql::Statement& s = outcome.statement;
-  if (s.kind == Kind::deallocate) return s.all ? drop_named() : close_prepared(s.name);
-  if (s.kind == Kind::discard && s.discard == sql::DiscardTarget::all) return drop_named();
+  if (s.kind == Kind::deallocate && !s.all) {
+    const PreparedPtr& known = find_prepared(s.name);
+    if (known && known->generation <= outcome.until) close_prepared(s.name);
+    return;
+  }
+  const bool discards = s.kind == Kind::discard && s.discard == sql::DiscardTarget::all;
+  if (discards || s.kind == Kind::deallocate) return drop_named(outcome.until);
   if (s.kind != Kind::prepare) return;
   if (outcome.text.empty() || prepared_.size() >= kMaxPrepared) return add_pin(Pin::unparsed_state);
   auto statement = std::make_shared<PreparedStatement>();

@@ -99,7 +99,8 @@ struct PreparedStatement {
   std::uint64_t results = 0;     // of catalog::Epochs then
   Hash128 id;                    // keyed hash of text, types, read_by and results
   std::string server_name;       // "hg_" + hex(id); for from_sql and unnamed: the client's name
-  std::uint64_t generation = 0;  // different for every definition of the unnamed statement
+  std::uint64_t generation = 0;  // different for every definition
+  bool names_prepared = false;   // sql::Statement::names_prepared
 };
 using PreparedPtr = std::shared_ptr<const PreparedStatement>;
 struct NameHash {
@@ -111,6 +112,7 @@ using PreparedByName = std::unordered_map<std::string, PreparedPtr, NameHash, st
 class VirtualSession {
  public:
   static constexpr std::size_t kMaxParameters = 500, kMaxPrepared = 10'000, kMaxSavepoints = 10'000;
+  static constexpr std::uint64_t kUntilNow = ~std::uint64_t{0};  // whatever its generation
   static constexpr std::size_t kMaxTempTables = 1'000, kMaxHoldCursors = 1'000;
 
   // startup: parameters of the startup packet that a SET can give (options -c included), already as name and value.
@@ -133,6 +135,7 @@ class VirtualSession {
     bool remember_names = true;  // of the relations written; false: nobody asks for them (dml_adaptive is not set)
     // Of the whole text this statement is part of, when at hand: PREPARE keeps them, BEGIN asks whether it came alone.
     std::shared_ptr<const sql::Facts> facts = {};
+    std::uint64_t until = kUntilNow;  // DEALLOCATE, DISCARD ALL: what has been defined since stays
   };
   void statement_done(const Outcome& outcome);
   // The same for one that succeeded and is sql::Statement::only_rows().
@@ -193,6 +196,8 @@ class VirtualSession {
   const PreparedPtr& find_prepared(std::string_view name) const;  // valid until a statement is defined or closed
   void close_prepared(std::string_view name);                     // Close 'S'
   void close_undone(const PreparedPtr& closed);                   // … which the server has skipped
+  void drop_named(std::uint64_t until);                           // all whose generation is not a later one
+  std::uint64_t generation() const { return generation_; }        // of the last one defined
   const PreparedByName& prepared() const { return prepared_; }
   // Grows with every change of what find_prepared() gives: until then its references hold.
   std::uint64_t prepared_changes() const { return prepared_changes_; }
@@ -259,7 +264,6 @@ class VirtualSession {
   // Prepared statements (prepared.cc).
   void note_prepared(const Outcome& outcome);
   void put_prepared(PreparedPtr statement);
-  void drop_named();
   Hash128 statement_id(std::string_view query, ByteView types, std::uint64_t results) const;
   mutable ParameterSetPtr read_under_;  // for which reading_ was made
   mutable Hash128 reading_;

@@ -1,0 +1,183 @@
+"""Statements of the protocol that SQL names, dropped within a unit, and what a failed transaction says: as a server says it."""
+import itertools
+
+import pytest
+
+from support.wire import FLUSH, SYNC, Client, bind, close, describe, error, execute, parse, query, row
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+PROXIES = [pytest.param({"pool_mode": mode, "load_balance_mode": balanced, **({"backend_weight0": 0} if balanced else {}),
+                         "memory_cache_enabled": cache}, id=f"{mode}-{'balanced' if balanced else 'primary'}{'-cache' if cache else ''}")
+           for mode in ("session", "transaction") for balanced in (False, True) for cache in (False, True) if balanced or not cache]
+
+
+@pytest.fixture(params=PROXIES)
+def proxy(request, start_proxy, cluster):
+    cluster.primary.psql("create table if not exists named (a int); truncate named; insert into named values (1), (2), (3);"
+                         "create schema if not exists named_s; create table if not exists named_s.elsewhere (a int)")
+    cluster.wait_replayed()
+    return start_proxy(request.param)
+
+
+def told(messages):
+    out = []
+    for kind, payload in messages:
+        if kind == "E":
+            out.append((error(payload)["C"], error(payload)["M"]))
+        elif kind == "D":
+            out.append(tuple(row(payload)))
+        elif kind == "C":
+            out.append(payload.rstrip(b"\0").decode())
+        elif kind in "Z1n3":
+            out.append((kind, payload.decode()))
+    return out
+
+
+def step(client, *messages):
+    client.send(*messages)
+    return told(client.until("Z"))
+
+
+def unit(*messages):
+    return b"".join(messages) + SYNC
+
+
+def run(sql, name=""):
+    """By the extended protocol."""
+    return parse(sql, name) + bind(statement=name) + execute()
+
+
+def same(proxy, cluster, *steps, **login):
+    """Each step is sent whole and answered up to its last ReadyForQuery; then the sessions still work."""
+    seen = {}
+    for name, port in (("directly", cluster.primary.port), ("through the proxy", proxy.port)):
+        with Client(port).login(**login) as c:
+            seen[name] = [step(c, s) for s in steps]
+            assert step(c, query("rollback"))[-1] == ("Z", "I")
+            assert c.ask("select 'works'") == [["works"]]
+    for one, other, sent in zip(seen["through the proxy"], seen["directly"], steps):
+        assert one == other, sent
+    return seen["directly"]
+
+
+COUNT = unit(parse("select count(*) from named where a > $1", "p", types=[23]))
+numbers = itertools.count()
+FORMS = {"simple": query, "extended": lambda sql: unit(run(sql)), "named": lambda sql: unit(run(sql, f"n{next(numbers)}"))}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("within", [False, True], ids=["alone", "in a transaction"])
+def test_execute_of_what_the_protocol_prepared(proxy, cluster, form, within):
+    q = FORMS[form]
+    steps = [COUNT, q("execute p(1)"), q("EXECUTE p ( 2 )"), q("explain (costs off, analyze, timing off, summary off) execute p(1)"),
+             q("/* execute p(9) */ execute p(0)"), unit(bind("1", statement="p"), execute()), q("execute p(1)"),
+             q("execute p(1, 2)"), q("rollback"), q("execute nobody"), q("rollback"),
+             unit(parse("select 7", "Other Name")), q('execute "Other Name"'), q("execute p(1)")]
+    if within:
+        steps = [q("begin"), *steps[:8], q("rollback"), q("begin"), q("insert into named values (9)"), q("execute p(1)"), q("rollback"),
+                 q("execute p(1)")]
+    answers = same(proxy, cluster, *steps)
+    assert ("2",) in answers[2 if within else 1]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_execute_finds_changes(proxy, cluster, form):
+    q = FORMS[form]
+    same(proxy, cluster, COUNT, q("create temp table made as execute p(1)"), q("select * from made"), q("drop table made"),
+         q("prepare p as select 1"), q("execute p(1)"), unit(close("S", "p")), q("execute p(1)"),
+         q("prepare p as select 'of sql'"), q("execute p"), unit(parse("select 1", "p")), q("deallocate p"),
+         unit(parse("select 'anew'", "p")), q("execute p"), q("deallocate p"), q("execute p"), q("deallocate p"),
+         COUNT, q("execute p(1)"), q("deallocate all"), q("execute p(1)"), COUNT, q("execute p(1)"), q("discard all"),
+         q("execute p(1)"), COUNT, q("execute p(1)"),
+         unit(parse("insert into named select 99 where false returning a", "w")), q("execute w"), q("execute p(1)"))
+
+
+def test_several_in_one_text(proxy, cluster):
+    same(proxy, cluster, COUNT, query("execute p(1); execute p(2)"), query("execute p(1); deallocate p; execute p(1)"), query("execute p(1)"),
+         COUNT, query("begin; execute p(1)"), query("execute p(1); commit"), query("deallocate p; prepare p as select 5; execute p"))
+
+
+def test_sessions_do_not_find_each_others(proxy, cluster):
+    """Two with one name, over the same links."""
+    with Client(proxy.port).login() as a, Client(proxy.port).login() as b:
+        step(a, unit(parse("select 'of a'", "p"))), step(b, unit(parse("select 'of b'", "p")))
+        for _ in range(3):
+            for c, mine in ((a, "of a"), (b, "of b")):
+                assert step(c, query("execute p"))[0] == (mine,)
+                assert step(c, unit(run("execute p")))[-3] == (mine,)
+        assert step(a, query("deallocate p"))[0] == "DEALLOCATE"
+        assert step(b, query("execute p"))[0] == ("of b",)
+        assert step(a, query("execute p"))[0][0] == "26000"
+        with Client(proxy.port).login() as third:
+            assert step(third, query("execute p"))[0][0] == "26000"
+        assert step(a, query("prepare p as select 'of sql'"))[0] == "PREPARE"
+        assert step(b, query("execute p"))[0] == ("of b",)
+        assert step(a, query("execute p"))[0] == ("of sql",)
+
+
+def test_constants_are_those_it_was_defined_with(proxy, cluster):
+    for form in FORMS.values():
+        same(proxy, cluster, query("set datestyle = 'ISO, DMY'"), unit(parse("select '01/02/03'::date::text", "d")),
+             query("set datestyle = 'ISO, MDY'"), form("execute d"), form("show datestyle"))
+
+
+def test_a_table_that_is_gone(proxy, cluster):
+    steps = [query("create temp table gone (a int)"), unit(parse("select * from gone", "g")), query("execute g"), query("drop table gone"),
+             query("execute g"), query("deallocate g")]
+    same(proxy, cluster, *steps)
+
+
+DROPS = ["deallocate a", "deallocate all", "discard all"]
+
+
+@pytest.mark.parametrize("drop", DROPS)
+def test_dropped_and_prepared_again_in_one_unit(proxy, cluster, drop):
+    a = unit(parse("select 1", "a"))
+    again = parse("select 2", "a") + bind(statement="a") + execute()
+    used = unit(bind(statement="a"), execute())
+    same(proxy, cluster, a, used, unit(run(drop), again), used, query("execute a"), unit(run(drop), parse("select 3", "a")), used,
+         # The same text, which others share.
+         unit(run(drop), parse("select 3", "a"), bind(statement="a"), execute()), used,
+         # It is gone for what follows.
+         unit(run(drop), bind(statement="a"), execute()), used, a, used,
+         unit(run(drop), describe("S", "a")), used, a, used, unit(parse("select 4", "a")),
+         # It fails before, or behind.
+         unit(parse("select nonsense"), run(drop), again), used, unit(run(drop), parse("select nonsense"), again), used, a, used,
+         query("begin"), unit(run(drop), again), used, query("rollback"), used, a, used, unit(run("deallocate nobody"), again), used)
+
+
+@pytest.mark.parametrize("drop", ["deallocate a", "deallocate all"])
+def test_dropped_by_a_simple_query_amid_a_unit(proxy, cluster, drop):
+    """After a Flush and before the Sync."""
+    seen = {}
+    for name, port in (("directly", cluster.primary.port), ("through the proxy", proxy.port)):
+        with Client(port).login() as c:
+            step(c, unit(parse("select 1", "a")))
+            c.send(run("select 5"), FLUSH)
+            seen[name] = [told(c.until("C"))]
+            seen[name] += [step(c, query(drop)), step(c, bind(statement="a"), execute(), SYNC), step(c, query("execute a")),
+                           step(c, unit(parse("select 2", "a"))), step(c, query("execute a")), step(c, unit(bind(statement="a"), execute()))]
+            c.send(run("select 6"), FLUSH)
+            c.until("C")
+            seen[name] += [step(c, query("execute a")), step(c, SYNC), step(c, query("deallocate a")), step(c, query("deallocate a"))]
+    assert seen["through the proxy"] == seen["directly"]
+
+
+@pytest.mark.parametrize("reset", ["discard all", "reset all", "reset search_path", "set search_path to default"])
+def test_start_up_values_are_back_within_the_unit(proxy, cluster, reset):
+    """RESET goes back to what the start-up packet gave, before the next statement of the same unit."""
+    for value in ({"search_path": "named_s"}, {"options": "-c search_path=named_s -c work_mem=5MB"}):
+        shows = run("select count(*) from elsewhere") + run("show search_path") + run("show work_mem")
+        same(proxy, cluster, query("set search_path = public"), unit(run(reset), shows), unit(shows),
+             query("set search_path = public; set work_mem = '6MB'"), unit(run(reset) + shows), query("show work_mem"), **value)
+        same(proxy, cluster, unit(run(reset), shows), query("begin"), query("set search_path = public"),
+             unit(run("reset search_path"), shows), query("commit"), unit(shows), **value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_syntax_error_in_a_failed_transaction(proxy, cluster, form):
+    q = FORMS[form]
+    answers = same(proxy, cluster, q("begin"), q("select * from nowhere"), q("selec 1"), q("select 1"), query("select 1; selec 2"), q(""),
+                   q("rollback"), q("begin"), q("select 1 from named"), q("selec 1"), q("selec 2"), q("select 1"), q("commit"), q("select 1"),
+                   q("begin"), q("selec 1"), q("selec 2"), q("rollback"))
+    assert answers[2][0][0] == "42601" and answers[3][-2][0] == "25P02"
