@@ -20,6 +20,17 @@ bool runs_text(std::string_view function) {
          function == "ts_rewrite";
 }
 
+// Of the DDL that ends nothing by itself: what runs event triggers, by their firing matrix, and what does not.
+constexpr std::string_view kFires[] = {"COMMENT", "CREATE INDEX", "REINDEX"};
+constexpr std::string_view kHarmless[] = {"ANALYZE", "CREATE DATABASE", "CREATE TABLESPACE"};
+
+template <class List>
+bool among(std::string_view tag, const List& list) {
+  return std::find(std::begin(list), std::end(list), tag) != std::end(list);
+}
+
+bool fires(const Statement& s) { return s.creates_temp || (s.kind == Kind::ddl && among(s.ddl_tag, kFires)); }
+
 class Gathering {
  public:
   Gathering(const sql::Answers& answers, Effects& out) : answers_(answers), out_(out) {}
@@ -95,6 +106,7 @@ void Gathering::renames(const Statement& s) {
 void Gathering::statement(const Statement& s) {
   control(s);
   renames(s);
+  out_.fires |= fires(s);
   switch (s.kind) {
     case Kind::ddl:
       return ddl(s);
@@ -122,6 +134,7 @@ void Gathering::statement(const Statement& s) {
 // SELECT INTO, CREATE TABLE AS. What it fills is new; what its query changes is not.
 void Gathering::creates(const Statement& s) {
   out_.scope.database |= !s.creates_temp || s.writing_with_any;
+  out_.defines |= !s.creates_temp;  // it may hide an older one
   const Statement* query = &s;
   while (query->inner) query = query->inner.get();
   if (query->kind == Kind::execute) return unknown();
@@ -130,18 +143,13 @@ void Gathering::creates(const Statement& s) {
 
 // Another definition may change any answer, be it by a new table that hides the old one.
 void Gathering::ddl(const Statement& s) {
-  constexpr std::string_view kHarmless[] = {"ANALYZE", "COMMENT",         "CREATE INDEX",
-                                            "REINDEX", "CREATE DATABASE", "CREATE TABLESPACE"};
   constexpr std::string_view kEverything[] = {"ALTER TABLE",    "ALTER DATABASE", "ALTER ROLE",
                                               "ALTER ROLE SET", "DROP DATABASE",  "DROP ROLE",
                                               "DROP OWNED",     "REASSIGN OWNED", "ALTER SYSTEM"};
-  const auto among = [&](const auto& list) {
-    return std::find(std::begin(list), std::end(list), s.ddl_tag) != std::end(list);
-  };
   if (s.into) creates(s);
-  if (s.creates_temp || among(kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
+  if (fires(s) || among(s.ddl_tag, kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
   out_.scope.database = out_.defines = true;
-  out_.scope.everything |= among(kEverything) || s.ddl_tag.starts_with("REVOKE");
+  out_.scope.everything |= among(s.ddl_tag, kEverything) || s.ddl_tag.starts_with("REVOKE");
 }
 
 void Gathering::written(const Statement& s) {
@@ -198,6 +206,8 @@ void Scope::add(const Scope& other) {
     if (std::find(tables.begin(), tables.end(), table) == tables.end()) tables.push_back(table);
   }
 }
+
+bool may_fire(const sql::Facts& facts) { return std::any_of(facts.statements.begin(), facts.statements.end(), fires); }
 
 Effects effects_of(const sql::Facts& facts, const sql::Answers& answers, const Statement* prepared) {
   Effects out;

@@ -1,6 +1,7 @@
 // Runs the golden files: what may be kept, and what running a statement may change. A mismatch names file and line.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -12,7 +13,7 @@
 namespace herdgate::cache {
 namespace {
 
-constexpr int kLeastCases = 150;
+constexpr int kLeastCases = 300;
 
 std::vector<std::string> words(std::string_view text, char separator) {
   std::vector<std::string> out;
@@ -61,7 +62,16 @@ class Scenario {
     EXPECT_TRUE(may_be_cached(facts, comments_)) << text << " would be kept and never found";
     return v.tables.empty() ? "yes" : "yes " + joined(v.tables);
   }
-  std::string effects(std::string_view text) const {
+  std::string effects(std::string_view text) const { return told(effects_by(text)); }
+  // Does it define anything, or only run event triggers?
+  std::string definitions(std::string_view text) const {
+    const Effects e = effects_by(text);
+    EXPECT_EQ(e.fires, may_fire(sql::parse_facts(text, {}))) << text;
+    return e.defines && e.fires ? "defines fires" : e.defines ? "defines" : e.fires ? "fires" : "nothing";
+  }
+
+ private:
+  Effects effects_by(std::string_view text) const {
     const sql::Facts facts = sql::parse_facts(text, {});
     sql::Facts kept;
     const sql::Statement* prepared = nullptr;
@@ -72,10 +82,8 @@ class Scenario {
       kept = sql::parse_facts(known->second, {});
       prepared = kept.first().inner.get();
     }
-    return told(effects_of(facts, answer(facts, prepared), prepared));
+    return effects_of(facts, answer(facts, prepared), prepared);
   }
-
- private:
   static std::string told(const Effects& e) {
     std::string out = e.scope.everything ? "everything" : e.scope.database ? "database" : "";
     if (e.unknown_state) out += " unknown_state";
@@ -105,6 +113,7 @@ class Scenario {
       a.below_temporary |= word == "below_temporary";
       a.below_system |= word == "below_system";
       a.below_writing_function |= word == "below_writing";
+      a.may_define |= word == "may_define";
     }
     return a;
   }
@@ -117,6 +126,7 @@ class Scenario {
       a.stable |= word == "stable";
       a.user_defined |= word == "user";
       a.returns_time_zone_type |= word == "timestamptz";
+      a.may_define |= word == "may_define";
     }
     return a;
   }
@@ -164,14 +174,17 @@ int run_file(const std::filesystem::path& path) {
     ++number;
     if (line.empty() || line.front() == '#') continue;
     const auto keeps = line.rfind(" => "), changes = line.rfind(" ~> ");
-    if (keeps == std::string::npos && changes == std::string::npos) {
+    const auto defines = line.rfind(" :> ");
+    if (keeps == std::string::npos && changes == std::string::npos && defines == std::string::npos) {
       if (!scenario.read(line)) ADD_FAILURE_AT(path.c_str(), number) << "neither a header nor a case: " << line;
       continue;
     }
     ++cases;
-    const auto arrow = keeps != std::string::npos ? keeps : changes;
+    const auto arrow = std::min({keeps, changes, defines});
     const std::string text = line.substr(0, arrow), expected = line.substr(arrow + 4);
-    const std::string got = keeps != std::string::npos ? scenario.verdict_of(text) : scenario.effects(text);
+    const std::string got = arrow == keeps     ? scenario.verdict_of(text)
+                            : arrow == changes ? scenario.effects(text)
+                                               : scenario.definitions(text);
     if (got != expected)
       ADD_FAILURE_AT(path.c_str(), number) << text << "\n  expected: " << expected << "\n  got:      " << got;
   }

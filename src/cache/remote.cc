@@ -26,6 +26,8 @@ std::string epoch_name(const std::string& space) {
   return fmt::format("{}-{}", kName, digest(HashKey{}, 's', space).hex());
 }
 
+using Patience = MemcachedLink::Patience;
+
 }  // namespace
 
 Remote::Remote(net::Loop& loop, net::BlockingPool& blocking, Log& log, Sharing& sharing)
@@ -94,7 +96,7 @@ void Remote::well() {
 // The epoch is a part of every name: whoever changes it has emptied the cache.
 
 void Remote::ask_epoch() {
-  link_.ask({.keys = {epoch_key()}}, MemcachedLink::Patience::full, [this](const MemcachedAnswer& answer) {
+  link_.ask({.keys = {epoch_key()}}, Patience::full, [this](const MemcachedAnswer& answer) {
     if (answer.ok) see_epoch(answer.values[0]);
   });
 }
@@ -121,7 +123,7 @@ void Remote::make_epoch(bool remove_old) {
   if (remove_old) request.remove(epoch_key());
   request.add(epoch_key(), std::to_string(random_.bits() >> 1 | 1));
   request.keys = {epoch_key()};
-  link_.ask(std::move(request), MemcachedLink::Patience::full, [this](const MemcachedAnswer& answer) {
+  link_.ask(std::move(request), Patience::full, [this](const MemcachedAnswer& answer) {
     const std::optional<std::uint64_t> made = answer.ok && answer.values[0] ? decimal(*answer.values[0]) : std::nullopt;
     if (made && *made != 0) adopt(*made);
   });
@@ -130,6 +132,7 @@ void Remote::make_epoch(bool remove_old) {
 void Remote::adopt(std::uint64_t epoch) {
   if (epoch == epoch_) return;
   epoch_ = epoch;
+  forget_definitions();
   known_.clear();
   hints_.clear();
   forget_births();
@@ -143,7 +146,7 @@ void Remote::pay() {
   request.increase(epoch_key(), 1);
   request.add(epoch_key(), std::to_string(random_.bits() >> 1 | 1));
   request.keys = {epoch_key()};
-  link_.ask(std::move(request), MemcachedLink::Patience::full, [this, owed](const MemcachedAnswer& answer) {
+  link_.ask(std::move(request), Patience::full, [this, owed](const MemcachedAnswer& answer) {
     if (!answer.ok) return;
     const bool changed =
         answer.lines[0].kind == MemcachedReply::number || answer.lines[1].kind == MemcachedReply::stored;
@@ -155,6 +158,40 @@ void Remote::pay() {
     }
     well();
   });
+}
+
+// Not there: it was evicted, maybe with what it would have said. What is seen first may be news too.
+void Remote::see_definitions(std::string_view database, const std::optional<Bytes>& value) {
+  const auto known = definitions_.find(database);
+  if (value && known != definitions_.end() && known->second == *value) return;
+  if (!value) {
+    if (known != definitions_.end()) definitions_.erase(known);
+    MemcachedRequest request;
+    request.add(definitions_name(database), std::to_string(random_.bits()));
+    link_.ask(std::move(request), Patience::full, nullptr);
+  } else {
+    if (definitions_.size() >= kMaxDefinitions) forget_definitions();
+    definitions_.insert_or_assign(std::string(database), *value);
+  }
+  if (sharing_.redefined) sharing_.redefined(database);
+}
+
+// Ahead of the doubts' end on the same connection: who sees the one sees the other.
+void Remote::say_definitions(const std::string& database) {
+  const Bytes value = std::to_string(random_.bits());
+  MemcachedRequest request;
+  request.set(definitions_name(database), 0, value);
+  if (link_.ask(std::move(request), Patience::full, nullptr)) {
+    definitions_.insert_or_assign(database, value);
+  } else {
+    ++sharing_.owed;
+  }
+}
+
+void Remote::forget_definitions() {
+  for (const auto& [database, value] : std::exchange(definitions_, {})) {
+    if (sharing_.redefined) sharing_.redefined(database);
+  }
 }
 
 std::string Remote::wire_name(char kind, std::string_view name) const {

@@ -6,6 +6,8 @@
 //          An entry stands on counters in memcached: of everything, of its database, of each of its tables. A mark adds
 //          a change and a doubt to them, its end adds a change and takes the doubt away. An entry is true as long as
 //          its counters are what they were before its read, and none was in doubt then.
+//          Beside them each database has a number of its definitions, which whoever has defined something replaces:
+//          asked for with the counters of a database, it has the other proxies ask the catalog again.
 // Units    a counter: 24 bits by which one is told from another of the same name, 24 bits of changes, 16 of doubts.
 // Limits   kMaxKnown counters and kMaxHints entries remembered, kMaxMarkedTables in a mark (more: the database).
 // Errors   none: what memcached does not say in time is not used. A mark that it does not take makes the process owe a
@@ -32,8 +34,10 @@ struct Sharing {
   std::size_t max_answer_bytes = 0;
   std::atomic<std::uint64_t> owed{1}, paid{0};  // flushes; a start owes one
   std::atomic<int> unmarked{0};                 // writers at work of whom memcached does not know
-  std::atomic<bool> in_trouble{false};          // by what the log said last
-  std::atomic<std::int64_t> said_at_s{-1};      // when it said so; -1: never
+  // Another proxy has defined something in this database; any worker calls it.
+  std::function<void(std::string_view database)> redefined;
+  std::atomic<bool> in_trouble{false};      // by what the log said last
+  std::atomic<std::int64_t> said_at_s{-1};  // when it said so; -1: never
   bool usable() const { return owed.load() == paid.load() && unmarked.load() == 0; }
 };
 
@@ -45,10 +49,14 @@ class Remote {
   static constexpr Duration kDoubtEnds = Doubt::kUnknownLingers;
   static constexpr std::chrono::seconds kSaysEach{60};
   static constexpr std::size_t kMaxKnown = 100'000, kMaxHints = 20'000, kMaxMarkedTables = 64, kMaxAsks = 100,
-                               kMaxTablesOfEntry = 5000;
+                               kMaxDefinitions = 1000, kMaxTablesOfEntry = 5000;
 
   struct Ask {
     Hash128 key, text;
+  };
+  struct Change {
+    Scope scope;
+    bool defines = false;  // names, functions and triggers may mean something else when it is over
   };
   struct Found {
     std::optional<Answer> answer;
@@ -90,7 +98,7 @@ class Remote {
   std::optional<Footing> footing(const Fill& fill) const;
   void put(Fill fill);
   // `waits`: `done` will be called when memcached knows of it, or does not take it.
-  Mark mark(std::string_view database, const Scope& scope, std::function<void()> done, bool& waits);
+  Mark mark(std::string_view database, const Change& change, std::function<void()> done, bool& waits);
   void pay();  // the flushes that are owed
 
  private:
@@ -103,6 +111,8 @@ class Remote {
     std::optional<TimePoint> doubtful_since;
   };
   struct Open {
+    std::string database;
+    bool defines = false;
     Names counters;                                    // without the epoch
     std::vector<std::optional<std::uint64_t>> births;  // of the counters that bear the mark
     TimePoint since{};
@@ -137,6 +147,10 @@ class Remote {
   std::optional<std::uint64_t> see(const std::string& wire_name, const std::optional<Bytes>& value);
   std::uint64_t see_nonce(const Hash128& text, const std::optional<Bytes>& value);
   void see_count(const std::string& wire_name, std::uint64_t count);
+  std::string definitions_name(std::string_view database) const { return wire_name('n', database); }
+  void see_definitions(std::string_view database, const std::optional<Bytes>& value);
+  void say_definitions(const std::string& database);
+  void forget_definitions();
   void make_counters(const Names& wire_names);
   void hint(const Hash128& key, const std::vector<std::uint32_t>& tables);
 
@@ -168,6 +182,7 @@ class Remote {
   std::uint64_t epoch_ = 0;                       // 0: not known
   std::unordered_map<std::string, Known> known_;  // counters by their names in memcached
   std::unordered_map<Hash128, std::vector<std::uint32_t>> hints_;
+  std::map<std::string, Bytes, std::less<>> definitions_;  // what memcached says of each database
   std::map<std::uint64_t, Open> open_;
   std::uint64_t last_mark_ = 0;
   net::TimerId tick_timer_ = 0;

@@ -22,7 +22,8 @@ void Remote::Mark::end(bool known) {
   if (Remote* of = std::exchange(of_, nullptr)) of->end_mark(id_, known);
 }
 
-Remote::Mark Remote::mark(std::string_view database, const Scope& scope, std::function<void()> done, bool& waits) {
+Remote::Mark Remote::mark(std::string_view database, const Change& change, std::function<void()> done, bool& waits) {
+  const Scope& scope = change.scope;
   const std::uint64_t id = ++last_mark_;
   Open& open = open_[id];
   if (scope.everything) {
@@ -32,6 +33,8 @@ Remote::Mark Remote::mark(std::string_view database, const Scope& scope, std::fu
   } else {
     for (const std::uint32_t table : scope.tables) open.counters.push_back(counter_of(database, table));
   }
+  open.database = database;
+  open.defines = change.defines;
   open.births.resize(open.counters.size());
   open.since = loop_.now();
   open.done = std::move(done);
@@ -51,15 +54,16 @@ void Remote::set_mark(std::uint64_t id, Open& open) {
     setting->names.push_back(wire_name('c', open.counters[i]));
     request.increase(setting->names.back(), kBeginsDoubt);
   }
-  request.keys = {epoch_key()};
+  request.keys = {definitions_name(open.database), epoch_key()};
   open.asked = epoch_ != 0 && link_.ask(std::move(request), Patience::full,
                                         [this, id, setting](const MemcachedAnswer& a) { mark_set(id, *setting, a); });
   if (!open.asked) counts_as_unmarked(open, true);
 }
 
 void Remote::mark_set(std::uint64_t id, const Setting& setting, const MemcachedAnswer& answer) {
-  const bool same = answer.ok && see_epoch(answer.values[0]) && setting.epoch == epoch_;
+  const bool same = answer.ok && see_epoch(answer.values[1]) && setting.epoch == epoch_;
   Open& open = open_.at(id);
+  if (same) see_definitions(open.database, answer.values[0]);
   open.asked = false;
   if (answer.ok && !same && epoch_ != 0) {
     // Meanwhile the cache was emptied: what was marked lies where nobody looks any more.
@@ -110,11 +114,13 @@ void Remote::check_mark(std::uint64_t id, Open& open) {
   Names names = wire_names(open.counters);
   MemcachedRequest request;
   request.keys = names;
+  request.keys.push_back(definitions_name(open.database));
   request.keys.push_back(epoch_key());
   const auto done = [this, id, names = std::move(names), epoch = epoch_](const MemcachedAnswer& answer) {
     const bool same = answer.ok && see_epoch(answer.values.back()) && epoch == epoch_;
     Open& checked = open_.at(id);
     checked.asked = false;
+    if (same) see_definitions(checked.database, answer.values[names.size()]);
     if (same) mark_checked(checked, names, answer);
     if (checked.ended) return finish_mark(id);
     if (checked.unmarked && link_.up() && epoch_ != 0) set_mark(id, checked);
@@ -140,6 +146,7 @@ void Remote::counts_as_unmarked(Open& open, bool unmarked) {
 void Remote::end_mark(std::uint64_t id, bool known) {
   Open& open = open_.at(id);
   if (!known) {
+    if (open.defines) say_definitions(open.database);
     open.until = loop_.now() + kDoubtEnds;  // the server may be working still
     return;
   }
@@ -149,6 +156,7 @@ void Remote::end_mark(std::uint64_t id, bool known) {
 
 void Remote::finish_mark(std::uint64_t id) {
   Open& open = open_.at(id);
+  if (open.defines) say_definitions(open.database);
   if (open.unmarked) ++sharing_.owed;
   counts_as_unmarked(open, false);
   take_back(open);
@@ -167,7 +175,9 @@ void Remote::take_back(const Open& open) {
     request.increase(setting->names.back(), kEndsDoubt);
   }
   if (request.lines == 0) return;
-  const auto done = [this, setting, births = open.births](const MemcachedAnswer& answer) {
+  request.keys = {definitions_name(open.database)};
+  const auto done = [this, setting, births = open.births, database = open.database](const MemcachedAnswer& answer) {
+    if (answer.ok && setting->epoch == epoch_) see_definitions(database, answer.values[0]);
     for (std::size_t i = 0; i < answer.lines.size(); ++i) {
       const MemcachedAnswer::Line& line = answer.lines[i];
       if (line.kind != MemcachedReply::number) continue;

@@ -85,6 +85,7 @@ bool Remote::look_up(std::string_view database, std::vector<Ask> asks, std::func
   looking->asks = std::move(asks);
   looking->asked = counters_of(database, tables);
   for (std::string& name : wire_names(looking->asked)) request.keys.push_back(std::move(name));
+  request.keys.push_back(definitions_name(database));
   request.keys.push_back(epoch_key());  // last: what was said before it was said in this epoch
   return link_.ask(std::move(request), Patience::short_,
                    [this, looking](MemcachedAnswer answer) { first_answer(looking, std::move(answer)); });
@@ -104,6 +105,7 @@ std::uint64_t Remote::see_nonce(const Hash128& text, const std::optional<Bytes>&
 // Takes what was said of the counters that were asked for, from the place `first` on.
 bool Remote::take_counters(Looking& looking, const MemcachedAnswer& answer, std::size_t first) {
   if (!answer.ok || !see_epoch(answer.values.back()) || looking.epoch != epoch_) return false;
+  see_definitions(looking.database, answer.values[answer.values.size() - 2]);
   Names missing;
   for (std::size_t i = 0; i < looking.asked.size(); ++i) {
     const std::string name = wire_name('c', looking.asked[i]);
@@ -142,6 +144,7 @@ void Remote::first_answer(const std::shared_ptr<Looking>& looking, MemcachedAnsw
   if (looking->asked.empty()) return conclude(looking);
   MemcachedRequest request;
   request.keys = wire_names(looking->asked);
+  request.keys.push_back(definitions_name(looking->database));
   request.keys.push_back(epoch_key());
   const bool asked = link_.ask(std::move(request), Patience::short_, [this, looking](const MemcachedAnswer& second) {
     if (!take_counters(*looking, second, 0)) return looking->done(std::vector<Found>(looking->asks.size()));
@@ -172,7 +175,9 @@ bool Remote::stands(const Looking& looking, const RemoteEntry& entry, std::uint6
 
 bool Remote::learn(std::string_view database, const Hash128& key, const std::vector<std::uint32_t>& tables,
                    std::function<void()> done) {
-  if (!usable() || hints_.contains(key)) return false;
+  const auto hinted = hints_.find(key);
+  // Under the same name there may be another table now.
+  if (!usable() || (hinted != hints_.end() && hinted->second == tables)) return false;
   hint(key, tables);
   const auto looking = std::make_shared<Looking>();
   looking->database = database;
@@ -180,6 +185,7 @@ bool Remote::learn(std::string_view database, const Hash128& key, const std::vec
   looking->asked = counters_of(database, tables);
   MemcachedRequest request;
   request.keys = wire_names(looking->asked);
+  request.keys.push_back(definitions_name(database));
   request.keys.push_back(epoch_key());
   return link_.ask(std::move(request), Patience::short_,
                    [this, looking, done = std::move(done)](const MemcachedAnswer& answer) {

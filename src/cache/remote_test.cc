@@ -201,7 +201,7 @@ struct RemoteTest : ::testing::Test {
   Remote::Mark mark(Remote& at, std::uint32_t table, int& called) {
     bool waits = false;
     Remote::Mark made = at.mark(
-        "d", {.tables = {table}}, [&called] { ++called; }, waits);
+        "d", {{.tables = {table}}}, [&called] { ++called; }, waits);
     if (!waits) ++called;
     turn();
     return made;
@@ -315,7 +315,7 @@ TEST_F(RemoteTest, AWriteAtOneThatHangsWaitsForHalfASecondAndEmptiesTheCacheLate
   bool waits = false;
   {
     Remote::Mark writes = a->mark(
-        "d", {.tables = {7}}, [&called] { ++called; }, waits);
+        "d", {{.tables = {7}}}, [&called] { ++called; }, waits);
     ASSERT_TRUE(waits);
     pass(MemcachedLink::kGivesUp - milliseconds(50));
     EXPECT_EQ(called, 0);

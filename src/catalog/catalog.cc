@@ -122,12 +122,14 @@ class Reading {
   sql::Answers finish();
   std::size_t relations_asked() const { return relations_; }
   std::size_t functions_asked() const { return functions_; }
+  bool event_triggers() const { return event_triggers_; }
 
  private:
   void relation_row(char kind, sql::RelationAnswer& a, const std::vector<std::string>& columns);
   sql::Answers answers_;
   std::size_t relations_, functions_;  // how many were asked; what is beyond has the worst answer
   std::size_t below_ = 0, reads_ = 0, cascades_ = 0;
+  bool event_triggers_ = false;
 };
 
 std::uint32_t oid_of(const std::string& text) {
@@ -140,6 +142,7 @@ Result<Done> Reading::row(const std::vector<std::string>& columns) {
   if (columns.size() != kColumns) return fail(Errc::bad_answer, std::to_string(columns.size()) + " columns");
   const std::string& kind = columns[0];
   const std::string& place = columns[1];
+  if (kind == "e") return event_triggers_ = true, Done{};
   std::size_t at = 0;
   const auto [end, error] = std::from_chars(place.data(), place.data() + place.size(), at);
   const bool number = error == std::errc() && end == place.data() + place.size();
@@ -220,11 +223,20 @@ void Epochs::raise(std::string_view database, Change change) {
   shards_[at].fetch_add(1, std::memory_order_acq_rel);
 }
 
+void Epochs::define(std::string_view database, Change change) {
+  definitions_[place(database)].fetch_add(1, std::memory_order_acq_rel);
+  raise(database, change);
+}
+
 struct Catalog::Store {
   struct Database {
     Relations relations;
     Functions functions;
     std::uint64_t used = 0;
+    struct {
+      bool known = false, there = false;
+      Moment at{};
+    } events;
   };
   const Clock& clock;
   const Epochs& epochs;
@@ -284,6 +296,7 @@ bool worth_keeping(const sql::RelationAnswer& a) { return a.exists && !a.tempora
 Found Catalog::lookup(const Viewpoint& who, const sql::Questions& questions) {
   Found f;
   f.epoch = store_->epochs.current(who.database);
+  f.definitions = store_->epochs.definitions_at(Epochs::place(who.database));
   const Moment at{f.epoch, store_->now()};
   const Limits limits{store_->options.max_entries, store_->options.expire};
   Store::Database* d = who.own_names ? nullptr : &store_->database(who.database);
@@ -302,6 +315,7 @@ Result<sql::Answers> Catalog::learn(const Viewpoint& who, Found found,
   const Moment at{found.epoch, store_->now()};
   const std::size_t room = who.own_names ? 0 : store_->options.max_entries;
   Store::Database& d = store_->database(who.database);
+  d.events = {true, reading.event_triggers(), {found.definitions, at.now}};
   for (std::size_t i = 0; i < learned.relations.size(); ++i) {
     const sql::RelationAnswer& a = learned.relations[i];
     found.answers.relations[found.open_relations[i]] = a;
@@ -313,6 +327,16 @@ Result<sql::Answers> Catalog::learn(const Viewpoint& who, Found found,
     if (i < reading.functions_asked() && a.exists) d.functions.keep(who, found.open.functions[i], a, at, room);
   }
   return std::move(found.answers);
+}
+
+std::optional<bool> Catalog::event_triggers(const std::string& database) const {
+  const auto known = store_->databases.find(database);
+  if (known == store_->databases.end() || !known->second.events.known) return std::nullopt;
+  const auto& events = known->second.events;
+  const Limits limits{store_->options.max_entries, store_->options.expire};
+  const bool now = events.at.epoch == store_->epochs.definitions_at(Epochs::place(database)) &&
+                   store_->now() < expiry(events.at.now, limits);
+  return now ? std::optional(events.there) : std::nullopt;
 }
 
 }  // namespace herdgate::catalog

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,10 +48,14 @@ class Epochs {
   std::uint64_t current_at(std::size_t place) const { return shards_[place].load(std::memory_order_acquire); }
   std::uint64_t results_at(std::size_t place) const { return results_[place].load(std::memory_order_acquire); }
   void raise(std::string_view database, Change change = Change::results);
+  // Something may have been created, altered or dropped for everybody: what the query cache has planned before may
+  // change other tables than it thought. Not by what concerns one session, nor by an index or a comment.
+  void define(std::string_view database, Change change = Change::names);
+  std::uint64_t definitions_at(std::size_t place) const { return definitions_[place].load(std::memory_order_acquire); }
 
  private:
   static constexpr std::size_t kShards = 64;
-  std::atomic<std::uint64_t> shards_[kShards]{}, results_[kShards]{};
+  std::atomic<std::uint64_t> shards_[kShards]{}, results_[kShards]{}, definitions_[kShards]{};
 };
 
 struct Found {
@@ -58,11 +63,13 @@ struct Found {
   sql::Questions open;   // what the cache does not know
   std::vector<std::size_t> open_relations, open_functions;  // their places among the questions
   std::uint64_t epoch = 0;             // as of the look-up: DDL between asking and learning makes the answer an old one
+  std::uint64_t definitions = 0;       // likewise
   TimePoint until = TimePoint::max();  // when the first of the answers expires
 };
 
-// One SELECT whose rows answer the questions; literals are quoted, nothing of a client's text is trusted, and nothing
-// in a hostile search_path can step in. It raises no error for missing names nor for lack of rights on schemas.
+// One SELECT whose rows answer the questions, if any, and say whether there are event triggers; literals are quoted,
+// nothing of a client's text is trusted, and nothing in a hostile search_path can step in. It raises no error for
+// missing names nor for lack of rights on schemas.
 std::string query_for(const sql::Questions& questions);
 
 class Catalog {
@@ -74,6 +81,9 @@ class Catalog {
   Catalog(const Clock& clock, const Epochs& epochs, Options options);
   ~Catalog();
   Found lookup(const Viewpoint& who, const sql::Questions& questions);
+  // Whether DDL in this database runs event triggers; nothing: not known since the last definition (Epochs::define()).
+  // Each answer of a server to whatever question says it.
+  std::optional<bool> event_triggers(const std::string& database) const;
   // rows: the text columns of query_for(found.open), in order. The answers to all questions of the look-up. Kept are
   // those that exist and are not temporary: what is missing may come by ways we do not see.
   Result<sql::Answers> learn(const Viewpoint& who, Found found, const std::vector<std::vector<std::string>>& rows);

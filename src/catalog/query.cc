@@ -132,6 +132,12 @@ constexpr std::string_view kFunctionRows =
     " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
     " AND (a.s IS NULL OR s.nspname = a.s) GROUP BY a.p";
 
+// e: there are event triggers that DDL runs.
+constexpr std::string_view kEventTriggers =
+    "SELECT 'e'::pg_catalog.text, '0'::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text"
+    " WHERE EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled <> 'D'::pg_catalog.\"char\""
+    " AND e.evtevent <> 'login'::pg_catalog.name)";
+
 void put_in(std::string& text, std::string_view mark, std::string_view words) {
   for (std::size_t at = 0; (at = text.find(mark)) != std::string::npos;) text.replace(at, mark.size(), words);
 }
@@ -161,7 +167,8 @@ std::string query_for(const sql::Questions& questions) {
     head += " called(p, s, n) AS " + values(questions.functions, functions);
     rows += with_operators(filled_in(kFunctionRows));
   }
-  return "WITH RECURSIVE" + head + " " + rows;
+  const std::string events = with_operators(kEventTriggers);
+  return head.empty() ? events : "WITH RECURSIVE" + head + " " + rows + " UNION ALL " + events;
 }
 
 }  // namespace herdgate::catalog

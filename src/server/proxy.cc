@@ -31,12 +31,15 @@ std::unique_ptr<cache::Store> query_cache(const Clock& clock, const config::Sett
   return std::make_unique<cache::Store>(clock, options);
 }
 
-std::unique_ptr<cache::Sharing> memcached(const config::Settings& settings) {
+std::unique_ptr<cache::Sharing> memcached(const config::Settings& settings, catalog::Epochs& epochs) {
   if (!settings.memory_cache_enabled || settings.memqcache_method != config::CacheMethod::memcached) return nullptr;
   auto sharing = std::make_unique<cache::Sharing>();
   const std::string& host = settings.memqcache_memcached_host;
   sharing->to = {host, host.starts_with('/') ? net::Destination::kIsPath : settings.memqcache_memcached_port};
   sharing->space = settings.memqcache_memcached_namespace;
+  sharing->redefined = [&epochs](std::string_view database) {
+    epochs.define(database, catalog::Epochs::Change::results);
+  };
   sharing->expiry =
       static_cast<std::uint32_t>(std::min<std::int64_t>(settings.memqcache_expire.count(), cache::kLongestExpiry));
   sharing->max_answer_bytes = static_cast<std::size_t>(settings.memqcache_maxcache);
@@ -100,7 +103,7 @@ Proxy::Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool
       shared_(log, limits_of(*files_.settings)) {
   shared_.query_cache = query_cache(clock, *files_.settings);
   if (shared_.query_cache) shared_.sightings = std::make_unique<cache::Sightings>();
-  shared_.memcached = memcached(*files_.settings);
+  shared_.memcached = memcached(*files_.settings, shared_.epochs);
   shared_.started = clock.wall();
   std::string secret(32, '\0');
   RAND_bytes(reinterpret_cast<unsigned char*>(secret.data()), static_cast<int>(secret.size()));

@@ -172,10 +172,26 @@ bool SessionCache::has_set_something() const {
          has_pin(vs.state(), Pin::temporary_table);
 }
 
+// A read that calls nothing changes nothing, whatever its names mean: while such ones are under way somebody's DROP of
+// a temporary table need not empty the cache.
+void SessionCache::planning(const sql::Facts& facts) {
+  const sql::Statement& first = facts.first();
+  if (remote_ == nullptr && !facts.multi() && first.kind == Kind::select && first.functions.empty()) return;
+  if (planned_.empty() && scope_.empty())
+    definitions_ = s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
+}
+
+bool SessionCache::asks_events(const sql::Facts& facts) const {
+  return cache::may_fire(facts) && !s_.worker_.catalog().event_triggers(s_.identity_->database);
+}
+
 void SessionCache::add(const cache::Effects& effects) {
   stirred_ = true;
+  // What event triggers change cannot be seen.
+  const bool fires = effects.fires && s_.worker_.catalog().event_triggers(s_.identity_->database).value_or(true);
   scope_.add(effects.scope);
-  defines_ |= effects.defines;
+  scope_.database |= fires;
+  defines_ |= effects.defines || fires;
   renames_ |= effects.renames || (effects.takes_back && has_set_something());
   by_name_ |= effects.by_name;
   scope_.database |= renames_ && by_name_;
@@ -198,14 +214,19 @@ void SessionCache::tell_definitions() {
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   const bool now = std::exchange(defines_, false);
   // Of definitions that were seen the session tells what they change beside that.
-  if (now || (defined_ && !open))
-    s_.worker_.shared().epochs.raise(s_.identity_->database, catalog::Epochs::Change::names);
+  if (now || (defined_ && !open)) s_.worker_.shared().epochs.define(s_.identity_->database);
   defined_ = (defined_ || now) && open;
+}
+
+// What was planned was planned by what names, functions and triggers meant before somebody defined something.
+bool SessionCache::redefined() const {
+  return definitions_ && *definitions_ != s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
 }
 
 // From here until its outcome what is written is in doubt. In a transaction that begins when it is about to end.
 void SessionCache::guard() {
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
+  if (redefined()) stirred_ = scope_.database = true;
   if (!scope_.empty()) wrote_ = true;
   if (remote_ != nullptr) {
     for (cache::Remote::Mark& mark : marks_) mark.sent();
@@ -409,9 +430,22 @@ void SessionCache::keep_aside() {
   coming_.clear();
 }
 
+// It may have run after the definition by which it would have been planned otherwise.
+void SessionCache::widen() {
+  stirred_ = true;
+  cache::Scope all{.database = true};
+  if (s_.vs_.state().tx.status != TxStatus::idle) return scope_.add(all);
+  if (!s_.settings().memqcache_auto_cache_invalidation) return;
+  bool asked = false;
+  const std::string& database = s_.identity_->database;
+  if (remote_ != nullptr) return remote_->mark(database, {std::move(all)}, nullptr, asked).end(/*known=*/true);
+  store_.doubt(database, std::move(all)).end(/*known=*/true);
+}
+
 // The outcome is known: what was in doubt has changed, or has not, and both have been provided for.
 void SessionCache::ready(bool committed) {
   if (unknown_state_ && committed && !unknown_now_ && s_.work().tag == "DISCARD ALL") unknown_state_ = false;
+  if (redefined()) widen();
   if (!stirred_) return;
   tell_definitions();
   for (cache::Doubt& doubt : doubts_) doubt.end(/*known=*/true);
@@ -446,6 +480,7 @@ void SessionCache::forget_transaction() {
 // A doubt that is left over now has no outcome: its link was lost.
 void SessionCache::finished() {
   began_.reset();
+  definitions_.reset();
   passing_ = {};
   if (!stirred_) return;
   tell_definitions();

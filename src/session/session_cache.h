@@ -46,6 +46,8 @@ class alignas(64) SessionCache {
   // With memcached the request may wait: then the session is in phase `asking` afterwards, and serves it again later.
   bool answer_query(const sql::Facts& facts, std::string_view text);
   bool answer_unit(const UnitMessages& unit);
+  // Ahead of the catalog's answers for a plan: what is defined from here on it does not know.
+  void planning(const sql::Facts& facts);
   // `plan`: the number of a plan that is used again, 0: it is none (RecentPlans::Kept).
   void planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers, std::uint64_t plan = 0);
   // What memcached must hear before this is sent. True: the session waits, in phase `asking`.
@@ -60,6 +62,9 @@ class alignas(64) SessionCache {
   void reply(const backend::Debt& head, const backend::Message& message);
   void ready(bool committed);
   void finished();
+
+  // Whether this text ends anything hangs on whether there are event triggers, which is not known.
+  bool asks_events(const sql::Facts& facts) const;
 
   // What the link's login has given it is part of what answers hang on. True: it is being asked, the session waits.
   bool asks_defaults(pool::ServerLink& link);
@@ -158,6 +163,8 @@ class alignas(64) SessionCache {
   void store_all();
   void keep_aside();
   void forget_transaction();
+  bool redefined() const;
+  void widen();
   void tell_definitions();
 
   Session& s_;
@@ -174,6 +181,7 @@ class alignas(64) SessionCache {
   pool::Defaults path_defaults_ = pool::Defaults::unknown;
   std::string default_path_;  // for path_defaults_
   std::optional<std::uint64_t> began_;
+  std::optional<std::uint64_t> definitions_;  // when it was planned: catalog::Epochs::definitions_at()
   Passing passing_;
   bool unknown_state_ = false;
   bool wrote_ = false;    // in the open transaction

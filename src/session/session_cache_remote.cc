@@ -80,14 +80,17 @@ bool SessionCache::learn() {
 // What the next sending may change, from here until its outcome.
 bool SessionCache::mark() {
   stirred_ = true;
-  if (std::exchange(guarded_, true)) return false;
+  // Another proxy may have defined something: memcached has just said so, or is about to with the first mark.
+  const bool wider = redefined() && !scope_.database;
+  scope_.database |= wider;
+  if (std::exchange(guarded_, true) && !wider) return false;
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   if (!s_.settings().memqcache_auto_cache_invalidation || (open && !ends_)) return false;
   cache::Scope all = pending_;
   all.add(scope_);
   if (all.empty()) return false;
   bool asked = false;
-  marks_.push_back(remote_->mark(s_.identity_->database, all, resuming(), asked));
+  marks_.push_back(remote_->mark(s_.identity_->database, {std::move(all), defines_ || defined_}, resuming(), asked));
   return waits(asked);
 }
 
@@ -110,7 +113,7 @@ void SessionCache::take_footing(Coming& coming) {
   const std::size_t place = coming_.size() - 1;
   if (asking_ && place < asking_->found.size()) coming.fill.footing.nonce = asking_->found[place].nonce;
   std::optional<cache::Footing> footing = remote_->footing(coming.fill);
-  coming.kept = footing.has_value();
+  coming.kept = footing.has_value() && !redefined();
   if (coming.kept) coming.fill.footing = std::move(*footing);
 }
 

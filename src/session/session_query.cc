@@ -366,6 +366,7 @@ Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Ex
 // The same, from what was planned lately if it can be. That is kept for the newest snapshot only.
 Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan) {
   static const sql::Answers kNotAskedYet;
+  if (cache_) cache_->planning(facts);
   vs_.state().lb_node = lb_node();
   if (snapshot_ != worker_.snapshot()) return decide_anew(facts, text, plan, nullptr);
   const route::Input input = routing_input(facts, text, kNotAskedYet);
@@ -411,7 +412,8 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
 Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const sql::Statement* prepared = prepared_statement(facts.first());
   const route::Needs wanted = route::needs(facts, vs_.state(), settings(), prepared);
-  if (!wanted.any()) return Next::served;
+  const bool events = cache_ && cache_->asks_events(facts);
+  if (!wanted.any() && !events) return Next::served;
   if (work().rest) {
     for (const auto& [known, learned] : work().rest->learned) {
       if (known.get() != &facts) continue;
@@ -425,7 +427,7 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const catalog::Asked asked{facts.serial, wanted.relations, wanted.functions, identity_->database, role, path_key(),
                              epoch};
   const bool own_names = (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
-  const bool may_recall = facts.serial != 0 && prepared == nullptr && !own_names;
+  const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !own_names;
   if (may_recall) {
     if (const catalog::RecentAnswers::Kept* known = worker_.recent_answers().find(asked, worker_.loop().now())) {
       into.answers = known->answers;
@@ -437,7 +439,7 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
       worker_.catalog().lookup(viewpoint(), route::questions(facts, vs_.state(), settings(), prepared));
   // A long text is parsed anew each time it is served: what failed for it once would be asked for ever.
   const bool refused = facts.serial == 0 && work().rest && work().rest->look_up.failed;
-  if (!found.open.empty() && !refused) {
+  if ((!found.open.empty() || events) && !refused) {
     if (!unit_open()) return look_up(facts, std::move(found));
     into.until = TimePoint::min();  // a question in the middle of it would end its implicit transaction
     return Next::served;

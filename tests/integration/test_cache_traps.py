@@ -133,7 +133,8 @@ DEFINITION = "create table first.t as select 1 as id, 10 as v;"
 
 @pytest.mark.parametrize("how", ["do $$begin {} end$$", "{}", "call second.define()", "select second.defines()",
                                  "insert into second.by_trigger values (1)", "select * from second.by_view",
-                                 "begin; {} prepare transaction 'traps'", "begin; do $$begin {} end$$; commit"])
+                                 "begin; {} prepare transaction 'traps'", "begin; do $$begin {} end$$; commit",
+                                 "select 1 as id, 10 as v into first.t"])
 def test_what_a_name_means_after_a_definition(proxy, cluster, how):
     if "prepare" in how and cluster.primary.psql("show max_prepared_transactions").strip() == "0":
         pytest.skip("the servers allow no prepared transactions")
@@ -400,3 +401,71 @@ def test_changes_of_many_kinds(proxy, before, sql, change):
         plain = sql.removeprefix("/*FORCE QUERY CACHE*/ ")
         assert ask(c, sql) == ask(c, "/*NO QUERY CACHE*/ " + plain)
         assert ask(c, sql) == ask(c, "/*NO QUERY CACHE*/ " + plain)
+
+
+AUDIT = """
+    create function second.audit() returns event_trigger language plpgsql as
+      $$begin update second.log set n = n + 1; end$$;
+    create event trigger audit on ddl_command_end execute function second.audit()"""
+FIRE = ["comment on table second.u is 'x'", "create index on second.u (v)", "reindex table second.u",
+        "create temp table x (a int)", "create temp table x as select 1 as a", "select 1 as a into temp x",
+        "create temp view x as select 1 as a", "create temp sequence x", "create table pg_temp.x (a int)"]
+
+
+@pytest.fixture
+def without_audit(cluster):
+    cluster.primary.psql("drop event trigger if exists audit")
+    yield
+    cluster.primary.psql("drop event trigger if exists audit")
+
+
+def kept(c, sql):
+    """Its answer is one of the cache."""
+    wait_until(lambda: hits_by_wire(c, sql) == 2, "hits")
+    return c.ask(sql)
+
+
+@pytest.mark.parametrize("fires", FIRE)
+def test_an_event_trigger_that_writes(proxy, cluster, without_audit, fires):
+    read = "select n from second.log"
+    with client(proxy) as c, client(proxy) as w:
+        assert kept(c, read) == [["0"]]
+        w.ask("comment on table second.u is 'nothing fires'")
+        assert hits_by_wire(c, read) == 2, "nothing was ended"
+        w.send(query(AUDIT))  # from here on it is known
+        w.until()
+        before = kept(c, read)
+        w.send(*run(fires))  # what is planned from the unit's Parse
+        assert "E" not in kinds(w.until())
+        with client(proxy) as other:
+            other.ask("comment on table second.u is 'y'")
+            seen = kept(c, read)
+            assert seen == cluster_says(cluster, read) != before
+            # REINDEX fires them from PostgreSQL 17 on.
+            assert int(seen[0][0]) == int(before[0][0]) + 2 or fires.startswith("reindex")
+            for text in ("begin", "savepoint s", "comment on table second.u is 'z'", "release s"):
+                other.ask(text)
+            assert c.ask(read) == seen, "it is not committed"
+            other.ask("commit")
+        assert c.ask(read) == cluster_says(cluster, read) != seen
+
+
+def cluster_says(cluster, sql):
+    with Client(cluster.primary.port, seconds=20).login() as direct:
+        return direct.ask(sql)
+
+
+@pytest.mark.parametrize("change, fires", [
+    ("alter event trigger audit disable", False), ("drop event trigger audit", False),
+    ("alter event trigger audit disable; alter event trigger audit enable", True)])
+def test_an_event_trigger_that_is_switched(proxy, cluster, without_audit, change, fires):
+    read = "select n from second.log"
+    with client(proxy) as c, client(proxy) as w:
+        for text in (AUDIT, change):
+            w.send(query(text))
+            assert "E" not in kinds(w.until())
+        before = kept(c, read)
+        w.ask("comment on table second.u is 'x'")
+        assert (hits_by_wire(c, read) == 2) != fires
+        assert c.ask(read) == cluster_says(cluster, read)
+        assert (c.ask(read) != before) == fires

@@ -98,6 +98,66 @@ def test_nobody_reads_what_is_older_than_what_was_seen(both, pair, cluster, exte
     race(pair, cluster, False, extended, pause=0.05)
 
 
+DEFINED = """
+    set client_min_messages = error;
+    drop schema if exists first cascade; drop schema if exists second cascade; create schema first; create schema second;
+    create table second.t (id int primary key, v int); insert into second.t values (1, 0);
+    create table second.log (n int); insert into second.log values (0);
+    create table second.ref (id int); insert into second.ref values (1);
+    create function second.f() returns int stable language sql as 'select 1';
+    create function second.note() returns trigger language plpgsql as
+      $$begin update second.log set n = n + 1; return new; end$$;
+    create function second.audit() returns event_trigger language plpgsql as
+      $$begin update second.log set n = n + 1; end$$"""
+LOG = "select n from second.log"
+
+
+@pytest.mark.parametrize("read, warms, defines, change", [
+    (LOG, "update t set v = v", "create trigger n after update on second.t for each row execute function second.note()",
+     "update t set v = v"),
+    (LOG, "update t set v = v", "do $$begin create trigger n after update on second.t for each row execute function second.note(); end$$",
+     "update t set v = v"),
+    ("select count(*) from second.ref", "delete from t where id = 2",
+     "alter table second.ref add foreign key (id) references second.t on delete cascade", "delete from t"),
+    ("select v from t", "select v from t", "create table first.t as select 1 as id, 10 as v", "update first.t set v = 11"),
+    ("select v from t", "select v from t", "begin; create table first.t as select 1 as id, 10 as v; commit",
+     "update first.t set v = 11"),
+    (LOG, "select f()", "create or replace function second.f() returns int language sql as 'update second.log set n = n + 1 returning n'",
+     "select f()"),
+    (LOG, "comment on table second.t is 'x'", "create event trigger audit on ddl_command_end execute function second.audit()",
+     "comment on table second.t is 'y'")])
+def test_a_definition_through_one_is_known_to_the_other(both, pair, cluster, read, warms, defines, change):
+    """What the other learned of names, functions, triggers and event triggers before is not used any more."""
+    with Client(pair[0].port).login() as c, Client(pair[1].port).login() as d:
+        try:
+            c.ask(DEFINED)
+            for session in (c, d):
+                session.ask("set search_path = first, second")
+            warm_by_wire(d, read)
+            d.ask(warms)
+            for text in defines.split("; ") if defines.startswith("begin") else [defines]:
+                c.send(query(text))
+                assert "E" not in kinds(c.until())
+            warm_by_wire(d, read)
+            with Client(pair[1].port).login() as w:
+                w.ask("set search_path = first, second")
+                w.ask(change)
+            with Client(cluster.primary.port).login() as direct:
+                direct.ask("set search_path = first, second")
+                assert d.ask(read) == direct.ask(read)
+            assert d.ask(read) != [["0"]] or "count" in read
+        finally:
+            cluster.primary.psql("drop event trigger if exists audit; drop schema first cascade; drop schema second cascade")
+
+
+def warm_by_wire(c, sql):
+    def hit():
+        before = int(c.ask("show pool_cache")[0][0])
+        c.ask(sql)
+        return int(c.ask("show pool_cache")[0][0]) > before
+    wait_until(hit, "a hit", 30)
+
+
 def test_extended_protocol(both, pair, cluster):
     unit = (parse("select v from qc.a where id = $1"), bind("2"), describe(), execute(), SYNC)
     with Client(pair[0].port).login() as c, Client(pair[1].port).login() as d:
@@ -374,6 +434,7 @@ def test_a_proxy_that_dies_over_a_write_leaves_no_old_entry(both, start_proxy, m
     third = start_proxy({**ON_PRIMARY, **memcached.settings()}, fresh=True)
     c = psycopg.connect(third.dsn(), autocommit=True, prepare_threshold=None)
     blocker = psycopg.connect(f"host=127.0.0.1 port={cluster.primary.port} user=postgres dbname=test")
+    c.execute("select v from qc.b where id = 2")  # its first mark would be wider: it has heard of no definitions yet
     warm(a)
     warm(a, "select v from qc.b where id = 2")
     blocker.execute("lock table qc.a in share mode")
