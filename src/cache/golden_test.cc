@@ -62,17 +62,21 @@ class Scenario {
     EXPECT_TRUE(may_be_cached(facts, comments_)) << text << " would be kept and never found";
     return v.tables.empty() ? "yes" : "yes " + joined(v.tables);
   }
-  std::string effects(std::string_view text) const { return told(effects_by(text)); }
+  std::string effects(std::string_view text) const {
+    const sql::Facts facts = sql::parse_facts(text, {});
+    return told(effects_by(facts));
+  }
   // Does it define anything, or only run event triggers?
   std::string definitions(std::string_view text) const {
-    const Effects e = effects_by(text);
-    EXPECT_EQ(e.fires, may_fire(sql::parse_facts(text, {}))) << text;
+    const sql::Facts facts = sql::parse_facts(text, {});
+    const Effects e = effects_by(facts);
+    EXPECT_EQ(e.fires, may_fire(facts)) << text;
     return e.defines && e.fires ? "defines fires" : e.defines ? "defines" : e.fires ? "fires" : "nothing";
   }
 
  private:
-  Effects effects_by(std::string_view text) const {
-    const sql::Facts facts = sql::parse_facts(text, {});
+  // It refers to the facts.
+  Effects effects_by(const sql::Facts& facts) const {
     sql::Facts kept;
     const sql::Statement* prepared = nullptr;
     const sql::Statement* named = &facts.first();
