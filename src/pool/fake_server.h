@@ -38,7 +38,9 @@ class FakeServer {
     if (last_ != nullptr) (void)last_->socket_.write(loop_, bytes);
   }
 
-  bool silent = false;                                           // accepts and says nothing
+  bool silent = false;          // accepts and says nothing
+  bool tells_isolation = true;  // or answers the question for it with an error
+  int isolation_asked = 0;
   bool asks = false;                                             // for a password, and says nothing to it
   Bytes reported;                                                // ParameterStatus messages of a login
   std::function<bool(const Bytes& message, Bytes& out)> script;  // true: `out` is the whole answer
@@ -108,8 +110,9 @@ class FakeServer {
     void answer(const Bytes& message, Bytes& out) {
       server_.last_ = this;
       if (message.starts_with("Q") && message.find("default_transaction_isolation") != Bytes::npos) {
-        put(out, 'D', ByteView("\0\1\0\0\0\x0eread committed", 20));  // a login asks
-        put(out, 'C', ByteView("OK\0", 3));
+        ++server_.isolation_asked;  // by a login
+        if (server_.tells_isolation) put(out, 'D', ByteView("\0\1\0\0\0\x0eread committed", 20));
+        server_.tells_isolation ? put(out, 'C', ByteView("OK\0", 3)) : put(out, 'E', ByteView("C42501\0\0", 8));
         return put(out, 'Z', "I");
       }
       if (message[0] == 'Q') server_.queries.emplace_back(message.c_str() + kHeaderBytes);

@@ -61,8 +61,9 @@ class InternedStatements {
 
 // A statement of SQL's PREPARE on a link.
 struct NamedStatement {
-  Hash128 id;            // its definition
-  bool refused = false;  // the server would not prepare it here; its next EXECUTE has it tried once more
+  Hash128 id;                    // its definition
+  bool refused = false;          // the server would not prepare it here; its next EXECUTE has it tried once more
+  std::uint64_t generation = 0;  // of a statement of the protocol: tells it from another one of its name
 };
 
 struct LinkMemory {

@@ -131,11 +131,12 @@ struct Unit {
     vsession::PreparedPtr by, before;
   };
   std::vector<Replaced> replaced;  // unnamed statements by a Parse that may yet be skipped
-  // By DEALLOCATE or DISCARD ALL, which may yet fail: what follows in the unit finds them gone.
+  // By DEALLOCATE, DISCARD ALL or a Close, which may yet fail: what follows in the unit finds them gone.
   struct Dropped {
-    vsession::PreparedPtr by;
-    std::uint64_t until = 0;  // the generation of then
-    std::vector<vsession::PreparedPtr> closed;
+    vsession::PreparedPtr by;  // the statement that drops them; of a Close: the one it closes
+    bool by_close = false;
+    std::uint64_t until = 0;                    // the generation of then
+    std::vector<vsession::PreparedPtr> closed;  // empty of a Close
     // Of the link's memory.
     std::map<std::string, pool::NamedStatement> named;
     std::vector<std::string> interned;

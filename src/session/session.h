@@ -172,6 +172,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void unit_close_undone(std::size_t item);
   void close_undone(const vsession::PreparedPtr& closed);
   std::uint64_t unit_dropped(const backend::Link& link, const vsession::PreparedPtr& by, bool ok);
+  std::optional<Unit::Dropped> take_dropped(const vsession::PreparedPtr& by, bool by_close);
+  void unit_close_ended(const backend::Link& link, const vsession::PreparedPtr& closed, bool ok);
+  void dropped_is_back(const pool::ServerLink& lost);
   void unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   friend class UnitWriter;
 

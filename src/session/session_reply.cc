@@ -360,9 +360,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
                                                      : unit_close_undone(debt.item - 1);
   }
   if (debt.what == Owes::close && debt.item != 0) {
-    if (how != Ended::ok) return unit_close_undone(debt.item - 1);
-    if (pool::ServerLink* server = of(link)) server->memory.named.erase(unit().items[debt.item - 1]->name);
-    return;
+    return unit_close_ended(link, unit().items[debt.item - 1], how == Ended::ok);
   }
   if (debt.what == Owes::execute) return execute_ended(link, debt, how);
   if (debt.what == Owes::parse) {
@@ -542,6 +540,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   const vsession::TransactionLinks::Under under = what_is_under_way(*server);
   const bool mid_message = link.mid_forward() && under.carried;
   const bool waited = waits_for(link);
+  dropped_is_back(*server);
   // In session mode a standby may have served reads beside the link that the pin is about.
   const pool::ServerLink* primary = held(view().write_node());
   const bool pinned = vs_.state().pins != 0 && (primary == nullptr || primary == server);

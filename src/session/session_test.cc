@@ -230,6 +230,11 @@ struct SessionTest : ::testing::Test {
     until([&] { return client.closed || client.heard.ends_with("ZI "); });
     return client.take();
   }
+  std::string answer_unit(Client& client, const Bytes& unit) {
+    client.send(unit);
+    until([&] { return client.closed || client.heard.ends_with("ZI "); });
+    return client.take();
+  }
   // The server hears this query and says nothing.
   static void hold(pool::FakeServer& server, std::string_view sql) {
     server.script = [held = std::string(sql)](const Bytes& message, Bytes&) {
@@ -358,7 +363,7 @@ struct ExtendedServer {
       return true;
     }
     if (skipping) return true;
-    if (message.find("bad") != Bytes::npos) {
+    if (message.find("'bad'") != Bytes::npos) {
       skipping = true;
       wire::Report report;
       report.sqlstate = "22P02";
@@ -598,13 +603,8 @@ Bytes named(std::string_view name, std::string_view sql) {
 // issue: SQL could not EXECUTE what the protocol had prepared, which servers have under another name.
 TEST_F(SessionTest, SqlFindsStatementsOfTheProtocolUnderTheirNames) {
   Client& client = log_in();
-  const auto ask = [&](const Bytes& unit) {
-    client.send(unit);
-    until([&] { return client.closed || client.heard.ends_with("ZI "); });
-    return client.take();
-  };
   Heard heard(*primary);
-  EXPECT_EQ(ask(named("p", "insert into t values (1)") + sync()), "1 ZI ");
+  EXPECT_EQ(answer_unit(client, named("p", "insert into t values (1)") + sync()), "1 ZI ");
   heard.take();
   EXPECT_EQ(answer(client, "execute p"), "C ZI ");
   const std::string first = heard.take();
@@ -621,21 +621,53 @@ TEST_F(SessionTest, SqlFindsStatementsOfTheProtocolUnderTheirNames) {
 // afterwards.
 TEST_F(SessionTest, AStatementDroppedAndDefinedInOneUnit) {
   Client& client = log_in();
-  const auto ask = [&](const Bytes& unit) {
-    client.send(unit);
-    until([&] { return client.closed || client.heard.ends_with("ZI "); });
-    return client.take();
-  };
   Bytes use;
   wire::put_bind(use, {"", "p", ByteView("\0\0\0\0\0\0", 6)});
   wire::put_execute(use, "", 0);
   Heard heard(*primary);
-  EXPECT_EQ(ask(named("p", "insert into t values (1)") + sync()), "1 ZI ");
+  EXPECT_EQ(answer_unit(client, named("p", "insert into t values (1)") + sync()), "1 ZI ");
   for (const char* drop : {"deallocate p", "deallocate all", "deallocate p"}) {
-    EXPECT_EQ(ask(statement(drop) + named("p", "insert into t values (2)") + use + sync()), "1 2 C 1 2 C ZI ") << drop;
-    EXPECT_EQ(ask(use + sync()), "2 C ZI ") << drop;
-    EXPECT_EQ(ask(named("p", "insert into t values (3)") + sync()), "E42P05 ZI ") << drop;
+    EXPECT_EQ(answer_unit(client, statement(drop) + named("p", "insert into t values (2)") + use + sync()),
+              "1 2 C 1 2 C ZI ")
+        << drop;
+    EXPECT_EQ(answer_unit(client, use + sync()), "2 C ZI ") << drop;
+    EXPECT_EQ(answer_unit(client, named("p", "insert into t values (3)") + sync()), "E42P05 ZI ") << drop;
   }
+}
+
+// issue: a DEALLOCATE that no server has answered had taken the statement from its session.
+TEST_F(SessionTest, WhatALostLinkWasToDropIsThere) {
+  Client& client = log_in();
+  Bytes use;
+  wire::put_bind(use, {"", "p", ByteView("\0\0\0\0\0\0", 6)});
+  wire::put_execute(use, "", 0);
+  for (const char* drop : {"deallocate p", "deallocate all", "discard all"}) {
+    Heard heard(*primary);
+    ASSERT_EQ(answer_unit(client, named("p", "insert into t values (1)") + sync()), "1 ZI ");
+    bool sent = false;
+    primary->script = [&sent](const Bytes& message, Bytes&) { return sent |= message[0] == wire::fe::kSync, true; };
+    client.send(statement(drop) + sync());
+    until([&] { return sent; });
+    primary->drop_all();
+    until([&] { return client.closed || client.heard.ends_with("ZI "); });
+    client.take();
+    Heard again(*primary);
+    EXPECT_EQ(answer_unit(client, use + sync()), "2 C ZI ") << drop;
+    EXPECT_EQ(answer_unit(client, statement("deallocate p") + sync()), "1 2 C ZI ");
+  }
+}
+
+// issue: one login whose server would not say had all later ones of its kind taken for REPEATABLE READ.
+TEST_F(SessionTest, AnIsolationLevelThatIsNotToldIsAskedForAgain) {
+  for (pool::FakeServer* server : {primary.get(), standby.get()}) server->tells_isolation = false;
+  const auto asked = [this] { return primary->isolation_asked + standby->isolation_asked; };
+  EXPECT_EQ(answer(log_in(), "select 1"), "C ZI ");
+  EXPECT_EQ(asked(), 1);
+  for (pool::FakeServer* server : {primary.get(), standby.get()}) server->tells_isolation = true;
+  EXPECT_EQ(answer(log_in(), "select 1"), "C ZI ");
+  EXPECT_EQ(asked(), 2);
+  EXPECT_EQ(answer(log_in(), "select 1"), "C ZI ");
+  EXPECT_EQ(asked(), 2);
 }
 
 }  // namespace

@@ -235,15 +235,21 @@ void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
     intern(statement->server_name);
     if (by_others) interned.keep_for(statement->server_name, session_.id_);
   }
+  parse_as(statement->server_name, statement, kNotePrepare, item(statement));
+}
+
+// Under the settings that it was defined under, which are put back. `settings_of`: whose failure one of these is.
+void UnitWriter::parse_as(const std::string& name, const vsession::PreparedPtr& statement, Note note,
+                          std::uint16_t settings_of) {
   // In a failed transaction nothing can be set, and nothing with constants is parsed.
   const bool in_transaction = session_.vs_.state().tx.status != vsession::TxStatus::idle;
   vsession::ReadAs read;
   if (raw_.status() != 'E') read = read_as(*statement->read_under, *link_.memory.parameters, in_transaction);
-  for (const std::string& sql : read.before) set(sql, item(statement));
+  for (const std::string& sql : read.before) set(sql, settings_of);
   scratch_.clear();
-  wire::put_parse(scratch_, wire::Parse{statement->server_name, statement->query, statement->types});
-  raw().send(scratch_, Owes::parse, Fate::swallow, kNotePrepare, item(statement));
-  for (const std::string& sql : read.after) set(sql, item(statement));
+  wire::put_parse(scratch_, wire::Parse{name, statement->query, statement->types});
+  raw().send(scratch_, Owes::parse, Fate::swallow, note, item(statement));
+  for (const std::string& sql : read.after) set(sql, settings_of);
   sent_ = true;
 }
 
@@ -341,15 +347,7 @@ bool UnitWriter::execute(const UnitMessage& message) {
 // SQL in this unit is to find the statement under its client's name.
 void UnitWriter::give_own_name(const vsession::PreparedStatement& by) {
   const vsession::PreparedPtr known = session_.wants_own_name(by.facts->first().names_prepared(), link_);
-  if (!known) return;
-  const bool in_transaction = session_.vs_.state().tx.status != vsession::TxStatus::idle;
-  const vsession::ReadAs read = read_as(*known->read_under, *link_.memory.parameters, in_transaction);
-  for (const std::string& sql : read.before) set(sql, item(nullptr));
-  scratch_.clear();
-  wire::put_parse(scratch_, wire::Parse{known->name, known->query, known->types});
-  raw().send(scratch_, Owes::parse, Fate::swallow, kNoteOwnName, item(known));
-  for (const std::string& sql : read.after) set(sql, item(nullptr));
-  sent_ = true;
+  if (known) parse_as(known->name, known, kNoteOwnName, item(nullptr));
 }
 
 // DEALLOCATE, RESET, SET … TO DEFAULT and DISCARD ALL: what follows in the unit is to find statements gone and the
@@ -394,8 +392,11 @@ bool UnitWriter::close(const UnitMessage& message) {
   // At once, since what follows in the unit must not find it; should the server skip it, it is undone.
   const vsession::PreparedPtr statement = session_.vs_.find_prepared(message.statement);
   const auto undo = statement ? static_cast<std::uint16_t>(item(statement) + 1) : std::uint16_t{0};
-  if (statement && (statement->from_sql || link_.memory.named.contains(statement->name))) {
+  auto own = statement ? link_.memory.named.extract(statement->name) : decltype(link_.memory.named)::node_type();
+  if (!own.empty() || (statement && statement->from_sql)) {
     pass(message.whole, Owes::close, undo);
+    Unit::Dropped& dropped = session_.unit().dropped.emplace_back(Unit::Dropped{.by = statement, .by_close = true});
+    if (!own.empty()) dropped.named.insert(std::move(own));
   } else {
     raw_.owe_local(kCloseComplete, kNoteClient, undo);
   }

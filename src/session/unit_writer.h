@@ -39,8 +39,9 @@ class UnitWriter {
   bool close(const UnitMessage& message);
   bool close_portal(const UnitMessage& message);
   void prepare(const vsession::PreparedPtr& statement);  // ahead, if the link does not have it
-  void set(const std::string& sql, std::uint16_t of);    // by a statement of ours
-  std::uint64_t epoch() const;                           // of the catalog
+  void parse_as(const std::string& name, const vsession::PreparedPtr& statement, Note note, std::uint16_t settings_of);
+  void set(const std::string& sql, std::uint16_t of);  // by a statement of ours
+  std::uint64_t epoch() const;                         // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
   void drop(const std::string& name);
   void intern(const std::string& name);

@@ -146,21 +146,54 @@ def test_dropped_and_prepared_again_in_one_unit(proxy, cluster, drop):
          query("begin"), unit(run(drop), again), used, query("rollback"), used, a, used, unit(run("deallocate nobody"), again), used)
 
 
-@pytest.mark.parametrize("drop", ["deallocate a", "deallocate all"])
-def test_dropped_by_a_simple_query_amid_a_unit(proxy, cluster, drop):
-    """After a Flush and before the Sync."""
-    seen = {}
-    for name, port in (("directly", cluster.primary.port), ("through the proxy", proxy.port)):
-        with Client(port).login() as c:
-            step(c, unit(parse("select 1", "a")))
+def test_closed_and_prepared_again_in_one_unit(proxy, cluster):
+    """SQL is to find the new one, also where the server had refused the one before."""
+    new = close("S", "p") + parse("select 'new'", "p")
+    p = unit(parse("select 'old'", "p"))
+    same(proxy, cluster, p, query("execute p"), unit(new, run("execute p")), query("execute p"),
+         # The Close is skipped: what was there is there, whatever the rest of the unit would have made of it.
+         unit(close("S", "p")), p, query("execute p"), unit(parse("select nonsense"), new, run("execute p")), query("execute p"),
+         unit(parse("select nonsense"), run("deallocate p"), parse("select 'new'", "p"), run("execute p")), query("execute p"),
+         unit(close("S", "p")), query("execute p"))
+    gone = [query("create temp table gone (a int)"), unit(parse("select * from gone", "p")), query("drop table gone"), query("execute p")]
+    same(proxy, cluster, *gone, unit(new, run("execute p")), query("execute p"))
+    # What is on the link now is known: nobody finds another's.
+    with Client(proxy.port).login() as c:
+        assert step(c, query("execute p"))[0][0] == "26000"
+        assert step(c, query("prepare p as select 'of sql'"))[0] == "PREPARE"
+        assert step(c, query("execute p"))[0] == ("of sql",)
+
+
+def test_execute_amid_an_unfinished_unit_is_answered(proxy):
+    """After a Flush and before the Sync a text finds only what SQL has prepared; its client never waits for nothing."""
+    with Client(proxy.port).login() as c:
+        step(c, query("create temp table gone (a int)")), step(c, unit(parse("select * from gone", "s"))), step(c, query("drop table gone"))
+        for sql in ("execute s", "deallocate s"):
             c.send(run("select 5"), FLUSH)
-            seen[name] = [told(c.until("C"))]
-            seen[name] += [step(c, query(drop)), step(c, bind(statement="a"), execute(), SYNC), step(c, query("execute a")),
-                           step(c, unit(parse("select 2", "a"))), step(c, query("execute a")), step(c, unit(bind(statement="a"), execute()))]
-            c.send(run("select 6"), FLUSH)
             c.until("C")
-            seen[name] += [step(c, query("execute a")), step(c, SYNC), step(c, query("deallocate a")), step(c, query("deallocate a"))]
-    assert seen["through the proxy"] == seen["directly"]
+            assert step(c, query(sql))[-1][0] == "Z"
+            assert step(c, SYNC)[-1] == ("Z", "I")
+        # And it recovers.
+        assert step(c, query("deallocate s"))[0] == "DEALLOCATE"
+        assert c.ask("select 'works'") == [["works"]]
+
+
+def test_more_names_than_a_link_may_owe(start_proxy):
+    """Each is prepared under the settings it was defined with, set and put back: some 14 replies, of which the client sees none."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "num_workers": 1})
+    count = 9500
+    with Client(proxy.port).login() as c:
+        for setting in ("datestyle = 'German'", "timezone = 'Asia/Tokyo'", "intervalstyle = 'sql_standard'", "bytea_output = 'escape'",
+                        "extra_float_digits = 0", "search_path = 'pg_catalog'", "xmloption = 'document'", "default_text_search_config = 'english'"):
+            c.ask(f"set {setting}")
+        for first in range(0, count, 500):
+            step(c, unit(*[parse(f"select {n}", f"s{n}") for n in range(first, first + 500)]))
+        c.ask("reset all")
+        answers = step(c, query(";".join(f"execute s{n}" for n in range(count))))
+        assert answers[0] == ("0",) and answers[-1] == ("Z", "I")
+        # And it recovers.
+        assert step(c, query("execute s9000"))[0] == ("9000",)
+        assert c.ask("select 'works'") == [["works"]]
 
 
 @pytest.mark.parametrize("reset", ["discard all", "reset all", "reset search_path", "set search_path to default"])
