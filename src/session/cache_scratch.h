@@ -1,10 +1,8 @@
 // What the query cache of a session needs for one call only: lent by the worker, so that sessions by the hundred share
 // memory that is at hand.
 //
-// Shape    CacheRead: a query, or one Execute of a unit of nothing but Parse, Bind, Describe, Execute through the
-// unnamed
-//          portal. CacheScratch, lists of them, is held by a LentCacheScratch: empty again when the call that holds it
-//          ends.
+// Shape    CacheRead: a query, or one Execute in a unit that is answered from the cache or kept. CacheScratch: lists of
+//          them. LentCacheScratch holds it for one call, and leaves it empty.
 // Limits   kMaxKept items of each list keep their room.
 // Errors   none.
 // Threads  its worker's.

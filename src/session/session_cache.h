@@ -4,9 +4,8 @@
 // Shape    answer_query() and answer_unit() answer a request without a server; else planned() for each statement in it,
 //          sending_query() or sending_unit() just before it goes out, rows() and reply() for what comes back, ready()
 //          at its ReadyForQuery and finished() when the request is over, however it ended.
-// Limits   an answer of max_answer_bytes at a time; in a transaction kMaxAside answers of kMaxAsideBytes in all are
-// kept
-//          until COMMIT.
+// Limits   an answer of max_answer_bytes at a time; in a transaction kMaxAside answers of kMaxAsideBytes in all
+//          are kept until COMMIT.
 // Errors   none: in doubt nothing is looked up and nothing is kept.
 // Threads  the worker of its session; the store is shared.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; docs/life_of_a_query.md, "The query cache".
