@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <getopt.h>
 #include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -141,7 +142,46 @@ Result<Done> read_pair(std::string_view line, int number, const OnPair& on_pair)
   return Done{};
 }
 
+Result<std::string> operating_system_user() {
+  errno = 0;
+  const passwd* entry = getpwuid(geteuid());
+  if (entry == nullptr) return system_failure("could not find out the operating system user");
+  return std::string(entry->pw_name);
+}
+
 }  // namespace
+
+void take_option(int c, PasswordOptions& out) {
+  switch (c) {
+    case 'p':
+      out.prompt = true;
+      break;
+    case 'm':
+      out.store = true;
+      break;
+    case 'u':
+      out.user = optarg;
+      break;
+    case 'f':
+      out.config_file = optarg;
+      break;
+    case 'i':
+      out.input_file = optarg;
+      break;
+    case 'h':
+      out.help = true;
+      break;
+    default:
+      out.wrong = true;
+      break;
+  }
+}
+
+void take_argument(int argc, char** argv, PasswordOptions& out) {
+  if (optind < argc) out.password = argv[optind++];
+  const int sources = (out.prompt ? 1 : 0) + (out.input_file.empty() ? 0 : 1) + (out.password.empty() ? 0 : 1);
+  out.wrong = out.wrong || sources != 1 || optind < argc;
+}
 
 Result<auth::Secret> ask(const char* prompt) {
   if (isatty(STDIN_FILENO) == 0) {
@@ -202,17 +242,27 @@ Result<Done> store(const std::string& config_file, const std::string& user, cons
   return replace_file(path, updated, exists ? &about : nullptr);
 }
 
-std::string default_config_file() { return std::string(HERDGATE_SYSCONFDIR) + "/pgpool.conf"; }
-
-Result<std::string> operating_system_user() {
-  errno = 0;
-  const passwd* entry = getpwuid(geteuid());
-  if (entry == nullptr) return system_failure("could not find out the operating system user");
-  return std::string(entry->pw_name);
+Result<Done> each_password(const PasswordOptions& options, const char* prompt, const OnPair& on_pair) {
+  if (!options.input_file.empty()) return read_pairs(options.input_file, on_pair);
+  std::string user = options.user;
+  if (options.store && user.empty()) {
+    HG_TRY(user, operating_system_user());
+  }
+  if (!options.prompt) return on_pair(user, options.password);
+  HG_TRY(const auth::Secret typed, ask(prompt));
+  return on_pair(user, typed.view());
 }
 
-int give_up(const Error& error) {
-  fmt::print(stderr, "{}\n", error.text());
+std::string default_config_file() { return std::string(HERDGATE_SYSCONFDIR) + "/pgpool.conf"; }
+
+int run_tool(const PasswordOptions& options, std::string_view usage, const std::function<Result<Done>()>& run) {
+  if (options.help || options.wrong) {
+    fmt::print(options.help ? stdout : stderr, "{}", usage);
+    return options.help ? EXIT_SUCCESS : EXIT_FAILURE;
+  }
+  const Result<Done> done = run();
+  if (done) return EXIT_SUCCESS;
+  fmt::print(stderr, "{}\n", done.error().text());
   return EXIT_FAILURE;
 }
 

@@ -25,12 +25,12 @@ constexpr std::string_view kUsage =
     "  -i, --input-file=FILE   take user:password lines from FILE\n"
     "  -h, --help              show this text\n";
 
-struct Options {
-  bool prompt = false, prompt_for_key = false, store = false, help = false, wrong = false;
-  std::string user, config_file = default_config_file(), input_file, key_file, key, password;
+struct Options : PasswordOptions {
+  bool prompt_for_key = false;
+  std::string key_file, key;
 };
 
-void take_option(int c, Options& out) {
+void take_own_option(int c, Options& out) {
   switch (c) {
     case 'k':
       out.key_file = optarg;
@@ -41,26 +41,8 @@ void take_option(int c, Options& out) {
     case 'P':
       out.prompt_for_key = true;
       break;
-    case 'p':
-      out.prompt = true;
-      break;
-    case 'm':
-      out.store = true;
-      break;
-    case 'u':
-      out.user = optarg;
-      break;
-    case 'f':
-      out.config_file = optarg;
-      break;
-    case 'i':
-      out.input_file = optarg;
-      break;
-    case 'h':
-      out.help = true;
-      break;
     default:
-      out.wrong = true;
+      take_option(c, out);
       break;
   }
 }
@@ -77,11 +59,8 @@ Options read_options(int argc, char** argv) {
                                  {"help", no_argument, nullptr, 'h'},
                                  {nullptr, 0, nullptr, 0}};
   Options out;
-  for (int c = 0; (c = getopt_long(argc, argv, "k:K:Ppmu:f:i:h", kLong, nullptr)) != -1;) take_option(c, out);
-  if (optind < argc) out.password = argv[optind++];
-  // Exactly one source of passwords, and nothing left over.
-  const int sources = (out.prompt ? 1 : 0) + (out.input_file.empty() ? 0 : 1) + (out.password.empty() ? 0 : 1);
-  out.wrong = out.wrong || sources != 1 || optind < argc;
+  for (int c = 0; (c = getopt_long(argc, argv, "k:K:Ppmu:f:i:h", kLong, nullptr)) != -1;) take_own_option(c, out);
+  take_argument(argc, argv, out);
   return out;
 }
 
@@ -107,28 +86,14 @@ Result<Done> encrypt_one(const Options& options, const auth::Secret& key, const 
 
 Result<Done> run(const Options& options) {
   HG_TRY(const auth::Secret key, encryption_key(options));
-  if (!options.input_file.empty()) {
-    return read_pairs(options.input_file, [&](const std::string& user, ByteView password) {
-      return encrypt_one(options, key, user, password);
-    });
-  }
-  std::string user = options.user;
-  if (options.store && user.empty()) {
-    HG_TRY(user, operating_system_user());
-  }
-  if (!options.prompt) return encrypt_one(options, key, user, options.password);
-  HG_TRY(const auth::Secret typed, ask("db password: "));
-  return encrypt_one(options, key, user, typed.view());
+  return each_password(options, "db password: ", [&](const std::string& user, ByteView password) {
+    return encrypt_one(options, key, user, password);
+  });
 }
 
 int pg_enc(int argc, char** argv) {
   const Options options = read_options(argc, argv);
-  if (options.help || options.wrong) {
-    fmt::print(options.help ? stdout : stderr, "{}", kUsage);
-    return options.help ? EXIT_SUCCESS : EXIT_FAILURE;
-  }
-  const auto done = run(options);
-  return done ? EXIT_SUCCESS : give_up(done.error());
+  return run_tool(options, kUsage, [&] { return run(options); });
 }
 
 }  // namespace
