@@ -1,10 +1,8 @@
 // The service on real sockets, on a loop in a thread of its own, with figures from the test.
 #include "admin/http_server.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +12,8 @@
 #include <thread>
 
 #include "admin/http_request.h"
+#include "admin/test_client.h"
+#include "base/testing.h"
 
 using namespace std::literals;
 using testing::HasSubstr;
@@ -23,22 +23,9 @@ using testing::StartsWith;
 namespace herdgate::admin {
 namespace {
 
-class Nowhere final : public LogSink {
- public:
-  void write(LogContext&, const LogLine&) override {}
-};
-
 class Client {
  public:
-  explicit Client(int port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(static_cast<std::uint16_t>(port));
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const timeval limit{20, 0};
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
-  }
+  explicit Client(int port) : fd_(connected(port)) {}
   Client(Client&& other) noexcept : fd_(std::exchange(other.fd_, -1)), input_(std::move(other.input_)) {}
   ~Client() {
     if (fd_ >= 0) ::close(fd_);
@@ -136,7 +123,7 @@ class HttpService : public testing::Test {
   }
 
   SystemClock clock;
-  Nowhere sink;
+  SilentLog sink;
   Log log{sink};
   net::Loop loop{clock};
   config::SettingsPtr settings;

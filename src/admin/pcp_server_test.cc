@@ -1,15 +1,15 @@
 // The service on real sockets, on a loop in a thread of its own, with a server that answers from the test.
 #include "admin/pcp_server.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <atomic>
 #include <thread>
 
+#include "admin/test_client.h"
 #include "auth/digest.h"
+#include "base/testing.h"
 #include "pcp/reply.h"
 
 using namespace std::literals;
@@ -18,11 +18,6 @@ namespace herdgate::admin {
 namespace {
 
 using pcp::Ask;
-
-class Nowhere final : public LogSink {
- public:
-  void write(LogContext&, const LogLine&) override {}
-};
 
 class Herd final : public Services, public cluster::Control {
  public:
@@ -45,15 +40,7 @@ class Herd final : public Services, public cluster::Control {
 
 class Client {
  public:
-  explicit Client(int port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(static_cast<std::uint16_t>(port));
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const timeval limit{10, 0};
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
-  }
+  explicit Client(int port) : fd_(connected(port)) {}
   ~Client() { ::close(fd_); }
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -116,7 +103,7 @@ class Service : public testing::Test {
   }
 
   SystemClock clock;
-  Nowhere sink;
+  SilentLog sink;
   Log log{sink};
   net::Loop loop{clock};
   net::BlockingPool blocking{1};

@@ -7,6 +7,8 @@
 #include <map>
 #include <sstream>
 
+#include "base/testing.h"
+
 namespace herdgate::cache {
 namespace {
 
@@ -17,17 +19,6 @@ struct ManualClock final : Clock {
   TimePoint time{std::chrono::hours(1)};
   TimePoint now() const override { return time; }
   WallTime wall() const override { return {}; }
-};
-
-class Lines final : public LogSink {
- public:
-  void write(LogContext&, const LogLine& line) override { text += fmt::format("{}\n", line.text); }
-  std::size_t count(std::string_view word) const {
-    std::size_t found = 0;
-    for (std::size_t at = text.find(word); at != Bytes::npos; at = text.find(word, at + 1)) ++found;
-    return found;
-  }
-  Bytes text;
 };
 
 // What of memcached is used here. While it is frozen it takes nothing and says nothing.
@@ -93,7 +84,7 @@ struct RemoteTest : ::testing::Test {
   ManualClock clock;
   net::Loop loop{clock};
   net::BlockingPool blocking{1};
-  Lines lines;
+  LogLines lines;
   Log log{lines};
   std::string folder;
   SmallMemcached memcached;

@@ -7,16 +7,12 @@
 #include <fstream>
 #include <set>
 
+#include "base/testing.h"
+
 namespace herdgate::monitor {
 namespace {
 
 using cluster::Outcome;
-
-class Lines final : public LogSink {
- public:
-  void write(LogContext&, const LogLine& line) override { text += fmt::format("{}\n", line.text); }
-  std::string text;
-};
 
 class FakeProbe final : public Probing {
  public:
@@ -35,7 +31,7 @@ class FakeProbe final : public Probing {
 struct HealthTest : ::testing::Test {
   SystemClock clock;
   net::Loop loop{clock};
-  Lines lines;
+  LogLines lines;
   Log log{lines};
   config::Settings settings;
   std::map<int, std::deque<Outcome>> answers;  // the last one stays

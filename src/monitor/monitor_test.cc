@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing.h"
 #include "monitor/state_store.h"
 
 namespace herdgate::monitor {
@@ -19,20 +20,6 @@ namespace {
 using cluster::NodeStatus;
 using cluster::Outcome;
 using cluster::View;
-
-class Lines final : public LogSink {
- public:
-  void write(LogContext&, const LogLine& line) override {
-    text += fmt::format("{}: {}\n", level_name(line.level), line.text);
-    if (!line.detail.empty()) text += fmt::format("DETAIL: {}\n", line.detail);
-  }
-  std::size_t count(std::string_view part) const {
-    std::size_t n = 0;
-    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-    return n;
-  }
-  std::string text;
-};
 
 // Answers at once (by the loop), or never while it hangs.
 class FakeProbe final : public Probing {
@@ -73,7 +60,7 @@ struct MonitorTest : ::testing::Test {
   net::Loop loop{clock};
   net::BlockingPool blocking{1};
   backend::Scratch scratch;
-  Lines lines;
+  LogLines lines;
   Log log{lines};
   std::filesystem::path folder;
   config::Settings settings;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "base/testing.h"
 #include "monitor/monitor.h"
 
 namespace herdgate::monitor {
@@ -15,11 +16,6 @@ namespace {
 using cluster::Outcome;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-class Silent final : public LogSink {
- public:
-  void write(LogContext&, const LogLine&) override {}
-};
 
 struct ProbeTest : ::testing::Test {
   SystemClock clock;
@@ -149,7 +145,7 @@ TEST_F(ProbeReal, TheMonitorFindsTheHerd) {
     settings->backends.push_back(
         {NodeId(id), nodes[i].host, nodes[i].port, 1, "", "node" + std::to_string(id), true, false});
   }
-  Silent sink;
+  SilentLog sink;
   Log log(sink);
   bool found = false;
   const auto complete = [&](const cluster::View& view) {

@@ -3,24 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "pool/fake_server.h"
 
 namespace herdgate::pool {
 namespace {
 
 using std::chrono::seconds;
-
-class Silent final : public LogSink {
- public:
-  void write(LogContext&, const LogLine&) override {}
-};
-
-class MovableClock final : public Clock {
- public:
-  TimePoint now() const override { return std::chrono::steady_clock::now() + ahead; }
-  WallTime wall() const override { return std::chrono::system_clock::now() + ahead; }
-  Duration ahead{};
-};
 
 struct Workers final : Peers {
   explicit Workers(net::Loop& l) : loop(l) {}
@@ -50,7 +39,7 @@ struct PoolTest : ::testing::Test {
   net::Loop loop{clock};
   net::BlockingPool blocking{1};
   backend::Scratch scratch;
-  Silent sink;
+  SilentLog sink;
   Log log{sink};
   Accounts accounts{Limits{.total = 1, .per_key = 0}};
   FakeServer server{loop};

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/testing.h"
 #include "pool/fake_server.h"
 #include "wire/backend.h"
 #include "wire/frontend.h"
@@ -16,18 +17,6 @@ namespace herdgate::session {
 namespace {
 
 using std::chrono::seconds;
-
-class Silent final : public LogSink {
- public:
-  void write(LogContext&, const LogLine&) override {}
-};
-
-class MovableClock final : public Clock {
- public:
-  TimePoint now() const override { return std::chrono::steady_clock::now() + ahead; }
-  WallTime wall() const override { return std::chrono::system_clock::now() + ahead; }
-  Duration ahead{};
-};
 
 struct OneWorker final : Workers {
   Worker& worker(WorkerId) override { return *only; }
@@ -132,7 +121,7 @@ Bytes sync() {
 struct SessionTest : ::testing::Test {
   static constexpr Duration kPatience = seconds(20);
   MovableClock clock;
-  Silent sink;
+  SilentLog sink;
   Log log{sink};
   net::BlockingPool blocking{1};
   Shared shared{log, pool::Limits{.total = 8, .per_key = 0}};

@@ -5,25 +5,10 @@ import os
 import psycopg
 import pytest
 from support.system import wait_until
-from test_builtin_failover import BuiltinHerd, streams_from
-from test_failover_races import CONNINFO_LOCK, in_recovery
-from test_recovery import prepare
+from test_builtin_failover import streams_from
+from test_failover_races import CONNINFO_LOCK, herd, in_recovery  # noqa: F401
 
 pytestmark = pytest.mark.herdgate_only
-
-
-@pytest.fixture
-def herd():
-    made = []
-
-    def make(**parameters):
-        made.append(prepare(BuiltinHerd(recovery_user="postgres", **parameters)))
-        return made[-1].start()
-    yield make
-    for h in made:
-        if os.path.exists(h.pcp.passes[True]):
-            os.unlink(h.pcp.passes[True])
-        h.end()
 
 
 def note_of(h):
