@@ -20,7 +20,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.cpu_count() or 2
 # What threads share is at work in these: logins, the pool, cancels, reloads, the monitor, and everything by chance.
 THREADED = ["test_ledger.py", "test_pooling.py", "test_cancel.py", "test_auth.py", "test_first_logins.py", "test_monitor.py",
-            "test_shows.py"]
+            "test_shows.py", "test_query_cache.py::test_nobody_reads_what_is_older_than_what_was_seen",
+            "test_query_cache.py::test_eviction_under_load", "test_memcached.py"]
 LEDGER_SECONDS = "60"  # for each of the runs of test_ledger.py in the long suites
 SANITIZER = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1",
              "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=1"}
