@@ -166,14 +166,16 @@ TEST_F(LoopTest, DeferredBeforeTheRunIsNotForgotten) {
 
 TEST_F(LoopTest, TimersFireInOrderOfTimeAndThenOfSetting) {
   std::vector<int> order;
-  loop.after(3ms, [&] { loop.stop(); });
-  loop.after(2ms, [&] { order.push_back(3); });
-  loop.after(1ms, [&] { order.push_back(1); });
-  const TimerId gone = loop.after(1ms, [&] { order.push_back(99); });
-  loop.after(1ms, [&] { order.push_back(2); });
-  loop.cancel(gone);
-  loop.cancel(gone);
-  loop.cancel(0);
+  loop.defer([&] {  // within one turn, so that all count from the same moment
+    loop.after(3ms, [&] { loop.stop(); });
+    loop.after(2ms, [&] { order.push_back(3); });
+    loop.after(1ms, [&] { order.push_back(1); });
+    const TimerId gone = loop.after(1ms, [&] { order.push_back(99); });
+    loop.after(1ms, [&] { order.push_back(2); });
+    loop.cancel(gone);
+    loop.cancel(gone);
+    loop.cancel(0);
+  });
   run();
   EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
 }
