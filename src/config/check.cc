@@ -143,6 +143,11 @@ class Checking {
   void cache() {
     if (!s_.memory_cache_enabled) return;
     if (s_.memqcache_maxcache == 0) warn("memqcache_maxcache", "memqcache_maxcache is 0, so no result is cached");
+    if (!s_.memqcache_auto_cache_invalidation && s_.memqcache_expire.count() == 0)
+      warn(
+          "memqcache_auto_cache_invalidation",
+          "memqcache_auto_cache_invalidation is off and memqcache_expire is 0, so a cached result is answered whatever "
+          "becomes of its tables");
     if (s_.memqcache_method != CacheMethod::shmem) return memcached();  // it has no blocks
     if (s_.memqcache_max_num_cache == 0)
       warn("memqcache_max_num_cache", "memqcache_max_num_cache is 0, so no result is cached");
@@ -164,6 +169,13 @@ class Checking {
     if (host.empty())
       error("memqcache_memcached_host", "memqcache_memcached_host is empty, memqcache_method = memcached needs it");
     const bool by_tcp = !host.empty() && host.front() != '/';
+    // One colon: a port has been written behind it. IPv6 addresses have two at least.
+    const bool odd = host.find_first_of(" \t,;/") != std::string::npos || std::ranges::count(host, ':') == 1;
+    if (by_tcp && odd)
+      error("memqcache_memcached_host",
+            fmt::format("memqcache_memcached_host is \"{}\", it must be one host or address, or the path of a socket; "
+                        "the port is memqcache_memcached_port",
+                        host));
     if (by_tcp && (s_.memqcache_memcached_port < 1 || s_.memqcache_memcached_port > kMaxPort))
       error("memqcache_memcached_port",
             fmt::format("memqcache_memcached_port must be 1 to {}, it is {}", kMaxPort, s_.memqcache_memcached_port));

@@ -249,6 +249,16 @@ INSTANTIATE_TEST_SUITE_P(
               "error pgpool.conf:10 memqcache_memcached_port must be 1 to 65535, it is 70000"},
         Check{"memory_cache_enabled = on\nmemqcache_method = memcached\nmemqcache_memcached_host = ''\n",
               "error pgpool.conf:10 memqcache_memcached_host is empty, memqcache_method = memcached needs it"},
+        Check{
+            "memory_cache_enabled = on\nmemqcache_method = memcached\nmemqcache_memcached_host = 'cache:11211'\n",
+            "error pgpool.conf:10 memqcache_memcached_host is \"cache:11211\", it must be one host or address, or the "
+            "path of a socket; the port is memqcache_memcached_port"},
+        Check{"memory_cache_enabled = on\nmemqcache_method = memcached\nmemqcache_memcached_host = 'one, two'\n",
+              "error pgpool.conf:10 memqcache_memcached_host is \"one, two\", it must be one host or address, or the "
+              "path of a socket; the port is memqcache_memcached_port"},
+        Check{"memory_cache_enabled = on\nmemqcache_auto_cache_invalidation = off\n",
+              "warning pgpool.conf:9 memqcache_auto_cache_invalidation is off and memqcache_expire is 0, so a cached "
+              "result is answered whatever becomes of its tables"},
         Check{"dml_adaptive_object_relationship_list = 'a'\n",
               "error pgpool.conf:8 dml_adaptive_object_relationship_list: invalid object relationship: \"a\" is not of "
               "the form object:dependent"}));
@@ -257,6 +267,11 @@ TEST(CrossChecks, ASocketOfMemcachedNeedsNoPort) {
   const std::string on = "memory_cache_enabled = on\nmemqcache_method = memcached\nmemqcache_memcached_port = 0\n";
   EXPECT_THAT(told(load_lines(on + "memqcache_memcached_host = '/run/memcached.sock'\n")), IsEmpty());
   EXPECT_TRUE(load_lines(on).has_errors());
+}
+
+TEST(CrossChecks, AnAddressOfMemcachedMayHaveColons) {
+  const std::string on = "memory_cache_enabled = on\nmemqcache_method = memcached\n";
+  EXPECT_THAT(told(load_lines(on + "memqcache_memcached_host = '::1'\n")), IsEmpty());
 }
 
 TEST(CrossChecks, RecoveryCommandsNeedDataDirectories) {
