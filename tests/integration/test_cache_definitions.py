@@ -229,6 +229,7 @@ def test_random_definitions(start_proxy, cluster, request, mode):
     assert sum(t["changed"] for t in run.tally.values()) > 10, "answers that had been kept are others now"
 
 
+@pytest.mark.long
 def test_two_proxies(start_proxy, cluster, request):
     memcached = request.getfixturevalue("memcached")
     proxies = [start_proxy({**VIEWS_TOO, **memcached.settings()}, fresh=True) for _ in range(2)]
