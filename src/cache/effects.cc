@@ -40,6 +40,7 @@ class Gathering {
     place_.relations += s.relations.size();
     place_.functions += s.functions.size();
   }
+  void add_unknown() { unknown_with_definitions(); }
 
  private:
   static bool runs(const Statement& s) {
@@ -56,8 +57,10 @@ class Gathering {
   void unknown() { out_.scope.database = out_.unknown_state = true; }
   void unknown_with_definitions() {
     unknown();
-    out_.defines = true;
+    may_define();
   }
+  // What a text that is not seen defines may be the rights of a role, which count in every database.
+  void may_define() { out_.scope.everything = out_.defines = true; }
 
   const sql::Answers& answers_;
   Effects& out_;
@@ -137,7 +140,7 @@ void Gathering::creates(const Statement& s) {
   out_.defines |= !s.creates_temp;  // it may hide an older one
   const Statement* query = &s;
   while (query->inner) query = query->inner.get();
-  if (query->kind == Kind::execute) return unknown();
+  if (query->kind == Kind::execute) return unknown_with_definitions();
   functions(s);
 }
 
@@ -163,7 +166,7 @@ void Gathering::written(const Statement& s) {
     const sql::RelationAnswer& a = answers_.relations[place];
     out_.by_name |= target.schema.empty();
     out_.scope.database |= a.side_effects;
-    out_.defines |= a.side_effects && a.may_define;
+    if (a.side_effects && a.may_define) may_define();
     if (a.temporary) continue;
     out_.scope.database |= !a.exists || a.reads.empty();
     out_.scope.add({a.reads});
@@ -177,7 +180,7 @@ void Gathering::functions(const Statement& s) {
     if (runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
     if (a.is_volatile && a.user_defined) unknown();
-    out_.defines |= a.may_define;
+    if (a.may_define) may_define();
   }
   for (std::size_t i = 0; i < s.relations.size(); ++i) {  // views that call one
     const std::size_t place = place_.relations + i;
@@ -185,7 +188,7 @@ void Gathering::functions(const Statement& s) {
     if (place >= answers_.relations.size()) continue;
     const sql::RelationAnswer& a = answers_.relations[place];
     if (a.below_writing_function || (a.row_functions_write && s.column_of_name)) unknown();
-    out_.defines |= a.below_writing_function && a.may_define;
+    if (a.below_writing_function && a.may_define) may_define();
   }
 }
 
@@ -216,7 +219,7 @@ Effects effects_of(const sql::Facts& facts, const sql::Answers& answers, const S
   for (const Statement& s : facts.statements) {
     if (!names_prepared(s) || (s.kind == Kind::explain && !s.explain_analyze)) continue;
     if (prepared == nullptr || facts.multi()) {
-      out.scope.database = out.unknown_state = out.defines = true;
+      gathering.add_unknown();
     } else {
       gathering.add(*body_of(prepared));
     }

@@ -92,7 +92,7 @@ constexpr std::string_view kRelationParts =
 // {defines f}: the source of f may hold a definition, or runs a text that does.
 constexpr std::string_view kDefines =
     "f.prosrc OPERATOR(pg_catalog.~*)"
-    " '(^|[^a-z0-9_])(create|alter|drop|import|execute|call)([^a-z0-9_]|$)'::pg_catalog.text";
+    " '(^|[^a-z0-9_])(create|alter|drop|import|execute|call|revoke|reassign)([^a-z0-9_]|$)'::pg_catalog.text";
 
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
 // w a volatile function called by a view, o the oid of what a read reaches, t of what a write reaches beside that, x a

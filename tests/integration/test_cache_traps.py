@@ -469,3 +469,36 @@ def test_an_event_trigger_that_is_switched(proxy, cluster, without_audit, change
         assert (hits_by_wire(c, read) == 2) != fires
         assert c.ask(read) == cluster_says(cluster, read)
         assert (c.ask(read) != before) == fires
+
+
+@pytest.mark.parametrize("how", ["revoke traps_readers from traps_reader", "do $$begin revoke traps_readers from traps_reader; end$$",
+                                 "select traps_take()", "call traps_take_all()", "insert into traps_orders values (1)",
+                                 "prepare p as select traps_take(); create temp table x as execute p",
+                                 "begin; do $$begin revoke traps_readers from traps_reader; end$$; commit"])
+def test_rights_taken_in_another_database(proxy, cluster, how):
+    """Roles are those of all databases."""
+    cluster.primary.psql("create role traps_readers; create role traps_reader login in role traps_readers")
+    elsewhere = client(proxy, database="postgres")
+    try:
+        with client(proxy) as c:
+            c.ask("grant usage on schema second to traps_readers; grant select on second.log to traps_readers")
+        elsewhere.ask("""
+            create function traps_take() returns int language plpgsql as $$begin revoke traps_readers from traps_reader; return 1; end$$;
+            create procedure traps_take_all() language plpgsql as $$begin revoke traps_readers from traps_reader; end$$;
+            create function traps_on_order() returns trigger language plpgsql as
+              $$begin revoke traps_readers from traps_reader; return new; end$$;
+            create table traps_orders (i int);
+            create trigger t after insert on traps_orders for each row execute function traps_on_order()""")
+        with client(proxy, user="traps_reader") as c:
+            wait_until(lambda: hits_by_wire(c, "select n from second.log") == 2, "hits")
+            for sql in how.split("; ") if how.startswith("prepare") else [how]:
+                elsewhere.send(query(sql))
+                assert "E" not in kinds(elsewhere.until())
+            with pytest.raises(RuntimeError, match="permission denied"):
+                c.ask("select n from second.log")
+    finally:
+        elsewhere.ask("drop table if exists traps_orders; drop function if exists traps_take, traps_on_order; "
+                      "drop procedure if exists traps_take_all")
+        elsewhere.close()
+        with client(proxy) as c:
+            c.ask("drop owned by traps_readers, traps_reader; drop role traps_readers, traps_reader")
