@@ -33,7 +33,8 @@ UnitWriter::UnitWriter(Session& session, pool::ServerLink& link, bool asks_id)
       raw_(*link.link),
       sent_(session.unit_open()),
       announces_(session.announces()),
-      asks_id_(asks_id) {}
+      asks_id_(asks_id),
+      failed_(session.unit().poison.has_value()) {}  // in an earlier part of the unit: the first error is the one told
 
 UnitWriter::Written UnitWriter::write(const UnitMessages& unit) {
   unit_ = &unit;

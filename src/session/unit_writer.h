@@ -65,7 +65,7 @@ class UnitWriter {
   bool sent_ = false;  // something of this unit is on its way
   const bool announces_, asks_id_;
   const UnitMessages* unit_ = nullptr;
-  bool failed_ = false;  // the rest up to Sync is dropped
+  bool failed_;  // the rest up to Sync is dropped
 };
 
 }  // namespace herdgate::session
