@@ -85,7 +85,10 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     end(protocol_violation("invalid message format"));
     return Next::stop;
   }
-  if (!work().facts) understand(input, *text);
+  if (!work().facts) {
+    understand(input, *text);
+    if (!unit_open()) vs_.close_prepared("");  // as a server does, whoever answers; amid a unit it may skip the text
+  }
   const std::shared_ptr<const sql::Facts> facts = work().facts;
   if (!work().planned && unit_link() != nullptr) {
     const route::Plan before = work().plan;

@@ -138,13 +138,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
   if (read->statement.empty() && !raw_.synced()) before = session_.vs_.find_prepared("");
   auto defined =
       session_.vs_.define(read->statement, read->query, read->types, std::move(facts), session_.results_epoch());
-  if (!defined) {
-    wire::Report report;
-    report.sqlstate = sqlstate::kDuplicatePreparedStatement;
-    report.message = fmt::format("prepared statement \"{}\" already exists", read->statement);
-    report.file = "session";
-    return fail(report);
-  }
+  if (!defined) return name_taken(*read);
   const vsession::PreparedPtr& statement = *defined;
   if (before) session_.unit().replaced.push_back({statement, std::move(before)});
   session_.note_trace(read->query);
@@ -169,6 +163,23 @@ bool UnitWriter::parse(const UnitMessage& message) {
   }
   intern(statement->server_name);
   return send_parse(statement);
+}
+
+// A server looks at the text first: what it has to say of that comes before the name.
+bool UnitWriter::name_taken(const wire::Parse& read) {
+  constexpr const char* kRefused = "hg_refused";
+  scratch_.clear();
+  wire::put_close(scratch_, 'S', kRefused);
+  raw().send(scratch_, Owes::close, Fate::swallow, kNotePrepare, item(nullptr));
+  scratch_.clear();
+  wire::put_parse(scratch_, wire::Parse{kRefused, read.query, read.types});
+  raw().send(scratch_, Owes::parse, Fate::swallow, kNotePrepare, item(nullptr));
+  sent_ = true;
+  wire::Report report;
+  report.sqlstate = sqlstate::kDuplicatePreparedStatement;
+  report.message = fmt::format("prepared statement \"{}\" already exists", read.statement);
+  report.file = "session";
+  return fail(report);
 }
 
 bool UnitWriter::send_parse(const vsession::PreparedPtr& statement) {

@@ -7,6 +7,7 @@
 #pragma once
 #include "session/session.h"
 #include "session/unit_messages.h"
+#include "wire/frontend.h"
 
 namespace herdgate::session {
 
@@ -29,6 +30,7 @@ class UnitWriter {
  private:
   bool message(const UnitMessage& message);
   bool parse(const UnitMessage& message);
+  bool name_taken(const wire::Parse& read);
   bool send_parse(const vsession::PreparedPtr& statement);  // the client's, in our words
   bool bind(const UnitMessage& message);
   bool describe(const UnitMessage& message);
