@@ -143,6 +143,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next look_up(const sql::Facts& facts, catalog::Found found);
   Next answers_for(const sql::Facts& facts, Explained& into);
   void note_statement(std::size_t index, bool ok);
+  void executed_done(const vsession::PreparedPtr& first, std::uint64_t until);
+  vsession::PreparedPtr executed_by(const vsession::PreparedPtr& item);
   void note_done(const sql::Statement& statement, std::string_view text, bool ok,
                  const std::shared_ptr<const sql::Facts>& facts,
                  std::uint64_t until = vsession::VirtualSession::kUntilNow);

@@ -423,6 +423,7 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
     return;
   }
   const bool ok = how == backend::Ended::ok;
+  const vsession::PreparedPtr executed = ok ? executed_by(item) : nullptr;
   const std::uint64_t until =
       unit().dropped.empty() ? vsession::VirtualSession::kUntilNow : unit_dropped(link, item, ok);
   if (how == backend::Ended::skipped || !item->facts) return;
@@ -430,6 +431,21 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
   for (const sql::Statement& statement : item->facts->statements) {
     note_done(statement, item->query, ok, item->facts, until);
   }
+  if (executed) executed_done(executed, until);
+}
+
+// What SQL's EXECUTE has executed, which may have dropped itself.
+vsession::PreparedPtr Session::executed_by(const vsession::PreparedPtr& item) {
+  if (!item->facts || item->facts->first().kind != Kind::execute) return nullptr;
+  const std::string& name = item->facts->first().name;
+  for (const Unit::Dropped& one : unit().dropped) {
+    if (one.by != item || one.by_close) continue;
+    for (const vsession::PreparedPtr& closed : one.closed) {
+      if (closed->name == name) return closed;
+    }
+    break;
+  }
+  return vs_.find_prepared(name);
 }
 
 }  // namespace herdgate::session

@@ -6,6 +6,7 @@
 #include "session/session.h"
 #include "session/session_log.h"
 #include "session/words.h"
+#include "sql/text_scan.h"
 #include "wire/frontend.h"
 
 namespace herdgate::session {
@@ -20,6 +21,11 @@ bool ends_transaction(Kind kind) {
 // The statement that EXECUTE or DEALLOCATE wants to find.
 std::string_view executed_name(const sql::Statement& statement) {
   return statement.kind == Kind::prepare ? std::string_view() : statement.names_prepared();
+}
+
+bool begins_by_start(std::string_view text) {
+  constexpr std::string_view kStart = "start";
+  return sql::same_word(text.substr(sql::scan_start(text).statement, kStart.size()), kStart);
 }
 
 // A server in copy-in mode takes nothing but data.
@@ -271,7 +277,7 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   if (first.kind == Kind::begin && status == TxStatus::idle && vs_.state().pins == 0) {
     vs_.statement_done({.statement = first, .text = text, .tag = "BEGIN", .facts = work().facts});
     vs_.ready(TxStatus::open);
-    wire::put_command_complete(out, "BEGIN");
+    wire::put_command_complete(out, begins_by_start(text) ? "START TRANSACTION" : "BEGIN");
     client_.added_own();
     say_ready();
     return true;
@@ -496,15 +502,22 @@ void Session::note_statement(std::size_t index, bool ok) {
   const std::string_view part = keeps_whole                                          ? whole
                                 : whole.size() >= statement.begin + statement.length ? slice(statement, whole)
                                                                                      : "";
+  const vsession::PreparedPtr executed =
+      statement.kind == Kind::execute ? vs_.find_prepared(statement.name) : vsession::PreparedPtr();
   note_done(statement, part, ok, work().facts);
-  if (statement.kind == Kind::execute && ok) {
-    if (const sql::Statement* inner = prepared_statement(statement))
-      vs_.statement_done({.statement = *inner,
-                          .text = executed_text(statement, part),
-                          .tag = work().tag,
-                          .ok = ok,
-                          .write = work().plan.write,
-                          .facts = work().facts});
+  if (ok && executed) executed_done(executed, vsession::VirtualSession::kUntilNow);
+}
+
+// What the protocol has prepared may be anything: what SQL's EXECUTE of it has done counts like the statement itself.
+void Session::executed_done(const vsession::PreparedPtr& first, std::uint64_t until) {
+  constexpr int kDeepest = 4;  // one may execute another
+  vsession::PreparedPtr executed = first;
+  for (int depth = 0; executed && executed->facts && depth < kDeepest; ++depth) {
+    const vsession::PreparedPtr now = std::move(executed);
+    const sql::Statement& whole = now->facts->first();
+    const sql::Statement& statement = now->from_sql && whole.inner ? *whole.inner : whole;
+    executed = statement.kind == Kind::execute ? vs_.find_prepared(statement.name) : nullptr;
+    note_done(statement, now->query, true, now->facts, until);
   }
 }
 

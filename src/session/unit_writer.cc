@@ -346,7 +346,11 @@ bool UnitWriter::execute(const UnitMessage& message) {
   }
   pass(message.whole, Owes::execute, item(statement));
   sent_ = true;
-  if (statement && statement->facts && may_take_back(statement->facts->first().kind)) takes_back(statement);
+  if (statement && statement->facts) {
+    const sql::Statement& first = statement->facts->first();
+    const sql::Statement* does = first.kind == sql::Kind::execute ? session_.prepared_statement(first) : &first;
+    if (does != nullptr && may_take_back(does->kind)) takes_back(statement, *does);
+  }
   if (!may_start_copy(statement)) return true;
   // The server would ignore a Sync in copy-in mode, or answer it after an error: it is sent when we know which.
   scratch_.clear();
@@ -364,11 +368,10 @@ void UnitWriter::give_own_name(const vsession::PreparedStatement& by) {
 
 // DEALLOCATE, RESET, SET … TO DEFAULT and DISCARD ALL: what follows in the unit is to find statements gone and the
 // session's own start-up values again. Unless the server skips it or fails.
-void UnitWriter::takes_back(const vsession::PreparedPtr& by) {
-  const sql::Statement& statement = by->facts->first();
+void UnitWriter::takes_back(const vsession::PreparedPtr& by, const sql::Statement& statement) {
   const bool discards = statement.kind == sql::Kind::discard && statement.discard == sql::DiscardTarget::all;
   if (statement.kind == sql::Kind::deallocate) Session::renew_transaction_question(link_);
-  if (discards || statement.kind == sql::Kind::deallocate) drop_statements(by, discards || statement.all);
+  if (discards || statement.kind == sql::Kind::deallocate) drop_statements(by, statement.name, discards || statement.all);
   const sql::Setting* setting = statement.settings.empty() ? nullptr : &statement.settings.front();
   const bool all = discards || (setting != nullptr && setting->form == sql::SetForm::reset_all);
   const bool one = setting != nullptr && setting->form == sql::SetForm::to_default && !setting->local;
@@ -378,7 +381,7 @@ void UnitWriter::takes_back(const vsession::PreparedPtr& by) {
   }
 }
 
-void UnitWriter::drop_statements(const vsession::PreparedPtr& by, bool all) {
+void UnitWriter::drop_statements(const vsession::PreparedPtr& by, const std::string& one, bool all) {
   vsession::VirtualSession& vs = session_.vs_;
   pool::LinkMemory& memory = link_.memory;
   Unit::Dropped dropped{.by = by, .until = vs.generation()};
@@ -390,7 +393,7 @@ void UnitWriter::drop_statements(const vsession::PreparedPtr& by, bool all) {
       if (!name.empty()) dropped.closed.push_back(statement);
     }
     vs.drop_named(dropped.until);
-  } else if (const vsession::PreparedPtr known = vs.find_prepared(by->facts->first().name)) {
+  } else if (const vsession::PreparedPtr known = vs.find_prepared(one)) {
     dropped.closed.push_back(known);
     if (auto node = memory.named.extract(known->name)) dropped.named.insert(std::move(node));
     vs.close_prepared(known->name);

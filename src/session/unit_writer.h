@@ -35,8 +35,8 @@ class UnitWriter {
   bool bind(const UnitMessage& message);
   bool describe(const UnitMessage& message);
   bool execute(const UnitMessage& message);
-  void takes_back(const vsession::PreparedPtr& by);
-  void drop_statements(const vsession::PreparedPtr& by, bool all);
+  void takes_back(const vsession::PreparedPtr& by, const sql::Statement& statement);  // which it runs
+  void drop_statements(const vsession::PreparedPtr& by, const std::string& one, bool all);
   void give_own_name(const vsession::PreparedStatement& by);
   bool close(const UnitMessage& message);
   bool close_portal(const UnitMessage& message);

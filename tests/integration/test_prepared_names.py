@@ -214,3 +214,22 @@ def test_a_syntax_error_in_a_failed_transaction(proxy, cluster, form):
                    q("rollback"), q("begin"), q("select 1 from named"), q("selec 1"), q("selec 2"), q("select 1"), q("commit"), q("select 1"),
                    q("begin"), q("selec 1"), q("selec 2"), q("rollback"))
     assert answers[2][0][0] == "42601" and answers[3][-2][0] == "25P02"
+
+
+UTILITIES = ["set work_mem = '5MB'", "prepare inner_one as select 'of a'", "set local work_mem = '6MB'", "discard all", "deallocate p",
+             "deallocate all", "reset all", "set search_path = named_s", "set datestyle = 'German'"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("utility", UTILITIES)
+def test_execute_of_what_sql_could_not_prepare(start_proxy, cluster, form, utility):
+    """The protocol prepares anything, and SQL's EXECUTE runs it: the session has what it leaves, and no other session finds it."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "num_workers": 1, "load_balance_mode": False})
+    q = FORMS[form]
+    shows = [query("show work_mem"), query("show search_path"), query("show datestyle")]
+    same(proxy, cluster, COUNT, query("set work_mem = '7MB'"), unit(parse(utility, "u")), q("execute u"), *shows, query("execute inner_one"),
+         unit(bind("1", statement="p"), execute()), query("execute p(1)"), q("execute u"), *shows)
+    with Client(proxy.port).login() as a, Client(proxy.port).login() as b, Client(cluster.primary.port).login() as direct:
+        step(a, unit(parse(utility, "u"))), step(a, q("execute u")), step(a, query("commit"))
+        for sent in [*shows, query("execute inner_one"), query("prepare inner_one as select 'of b'"), query("execute inner_one")]:
+            assert step(b, sent) == step(direct, sent)
