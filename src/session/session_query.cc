@@ -152,8 +152,9 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   work().link = link;
   used += input.size();
   link->link->send(input, backend::Owes::query, backend::Fate::forward, kNoteClient);
-  if (work().plan.write && settings().commit_outcome_check && !facts->multi() && !may_copy(facts->first().kind))
-    ask_transaction_id(*link, /*sync=*/true);
+  // Not amid a unit: where the server skips the query, what follows is to be skipped too, up to the client's own Sync.
+  const bool asks_id = work().plan.write && settings().commit_outcome_check && !unit_open();
+  if (asks_id && !facts->multi() && !may_copy(facts->first().kind)) ask_transaction_id(*link, /*sync=*/true);
   link->link->flush();
   return phase_ == Phase::idle ? Next::served : Next::waiting;
 }

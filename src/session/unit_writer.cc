@@ -25,6 +25,12 @@ bool may_take_back(sql::Kind kind) {
          kind == sql::Kind::set;
 }
 
+// What a server takes in a failed transaction.
+bool goes_on_failed(sql::Kind kind) {
+  return kind == sql::Kind::commit || kind == sql::Kind::rollback || kind == sql::Kind::prepare_transaction ||
+         kind == sql::Kind::rollback_to;
+}
+
 }  // namespace
 
 UnitWriter::UnitWriter(Session& session, pool::ServerLink& link, bool asks_id)
@@ -154,8 +160,9 @@ bool UnitWriter::parse(const UnitMessage& message) {
   pool::InternedStatements& interned = link_.memory.interned;
   const bool there = interned.touch(statement->server_name);
   const bool fresh = there && interned.epoch(statement->server_name) == epoch();
-  if (there && !(fresh && interned.serves(statement->server_name, SessionId()))) {
-    drop(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now
+  const bool refused = raw_.status() == 'E' && !goes_on_failed(statement->facts->first().kind);
+  if (there && (refused || !fresh || !interned.serves(statement->server_name, SessionId()))) {
+    drop(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now; or it is to fail
   } else if (there) {
     raw_.owe_local(kParseComplete, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
     sent_ = true;

@@ -233,3 +233,25 @@ def test_execute_of_what_sql_could_not_prepare(start_proxy, cluster, form, utili
         step(a, unit(parse(utility, "u"))), step(a, q("execute u")), step(a, query("commit"))
         for sent in [*shows, query("execute inner_one"), query("prepare inner_one as select 'of b'"), query("execute inner_one")]:
             assert step(b, sent) == step(direct, sent)
+
+
+def test_a_parse_in_a_failed_transaction(proxy, cluster):
+    """Also of a text that the link has for another name."""
+    answers = same(proxy, cluster, unit(parse("select 7", "seven")), unit(parse("rollback", "back")), query("begin"),
+                   query("select 1 / 0"), unit(parse("select 7", "other")), unit(parse("rollback", "back again")),
+                   unit(bind(statement="other"), execute()), unit(bind(statement="back again"), execute()),
+                   unit(bind(statement="seven"), execute()))
+    assert answers[4][0][0] == "25P02" and answers[5][0] == ("1", "")
+
+
+@pytest.mark.parametrize("opens", ["begin", "select 1"])
+@pytest.mark.parametrize("amid", ["insert into named values (8)", "select 1"])
+def test_what_is_behind_a_text_amid_a_failed_unit_is_skipped(proxy, cluster, opens, amid):
+    seen = []
+    for port in (cluster.primary.port, proxy.port):
+        with Client(port).login() as c:
+            step(c, query(opens))
+            c.send(run("insert into named values (6)"), execute("no portal"), query(amid), run("insert into named values (7)"), SYNC,
+                   query("rollback"), query("select count(*) from named where a > 3"))
+            seen.append([told(c.until("Z")) for _ in range(3)])
+    assert seen[0] == seen[1] and ("0",) in seen[0][2]
