@@ -215,19 +215,19 @@ void UnitWriter::note_unnamed(const vsession::PreparedStatement& statement) {
 
 void UnitWriter::drop(const std::string& name) {
   link_.memory.interned.remove(name);
+  close_on_link(name);
+}
+
+void UnitWriter::close_on_link(const std::string& name) {
   scratch_.clear();
   wire::put_close(scratch_, 'S', name);
   raw().send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
 }
 
 void UnitWriter::intern(const std::string& name) {
-  std::erase(link_.memory.to_close, name);  // should DEALLOCATE fail this is skipped too, and not believed to be there
+  if (std::erase(link_.memory.to_close, name) != 0) close_on_link(name);  // it may be there still
   const auto limit = static_cast<std::size_t>(session_.settings().max_prepared_statements);
-  for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) {
-    scratch_.clear();
-    wire::put_close(scratch_, 'S', old);
-    raw().send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
-  }
+  for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) close_on_link(old);
 }
 
 void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
@@ -370,7 +370,11 @@ bool UnitWriter::execute(const UnitMessage& message) {
 // SQL in this unit is to find the statement under its client's name.
 void UnitWriter::give_own_name(const vsession::PreparedStatement& by) {
   const vsession::PreparedPtr known = session_.wants_own_name(by.facts->first().names_prepared(), link_);
-  if (known) parse_as(known->name, known, kNoteOwnName, item(nullptr));
+  if (!known) return;
+  scratch_.clear();
+  wire::put_close(scratch_, 'S', known->name);  // it may be there: that it was refused is only what we believe
+  raw().send(scratch_, Owes::close, Fate::swallow, kNotePrepare, item(nullptr));
+  parse_as(known->name, known, kNoteOwnName, item(nullptr));
 }
 
 // DEALLOCATE, RESET, SET … TO DEFAULT and DISCARD ALL: what follows in the unit is to find statements gone and the

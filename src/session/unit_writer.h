@@ -46,6 +46,7 @@ class UnitWriter {
   std::uint64_t epoch() const;                         // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
   void drop(const std::string& name);
+  void close_on_link(const std::string& name);
   void intern(const std::string& name);
   bool fail(const wire::Report& report);
   void pass(ByteView whole, backend::Owes what, std::uint16_t item = 0);
