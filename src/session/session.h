@@ -144,6 +144,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next answers_for(const sql::Facts& facts, Explained& into);
   void note_statement(std::size_t index, bool ok);
   static void may_be_there(pool::ServerLink& server, const std::string& name);
+  bool asks_id_behind(const sql::Facts& facts);
   void executed_done(const vsession::PreparedPtr& first, std::uint64_t until);
   vsession::PreparedPtr executed_by(const vsession::PreparedPtr& item);
   void note_done(const sql::Statement& statement, std::string_view text, bool ok,

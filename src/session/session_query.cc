@@ -83,6 +83,7 @@ void Session::understand(ByteView input, std::string_view text) {
   work().facts = worker_.facts().facts(text, options);
   if (work().facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
     log_unparsable(*this, worker_.log(), who_, text);
+  if (!unit_open()) vs_.close_prepared("");  // as a server does, whoever answers; amid a unit it may skip the text
 }
 
 Session::Next Session::serve_query(ByteView input, std::size_t& used) {
@@ -91,10 +92,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     end(protocol_violation("invalid message format"));
     return Next::stop;
   }
-  if (!work().facts) {
-    understand(input, *text);
-    if (!unit_open()) vs_.close_prepared("");  // as a server does, whoever answers; amid a unit it may skip the text
-  }
+  if (!work().facts) understand(input, *text);
   const std::shared_ptr<const sql::Facts> facts = work().facts;
   if (!work().planned && unit_link() != nullptr) {
     const route::Plan before = work().plan;
@@ -152,11 +150,15 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   work().link = link;
   used += input.size();
   link->link->send(input, backend::Owes::query, backend::Fate::forward, kNoteClient);
-  // Not amid a unit: where the server skips the query, what follows is to be skipped too, up to the client's own Sync.
-  const bool asks_id = work().plan.write && settings().commit_outcome_check && !unit_open();
-  if (asks_id && !facts->multi() && !may_copy(facts->first().kind)) ask_transaction_id(*link, /*sync=*/true);
+  if (asks_id_behind(*facts)) ask_transaction_id(*link, /*sync=*/true);
   link->link->flush();
   return phase_ == Phase::idle ? Next::served : Next::waiting;
+}
+
+// Not amid a unit: where the server skips the query, what follows is to be skipped too, up to the client's own Sync.
+bool Session::asks_id_behind(const sql::Facts& facts) {
+  return work().plan.write && settings().commit_outcome_check && !unit_open() && !facts.multi() &&
+         !may_copy(facts.first().kind);
 }
 
 void Session::announce_query(const sql::Statement& first, std::string_view text, pool::ServerLink& link) {

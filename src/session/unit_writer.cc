@@ -382,7 +382,8 @@ void UnitWriter::give_own_name(const vsession::PreparedStatement& by) {
 void UnitWriter::takes_back(const vsession::PreparedPtr& by, const sql::Statement& statement) {
   const bool discards = statement.kind == sql::Kind::discard && statement.discard == sql::DiscardTarget::all;
   if (statement.kind == sql::Kind::deallocate) Session::renew_transaction_question(link_);
-  if (discards || statement.kind == sql::Kind::deallocate) drop_statements(by, statement.name, discards || statement.all);
+  if (discards || statement.kind == sql::Kind::deallocate)
+    drop_statements(by, statement.name, discards || statement.all);
   const sql::Setting* setting = statement.settings.empty() ? nullptr : &statement.settings.front();
   const bool all = discards || (setting != nullptr && setting->form == sql::SetForm::reset_all);
   const bool one = setting != nullptr && setting->form == sql::SetForm::to_default && !setting->local;

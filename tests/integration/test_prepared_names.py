@@ -255,3 +255,12 @@ def test_what_is_behind_a_text_amid_a_failed_unit_is_skipped(proxy, cluster, ope
                    query("rollback"), query("select count(*) from named where a > 3"))
             seen.append([told(c.until("Z")) for _ in range(3)])
     assert seen[0] == seen[1] and ("0",) in seen[0][2]
+
+
+def test_what_was_not_dropped_is_not_in_the_way(proxy, cluster):
+    """A DISCARD ALL that is skipped; a 26000 that is about another name of its unit."""
+    bad = run('execute "no such"')
+    same(proxy, cluster, unit(parse("discard all", "d")), unit(execute("no portal"), bind(statement="d"), execute()),
+         unit(bind(statement="d"), execute()), unit(parse("insert into named values (9)", "p")),
+         unit(parse("execute p", "e"), bad, parse("deallocate p", "z")), unit(bind(statement="e"), execute()),
+         query("begin"), unit(bind(statement="e"), execute()), query("execute p"), query("rollback"))

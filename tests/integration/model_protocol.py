@@ -3,6 +3,10 @@
 Several clients at once, over one or two links where these are shared. Each has a table of its own, and says the same to the
 primary first. A difference is cut down to the messages that it takes, and shown with them.
 
+A search for differences, not a test: it still finds some, so it is run by hand (docs/status.md):
+
+    cd tests/integration && /usr/bin/python3 -m pytest -q --show-capture=no model_protocol.py --seconds 60
+
 --seed N repeats the choices of a run; --seconds N runs longer.
 
 Left out, because docs/compat.md says that they differ:
