@@ -69,7 +69,8 @@ struct NamedStatement {
 struct LinkMemory {
   vsession::ParameterSetPtr parameters;  // set beyond what its login gave; never null
   InternedStatements interned;
-  std::vector<std::string> to_close;  // interned statements whose plans became invalid: closed before the next unit
+  std::vector<std::string>
+      to_close;  // interned statements that are invalid, or may be there: closed before the next unit
   std::map<std::string, NamedStatement> named;  // by clients' own names
   std::vector<std::string> naming;              // those whose PREPARE is under way; Debt::item counts them from 1
   SessionId named_owner;                        // whose they are

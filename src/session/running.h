@@ -154,13 +154,13 @@ struct Unit {
     undone.clear();
     replaced.clear();
     dropped.clear();
+    poison.reset();  // one that was skipped behind an error of the server's
   }
   void reset() {
     forget();
     if (items.capacity() > kMaxKeptItems) std::vector<vsession::PreparedPtr>().swap(items);
     link = nullptr;
     open = hold = skip = stalled = false;
-    poison.reset();
   }
 };
 

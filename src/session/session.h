@@ -143,6 +143,10 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next look_up(const sql::Facts& facts, catalog::Found found);
   Next answers_for(const sql::Facts& facts, Explained& into);
   void note_statement(std::size_t index, bool ok);
+  static void may_be_there(pool::ServerLink& server, const std::string& name);
+  bool asks_id_behind(const sql::Facts& facts);
+  void executed_done(const vsession::PreparedPtr& first, std::uint64_t until);
+  vsession::PreparedPtr executed_by(const vsession::PreparedPtr& item);
   void note_done(const sql::Statement& statement, std::string_view text, bool ok,
                  const std::shared_ptr<const sql::Facts>& facts,
                  std::uint64_t until = vsession::VirtualSession::kUntilNow);
@@ -235,7 +239,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void execute_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   void request_ended(const backend::Link& link, const backend::Debt& debt);
   void commit_failed();
-  bool missing_named(const backend::Link& link, std::string_view state);
+  bool missing_named(const backend::Link& link, const wire::ServerReport& report);
   vsession::TransactionLinks::Under what_is_under_way(const pool::ServerLink& lost);
   bool may_learn_outcome() const;
   void tell(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why);

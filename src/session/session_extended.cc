@@ -413,16 +413,28 @@ void Session::close_undone(const vsession::PreparedPtr& closed) {
   if (!std::binary_search(undone.begin(), undone.end(), closed->generation)) vs_.close_undone(closed);
 }
 
+// A Parse was refused or skipped, and so may have been the Close ahead of it: before the next Parse it is closed.
+void Session::may_be_there(pool::ServerLink& server, const std::string& name) {
+  constexpr std::size_t kMostClosed = 1000;
+  server.memory.interned.remove(name);
+  if (server.memory.to_close.size() < kMostClosed) {
+    server.memory.to_close.push_back(name);
+  } else {
+    server.retire = true;
+  }
+}
+
 void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) {
   const vsession::PreparedPtr& item = unit().items[debt.item];
   if (!item) return;
   if (debt.what == backend::Owes::parse) {
     if (how == backend::Ended::ok) return;
     unit_parse_undone(debt.item, how);
-    if (pool::ServerLink* server = of(link)) server->memory.interned.remove(item->server_name);
+    if (pool::ServerLink* server = of(link)) may_be_there(*server, item->server_name);
     return;
   }
   const bool ok = how == backend::Ended::ok;
+  const vsession::PreparedPtr executed = ok ? executed_by(item) : nullptr;
   const std::uint64_t until =
       unit().dropped.empty() ? vsession::VirtualSession::kUntilNow : unit_dropped(link, item, ok);
   if (how == backend::Ended::skipped || !item->facts) return;
@@ -430,6 +442,21 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
   for (const sql::Statement& statement : item->facts->statements) {
     note_done(statement, item->query, ok, item->facts, until);
   }
+  if (executed) executed_done(executed, until);
+}
+
+// What SQL's EXECUTE has executed, which may have dropped itself.
+vsession::PreparedPtr Session::executed_by(const vsession::PreparedPtr& item) {
+  if (!item->facts || item->facts->first().kind != Kind::execute) return nullptr;
+  const std::string& name = item->facts->first().name;
+  for (const Unit::Dropped& one : unit().dropped) {
+    if (one.by != item || one.by_close) continue;
+    for (const vsession::PreparedPtr& closed : one.closed) {
+      if (closed->name == name) return closed;
+    }
+    break;
+  }
+  return vs_.find_prepared(name);
 }
 
 }  // namespace herdgate::session

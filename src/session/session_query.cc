@@ -6,6 +6,7 @@
 #include "session/session.h"
 #include "session/session_log.h"
 #include "session/words.h"
+#include "sql/text_scan.h"
 #include "wire/frontend.h"
 
 namespace herdgate::session {
@@ -20,6 +21,11 @@ bool ends_transaction(Kind kind) {
 // The statement that EXECUTE or DEALLOCATE wants to find.
 std::string_view executed_name(const sql::Statement& statement) {
   return statement.kind == Kind::prepare ? std::string_view() : statement.names_prepared();
+}
+
+bool begins_by_start(std::string_view text) {
+  constexpr std::string_view kStart = "start";
+  return sql::same_word(text.substr(sql::scan_start(text).statement, kStart.size()), kStart);
 }
 
 // A server in copy-in mode takes nothing but data.
@@ -77,6 +83,7 @@ void Session::understand(ByteView input, std::string_view text) {
   work().facts = worker_.facts().facts(text, options);
   if (work().facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
     log_unparsable(*this, worker_.log(), who_, text);
+  if (!unit_open()) vs_.close_prepared("");  // as a server does, whoever answers; amid a unit it may skip the text
 }
 
 Session::Next Session::serve_query(ByteView input, std::size_t& used) {
@@ -143,10 +150,15 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   work().link = link;
   used += input.size();
   link->link->send(input, backend::Owes::query, backend::Fate::forward, kNoteClient);
-  if (work().plan.write && settings().commit_outcome_check && !facts->multi() && !may_copy(facts->first().kind))
-    ask_transaction_id(*link, /*sync=*/true);
+  if (asks_id_behind(*facts)) ask_transaction_id(*link, /*sync=*/true);
   link->link->flush();
   return phase_ == Phase::idle ? Next::served : Next::waiting;
+}
+
+// Not amid a unit: where the server skips the query, what follows is to be skipped too, up to the client's own Sync.
+bool Session::asks_id_behind(const sql::Facts& facts) {
+  return work().plan.write && settings().commit_outcome_check && !unit_open() && !facts.multi() &&
+         !may_copy(facts.first().kind);
 }
 
 void Session::announce_query(const sql::Statement& first, std::string_view text, pool::ServerLink& link) {
@@ -268,7 +280,7 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
   if (first.kind == Kind::begin && status == TxStatus::idle && vs_.state().pins == 0) {
     vs_.statement_done({.statement = first, .text = text, .tag = "BEGIN", .facts = work().facts});
     vs_.ready(TxStatus::open);
-    wire::put_command_complete(out, "BEGIN");
+    wire::put_command_complete(out, begins_by_start(text) ? "START TRANSACTION" : "BEGIN");
     client_.added_own();
     say_ready();
     return true;
@@ -493,15 +505,22 @@ void Session::note_statement(std::size_t index, bool ok) {
   const std::string_view part = keeps_whole                                          ? whole
                                 : whole.size() >= statement.begin + statement.length ? slice(statement, whole)
                                                                                      : "";
+  const vsession::PreparedPtr executed =
+      statement.kind == Kind::execute ? vs_.find_prepared(statement.name) : vsession::PreparedPtr();
   note_done(statement, part, ok, work().facts);
-  if (statement.kind == Kind::execute && ok) {
-    if (const sql::Statement* inner = prepared_statement(statement))
-      vs_.statement_done({.statement = *inner,
-                          .text = executed_text(statement, part),
-                          .tag = work().tag,
-                          .ok = ok,
-                          .write = work().plan.write,
-                          .facts = work().facts});
+  if (ok && executed) executed_done(executed, vsession::VirtualSession::kUntilNow);
+}
+
+// What the protocol has prepared may be anything: what SQL's EXECUTE of it has done counts like the statement itself.
+void Session::executed_done(const vsession::PreparedPtr& first, std::uint64_t until) {
+  constexpr int kDeepest = 4;  // one may execute another
+  vsession::PreparedPtr executed = first;
+  for (int depth = 0; executed && executed->facts && depth < kDeepest; ++depth) {
+    const vsession::PreparedPtr now = std::move(executed);
+    const sql::Statement& whole = now->facts->first();
+    const sql::Statement& statement = now->from_sql && whole.inner ? *whole.inner : whole;
+    executed = statement.kind == Kind::execute ? vs_.find_prepared(statement.name) : nullptr;
+    note_done(statement, now->query, true, now->facts, until);
   }
 }
 

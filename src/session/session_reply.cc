@@ -1,5 +1,6 @@
 // What comes back from servers: to the client, to the virtual session, or nowhere.
 #include <algorithm>
+#include <cctype>
 
 #include "base/sqlstate.h"
 #include "session/session.h"
@@ -61,6 +62,17 @@ wire::Report copy_of(const wire::ServerReport& report) {
   own.detail = std::string(report.detail);
   own.hint = std::string(report.hint);
   return own;
+}
+
+// As a word, between quotation marks of whatever language.
+bool mentions(std::string_view text, std::string_view name) {
+  const auto part_of_word = [&](std::size_t at) {
+    return at < text.size() && (std::isalnum(static_cast<unsigned char>(text[at])) != 0 || text[at] == '_');
+  };
+  for (std::size_t at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
+    if (!part_of_word(at - 1) && !part_of_word(at + name.size())) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -215,7 +227,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
     work().rerun = true;
     return;
   }
-  const bool misses = missing_named(link, report->sqlstate);
+  const bool misses = missing_named(link, *report);
   if ((can_rerun || can_move) && link.key().node != view().write_node() &&
       (misses || primary_can_do_better(report->sqlstate, report->message))) {
     work().rerun = work().on_primary = true;
@@ -255,10 +267,11 @@ void Session::commit_failed() {
 }
 
 // The session has a statement of that name and this link has not, because its PREPARE was refused when it was repeated
-// here, which has failed the transaction if there is one.
-bool Session::missing_named(const backend::Link& link, std::string_view state) {
-  const bool failed_by_us = state == sqlstate::kInFailedTransaction && run().named_error;
-  if ((state != sqlstate::kInvalidStatementName && !failed_by_us) || work().executed.empty()) return false;
+// here, which has failed the transaction if there is one. Of several names that a unit executes it may be another's.
+bool Session::missing_named(const backend::Link& link, const wire::ServerReport& report) {
+  const bool failed_by_us = report.sqlstate == sqlstate::kInFailedTransaction && run().named_error;
+  const bool named = report.sqlstate == sqlstate::kInvalidStatementName && mentions(report.message, work().executed);
+  if ((!named && !failed_by_us) || work().executed.empty()) return false;
   const vsession::PreparedPtr known = vs_.find_prepared(work().executed);
   pool::ServerLink* server = of(link);
   if (!known || server == nullptr) return false;
@@ -274,7 +287,7 @@ bool Session::forget_interned(const backend::Link& link, const Debt& head) {
   const vsession::PreparedPtr& item = unit().items[head.item];
   pool::ServerLink* server = of(link);
   if (!item || item->from_sql || item->name.empty() || server == nullptr) return false;
-  server->memory.interned.remove(item->server_name);
+  may_be_there(*server, item->server_name);
   return true;
 }
 
@@ -387,7 +400,7 @@ void Session::request_ended(const backend::Link& link, const Debt& debt) {
 void Session::not_prepared(backend::Link& link, const Debt& debt) {
   pool::ServerLink* server = of(link);
   if (server == nullptr || debt.item >= unit().items.size() || !unit().items[debt.item]) return;
-  server->memory.interned.remove(unit().items[debt.item]->server_name);
+  may_be_there(*server, unit().items[debt.item]->server_name);
   if (unit().items[debt.item]->name.empty()) server->memory.unnamed_owner = SessionId();
 }
 

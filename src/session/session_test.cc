@@ -352,7 +352,7 @@ struct ExtendedServer {
       return true;
     }
     if (skipping) return true;
-    if (message.find("'bad'") != Bytes::npos) {
+    if (message.find("'bad'") != Bytes::npos || message.find("hg_poison") != Bytes::npos) {
       skipping = true;
       wire::Report report;
       report.sqlstate = "22P02";
@@ -361,6 +361,8 @@ struct ExtendedServer {
       wire::put_parse_complete(out);
     } else if (message[0] == wire::fe::kBind) {
       wire::put_bind_complete(out);
+    } else if (message[0] == wire::fe::kClose) {
+      wire::put_close_complete(out);
     } else if (message[0] == wire::fe::kDescribe) {
       wire::put_parameter_description(out, {});
       wire::put_no_data(out);

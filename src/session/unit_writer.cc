@@ -25,6 +25,12 @@ bool may_take_back(sql::Kind kind) {
          kind == sql::Kind::set;
 }
 
+// What a server takes in a failed transaction.
+bool goes_on_failed(sql::Kind kind) {
+  return kind == sql::Kind::commit || kind == sql::Kind::rollback || kind == sql::Kind::prepare_transaction ||
+         kind == sql::Kind::rollback_to;
+}
+
 }  // namespace
 
 UnitWriter::UnitWriter(Session& session, pool::ServerLink& link, bool asks_id)
@@ -33,7 +39,8 @@ UnitWriter::UnitWriter(Session& session, pool::ServerLink& link, bool asks_id)
       raw_(*link.link),
       sent_(session.unit_open()),
       announces_(session.announces()),
-      asks_id_(asks_id) {}
+      asks_id_(asks_id),
+      failed_(session.unit().poison.has_value()) {}  // in an earlier part of the unit: the first error is the one told
 
 UnitWriter::Written UnitWriter::write(const UnitMessages& unit) {
   unit_ = &unit;
@@ -137,13 +144,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
   if (read->statement.empty() && !raw_.synced()) before = session_.vs_.find_prepared("");
   auto defined =
       session_.vs_.define(read->statement, read->query, read->types, std::move(facts), session_.results_epoch());
-  if (!defined) {
-    wire::Report report;
-    report.sqlstate = sqlstate::kDuplicatePreparedStatement;
-    report.message = fmt::format("prepared statement \"{}\" already exists", read->statement);
-    report.file = "session";
-    return fail(report);
-  }
+  if (!defined) return name_taken(*read);
   const vsession::PreparedPtr& statement = *defined;
   if (before) session_.unit().replaced.push_back({statement, std::move(before)});
   session_.note_trace(read->query);
@@ -159,8 +160,9 @@ bool UnitWriter::parse(const UnitMessage& message) {
   pool::InternedStatements& interned = link_.memory.interned;
   const bool there = interned.touch(statement->server_name);
   const bool fresh = there && interned.epoch(statement->server_name) == epoch();
-  if (there && !(fresh && interned.serves(statement->server_name, SessionId()))) {
-    drop(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now
+  const bool refused = raw_.status() == 'E' && !goes_on_failed(statement->facts->first().kind);
+  if (there && (refused || !fresh || !interned.serves(statement->server_name, SessionId()))) {
+    drop(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now; or it is to fail
   } else if (there) {
     raw_.owe_local(kParseComplete, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
     sent_ = true;
@@ -168,6 +170,23 @@ bool UnitWriter::parse(const UnitMessage& message) {
   }
   intern(statement->server_name);
   return send_parse(statement);
+}
+
+// A server looks at the text first: what it has to say of that comes before the name.
+bool UnitWriter::name_taken(const wire::Parse& read) {
+  constexpr const char* kRefused = "hg_refused";
+  scratch_.clear();
+  wire::put_close(scratch_, 'S', kRefused);
+  raw().send(scratch_, Owes::close, Fate::swallow, kNotePrepare, item(nullptr));
+  scratch_.clear();
+  wire::put_parse(scratch_, wire::Parse{kRefused, read.query, read.types});
+  raw().send(scratch_, Owes::parse, Fate::swallow, kNotePrepare, item(nullptr));
+  sent_ = true;
+  wire::Report report;
+  report.sqlstate = sqlstate::kDuplicatePreparedStatement;
+  report.message = fmt::format("prepared statement \"{}\" already exists", read.statement);
+  report.file = "session";
+  return fail(report);
 }
 
 bool UnitWriter::send_parse(const vsession::PreparedPtr& statement) {
@@ -196,19 +215,19 @@ void UnitWriter::note_unnamed(const vsession::PreparedStatement& statement) {
 
 void UnitWriter::drop(const std::string& name) {
   link_.memory.interned.remove(name);
+  close_on_link(name);
+}
+
+void UnitWriter::close_on_link(const std::string& name) {
   scratch_.clear();
   wire::put_close(scratch_, 'S', name);
   raw().send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
 }
 
 void UnitWriter::intern(const std::string& name) {
-  std::erase(link_.memory.to_close, name);  // should DEALLOCATE fail this is skipped too, and not believed to be there
+  if (std::erase(link_.memory.to_close, name) != 0) close_on_link(name);  // it may be there still
   const auto limit = static_cast<std::size_t>(session_.settings().max_prepared_statements);
-  for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) {
-    scratch_.clear();
-    wire::put_close(scratch_, 'S', old);
-    raw().send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
-  }
+  for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) close_on_link(old);
 }
 
 void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
@@ -334,7 +353,11 @@ bool UnitWriter::execute(const UnitMessage& message) {
   }
   pass(message.whole, Owes::execute, item(statement));
   sent_ = true;
-  if (statement && statement->facts && may_take_back(statement->facts->first().kind)) takes_back(statement);
+  if (statement && statement->facts) {
+    const sql::Statement& first = statement->facts->first();
+    const sql::Statement* does = first.kind == sql::Kind::execute ? session_.prepared_statement(first) : &first;
+    if (does != nullptr && may_take_back(does->kind)) takes_back(statement, *does);
+  }
   if (!may_start_copy(statement)) return true;
   // The server would ignore a Sync in copy-in mode, or answer it after an error: it is sent when we know which.
   scratch_.clear();
@@ -347,16 +370,20 @@ bool UnitWriter::execute(const UnitMessage& message) {
 // SQL in this unit is to find the statement under its client's name.
 void UnitWriter::give_own_name(const vsession::PreparedStatement& by) {
   const vsession::PreparedPtr known = session_.wants_own_name(by.facts->first().names_prepared(), link_);
-  if (known) parse_as(known->name, known, kNoteOwnName, item(nullptr));
+  if (!known) return;
+  scratch_.clear();
+  wire::put_close(scratch_, 'S', known->name);  // it may be there: that it was refused is only what we believe
+  raw().send(scratch_, Owes::close, Fate::swallow, kNotePrepare, item(nullptr));
+  parse_as(known->name, known, kNoteOwnName, item(nullptr));
 }
 
 // DEALLOCATE, RESET, SET … TO DEFAULT and DISCARD ALL: what follows in the unit is to find statements gone and the
 // session's own start-up values again. Unless the server skips it or fails.
-void UnitWriter::takes_back(const vsession::PreparedPtr& by) {
-  const sql::Statement& statement = by->facts->first();
+void UnitWriter::takes_back(const vsession::PreparedPtr& by, const sql::Statement& statement) {
   const bool discards = statement.kind == sql::Kind::discard && statement.discard == sql::DiscardTarget::all;
   if (statement.kind == sql::Kind::deallocate) Session::renew_transaction_question(link_);
-  if (discards || statement.kind == sql::Kind::deallocate) drop_statements(by, discards || statement.all);
+  if (discards || statement.kind == sql::Kind::deallocate)
+    drop_statements(by, statement.name, discards || statement.all);
   const sql::Setting* setting = statement.settings.empty() ? nullptr : &statement.settings.front();
   const bool all = discards || (setting != nullptr && setting->form == sql::SetForm::reset_all);
   const bool one = setting != nullptr && setting->form == sql::SetForm::to_default && !setting->local;
@@ -366,7 +393,7 @@ void UnitWriter::takes_back(const vsession::PreparedPtr& by) {
   }
 }
 
-void UnitWriter::drop_statements(const vsession::PreparedPtr& by, bool all) {
+void UnitWriter::drop_statements(const vsession::PreparedPtr& by, const std::string& one, bool all) {
   vsession::VirtualSession& vs = session_.vs_;
   pool::LinkMemory& memory = link_.memory;
   Unit::Dropped dropped{.by = by, .until = vs.generation()};
@@ -378,7 +405,7 @@ void UnitWriter::drop_statements(const vsession::PreparedPtr& by, bool all) {
       if (!name.empty()) dropped.closed.push_back(statement);
     }
     vs.drop_named(dropped.until);
-  } else if (const vsession::PreparedPtr known = vs.find_prepared(by->facts->first().name)) {
+  } else if (const vsession::PreparedPtr known = vs.find_prepared(one)) {
     dropped.closed.push_back(known);
     if (auto node = memory.named.extract(known->name)) dropped.named.insert(std::move(node));
     vs.close_prepared(known->name);

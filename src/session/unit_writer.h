@@ -7,6 +7,7 @@
 #pragma once
 #include "session/session.h"
 #include "session/unit_messages.h"
+#include "wire/frontend.h"
 
 namespace herdgate::session {
 
@@ -29,12 +30,13 @@ class UnitWriter {
  private:
   bool message(const UnitMessage& message);
   bool parse(const UnitMessage& message);
+  bool name_taken(const wire::Parse& read);
   bool send_parse(const vsession::PreparedPtr& statement);  // the client's, in our words
   bool bind(const UnitMessage& message);
   bool describe(const UnitMessage& message);
   bool execute(const UnitMessage& message);
-  void takes_back(const vsession::PreparedPtr& by);
-  void drop_statements(const vsession::PreparedPtr& by, bool all);
+  void takes_back(const vsession::PreparedPtr& by, const sql::Statement& statement);  // which it runs
+  void drop_statements(const vsession::PreparedPtr& by, const std::string& one, bool all);
   void give_own_name(const vsession::PreparedStatement& by);
   bool close(const UnitMessage& message);
   bool close_portal(const UnitMessage& message);
@@ -44,6 +46,7 @@ class UnitWriter {
   std::uint64_t epoch() const;                         // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
   void drop(const std::string& name);
+  void close_on_link(const std::string& name);
   void intern(const std::string& name);
   bool fail(const wire::Report& report);
   void pass(ByteView whole, backend::Owes what, std::uint16_t item = 0);
@@ -65,7 +68,7 @@ class UnitWriter {
   bool sent_ = false;  // something of this unit is on its way
   const bool announces_, asks_id_;
   const UnitMessages* unit_ = nullptr;
-  bool failed_ = false;  // the rest up to Sync is dropped
+  bool failed_;  // the rest up to Sync is dropped
 };
 
 }  // namespace herdgate::session

@@ -214,3 +214,53 @@ def test_a_syntax_error_in_a_failed_transaction(proxy, cluster, form):
                    q("rollback"), q("begin"), q("select 1 from named"), q("selec 1"), q("selec 2"), q("select 1"), q("commit"), q("select 1"),
                    q("begin"), q("selec 1"), q("selec 2"), q("rollback"))
     assert answers[2][0][0] == "42601" and answers[3][-2][0] == "25P02"
+
+
+UTILITIES = ["set work_mem = '5MB'", "prepare inner_one as select 'of a'", "set local work_mem = '6MB'", "discard all", "deallocate p",
+             "deallocate all", "reset all", "set search_path = named_s", "set datestyle = 'German'"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("utility", UTILITIES)
+def test_execute_of_what_sql_could_not_prepare(start_proxy, cluster, form, utility):
+    """The protocol prepares anything, and SQL's EXECUTE runs it: the session has what it leaves, and no other session finds it."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "num_workers": 1, "load_balance_mode": False})
+    q = FORMS[form]
+    shows = [query("show work_mem"), query("show search_path"), query("show datestyle")]
+    same(proxy, cluster, COUNT, query("set work_mem = '7MB'"), unit(parse(utility, "u")), q("execute u"), *shows, query("execute inner_one"),
+         unit(bind("1", statement="p"), execute()), query("execute p(1)"), q("execute u"), *shows)
+    with Client(proxy.port).login() as a, Client(proxy.port).login() as b, Client(cluster.primary.port).login() as direct:
+        step(a, unit(parse(utility, "u"))), step(a, q("execute u")), step(a, query("commit"))
+        for sent in [*shows, query("execute inner_one"), query("prepare inner_one as select 'of b'"), query("execute inner_one")]:
+            assert step(b, sent) == step(direct, sent)
+
+
+def test_a_parse_in_a_failed_transaction(proxy, cluster):
+    """Also of a text that the link has for another name."""
+    answers = same(proxy, cluster, unit(parse("select 7", "seven")), unit(parse("rollback", "back")), query("begin"),
+                   query("select 1 / 0"), unit(parse("select 7", "other")), unit(parse("rollback", "back again")),
+                   unit(bind(statement="other"), execute()), unit(bind(statement="back again"), execute()),
+                   unit(bind(statement="seven"), execute()))
+    assert answers[4][0][0] == "25P02" and answers[5][0] == ("1", "")
+
+
+@pytest.mark.parametrize("opens", ["begin", "select 1"])
+@pytest.mark.parametrize("amid", ["insert into named values (8)", "select 1"])
+def test_what_is_behind_a_text_amid_a_failed_unit_is_skipped(proxy, cluster, opens, amid):
+    seen = []
+    for port in (cluster.primary.port, proxy.port):
+        with Client(port).login() as c:
+            step(c, query(opens))
+            c.send(run("insert into named values (6)"), execute("no portal"), query(amid), run("insert into named values (7)"), SYNC,
+                   query("rollback"), query("select count(*) from named where a > 3"))
+            seen.append([told(c.until("Z")) for _ in range(3)])
+    assert seen[0] == seen[1] and ("0",) in seen[0][2]
+
+
+def test_what_was_not_dropped_is_not_in_the_way(proxy, cluster):
+    """A DISCARD ALL that is skipped; a 26000 that is about another name of its unit."""
+    bad = run('execute "no such"')
+    same(proxy, cluster, unit(parse("discard all", "d")), unit(execute("no portal"), bind(statement="d"), execute()),
+         unit(bind(statement="d"), execute()), unit(parse("insert into named values (9)", "p")),
+         unit(parse("execute p", "e"), bad, parse("deallocate p", "z")), unit(bind(statement="e"), execute()),
+         query("begin"), unit(bind(statement="e"), execute()), query("execute p"), query("rollback"))
