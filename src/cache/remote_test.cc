@@ -89,6 +89,7 @@ struct RemoteTest : ::testing::Test {
   struct Peer {
     net::Socket socket;
     Bytes in;
+    bool mute = false;
   };
   ManualClock clock;
   net::Loop loop{clock};
@@ -97,7 +98,7 @@ struct RemoteTest : ::testing::Test {
   Log log{lines};
   std::string folder;
   SmallMemcached memcached;
-  bool frozen = false;
+  bool frozen = false, mute = false;  // all connections; those that are new
   std::unique_ptr<net::Listener> listener;
   std::vector<std::unique_ptr<Peer>> peers;
   Sharing ours, theirs;
@@ -110,7 +111,7 @@ struct RemoteTest : ::testing::Test {
     ASSERT_TRUE(made) << made.error().text();
     listener = std::move(*made);
     const auto accept = [this](net::Socket s, const net::Address&) {
-      peers.push_back(std::make_unique<Peer>(Peer{std::move(s), {}}));
+      peers.push_back(std::make_unique<Peer>(Peer{std::move(s), {}, mute}));
     };
     ASSERT_TRUE(listener->start(accept, [](const Error&) {}));
     a = proxy(ours);
@@ -135,6 +136,7 @@ struct RemoteTest : ::testing::Test {
   void serve() {
     if (frozen) return;
     for (const auto& peer : peers) {
+      if (peer->mute) continue;
       char chunk[65536];
       net::Io io;
       while ((io = peer->socket.read(loop, chunk)).state == net::Io::ok) peer->in.append(chunk, io.bytes);
@@ -368,6 +370,34 @@ TEST_F(RemoteTest, TheLogSaysItOnceAMinute) {
   pass(seconds(3));
   EXPECT_EQ(lines.count("memcached is in trouble"), 4u) << lines.text;
   EXPECT_TRUE(a->usable() && b->usable());
+}
+
+// Two workers of one process, of which one is cut off. The other has it well all the time.
+TEST_F(RemoteTest, ItIsBackOnceTheLastWorkerHasItBack) {
+  b.reset();
+  const std::unique_ptr<Remote> second = proxy(ours);
+  pass(Remote::kTick);
+  ASSERT_TRUE(second->usable());
+  peers.back()->mute = mute = true;
+  pass(Remote::kSaysEach + seconds(10));
+  EXPECT_TRUE(a->usable());
+  EXPECT_EQ(lines.count("memcached is in trouble"), 2u) << lines.text;  // once more after a minute
+  EXPECT_EQ(lines.count("memcached is back"), 0u) << lines.text;
+  mute = false;
+  for (const auto& peer : peers) peer->mute = false;
+  pass(seconds(3));
+  EXPECT_TRUE(a->usable() && second->usable());
+  EXPECT_EQ(lines.count("memcached is in trouble"), 2u) << lines.text;
+  EXPECT_EQ(lines.count("memcached is back"), 1u) << lines.text;
+  EXPECT_GT(lines.text.find("memcached is back"), lines.text.rfind("memcached is in trouble"));
+  // Of trouble that nobody was told of nobody is told the end.
+  frozen = true;
+  pass(seconds(1));
+  frozen = false;
+  pass(seconds(3));
+  EXPECT_EQ(lines.count("memcached is in trouble"), 2u) << lines.text;
+  EXPECT_EQ(lines.count("memcached is back"), 1u) << lines.text;
+  EXPECT_TRUE(a->usable() && second->usable());
 }
 
 TEST_F(RemoteTest, RemovesAllVariantsOfAText) {
