@@ -400,6 +400,88 @@ TEST_F(RemoteTest, ItIsBackOnceTheLastWorkerHasItBack) {
   EXPECT_TRUE(a->usable() && second->usable());
 }
 
+// The catalog of the other is to be asked again before anything that the definition has changed is kept or found.
+TEST_F(RemoteTest, WhatOneDefinesTheOtherHearsOfWithItsNextQuestion) {
+  warm();
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  ours.redefined = [](std::string_view) { ADD_FAILURE() << "it has defined it itself"; };
+  EXPECT_TRUE(find(*b, fill()));
+  int called = 0;
+  mark(*b, 8, called).end(/*known=*/true);
+  EXPECT_EQ(called, 1);
+  EXPECT_TRUE(heard.empty()) << "a write alone defines nothing";
+  {
+    bool waits = false;
+    Remote::Mark defines = a->mark(
+        "d", {.scope = {.database = true}, .defines = true}, [] {}, waits);
+    EXPECT_TRUE(waits);
+    turn();
+    defines.sent();
+    EXPECT_FALSE(find(*b, fill()));
+    EXPECT_TRUE(heard.empty()) << "it is not over yet";
+    defines.end(/*known=*/true);
+    turn();
+  }
+  EXPECT_FALSE(find(*b, fill()));
+  EXPECT_EQ(heard, std::vector<std::string>{"d"});
+  find(*b, fill());
+  EXPECT_EQ(heard.size(), 1u) << "once";
+  EXPECT_TRUE(keep(*b, fill()));
+  EXPECT_TRUE(find(*a, fill()));
+}
+
+// A writer asks nothing but its mark: the answer to that says it, ahead of what it then sends.
+TEST_F(RemoteTest, AWriterHearsOfDefinitionsBeforeItSends) {
+  warm();
+  int called = 0;
+  mark(*b, 7, called).end(/*known=*/true);
+  bool waits = false;
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  a->mark(
+       "d", {.scope = {.tables = {7}}, .defines = true}, [] {}, waits)
+      .end(/*known=*/true);
+  turn();
+  std::size_t heard_when_told = 0;
+  Remote::Mark writes = b->mark(
+      "d", {.scope = {.tables = {8}}}, [&] { heard_when_told = heard.size(); }, waits);
+  ASSERT_TRUE(waits);
+  turn();
+  EXPECT_EQ(heard_when_told, 1u);
+}
+
+// What became of it is not known: it may be there.
+TEST_F(RemoteTest, ADefinitionWhoseOutcomeIsLostCountsAsMade) {
+  warm();
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  {
+    bool waits = false;
+    Remote::Mark lost = a->mark(
+        "d", {.scope = {.tables = {8}}, .defines = true}, [] {}, waits);
+    turn();
+    lost.sent();
+  }
+  turn();
+  EXPECT_TRUE(find(*b, fill())) << "another table";
+  EXPECT_EQ(heard, std::vector<std::string>{"d"});
+}
+
+// memcached has lost the number, and with it perhaps that it changed.
+TEST_F(RemoteTest, ANumberOfDefinitionsThatIsLostCountsAsANewOne) {
+  warm();
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  EXPECT_EQ(std::erase_if(memcached.values, [](const auto& kept) { return kept.first.starts_with("hgn"); }), 1u);
+  find(*b, fill());
+  EXPECT_FALSE(heard.empty());
+  find(*b, fill());  // the one that is there now
+  const std::size_t so_far = heard.size();
+  find(*b, fill());
+  EXPECT_EQ(heard.size(), so_far);
+}
+
 TEST_F(RemoteTest, RemovesAllVariantsOfAText) {
   warm();
   std::optional<bool> was_there;
