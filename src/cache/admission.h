@@ -5,7 +5,7 @@
 //          window were of use: hits, and reads of what had been read before. After a window in which less than kUseful
 //          were, it is selective: then wants() is true only for a key that was seen before. It ends as soon as kUseful
 //          of a window have been of use. hit() for what was found; missed() for what a server is asked, and may be
-//          kept.
+//          kept. tells_of_large() says how loud the log is about an answer that is too large.
 // Limits   Sightings::kSlots keys; a later one may take an earlier one's place. Of a set of keys read evenly, one in
 //          (1 + size / kSlots) is seen again in time: with kUseful, sets up to 31 * kSlots are told from a flood, twice
 //          what memqcache_max_num_cache lets the store hold.
@@ -16,7 +16,9 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
+#include "base/clock.h"
 #include "base/hash.h"
 
 namespace herdgate::cache {
@@ -39,6 +41,7 @@ class Admission {
  public:
   // A hit saves some thirty times what keeping an answer costs: below one in 32 keeping all does not pay.
   static constexpr unsigned kWindow = 2048, kUseful = kWindow / 32;
+  static constexpr std::chrono::seconds kTellsEach{60};
   explicit Admission(Sightings& sightings) : sightings_(sightings) {}
   bool selective() const { return selective_; }
   void fetch(const Hash128& key) const { sightings_.fetch(key); }
@@ -47,6 +50,12 @@ class Admission {
   void missed(const Hash128& key) {
     count(sightings_.seen(key));
     sightings_.note(key);
+  }
+  // True once in kTellsEach: whoever reads what is too large may do so a thousand times a second.
+  bool tells_of_large(TimePoint now) {
+    if (told_at_ && now - *told_at_ < kTellsEach) return false;
+    told_at_ = now;
+    return true;
   }
 
  private:
@@ -59,6 +68,7 @@ class Admission {
   Sightings& sightings_;
   unsigned looked_ = 0, useful_ = 0;
   bool selective_ = false;
+  std::optional<TimePoint> told_at_;
 };
 
 }  // namespace herdgate::cache

@@ -102,6 +102,17 @@ TEST_F(AdmissionTest, WhatOneWorkerHasSeenAnotherKeeps) {
   EXPECT_TRUE(other.wants(key(1)));
 }
 
+TEST(Admission, TellsOnceAMinuteOfWhatIsTooLarge) {
+  Sightings sightings;
+  Admission admission(sightings);
+  const TimePoint start{};
+  EXPECT_TRUE(admission.tells_of_large(start));
+  EXPECT_FALSE(admission.tells_of_large(start));
+  EXPECT_FALSE(admission.tells_of_large(start + Admission::kTellsEach - std::chrono::milliseconds(1)));
+  EXPECT_TRUE(admission.tells_of_large(start + Admission::kTellsEach)) << "what was not told does not put it off";
+  EXPECT_FALSE(admission.tells_of_large(start + Admission::kTellsEach));
+}
+
 TEST(Sightings, ALaterKeyMayTakeAnEarlierOnesPlace) {
   Sightings sightings;
   const Hash128 one{5, 0x1000}, other{5 + Sightings::kSlots, 0x2000}, elsewhere{6, 0x1000};

@@ -79,17 +79,22 @@ void Remote::forget_births() {
 
 // Once a minute at most, and no "back" without it.
 void Remote::troubled(const std::string& why) {
-  const std::int64_t now = loop_.now().time_since_epoch() / std::chrono::seconds(1);
-  std::int64_t said = sharing_.said_at_s.load();
-  if (said >= 0 && now - said < kSaysEach.count()) return;
-  if (!sharing_.said_at_s.compare_exchange_strong(said, now)) return;
-  sharing_.in_trouble = true;
+  Sharing::Telling& telling = sharing_.telling;
+  const std::lock_guard lock(telling.mutex);
+  if (!std::exchange(in_trouble_, true)) ++telling.in_trouble;
+  if (telling.told_at && loop_.now() - *telling.told_at < kSaysEach) return;
+  telling.told = true;
+  telling.told_at = loop_.now();
   HG_LOG(log_, who_, Level::warning, "memcached is in trouble, the query cache is passed by: {}", why);
 }
 
+// The last of the workers says it: until then some sessions pass the cache by.
 void Remote::well() {
-  if (!sharing_.in_trouble.load() || !sharing_.usable() || !link_.quick()) return;
-  if (sharing_.in_trouble.exchange(false))
+  if (!in_trouble_ || !sharing_.usable() || !link_.quick()) return;
+  Sharing::Telling& telling = sharing_.telling;
+  const std::lock_guard lock(telling.mutex);
+  in_trouble_ = false;
+  if (--telling.in_trouble == 0 && std::exchange(telling.told, false))
     HG_LOG(log_, who_, Level::log, "memcached is back, the query cache is in use");
 }
 

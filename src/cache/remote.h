@@ -17,6 +17,7 @@
 #pragma once
 #include <atomic>
 #include <map>
+#include <mutex>
 #include <unordered_map>
 
 #include "base/log.h"
@@ -36,8 +37,13 @@ struct Sharing {
   std::atomic<int> unmarked{0};                 // writers at work of whom memcached does not know
   // Another proxy has defined something in this database; any worker calls it.
   std::function<void(std::string_view database)> redefined;
-  std::atomic<bool> in_trouble{false};      // by what the log said last
-  std::atomic<std::int64_t> said_at_s{-1};  // when it said so; -1: never
+  // Written down under the lock too: the lines come in the order of what they tell.
+  struct Telling {
+    std::mutex mutex;
+    int in_trouble = 0;                // workers
+    bool told = false;                 // by what the log said last there is trouble
+    std::optional<TimePoint> told_at;  // when it said so last
+  } telling;
   bool usable() const { return owed.load() == paid.load() && unmarked.load() == 0; }
 };
 
@@ -186,6 +192,7 @@ class Remote {
   std::map<std::uint64_t, Open> open_;
   std::uint64_t last_mark_ = 0;
   net::TimerId tick_timer_ = 0;
+  bool in_trouble_ = false;  // counted as such
 };
 
 }  // namespace herdgate::cache

@@ -80,6 +80,7 @@ struct RemoteTest : ::testing::Test {
   struct Peer {
     net::Socket socket;
     Bytes in;
+    bool mute = false;
   };
   ManualClock clock;
   net::Loop loop{clock};
@@ -88,7 +89,7 @@ struct RemoteTest : ::testing::Test {
   Log log{lines};
   std::string folder;
   SmallMemcached memcached;
-  bool frozen = false;
+  bool frozen = false, mute = false;  // all connections; those that are new
   std::unique_ptr<net::Listener> listener;
   std::vector<std::unique_ptr<Peer>> peers;
   Sharing ours, theirs;
@@ -101,7 +102,7 @@ struct RemoteTest : ::testing::Test {
     ASSERT_TRUE(made) << made.error().text();
     listener = std::move(*made);
     const auto accept = [this](net::Socket s, const net::Address&) {
-      peers.push_back(std::make_unique<Peer>(Peer{std::move(s), {}}));
+      peers.push_back(std::make_unique<Peer>(Peer{std::move(s), {}, mute}));
     };
     ASSERT_TRUE(listener->start(accept, [](const Error&) {}));
     a = proxy(ours);
@@ -126,6 +127,7 @@ struct RemoteTest : ::testing::Test {
   void serve() {
     if (frozen) return;
     for (const auto& peer : peers) {
+      if (peer->mute) continue;
       char chunk[65536];
       net::Io io;
       while ((io = peer->socket.read(loop, chunk)).state == net::Io::ok) peer->in.append(chunk, io.bytes);
@@ -359,6 +361,116 @@ TEST_F(RemoteTest, TheLogSaysItOnceAMinute) {
   pass(seconds(3));
   EXPECT_EQ(lines.count("memcached is in trouble"), 4u) << lines.text;
   EXPECT_TRUE(a->usable() && b->usable());
+}
+
+// Two workers of one process, of which one is cut off. The other has it well all the time.
+TEST_F(RemoteTest, ItIsBackOnceTheLastWorkerHasItBack) {
+  b.reset();
+  const std::unique_ptr<Remote> second = proxy(ours);
+  pass(Remote::kTick);
+  ASSERT_TRUE(second->usable());
+  peers.back()->mute = mute = true;
+  pass(Remote::kSaysEach + seconds(10));
+  EXPECT_TRUE(a->usable());
+  EXPECT_EQ(lines.count("memcached is in trouble"), 2u) << lines.text;  // once more after a minute
+  EXPECT_EQ(lines.count("memcached is back"), 0u) << lines.text;
+  mute = false;
+  for (const auto& peer : peers) peer->mute = false;
+  pass(seconds(3));
+  EXPECT_TRUE(a->usable() && second->usable());
+  EXPECT_EQ(lines.count("memcached is in trouble"), 2u) << lines.text;
+  EXPECT_EQ(lines.count("memcached is back"), 1u) << lines.text;
+  EXPECT_GT(lines.text.find("memcached is back"), lines.text.rfind("memcached is in trouble"));
+  // Of trouble that nobody was told of nobody is told the end.
+  frozen = true;
+  pass(seconds(1));
+  frozen = false;
+  pass(seconds(3));
+  EXPECT_EQ(lines.count("memcached is in trouble"), 2u) << lines.text;
+  EXPECT_EQ(lines.count("memcached is back"), 1u) << lines.text;
+  EXPECT_TRUE(a->usable() && second->usable());
+}
+
+// The catalog of the other is to be asked again before anything that the definition has changed is kept or found.
+TEST_F(RemoteTest, WhatOneDefinesTheOtherHearsOfWithItsNextQuestion) {
+  warm();
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  ours.redefined = [](std::string_view) { ADD_FAILURE() << "it has defined it itself"; };
+  EXPECT_TRUE(find(*b, fill()));
+  int called = 0;
+  mark(*b, 8, called).end(/*known=*/true);
+  EXPECT_EQ(called, 1);
+  EXPECT_TRUE(heard.empty()) << "a write alone defines nothing";
+  {
+    bool waits = false;
+    Remote::Mark defines = a->mark(
+        "d", {.scope = {.database = true}, .defines = true}, [] {}, waits);
+    EXPECT_TRUE(waits);
+    turn();
+    defines.sent();
+    EXPECT_FALSE(find(*b, fill()));
+    EXPECT_TRUE(heard.empty()) << "it is not over yet";
+    defines.end(/*known=*/true);
+    turn();
+  }
+  EXPECT_FALSE(find(*b, fill()));
+  EXPECT_EQ(heard, std::vector<std::string>{"d"});
+  find(*b, fill());
+  EXPECT_EQ(heard.size(), 1u) << "once";
+  EXPECT_TRUE(keep(*b, fill()));
+  EXPECT_TRUE(find(*a, fill()));
+}
+
+// A writer asks nothing but its mark: the answer to that says it, ahead of what it then sends.
+TEST_F(RemoteTest, AWriterHearsOfDefinitionsBeforeItSends) {
+  warm();
+  int called = 0;
+  mark(*b, 7, called).end(/*known=*/true);
+  bool waits = false;
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  a->mark(
+       "d", {.scope = {.tables = {7}}, .defines = true}, [] {}, waits)
+      .end(/*known=*/true);
+  turn();
+  std::size_t heard_when_told = 0;
+  Remote::Mark writes = b->mark(
+      "d", {.scope = {.tables = {8}}}, [&] { heard_when_told = heard.size(); }, waits);
+  ASSERT_TRUE(waits);
+  turn();
+  EXPECT_EQ(heard_when_told, 1u);
+}
+
+// What became of it is not known: it may be there.
+TEST_F(RemoteTest, ADefinitionWhoseOutcomeIsLostCountsAsMade) {
+  warm();
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  {
+    bool waits = false;
+    Remote::Mark lost = a->mark(
+        "d", {.scope = {.tables = {8}}, .defines = true}, [] {}, waits);
+    turn();
+    lost.sent();
+  }
+  turn();
+  EXPECT_TRUE(find(*b, fill())) << "another table";
+  EXPECT_EQ(heard, std::vector<std::string>{"d"});
+}
+
+// memcached has lost the number, and with it perhaps that it changed.
+TEST_F(RemoteTest, ANumberOfDefinitionsThatIsLostCountsAsANewOne) {
+  warm();
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  EXPECT_EQ(std::erase_if(memcached.values, [](const auto& kept) { return kept.first.starts_with("hgn"); }), 1u);
+  find(*b, fill());
+  EXPECT_FALSE(heard.empty());
+  find(*b, fill());  // the one that is there now
+  const std::size_t so_far = heard.size();
+  find(*b, fill());
+  EXPECT_EQ(heard.size(), so_far);
 }
 
 TEST_F(RemoteTest, RemovesAllVariantsOfAText) {

@@ -348,7 +348,8 @@ void SessionCache::take(ByteView bytes, bool head) {
     part.append(bytes);
     return;
   }
-  HG_LOG(s_.worker_.log(), s_.who_, Level::log,
+  const bool tells = admission_.tells_of_large(s_.worker_.loop().now());
+  HG_LOG(s_.worker_.log(), s_.who_, tells ? Level::log : Level::debug1,
          "pool_add_temp_query_cache: data size exceeds memqcache_maxcache. current:{} requested:{} memq_maxcache:{}",
          size, bytes.size(), store_.max_answer_bytes());
   coming_[at_].kept = false;

@@ -437,11 +437,17 @@ def test_figures_log_and_commands(start_proxy, tables):
 
 
 def test_large_results_are_not_kept(start_proxy, tables):
-    proxy = start_proxy({**ON_PRIMARY, "memqcache_maxcache": 1000, "log_min_messages": "log"})
+    proxy = start_proxy({**ON_PRIMARY, "memqcache_maxcache": 1000, "log_min_messages": "debug1", "num_workers": 1})
     with proxy.connect() as c:
         assert hits_of(c, "select repeat('x', 100)") >= 1
         assert hits_of(c, "select repeat('x', 2000)") == 0
-        wait_until(lambda: "pool_add_temp_query_cache: data size exceeds memqcache_maxcache" in proxy.log(), "the line")
+        line = "pool_add_temp_query_cache: data size exceeds memqcache_maxcache"
+        wait_until(lambda: f"LOG:  {line}" in proxy.log(), "the line")
+
+        def softly():
+            c.execute("select repeat('x', 2000)")
+            return f"DEBUG1:  {line}" in proxy.log()
+        wait_until(softly, "the next ones to be for DEBUG1")
 
 
 def test_expiry(start_proxy, tables, cluster):
