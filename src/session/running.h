@@ -146,6 +146,7 @@ struct Unit {
   bool open = false;
   bool hold = false;                   // an Execute may have started COPY: the rest waits for the server's word
   bool skip = false;                   // an error of ours: everything up to Sync is dropped
+  bool failed = false;                 // the server skips what is left of it
   bool stalled = false;                // more replies are owed than is good: the rest waits for some of them
   std::optional<wire::Report> poison;  // the error that takes the place of the poisoned one
 
@@ -160,7 +161,7 @@ struct Unit {
     forget();
     if (items.capacity() > kMaxKeptItems) std::vector<vsession::PreparedPtr>().swap(items);
     link = nullptr;
-    open = hold = skip = stalled = false;
+    open = hold = skip = failed = stalled = false;
   }
 };
 

@@ -241,6 +241,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   counters.error.fetch_add(1, std::memory_order_relaxed);
   work().failed = true;
   work().forwarded = true;
+  unit().failed = unit_open();
   if (head.what == Owes::query) note_statement(work().statement, false);
   if (head.what == Owes::sync) commit_failed();
   if (misses && run().named_error) {
@@ -296,10 +297,11 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
   const NodeId node = link.link->key().node;
   if (work().rerun) return send_ends(parts_.leave(node));
   // Whichever message failed, a Parse or Bind too: what SET did before it in the unit is taken back.
-  if (work().failed && status == TxStatus::idle) commit_failed();
+  const bool failed = std::exchange(unit().failed, false) || work().failed;  // of a unit in parts another part
+  if (failed && status == TxStatus::idle) commit_failed();
   vs_.ready(status);
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
-  const bool committed = work().tag != "ROLLBACK" && !work().failed;
+  const bool committed = work().tag != "ROLLBACK" && !failed;
   send_ends(parts_.answered(node, status, committed, link.memory.parameters));
   if (status == TxStatus::idle) {
     forget_transaction_id();
@@ -315,7 +317,7 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
     // A RESET within the transaction: what a commit will leave on this link is not what the session has.
     if (link.memory.parameters != vs_.parameters()) link.retire = true;
   }
-  if (cache_) cache_->ready(work().tag != "ROLLBACK" && !work().failed);
+  if (cache_) cache_->ready(committed);
   give_notices();
   client_.add(message, stable);
 }

@@ -264,3 +264,22 @@ def test_what_was_not_dropped_is_not_in_the_way(proxy, cluster):
          unit(bind(statement="d"), execute()), unit(parse("insert into named values (9)", "p")),
          unit(parse("execute p", "e"), bad, parse("deallocate p", "z")), unit(bind(statement="e"), execute()),
          query("begin"), unit(bind(statement="e"), execute()), query("execute p"), query("rollback"))
+
+
+@pytest.mark.parametrize("amid", ["flush", "text"])
+def test_set_in_a_failed_unit_in_parts(proxy, cluster, amid):
+    seen = []
+    for port in (cluster.primary.port, proxy.port):
+        with Client(port).login() as c:
+            got = [step(c, query("set work_mem = '7MB'"))]
+            if amid == "flush":
+                c.send(run("set work_mem = '5MB'"), run("select 1/0"), FLUSH)
+                got.append(told(c.until("E")))
+                c.send(SYNC)
+            else:
+                c.send(run("set work_mem = '5MB'"), execute("no portal"), query("select 1"), SYNC)
+            got.append(told(c.until("Z")))
+            got.append(step(c, query("show work_mem")))
+            got.append(step(c, query("show work_mem")))
+            seen.append(got)
+    assert seen[0] == seen[1]
