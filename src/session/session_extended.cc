@@ -416,6 +416,7 @@ void Session::close_undone(const vsession::PreparedPtr& closed) {
 // A Parse was refused or skipped, and so may have been the Close ahead of it: before the next Parse it is closed.
 void Session::may_be_there(pool::ServerLink& server, const std::string& name) {
   constexpr std::size_t kMostClosed = 1000;
+  if (name.empty()) return;  // a skipped Parse leaves the unnamed statement that was there
   server.memory.interned.remove(name);
   if (server.memory.to_close.size() < kMostClosed) {
     server.memory.to_close.push_back(name);

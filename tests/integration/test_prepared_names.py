@@ -283,3 +283,9 @@ def test_set_in_a_failed_unit_in_parts(proxy, cluster, amid):
             got.append(step(c, query("show work_mem")))
             seen.append(got)
     assert seen[0] == seen[1]
+
+
+def test_a_skipped_parse_leaves_the_unnamed_statement(proxy, cluster):
+    answers = same(proxy, cluster, unit(parse("select 1")), unit(execute("no portal"), parse("select 2")), unit(bind(), execute()),
+                   unit(parse("select nonsense")), unit(bind(), execute()))
+    assert ("1",) in answers[2] and answers[4][0][0] == "26000"
