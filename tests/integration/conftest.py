@@ -36,6 +36,13 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"log of the proxy in {proxy.folder}", proxy.log()[-6000:]))
 
 
+def pytest_runtest_logreport(report):
+    """Failures are told as they happen: a run that is cut short has told its own."""
+    if report.failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        print(f"\nFAILED {report.nodeid} ({report.when}): {(crash.message if crash else str(report.longrepr))[:400]}", flush=True)
+
+
 @pytest.fixture(scope="session")
 def cluster():
     """Three nodes that all tests share. remote_apply: a read after a write sees it on every node."""
@@ -47,32 +54,63 @@ def cluster():
         c.destroy()
 
 
-@pytest.fixture(scope="module")
-def start_proxy(cluster):
-    """start_proxy(parameters, files): a proxy of this module's own; the same arguments give the same running proxy."""
-    running = {}
+class Proxies:
+    """Those of one module. Each asks every server each second, so only the last few are left running; whoever asks for one
+    that has ended gets it anew. What a fixture starts stays."""
 
-    def start(parameters=None, files=None, fresh=False, on=None):
+    KEPT = 3
+
+    def __init__(self, cluster):
+        self.cluster, self.running, self.user, self.problems = cluster, {}, {}, []
+
+    def start(self, parameters=None, files=None, fresh=False, on=None):
         key = (str(sorted((parameters or {}).items())), str(sorted((files or {}).items())), id(on))
-        if not fresh and key in running:
-            running[key].check_alive() if running[key].process else None
-            return running[key]
-        proxy = Proxy(on or cluster)
+        if not fresh and key in self.running:
+            proxy = self.running.pop(key)
+            self.running[key] = proxy  # the last one used is the last
+            self.note_user(key)
+            proxy.check_alive() if proxy.process else None
+            return proxy
+        self.end_old()
+        proxy = Proxy(on or self.cluster)
         proxy.settings.update(parameters or {})
         proxy.files.update(files or {})
-        running[key if not fresh else object()] = proxy
+        key = object() if fresh else key
+        self.running[key] = proxy
+        self.note_user(key)
         return proxy.start()
 
-    yield start
-    problems = []
-    for proxy in running.values():
+    def note_user(self, key):
+        test, _, phase = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
+        if self.user.get(key) != "a fixture":
+            self.user[key] = "a fixture" if phase == "(setup)" else test
+
+    def end_old(self):
+        now = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+        old = [key for key in self.running if self.user[key] not in ("a fixture", now)]
+        for key in old[:max(0, len(old) - self.KEPT)]:
+            self.end(key)
+
+    def end(self, key):
+        proxy = self.running.pop(key)
         try:
             proxy.stop()
         except AssertionError as e:
-            problems.append(e)
+            self.problems.append(e)
         finally:
             proxy.remove()
-    assert not problems, problems
+
+
+@pytest.fixture(scope="module")
+def start_proxy(cluster):
+    """start_proxy(parameters, files): a proxy of this module's own; the same arguments give the same running proxy."""
+    for node in cluster.nodes:
+        node.begin_log()
+    proxies = Proxies(cluster)
+    yield proxies.start
+    for key in list(proxies.running):
+        proxies.end(key)
+    assert not proxies.problems, proxies.problems
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,7 @@ class Node:
         self.data = os.path.join(cluster.folder, f"data{number}")
         self.inner_data = os.path.join(cluster.inner, f"data{number}")
         self.log_path = os.path.join(cluster.folder, f"server{number}.log")
+        self.log_begin = 0
         self.process = None
         self.prefix = []  # of its command line: where it runs, see netns.py
         self.host = cluster.inner  # where its standbys find it
@@ -148,11 +149,17 @@ class Node:
                                 "-p", str(self.port), "-U", user, "-d", dbname, "-c", sql).strip()
 
     def log(self):
+        """What it has written since begin_log(), or from the start."""
         try:
-            with open(self.log_path, errors="replace") as f:
-                return f.read()
+            with open(self.log_path, "rb") as f:
+                f.seek(self.log_begin)
+                return f.read().decode(errors="replace")
         except OSError:
             return ""
+
+    def begin_log(self):
+        """A server of many tests writes hundreds of MB: what came before is not read again and again."""
+        self.log_begin = os.path.getsize(self.log_path)
 
     def append_conf(self, text):
         with open(f"{self.data}/postgresql.auto.conf", "a") as f:
