@@ -350,7 +350,7 @@ void Monitor::ended(NodeId node, const Answer& answer) {
   if (answer.outcome == cluster::Outcome::not_ready && view_->primary_awaited && node == view_->primary)
     schedule_.hint(node, means_.loop.now());
   learn(node, answer);
-  notice_reload(node, answer);
+  notice_changes(node, answer);
   feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text, answer.upstream});
   // A probe that has logged in is a connection like any other: the node is up, not only waiting for one.
   if (answer.outcome == cluster::Outcome::healthy && asks()) first_connection(node);
@@ -359,10 +359,15 @@ void Monitor::ended(NodeId node, const Answer& answer) {
   if (round_.awaited.empty()) finish_round();
 }
 
-void Monitor::notice_reload(NodeId node, const Answer& answer) {
-  if (answer.configured.empty()) return;
-  const std::string before = std::exchange(configured_[node], answer.configured);
-  if (!before.empty() && before != answer.configured && hooks_.reloaded) hooks_.reloaded();
+void Monitor::notice_changes(NodeId node, const Answer& answer) {
+  const auto changed = [](std::string& kept, const std::string& now) {
+    if (now.empty()) return false;
+    const std::string before = std::exchange(kept, now);
+    return !before.empty() && before != now;
+  };
+  Said& said = said_[node];
+  if (changed(said.configured, answer.configured) && hooks_.reloaded) hooks_.reloaded();
+  if (changed(said.defaults, answer.defaults) && hooks_.defaults_altered) hooks_.defaults_altered();
 }
 
 // ---- rounds

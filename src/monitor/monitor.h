@@ -55,6 +55,8 @@ struct Hooks {
   std::function<void()> first_look;
   // A server has read its configuration anew since it was asked last. Empty: nobody wants to know.
   std::function<void()> reloaded;
+  // What roles or databases give new sessions is not what it was when the server was asked last. Empty: as above.
+  std::function<void()> defaults_altered;
   // For tests; empty: start_probe().
   std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
 };
@@ -138,7 +140,7 @@ class Monitor final : public cluster::Control {
   Duration period();
   void rearm();
   void tick();
-  void notice_reload(NodeId node, const Answer& answer);
+  void notice_changes(NodeId node, const Answer& answer);
   void begin_round(const std::vector<NodeId>& nodes);
   void finish_round();
   void tell_replayed(const std::map<NodeId, Answer>& answers, cluster::ReplicationReport& report);
@@ -165,7 +167,10 @@ class Monitor final : public cluster::Control {
   std::shared_ptr<Recovery> recovery_;
   std::map<NodeId, report::FailoverFigures> failovers_;
   PrimaryFacts primaries_;
-  std::map<NodeId, std::string> configured_;  // when each read its configuration, as it said last
+  struct Said {
+    std::string configured, defaults;  // as in Answer, of the last that had them
+  };
+  std::map<NodeId, Said> said_;
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once
   std::map<NodeId, std::shared_ptr<Probing>> probes_;
   Round round_;

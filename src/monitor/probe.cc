@@ -17,7 +17,11 @@ using cluster::Outcome;
 constexpr const char* kRoleQuery =
     "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() "
     "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, "
-    "pg_catalog.pg_conf_load_time()";
+    "pg_catalog.pg_conf_load_time(), pg_catalog.has_table_privilege('pg_catalog.pg_db_role_setting', 'select')";
+// By itself: whoever may not read it is not to fail for it.
+constexpr const char* kDefaultsQuery =
+    "SELECT pg_catalog.md5(COALESCE(pg_catalog.string_agg(s::pg_catalog.text, ' ' ORDER BY setdatabase, setrole), '')) "
+    "FROM pg_catalog.pg_db_role_setting AS s";
 // One row at least: the settings come with it.
 constexpr const char* kSendersQuery =
     "SELECT application_name, state, sync_state, pg_catalog.date_part('epoch', replay_lag), "
@@ -31,7 +35,7 @@ constexpr const char* kReceiverQuery =
     "AND pg_catalog.starts_with(setting, 'stopped_by_pgpool=1 ')), pg_catalog.current_setting('server_version_num') "
     "FROM (SELECT) AS one LEFT JOIN (SELECT pg_catalog.to_jsonb(w) AS r "
     "FROM pg_catalog.pg_stat_wal_receiver w WHERE status = 'streaming') AS receiver ON true";
-constexpr std::size_t kRoleColumns = 3, kSenderColumns = 5, kReceiverColumns = 5;
+constexpr std::size_t kRoleColumns = 4, kSenderColumns = 5, kReceiverColumns = 5;
 
 constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
 
@@ -71,6 +75,16 @@ class LoginProbe final : public Probing {
     answer_.in_recovery = *rows->front()[0] == "t";
     answer_.position = parse_position(text_or_empty(rows->front()[1]));
     answer_.configured = text_or_empty(rows->front()[2]);
+    if (text_or_empty(rows->front()[3]) != "t") return ask_by_role();
+    client_.query(kDefaultsQuery, deadline_,
+                  [this](Result<backend::Rows> defaults) { on_defaults(std::move(defaults)); });
+  }
+  void on_defaults(Result<backend::Rows> rows) {
+    if (!rows) return fail(rows.error());
+    if (rows->size() == 1 && rows->front().size() == 1) answer_.defaults = text_or_empty(rows->front()[0]);
+    ask_by_role();
+  }
+  void ask_by_role() {
     if (*answer_.in_recovery) {
       return client_.query(kReceiverQuery, deadline_,
                            [this](Result<backend::Rows> receiver) { on_receiver(std::move(receiver)); });

@@ -30,6 +30,7 @@ struct Answer {
   std::optional<bool> in_recovery;
   std::optional<std::uint64_t> position;      // written so far (primary), replayed so far (standby)
   std::string configured;                     // when it read its configuration last, in its words; empty: not known
+  std::string defaults;                       // a digest of all ALTER ROLE and DATABASE … SET; empty: not known
   std::vector<Sender> senders;                // primary only
   std::optional<std::string> sync_names;      // primary only: synchronous_standby_names
   std::optional<cluster::Upstream> upstream;  // standby only, while it receives

@@ -129,7 +129,8 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
   };
   hooks.settled = [this](std::function<void()> done) { when_settled(std::move(done)); };
   hooks.first_look = std::move(ready);
-  hooks.reloaded = [this] { server_has_reloaded(); };
+  hooks.reloaded = [this] { hint_server_reloads(); };
+  hooks.defaults_altered = [this] { renew_links(); };
   hooks.shut_gate = [this](std::function<void()> empty) { shut_gate(std::move(empty)); };
   hooks.open_gate = [this] { open_gate(); };
   hooks.health = [this](const report::HealthByNode& figures) {
@@ -209,6 +210,11 @@ void Proxy::server_has_reloaded() {
   shared_.accounts.settings_changed();
   shared_.logins.forget_reported();
   if (shared_.query_cache) flush_query_cache();
+}
+
+void Proxy::renew_links() {
+  shared_.logins.forget_reported();
+  for (auto& worker : workers_) worker->post([&worker = *worker] { worker.pool().renew(); });
 }
 
 bool Proxy::drop_query_cache() {

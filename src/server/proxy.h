@@ -75,6 +75,7 @@ class Proxy final : public session::Workers {
   void forget_answers();
   void flush_query_cache();
   void server_has_reloaded();
+  void renew_links();
   session::SnapshotPtr snapshot() const;
   std::shared_ptr<report::Figures> own_figures() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;

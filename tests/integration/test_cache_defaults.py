@@ -218,7 +218,8 @@ def test_a_server_reads_its_configuration_anew(start_proxy, kinds, cluster, role
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 @pytest.mark.parametrize("what", ["role", "database"])
-def test_new_sessions_hear_what_was_altered(start_proxy, cluster, role, what, mode):
+@pytest.mark.parametrize("how", ["plain", "unseen", "behind"])
+def test_new_sessions_hear_what_was_altered(start_proxy, cluster, role, how, what, mode):
     """With the cache off too: what a login tells, and how texts are read, is what the server says now."""
     proxy = start_proxy({"pool_mode": mode, "load_balance_mode": False})
     names = ("DateStyle", "standard_conforming_strings", "client_encoding")
@@ -231,7 +232,11 @@ def test_new_sessions_hear_what_was_altered(start_proxy, cluster, role, what, mo
     assert before == told(cluster.primary.port)
     with proxy.connect() as c:
         for name, value in (("DateStyle", "'German'"), ("standard_conforming_strings", "off"), ("client_encoding", "'LATIN1'")):
-            c.execute(altered(what, role, name, value))
+            sql = altered(what, role, name, value)
+            if how == "behind":
+                cluster.primary.psql(sql)
+            else:
+                c.execute(sql if how == "plain" else f"do $do$ begin {sql}; end $do$")
     now = told(cluster.primary.port)
     assert now != before
     wait_until(lambda: told(proxy.port) == now, "new sessions to hear of it")

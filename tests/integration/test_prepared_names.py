@@ -285,7 +285,8 @@ def test_set_in_a_failed_unit_in_parts(proxy, cluster, amid):
     assert seen[0] == seen[1]
 
 
-def test_a_skipped_parse_leaves_the_unnamed_statement(proxy, cluster):
-    answers = same(proxy, cluster, unit(parse("select 1")), unit(execute("no portal"), parse("select 2")), unit(bind(), execute()),
-                   unit(parse("select nonsense")), unit(bind(), execute()))
-    assert ("1",) in answers[2] and answers[4][0][0] == "26000"
+@pytest.mark.parametrize("behind", [[], [parse("select 3", name="named")]], ids=["at_once", "another_parsed"])
+def test_a_skipped_parse_leaves_the_unnamed_statement(proxy, cluster, behind):
+    answers = same(proxy, cluster, unit(parse("select 1")), unit(execute("no portal"), parse("select 2")), unit(*behind),
+                   unit(bind(), execute()), unit(parse("select nonsense")), unit(bind(), execute()))
+    assert ("1",) in answers[3] and answers[5][0][0] == "26000"
