@@ -62,7 +62,7 @@ report::Table table_of(const config::Shown& shown) {
 
 bool OwnCommands::needs_report(const sql::Statement& command) {
   const auto& words = command.pool_words;
-  return words.size() >= 2 && same(words[0], "show");
+  return words.size() >= 2 && (same(words[0], "show") || (same(words[0], "pgpool") && same(words[1], "kill")));
 }
 
 void OwnCommands::run(const sql::Statement& command, std::string_view text) {
@@ -114,13 +114,13 @@ void OwnCommands::send(const Answer& answer, bool with_description) {
 
 OwnCommands::Answer OwnCommands::answer(const Asked& asked) {
   const auto& words = asked.command.pool_words;
-  if (words.size() >= 2 && same(words[0], "show") && asked.server != nullptr) return show_pool(words[1], *asked.server);
+  if (words.size() == 2 && same(words[0], "show") && asked.server != nullptr) return show_pool(words[1], *asked.server);
   if (std::string_view inner; is_explain_route(asked.command, asked.text, inner)) return explain_route(inner);
   if (words.size() >= 2 && same(words[0], "pgpool")) {
     if (same(words[1], "show") && words.size() == 3) return pgpool_show(words[2]);
     if (same(words[1], "set")) return pgpool_set(words);
     if (same(words[1], "reset")) return pgpool_reset(words);
-    if (same(words[1], "kill")) return pgpool_kill(words);
+    if (same(words[1], "kill") && asked.server != nullptr) return pgpool_kill(words, *asked.server);
     if (is_pause(words)) {
       Answer told;
       told.error = pause_refusal(words);
@@ -130,6 +130,11 @@ OwnCommands::Answer OwnCommands::answer(const Asked& asked) {
     }
   }
   Answer wrong;
+  if (!words.empty() && same(words[0], "show")) {
+    wrong.error = error(sqlstate::kSyntaxError, fmt::format("syntax error at or near \"{}\"", words.back()),
+                        "Write SHOW and one name, as SHOW POOL_NODES.");
+    return wrong;
+  }
   wrong.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL command",
                       "Known are PGPOOL SHOW, SET, RESET, SET CACHE DELETE, EXPLAIN ROUTE, KILL, PAUSE and RESUME.");
   return wrong;
@@ -221,7 +226,7 @@ OwnCommands::Answer OwnCommands::pgpool_reset(const std::vector<std::string>& wo
   return answer;
 }
 
-OwnCommands::Answer OwnCommands::pgpool_kill(const std::vector<std::string>& words) {
+OwnCommands::Answer OwnCommands::pgpool_kill(const std::vector<std::string>& words, const report::Server& server) {
   Answer answer;
   const bool number = words.size() == 3 && !words[2].empty() && words[2].size() <= 10 &&
                       words[2].find_first_not_of("0123456789") == std::string::npos;
@@ -231,13 +236,23 @@ OwnCommands::Answer OwnCommands::pgpool_kill(const std::vector<std::string>& wor
     return answer;
   }
   const std::uint64_t slot = std::stoull(words[2]);
+  const auto row = std::find_if(server.slots.begin(), server.slots.end(),
+                                [&](const report::SlotRow& r) { return static_cast<std::uint64_t>(r.pid) == slot; });
+  if (row == server.slots.end()) {
+    answer.error = error(sqlstate::kUndefinedObject, fmt::format("there is no client with pool_pid {}", slot),
+                         "SHOW POOL_PROCESSES prints those that there are.");
+    return answer;
+  }
+  if (!session_.superuser_ && row->user != session_.identity_->user) {
+    answer.error = error(sqlstate::kInsufficientPrivilege, "permission denied for PGPOOL KILL",
+                         "Only superusers may end the sessions of another user.");
+    return answer;
+  }
   Workers& all = session_.worker_.workers();
   for (std::size_t i = 0; i < all.count(); ++i) {
     Worker& worker = all.worker(WorkerId(static_cast<int>(i)));
-    worker.post([&worker, slot, user = session_.identity_->user] {
-      Session* session = worker.find(SessionId(slot));
-      // As pg_terminate_backend() without special rights: one's own sessions only.
-      if (session != nullptr && session->row().user == user) session->end(shutting_down());
+    worker.post([&worker, slot] {
+      if (Session* session = worker.find(SessionId(slot))) session->end(shutting_down());
     });
   }
   answer.tag = "PGPOOL KILL";
@@ -253,7 +268,7 @@ std::optional<wire::Report> OwnCommands::pause_refusal(const std::vector<std::st
   if (words.size() > 3)
     return error(sqlstate::kSyntaxError, fmt::format("syntax error in PGPOOL {}", upper(words[1])),
                  fmt::format("Write PGPOOL {} or PGPOOL {} database.", upper(words[1]), upper(words[1])));
-  // PGPOOL KILL ends one's own sessions; this holds those of others.
+  // It holds the sessions of others.
   if (!session_.superuser_)
     return error(sqlstate::kInsufficientPrivilege, fmt::format("permission denied for PGPOOL {}", upper(words[1])),
                  "Only superusers may pause and resume.");
@@ -299,7 +314,9 @@ bool OwnCommands::is_explain_route(const sql::Statement& command, std::string_vi
     at += word.size();
   }
   inner = at < text.size() ? text.substr(at) : std::string_view();
-  while (!inner.empty() && (inner.back() == ';' || inner.back() == ' ' || inner.back() == '\n')) inner.remove_suffix(1);
+  const auto blank = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
+  while (!inner.empty() && blank(inner.front())) inner.remove_prefix(1);  // patterns begin at the statement
+  while (!inner.empty() && (inner.back() == ';' || blank(inner.back()))) inner.remove_suffix(1);
   return true;
 }
 
@@ -307,6 +324,11 @@ bool OwnCommands::is_explain_route(const sql::Statement& command, std::string_vi
 OwnCommands::Answer OwnCommands::explain_route(std::string_view text) {
   Answer answer;
   answer.table.columns = {"item", "value"};
+  if (text.empty()) {
+    answer.error =
+        error(sqlstate::kSyntaxError, "syntax error in PGPOOL EXPLAIN ROUTE", "Write PGPOOL EXPLAIN ROUTE statement.");
+    return answer;
+  }
   Explained told;
   session_.plan_explained(text, told);
   const Identity& who = *session_.identity_;

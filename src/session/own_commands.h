@@ -39,7 +39,7 @@ class OwnCommands {
   Answer pgpool_show(std::string_view name);
   Answer pgpool_set(const std::vector<std::string>& words);
   Answer pgpool_reset(const std::vector<std::string>& words);
-  Answer pgpool_kill(const std::vector<std::string>& words);
+  Answer pgpool_kill(const std::vector<std::string>& words, const report::Server& server);
   static bool is_pause(const std::vector<std::string>& words);
   std::optional<wire::Report> pause_refusal(const std::vector<std::string>& words) const;
   void pause(const std::vector<std::string>& words, Workers::PauseDone done);

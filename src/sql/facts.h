@@ -126,6 +126,7 @@ struct Statement {
   bool time_zone_cast = false;     // a cast to timestamptz or timetz
   bool column_of_name = false;     // t.c, which may be a function c(t)
   bool creates_temp = false;       // CREATE TEMP …, SELECT INTO TEMP; the name is in `written`
+  bool temp_until_commit = false;  // … ON COMMIT DROP
   bool drops_table = false;        // DROP TABLE; the names are in `written`
   bool has_parameters = false;     // $1 …
   bool too_deep = false;           // deeper than kMaxDepth, or kMaxParsedText: everything above is incomplete

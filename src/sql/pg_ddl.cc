@@ -305,7 +305,10 @@ void Walk::object_target(::ObjectType type, const ::Node* object) {
 
 void Walk::ddl_temporary(const ::Node* node) {
   const ::RangeVar* created = nullptr;
-  if (nodeTag(node) == T_CreateStmt) created = as<::CreateStmt>(node)->relation;
+  if (nodeTag(node) == T_CreateStmt) {
+    created = as<::CreateStmt>(node)->relation;
+    out_.temp_until_commit = as<::CreateStmt>(node)->oncommit == ONCOMMIT_DROP;
+  }
   if (nodeTag(node) == T_CreateForeignTableStmt) created = as<::CreateForeignTableStmt>(node)->base.relation;
   if (nodeTag(node) == T_ViewStmt) created = as<::ViewStmt>(node)->view;
   if (nodeTag(node) == T_CreateSeqStmt) created = as<::CreateSeqStmt>(node)->sequence;

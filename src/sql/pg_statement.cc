@@ -373,6 +373,7 @@ void Walk::absorb(const Statement& inner) {
   out_.too_deep |= inner.too_deep;
   // EXPLAIN ANALYZE runs the statement; PREPARE and plain EXPLAIN create nothing.
   out_.creates_temp |= inner.creates_temp && out_.explain_analyze;
+  out_.temp_until_commit |= inner.temp_until_commit && out_.explain_analyze;
 }
 
 }  // namespace herdgate::sql

@@ -173,6 +173,7 @@ void Walk::add_into(const ::IntoClause* into) {
   out_.into = true;
   add_written(into->rel);
   out_.creates_temp = out_.creates_temp || is_temporary(into->rel);
+  out_.temp_until_commit = into->onCommit == ONCOMMIT_DROP;
 }
 
 void Walk::visit_writing(const ::Node* node, const ::RangeVar* target, const ::WithClause* with) {

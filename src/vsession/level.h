@@ -10,7 +10,7 @@ struct VirtualSession::Level {
   std::vector<ResetName> resets;
   bool wrote = false, read_only = false, read_write_explicit = false;
   std::optional<bool> listen_at_commit;
-  std::vector<std::string> temp_tables, hold_cursors;
+  std::vector<std::string> temp_tables, temp_until_commit, hold_cursors;
   bool temporary_pin = false, temporary_unnamed = false;
 };
 

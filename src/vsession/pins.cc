@@ -40,13 +40,20 @@ bool has_unknown_set_config(const VirtualSession::Outcome& outcome) {
   return outcome.statement.settings.empty() || calls > outcome.statement.settings.size();
 }
 
+// UPDATE pg_settings is SET by a rule of that view.
+bool writes_settings(const sql::Statement& s) {
+  return std::any_of(s.written.begin(), s.written.end(), [](const sql::Relation& r) {
+    return r.name == "pg_settings" && (r.schema.empty() || r.schema == "pg_catalog");
+  });
+}
+
 }  // namespace
 
 void VirtualSession::note_pins(const Outcome& outcome) {
   const sql::Statement& s = outcome.statement;
   if (!s.functions.empty() && !calls_nothing(s)) note_functions(outcome);
   if (!outcome.ok) return;
-  if (s.kind == Kind::unparsable || s.too_deep) add_pin(Pin::unparsed_state);
+  if (s.kind == Kind::unparsable || s.too_deep || writes_settings(s)) add_pin(Pin::unparsed_state);
   switch (s.kind) {
     case Kind::listen:
     case Kind::unlisten:
@@ -94,6 +101,8 @@ void VirtualSession::note_temporary(const sql::Statement& statement) {
   if (statement.ddl_tag == "CREATE STATISTICS") return;  // written is the table that it describes
   std::vector<std::string>& names = state_.temp_tables;
   for (const sql::Relation& relation : statement.written) {
+    std::erase(temp_until_commit_, relation.name);
+    if (statement.temp_until_commit) temp_until_commit_.push_back(relation.name);
     if (std::find(names.begin(), names.end(), relation.name) != names.end()) continue;
     if (names.size() == kMaxTempTables) {
       temporary_unnamed_ = true;
@@ -109,9 +118,12 @@ void VirtualSession::note_dropped(const sql::Statement& statement) {
   // Where pg_temp is searched later than usual, a bare name may mean another table.
   const bool temporary_first = search_path_key_.find("pg_temp") == std::string::npos;
   for (const sql::Relation& relation : statement.written) {
-    if (relation.schema == "pg_temp" || (relation.schema.empty() && temporary_first))
-      std::erase(state_.temp_tables, relation.name);
+    if (relation.schema == "pg_temp" || (relation.schema.empty() && temporary_first)) temporary_gone(relation.name);
   }
+}
+
+void VirtualSession::temporary_gone(const std::string& name) {
+  std::erase(state_.temp_tables, name);
   if (state_.temp_tables.empty() && !temporary_unnamed_) remove_pin(Pin::temporary_table);
 }
 
@@ -150,6 +162,7 @@ void VirtualSession::note_discard(sql::DiscardTarget target) {
 void VirtualSession::forget_temporary() {
   remove_pin(Pin::temporary_table);
   state_.temp_tables.clear();
+  temp_until_commit_.clear();
   temporary_unnamed_ = false;
 }
 

@@ -103,6 +103,7 @@ void VirtualSession::end_transaction(bool commit, bool chain) {
 
 void VirtualSession::commit_session_state() {
   if (listen_at_commit_) listening_ = *listen_at_commit_;
+  for (const std::string& dropped : std::exchange(temp_until_commit_, {})) temporary_gone(dropped);
   std::erase_if(resets_, [](const ResetName& reset) { return reset.local; });
   assign(after_commit_, after_commit_);
 }
@@ -122,6 +123,7 @@ VirtualSession::Level VirtualSession::here(std::string name) const {
                .read_write_explicit = state_.tx.read_write_explicit,
                .listen_at_commit = listen_at_commit_,
                .temp_tables = state_.temp_tables,
+               .temp_until_commit = temp_until_commit_,
                .hold_cursors = hold_cursors_,
                .temporary_pin = temporary,
                .temporary_unnamed = temporary_unnamed_};
@@ -173,6 +175,7 @@ void VirtualSession::restore(const Level& level) {
   resets_ = level.resets;
   assign(level.after_commit, level.current);
   state_.temp_tables = level.temp_tables;
+  temp_until_commit_ = level.temp_until_commit;
   temporary_unnamed_ = level.temporary_unnamed;
   if (level.temporary_pin) {
     add_pin(Pin::temporary_table);

@@ -74,7 +74,7 @@ void VirtualSession::ready(TxStatus status) {
   Transaction& tx = state_.tx;
   if (status == TxStatus::idle) {
     // The end of an implicit transaction, which we have not seen a statement for. Had it failed, its statement did.
-    if (tx.status == TxStatus::idle && levels_.empty() && !listen_at_commit_) return;
+    if (tx.status == TxStatus::idle && levels_.empty() && !listen_at_commit_ && temp_until_commit_.empty()) return;
     return end_transaction(tx.status != TxStatus::failed, /*chain=*/false);
   }
   if (tx.status == TxStatus::idle) {  // opened in a way we have not seen

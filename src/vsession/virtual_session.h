@@ -255,6 +255,7 @@ class VirtualSession {
   void note_functions(const Outcome& outcome);
   void note_temporary(const sql::Statement& statement);
   void note_dropped(const sql::Statement& statement);
+  void temporary_gone(const std::string& name);
   void note_listen(const sql::Statement& statement);
   void note_hold_cursor(const sql::Statement& statement);
   void note_discard(sql::DiscardTarget target);
@@ -286,9 +287,10 @@ class VirtualSession {
   std::string reported_encoding_, reported_conforming_, reported_read_only_;
   sql::Isolation reported_isolation_ = sql::Isolation::read_committed;
   bool conforming_strings_ = true, ascii_safe_ = true;
-  bool listening_ = false;                // at the last commit
-  std::optional<bool> listen_at_commit_;  // LISTEN or UNLISTEN * since
-  bool temporary_unnamed_ = false;        // temporary objects whose names we do not follow
+  bool listening_ = false;                      // at the last commit
+  std::optional<bool> listen_at_commit_;        // LISTEN or UNLISTEN * since
+  std::vector<std::string> temp_until_commit_;  // of state_.temp_tables
+  bool temporary_unnamed_ = false;              // temporary objects whose names we do not follow
   std::vector<std::string> hold_cursors_;
 };
 

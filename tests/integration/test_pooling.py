@@ -354,6 +354,7 @@ def test_prepared_statement_outlives_its_table(start_proxy):
      "select oid from pg_statistic_ext where stxname = 'pinned' and pg_statistics_obj_is_visible(oid) is not null "
      "and stxnamespace = pg_my_temp_schema()"),
     ("set search_path = pg_temp; create table pinned (a int)", "select count(*) from pinned"),
+    ("update pg_settings set setting = '5MB' where name = 'work_mem'", "select 1 where current_setting('work_mem') = '5MB'"),
 ])
 def test_pins(start_proxy, take, check):
     """What cannot be carried keeps its link: other sessions, on the other link, do not disturb it."""
@@ -368,6 +369,23 @@ def test_pins(start_proxy, take, check):
         value = pinned.execute(check).fetchone()[0]
         assert value is not None and value is not False
         assert other.execute("select to_regclass('pinned')").fetchone() == (None,)
+
+
+@herdgate_only
+def test_a_temporary_table_until_commit_keeps_its_link_until_then(start_proxy):
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "load_balance_mode": False})
+    with proxy.connect(user="test") as a, proxy.connect(user="test") as b:
+        for create in ("create temp table brief (a int) on commit drop", "create temp table brief on commit drop as select 1 as a",
+                       "select 1 as a into temp brief"):
+            for session in (a, b):
+                session.execute("begin")
+                session.execute(create)
+                session.execute("insert into brief values (2)")
+                assert session.execute("select max(a) from brief").fetchone() == (2,)
+                session.execute("drop table brief" if "into" in create else "select")
+                session.execute("commit")  # the only link is free for the other
+        rows = b.execute("show pool_pools").fetchall()
+        assert not any("temporary" in str(value) for r in rows for value in r), rows
 
 
 @herdgate_only

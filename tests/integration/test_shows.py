@@ -106,6 +106,41 @@ def test_pgpool_show_set_reset(proxy):
 
 
 @pytest.mark.herdgate_only
+@pytest.mark.parametrize("binary", [False, True], ids=["simple", "extended"])
+def test_pgpool_kill(proxy, binary):
+    def slot(c):
+        return next(r["pool_pid"] for r in table(c, "show pool_processes") if r["status"] == "Execute command")
+
+    def kill(c, number):
+        c.execute(f"pgpool kill {number}", binary=binary)
+    with proxy.connect(user="test") as user, proxy.connect(user="test") as own, proxy.connect() as admin:
+        numbers = {c: slot(c) for c in (user, own, admin)}
+        assert len(set(numbers.values())) == 3
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            kill(user, numbers[admin])
+        with pytest.raises(psycopg.errors.UndefinedObject, match="there is no client with pool_pid 4000000"):
+            kill(user, 4000000)
+        with pytest.raises(psycopg.errors.SyntaxError):
+            kill(user, "nobody")
+        assert [c.execute("select 1").fetchone() for c in (user, own, admin)] == [(1,)] * 3
+        kill(user, numbers[own])
+        kill(admin, numbers[user])
+        for c in (own, user):
+            with pytest.raises(psycopg.OperationalError):
+                c.execute("select 1")
+        assert admin.execute("select 1").fetchone() == (1,)
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("text", ["show pool_nodes and more", "pgpool explain route", "pgpool explain route ;", "pgpool show a b"])
+def test_words_too_many_or_too_few(proxy, text):
+    with proxy.connect() as c:
+        with pytest.raises(psycopg.errors.SyntaxError):
+            c.execute(text)
+        assert c.execute("select 1").fetchone() == (1,)
+
+
+@pytest.mark.herdgate_only
 def test_own_commands_keep_the_transaction_state(proxy):
     with proxy.connect(autocommit=False) as c:
         c.execute("select 1")
@@ -150,6 +185,15 @@ def test_explain_route_tells_the_node_for_reads(start_proxy):
         assert rows["node"].startswith("0 ") and rows["node for reads"].startswith("2 ")
         assert rows["chosen by"] == "user_redirect_preference_list postgres:2"
         assert re.fullmatch(r"\d+ bytes", rows["its delay"])
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("between", [" ", "\n\t  "], ids=["blank", "lines"])
+def test_explain_route_matches_patterns_as_the_statement_does(start_proxy, between):
+    proxy = start_proxy({"primary_routing_query_pattern_list": "SELECT .* from PAT.*", "backend_weight0": 0})
+    with proxy.connect() as c:
+        rows = dict(c.execute(f"PGPOOL EXPLAIN ROUTE{between}select 1 from pat;").fetchall())
+    assert "SELECT .* from PAT.*" in str(rows) and rows["node"].startswith("0 "), rows
 
 
 def test_roles_are_logged_at_the_start(start_proxy):
