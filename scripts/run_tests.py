@@ -142,7 +142,7 @@ def tsan(tally, _):
 def fuzz(tally, options):
     """Each fuzzer for a moment from its kept corpus, tests/corpus/NAME."""
     begin = time.monotonic()
-    folder = build("fuzz", fuzzers)
+    folder = build("asan", fuzzers)
     if folder is None:
         tally.add("fuzz (did not compile)", 0, 1, time.monotonic() - begin)
         return
