@@ -83,6 +83,29 @@ void read_key(const FilePaths& paths, FilesRead& out) {
   out.files.key = std::move(read->key);
 }
 
+// What can let nobody in is told now, not at that user's login.
+void check_passwords(FilesRead& out) {
+  constexpr std::size_t kMostTold = 20;
+  const std::size_t before = out.findings.size();
+  for (const config::PasswordEntry& entry : out.files.passwords->entries) {
+    if (out.findings.size() - before >= kMostTold) return;
+    const auto warn = [&](std::string_view what) {
+      out.findings.push_back(
+          {Severity::warning, {}, 0, fmt::format("pool_passwd: the password of \"{}\" {}", entry.user, what)});
+    };
+    if (entry.value.empty()) warn("is empty");
+    if (entry.kind == config::SecretKind::scram_verifier && !auth::parse_stored(entry.value))
+      warn("is no complete SCRAM-SHA-256 verifier");
+    if (entry.kind != config::SecretKind::aes || entry.value.empty()) continue;
+    const auth::StoredSecret stored{auth::StoredSecret::Kind::aes, auth::Secret(entry.value)};
+    if (!out.files.key) {
+      warn("is encrypted and there is no key file: name it by -k or PGPOOLKEYFILE");
+    } else if (!auth::unlock(stored, out.files.key)) {
+      warn("could not be decrypted with the key file: encrypt it again with pg_enc");
+    }
+  }
+}
+
 }  // namespace
 
 Result<std::string> read_file(const std::string& path) {
@@ -133,6 +156,7 @@ FilesRead read_files(const FilePaths& paths, const config::LoadOptions& options)
   read_passwords(out);
   read_pcp(paths, out);
   read_key(paths, out);
+  check_passwords(out);
   return out;
 }
 

@@ -69,8 +69,10 @@ class Proxies:
             proxy = self.running.pop(key)
             self.running[key] = proxy  # the last one used is the last
             self.note_user(key)
-            proxy.check_alive() if proxy.process else None
-            return proxy
+            if proxy.process is not None:
+                proxy.check_alive()
+                return proxy
+            self.end(key)  # it has not started
         self.end_old()
         proxy = Proxy(on or self.cluster)
         proxy.settings.update(parameters or {})

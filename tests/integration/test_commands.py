@@ -196,6 +196,25 @@ def test_check_reads_the_other_files(fresh):
 
 
 @herdgate_only
+@pytest.mark.parametrize("entry,words", [
+    ("cow:", "is empty"), ("cow:SCRAM-SHA-256$bad", "is no complete SCRAM-SHA-256 verifier"),
+    ("cow:AESzz", "could not be decrypted with the key file"),
+    ("cow:AESnotOfThisKeyAAAAAAAAA==", "could not be decrypted with the key file"), ("cow:plain", None),
+])
+@pytest.mark.parametrize("key", [True, False])
+def test_check_tells_of_passwords_that_let_nobody_in(fresh, entry, words, key):
+    fresh.files["pool_passwd"] = entry + "\n"
+    fresh.files["key"] = "a key\n"
+    fresh.write_files()
+    os.chmod(f"{fresh.folder}/key", 0o600)
+    result = pgpool(fresh, *(["-k", f"{fresh.inner}/key"] if key else []), "--check")
+    text = result.stdout + result.stderr
+    if words and not key:
+        words = words.replace("could not be decrypted with the key file", "is encrypted and there is no key file")
+    assert result.returncode == 0 and (f'the password of "cow" {words}' in text if words else "password" not in text), text
+
+
+@herdgate_only
 def test_last_value_wins_and_unquoted_spellings(fresh):
     fresh.write_files()
     with open(f"{fresh.folder}/pgpool.conf", "a") as f:
