@@ -187,7 +187,8 @@ def integration(tally, options):
     if build("release") is None:
         tally.add("integration (did not compile)", 0, 1, 0)
         return
-    pytest(tally, "integration", options.rest)
+    # Much of it is waiting: as many at a time as there are cores, each with a cluster of its own.
+    pytest(tally, "integration", ["-n", str(JOBS), "--dist", "loadfile", *options.rest])
 
 
 def long_integration(tally, options):
