@@ -200,13 +200,15 @@ def test_restart_as_standby(node):
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not os.path.exists(f"{system.TRIXIE}/.recipe"), reason="scripts/fetch_trixie")
-def test_builds_against_postgresql_17(tmp_path):
+@pytest.mark.parametrize("extension, library", [("pgpool_recovery", "pgpool-recovery"), ("pgpool_adm", "pgpool_adm"),
+                                                ("pgpool_regclass", "pgpool-regclass")])
+def test_builds_against_postgresql_17(tmp_path, extension, library):
     """Its headers lie in the unpacked tree; so pg_config is asked in there and its answers moved."""
     pg_config = tmp_path / "pg_config"
     pg_config.write_text(f"#!/bin/bash\n{system.IN_TRIXIE} pg_config \"$@\" | "
                          f"sed -E 's#(^|[ =])/usr#\\1{system.TRIXIE}/usr#g'\n")
     pg_config.chmod(0o755)
-    done = subprocess.run(["make", "-C", str(tmp_path), "-f", f"{system.ROOT}/sql/extension/pgpool_recovery/Makefile",
+    done = subprocess.run(["make", "-C", str(tmp_path), "-f", f"{system.ROOT}/sql/extension/{extension}/Makefile",
                            f"PG_CONFIG={pg_config}", "with_llvm=no"], capture_output=True, text=True)
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
-    assert "/17/server" in done.stdout and (tmp_path / "pgpool-recovery.so").exists()
+    assert "/17/server" in done.stdout and (tmp_path / f"{library}.so").exists()

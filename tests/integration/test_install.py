@@ -128,6 +128,24 @@ def test_files_are_found_beside_the_program(prefix):
         shutil.rmtree(moved)
 
 
+def test_server_side_extensions():
+    """Into another folder: below the prefix there is nothing of them."""
+    asked = lambda what: subprocess.run(["pg_config", what], capture_output=True, text=True).stdout.strip()
+    if not shutil.which("pg_config") or not os.path.exists(f"{asked('--includedir-server')}/postgres.h"):
+        pytest.skip("no headers of the server")
+    folder = system.scratch("extensions")
+    try:
+        subprocess.run([f"{system.ROOT}/scripts/install_extensions"], check=True, capture_output=True, umask=0o022,
+                       env={**os.environ, "DESTDIR": folder})
+        libraries, texts = asked("--pkglibdir")[1:], f"{asked('--sharedir')[1:]}/extension"
+        assert files_below(folder) == {
+            *(f"{libraries}/{name}.so" for name in ("pgpool-recovery", "pgpool-regclass", "pgpool_adm")),
+            *(f"{texts}/{name}.control" for name in ("pgpool_recovery", "pgpool_regclass", "pgpool_adm")),
+            *(f"{texts}/{name}.sql" for name in ("pgpool_recovery--1.4", "pgpool_regclass--1.0", "pgpool_adm--1.5"))}
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_insert_lock_sql(prefix, cluster):
     script = read(f"{prefix}/share/pgpool-II/insert_lock.sql")
     copy = os.path.join(cluster.folder, "insert_lock.sql")
