@@ -177,8 +177,7 @@ bool SessionCache::has_set_something() const {
 void SessionCache::planning(const sql::Facts& facts) {
   const sql::Statement& first = facts.first();
   if (remote_ == nullptr && !facts.multi() && first.kind == Kind::select && first.functions.empty()) return;
-  if (planned_.empty() && scope_.empty())
-    definitions_ = s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
+  if (!definitions_) definitions_ = s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
 }
 
 bool SessionCache::asks_events(const sql::Facts& facts) const {
@@ -218,9 +217,11 @@ void SessionCache::tell_definitions() {
   defined_ = (defined_ || now) && open;
 }
 
-// What was planned was planned by what names, functions and triggers meant before somebody defined something.
+// What was planned, now or for what the open transaction has written, was planned by what names, functions and triggers
+// meant before somebody defined something.
 bool SessionCache::redefined() const {
-  return definitions_ && *definitions_ != s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
+  const std::optional<std::uint64_t>& first = written_by_ ? written_by_ : definitions_;
+  return first && *first != s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
 }
 
 // From here until its outcome what is written is in doubt. In a transaction that begins when it is about to end.
@@ -457,6 +458,7 @@ void SessionCache::ready(bool committed) {
   if (status == TxStatus::open && !wrote_) keep_aside();
   if (status == TxStatus::failed || wrote_) aside_.clear();
   if (status != TxStatus::idle) {
+    if (!scope_.empty() && !written_by_) written_by_ = definitions_;
     pending_.add(scope_);
   } else {
     if (committed && !prepares_.empty()) {
@@ -473,6 +475,7 @@ void SessionCache::ready(bool committed) {
 
 void SessionCache::forget_transaction() {
   if (!pending_.empty()) pending_ = {};
+  written_by_.reset();
   wrote_ = false;
   if (aside_.capacity() > 0) std::vector<cache::Fill>().swap(aside_);
   aside_bytes_ = 0;

@@ -180,7 +180,8 @@ class alignas(64) SessionCache {
   pool::Defaults path_defaults_ = pool::Defaults::unknown;
   std::string default_path_;  // for path_defaults_
   std::optional<std::uint64_t> began_;
-  std::optional<std::uint64_t> definitions_;  // when it was planned: catalog::Epochs::definitions_at()
+  std::optional<std::uint64_t> definitions_;  // when its planning began: catalog::Epochs::definitions_at()
+  std::optional<std::uint64_t> written_by_;   // … of the first statement of the open transaction that wrote
   Passing passing_;
   bool unknown_state_ = false;
   bool wrote_ = false;    // in the open transaction

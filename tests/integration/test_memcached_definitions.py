@@ -1,0 +1,86 @@
+"""What one proxy defines and others at the same memcached have planned by before: no old answer comes of it."""
+import pytest
+
+from support.relay import Relay
+from support.system import wait_until
+from support.wire import Client, kinds, query
+from test_memcached import DEFINED, LOG, pair, warm_by_wire  # noqa: F401
+from test_query_cache import ON_PRIMARY, tables  # noqa: F401
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+TRIGGER = "create trigger n after update on second.t for each row execute function second.note()"
+LOOK_UP = b"pg_event_trigger"  # what the proxy asks of the catalog says whether there are such
+
+
+@pytest.fixture(scope="module")
+def two(start_proxy, memcached, tables):  # noqa: F811
+    """Each with one worker, so that a session hears what another one of its proxy has heard."""
+    settings = {**ON_PRIMARY, **memcached.settings(), "num_workers": 1}
+    return [start_proxy(settings, fresh=True) for _ in range(2)]
+
+
+@pytest.fixture
+def schemas(cluster):
+    with Client(cluster.primary.port).login() as c:
+        c.ask(DEFINED)
+    yield
+    cluster.primary.psql("drop event trigger if exists audit; drop schema first cascade; drop schema second cascade")
+
+
+def session(port, *texts):
+    c = Client(port).login()
+    for text in ("set search_path = first, second", *texts):
+        done(c, text)
+    return c
+
+
+def done(c, text):
+    c.send(query(text))
+    assert "E" not in kinds(c.until()), text
+
+
+def truth(cluster, sql):
+    with session(cluster.primary.port) as c:
+        return c.ask(sql)
+
+
+def test_a_transaction_writes_by_what_was_there_when_it_did(two, schemas, cluster):
+    """The definition is heard of between its write and its COMMIT."""
+    with session(two[0].port) as c, session(two[1].port) as d, session(two[1].port) as w:
+        warm_by_wire(d, LOG)
+        done(d, "update t set v = v")
+        done(c, TRIGGER)
+        done(w, "begin")
+        done(w, "update t set v = v")
+        warm_by_wire(d, LOG)
+        assert d.ask(LOG) == [["0"]]
+        done(w, "commit")
+        assert d.ask(LOG) == c.ask(LOG) == truth(cluster, LOG) == [["1"]]
+
+
+@pytest.fixture
+def relayed(start_proxy, memcached, cluster, tables):  # noqa: F811
+    """A proxy with one worker, and the relay by which it reaches the primary."""
+    relay = Relay(cluster.primary.port)
+    yield start_proxy({**ON_PRIMARY, **memcached.settings(), "num_workers": 1, "backend_port0": relay.port}, fresh=True), relay
+    relay.close()
+
+
+def test_an_answer_of_the_catalog_that_a_definition_overtakes(two, relayed, schemas, cluster):
+    read = "select v from t"
+    proxy, relay = relayed
+    with session(two[0].port) as c, session(proxy.port) as d, session(proxy.port) as s:
+        warm_by_wire(d, LOG)
+        warm_by_wire(d, "select v from second.t")  # else its counter would be too young to keep anything
+        relay.hold_replies(LOOK_UP)
+        s.send(query(read))
+        wait_until(lambda: relay.held, "the answer of the catalog")
+        done(c, "create table first.t as select 1 as id, 10 as v")
+        d.send(query(LOG))
+        wait_until(lambda: relay.held == 2, "the other session to hear of it and ask the catalog again")
+        relay.release()
+        assert kinds(d.until())[-1] == "Z"
+        assert kinds(s.until())[-1] == "Z"
+        warm_by_wire(s, read)
+        done(c, "update first.t set v = 11")
+        assert s.ask(read) == truth(cluster, read) == [["11"]]
