@@ -202,7 +202,7 @@ void SessionCache::add(const cache::Effects& effects) {
   if (!effects.rolls_back_prepared.empty()) store_.take_prepared(database, effects.rolls_back_prepared);
   if (effects.commits_prepared.empty()) return;
   const cache::Scope all =
-      store_.take_prepared(database, effects.commits_prepared).value_or(cache::Scope{.database = true});
+      store_.take_prepared(database, effects.commits_prepared).value_or(cache::Scope{.everything = true});
   defines_ |= all.database || all.everything;
   scope_.add(all);
 }

@@ -84,3 +84,23 @@ def test_an_answer_of_the_catalog_that_a_definition_overtakes(two, relayed, sche
         warm_by_wire(s, read)
         done(c, "update first.t set v = 11")
         assert s.ask(read) == truth(cluster, read) == [["11"]]
+
+
+def test_a_transaction_prepared_elsewhere_may_have_revoked_rights(two, cluster):
+    """Those of a role count in every database."""
+    primary = cluster.primary
+    primary.psql("create role viewer login; create role readers; grant readers to viewer")
+    primary.psql("create database other_rights")
+    primary.psql("create table t as select 7 as v; grant select on t to readers", "other_rights")
+    try:
+        with Client(two[0].port).login() as a, Client(two[1].port).login() as b:
+            for text in ("begin", "revoke readers from viewer", "prepare transaction 'revokes'"):
+                done(b, text)
+            with Client(two[0].port).login(user="viewer", database="other_rights") as u:
+                warm_by_wire(u, "select v from t")
+                done(a, "commit prepared 'revokes'")
+                u.send(query("select v from t"))
+                assert kinds(u.until()) == "EZ"
+    finally:
+        primary.psql("drop database other_rights with (force)")
+        primary.psql("drop role viewer; drop role readers")
