@@ -58,7 +58,7 @@ class Proxies:
     """Those of one module. Each asks every server each second, so only the last few are left running; whoever asks for one
     that has ended gets it anew. What a fixture starts stays."""
 
-    KEPT = 3
+    KEPT = 2
 
     def __init__(self, cluster):
         self.cluster, self.running, self.user, self.problems = cluster, {}, {}, []

@@ -39,15 +39,17 @@ class Timeout(Exception):
 
 
 def wait_until(condition, what, seconds=60.0, poll=0.02):
-    """Returns the first true value of condition(); raises Timeout when there is none in time."""
+    """Returns the first true value of condition(); raises Timeout when there is none in time. Half of the time at most goes
+    into asking: what is waited for needs the processor too."""
     end = time.monotonic() + seconds
     while True:
+        asked = time.monotonic()
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
             raise Timeout(f"waited {seconds:g} s for {what}")
-        time.sleep(poll)
+        time.sleep(max(poll, min(time.monotonic() - asked, 1.0)))
 
 
 def run_as():
