@@ -213,8 +213,12 @@ void Proxy::server_has_reloaded() {
 }
 
 void Proxy::renew_links() {
-  shared_.logins.forget_reported();
-  for (auto& worker : workers_) worker->post([&worker = *worker] { worker.pool().renew(); });
+  for (auto& worker : workers_) {
+    worker->post([this, &worker = *worker] {
+      worker.pool().renew();
+      shared_.logins.forget_reported();  // last, for a login may have learned it from a link of before
+    });
+  }
 }
 
 bool Proxy::drop_query_cache() {

@@ -359,8 +359,8 @@ void Session::greet_anew(const Greeting& greeting) {
   const std::string level = told ? isolation->front().front().value_or("") : "";  // not told: the worst case
   if (vsession::VirtualSession::must_be_told(kIsolation, level)) report.unusual.emplace_back(kIsolation, level);
   const auto reported = std::make_shared<const LoginMemory::Report>(std::move(report));
-  // The next login of its kind asks anew where this one was not told.
-  if (told) {
+  // The next login of its kind asks anew where this one was not told, or by a link of before an alteration.
+  if (told && !greeting.link->outdated) {
     worker_.shared().logins.remember_reported(identity_->database, identity_->user,
                                               vs_.startup_parameters()->fingerprint(), reported);
   }

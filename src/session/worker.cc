@@ -175,9 +175,12 @@ void Worker::make_way_for(const sql::Statement& statement) {
 }
 
 void Worker::renew_links() {
-  shared_.logins.forget_reported();
-  pool_->renew();
-  workers_.post_all_others(id_, [](pool::Pool& pool) { pool.renew(); });  // the server waits for some seconds
+  const auto renew = [&logins = shared_.logins](pool::Pool& pool) {
+    pool.renew();
+    logins.forget_reported();  // last, for a login may have learned it from a link of before
+  };
+  renew(*pool_);
+  workers_.post_all_others(id_, renew);  // the server waits for some seconds
 }
 
 WorkerReport Worker::report() const {
