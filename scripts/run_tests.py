@@ -22,6 +22,7 @@ JOBS = os.cpu_count() or 2
 THREADED = ["test_ledger.py", "test_pooling.py", "test_cancel.py", "test_auth.py", "test_first_logins.py", "test_monitor.py",
             "test_shows.py", "test_query_cache.py::test_nobody_reads_what_is_older_than_what_was_seen",
             "test_query_cache.py::test_eviction_under_load", "test_memcached.py"]
+ALONE = ["test_promises.py"]  # what a failover breaks is counted: nothing else is at work meanwhile
 LEDGER_SECONDS = "60"  # for each of the runs of test_ledger.py in the long suites
 SANITIZER = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1",
              "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=1"}
@@ -188,7 +189,11 @@ def integration(tally, options):
         tally.add("integration (did not compile)", 0, 1, 0)
         return
     # Much of it is waiting: as many at a time as there are cores, each with a cluster of its own.
-    pytest(tally, "integration", ["-n", str(JOBS), "--dist", "loadfile", *options.rest])
+    parallel = ["-n", str(JOBS), "--dist", "loadfile"]
+    if options.rest:
+        return pytest(tally, "integration", [*parallel, *options.rest])
+    pytest(tally, "integration", [*parallel, *(f"--ignore={name}" for name in ALONE)])
+    pytest(tally, "alone (integration)", ALONE)
 
 
 def long_integration(tally, options):
