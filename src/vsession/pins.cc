@@ -101,9 +101,11 @@ void VirtualSession::note_temporary(const sql::Statement& statement) {
   if (statement.ddl_tag == "CREATE STATISTICS") return;  // written is the table that it describes
   std::vector<std::string>& names = state_.temp_tables;
   for (const sql::Relation& relation : statement.written) {
-    std::erase(temp_until_commit_, relation.name);
+    // IF NOT EXISTS leaves one that is there as it was made: in doubt it stays.
+    const bool there = std::find(names.begin(), names.end(), relation.name) != names.end();
+    if (!statement.temp_until_commit) std::erase(temp_until_commit_, relation.name);
+    if (there) continue;
     if (statement.temp_until_commit) temp_until_commit_.push_back(relation.name);
-    if (std::find(names.begin(), names.end(), relation.name) != names.end()) continue;
     if (names.size() == kMaxTempTables) {
       temporary_unnamed_ = true;
       return;
