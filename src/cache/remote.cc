@@ -168,29 +168,52 @@ void Remote::pay() {
 // Not there: it was evicted, maybe with what it would have said. What is seen first may be news too.
 void Remote::see_definitions(std::string_view database, const std::optional<Bytes>& value) {
   const auto known = definitions_.find(database);
-  if (value && known != definitions_.end() && known->second == *value) return;
-  if (!value) {
+  const std::optional<std::uint64_t> now = value ? decimal(*value) : std::nullopt;
+  if (now && known != definitions_.end() && known->second == *now) return;
+  if (now) {
+    know_definitions(database, *now);
+  } else {
     if (known != definitions_.end()) definitions_.erase(known);
     MemcachedRequest request;
+    if (value) request.remove(definitions_name(database));
     request.add(definitions_name(database), std::to_string(random_.bits()));
     link_.ask(std::move(request), Patience::full, nullptr);
-  } else {
-    if (definitions_.size() >= kMaxDefinitions) forget_definitions();
-    definitions_.insert_or_assign(std::string(database), *value);
   }
   if (sharing_.redefined) sharing_.redefined(database);
 }
 
-// Ahead of the doubts' end on the same connection: who sees the one sees the other.
+void Remote::know_definitions(std::string_view database, std::uint64_t number) {
+  if (definitions_.size() >= kMaxDefinitions && !definitions_.contains(database)) forget_definitions();
+  definitions_.insert_or_assign(std::string(database), number);
+}
+
+// Ahead of the doubts' end on the same connection: who sees the one sees the other. Unless it is said in the epoch that
+// everybody is in, nobody hears it.
 void Remote::say_definitions(const std::string& database) {
-  const Bytes value = std::to_string(random_.bits());
   MemcachedRequest request;
-  request.set(definitions_name(database), 0, value);
-  if (link_.ask(std::move(request), Patience::full, nullptr)) {
-    definitions_.insert_or_assign(database, value);
-  } else {
+  request.increase(definitions_name(database), 1);
+  request.add(definitions_name(database), std::to_string(random_.bits()));
+  request.keys = {epoch_key()};
+  const auto done = [this, database, epoch = epoch_](const MemcachedAnswer& answer) {
+    if (!answer.ok) return;  // with the connection: a flush is owed
+    if (!see_epoch(answer.values[0]) || epoch != epoch_) return say_definitions(database);
+    definitions_said(database, answer);
+  };
+  if (epoch_ == 0 || !link_.ask(std::move(request), Patience::full, done)) ++sharing_.owed;
+}
+
+// Another number than the next one: somebody else has defined something too.
+void Remote::definitions_said(const std::string& database, const MemcachedAnswer& answer) {
+  const MemcachedAnswer::Line& increased = answer.lines[0];
+  const auto known = definitions_.find(database);
+  const bool next =
+      increased.kind == MemcachedReply::number && known != definitions_.end() && known->second + 1 == increased.count;
+  if (increased.kind == MemcachedReply::number) {
+    know_definitions(database, increased.count);
+  } else if (answer.lines[1].kind != MemcachedReply::stored) {
     ++sharing_.owed;
   }
+  if (!next && sharing_.redefined) sharing_.redefined(database);
 }
 
 void Remote::forget_definitions() {

@@ -6,7 +6,7 @@
 //          An entry stands on counters in memcached: of everything, of its database, of each of its tables. A mark adds
 //          a change and a doubt to them, its end adds a change and takes the doubt away. An entry is true as long as
 //          its counters are what they were before its read, and none was in doubt then.
-//          Beside them each database has a number of its definitions, which whoever has defined something replaces:
+//          Beside them each database has a number of its definitions, to which whoever has defined something adds one:
 //          asked for with the counters of a database, it has the other proxies ask the catalog again.
 // Units    a counter: 24 bits by which one is told from another of the same name, 24 bits of changes, 16 of doubts.
 // Limits   kMaxKnown counters and kMaxHints entries remembered, kMaxMarkedTables in a mark (more: the database).
@@ -155,7 +155,9 @@ class Remote {
   void see_count(const std::string& wire_name, std::uint64_t count);
   std::string definitions_name(std::string_view database) const { return wire_name('n', database); }
   void see_definitions(std::string_view database, const std::optional<Bytes>& value);
+  void know_definitions(std::string_view database, std::uint64_t number);
   void say_definitions(const std::string& database);
+  void definitions_said(const std::string& database, const MemcachedAnswer& answer);
   void forget_definitions();
   void make_counters(const Names& wire_names);
   void hint(const Hash128& key, const std::vector<std::uint32_t>& tables);
@@ -188,7 +190,7 @@ class Remote {
   std::uint64_t epoch_ = 0;                       // 0: not known
   std::unordered_map<std::string, Known> known_;  // counters by their names in memcached
   std::unordered_map<Hash128, std::vector<std::uint32_t>> hints_;
-  std::map<std::string, Bytes, std::less<>> definitions_;  // what memcached says of each database
+  std::map<std::string, std::uint64_t, std::less<>> definitions_;  // what memcached says of each database
   std::map<std::uint64_t, Open> open_;
   std::uint64_t last_mark_ = 0;
   net::TimerId tick_timer_ = 0;

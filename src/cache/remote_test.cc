@@ -442,6 +442,34 @@ TEST_F(RemoteTest, AWriterHearsOfDefinitionsBeforeItSends) {
   EXPECT_EQ(heard_when_told, 1u);
 }
 
+// What the first one says comes late: between, the second one has said the same.
+TEST_F(RemoteTest, OfTwoWhoDefineAtOnceEachHearsOfTheOther) {
+  warm();
+  std::size_t heard_by_us = 0, heard_by_them = 0;
+  ours.redefined = [&](std::string_view) { ++heard_by_us; };
+  theirs.redefined = [&](std::string_view) { ++heard_by_them; };
+  bool waits = false;
+  Remote::Mark first = a->mark(
+      "d", {.scope = {.database = true}, .defines = true}, [] {}, waits);
+  Remote::Mark second = b->mark(
+      "d", {.scope = {.database = true}, .defines = true}, [] {}, waits);
+  turn();
+  peers[0]->mute = true;
+  first.end(/*known=*/true);
+  turn();
+  second.end(/*known=*/true);
+  turn();
+  EXPECT_EQ(heard_by_us + heard_by_them, 0u);
+  peers[0]->mute = false;
+  turn();
+  EXPECT_EQ(heard_by_us, 1u);
+  find(*b, fill());
+  EXPECT_EQ(heard_by_them, 1u);
+  find(*a, fill());
+  EXPECT_EQ(heard_by_us, 1u);
+  warm();
+}
+
 // What became of it is not known: it may be there.
 TEST_F(RemoteTest, ADefinitionWhoseOutcomeIsLostCountsAsMade) {
   warm();
