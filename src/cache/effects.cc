@@ -110,6 +110,7 @@ void Gathering::statement(const Statement& s) {
   control(s);
   renames(s);
   out_.fires |= fires(s);
+  out_.heeds |= fires(s);
   switch (s.kind) {
     case Kind::ddl:
       return ddl(s);
@@ -179,6 +180,7 @@ void Gathering::functions(const Statement& s) {
     const std::size_t place = place_.functions + i;
     if (runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
+    out_.heeds |= a.user_defined;
     if (a.is_volatile && a.user_defined) unknown();
     if (a.may_define) may_define();
   }

@@ -30,13 +30,14 @@ struct Effects {
   bool unknown_state = false;     // may have changed what the session sees without our seeing it
   bool defines = false;           // names may mean other tables for everybody when it is committed
   bool renames = false;  // a name without a schema may mean something else behind it: search_path, role, DISCARD ALL …
+  bool heeds = false;    // that it changes nothing more hangs on what functions and event triggers there are
   bool fires = false;    // it runs event triggers, where there are any, and changes nothing else that matters
   bool takes_back = false;  // COMMIT, ROLLBACK (TO): so it may, where the transaction has set something
   bool by_name = false;     // the scope hangs on what such a name means
   std::string_view prepares, commits_prepared, rolls_back_prepared;  // gid; a view into the facts
   bool none() const {
-    return scope.empty() && !ends_transaction && !unknown_state && !defines && !fires && !renames && !takes_back &&
-           prepares.empty() && commits_prepared.empty() && rolls_back_prepared.empty();
+    return scope.empty() && !ends_transaction && !unknown_state && !defines && !heeds && !fires && !renames &&
+           !takes_back && prepares.empty() && commits_prepared.empty() && rolls_back_prepared.empty();
   }
 };
 

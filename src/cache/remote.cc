@@ -54,6 +54,7 @@ void Remote::start() {
 // Once in a while: what is owed, what was marked long ago, and whether memcached is still there.
 void Remote::tick() {
   tick_timer_ = loop_.after(kTick, [this] { tick(); });
+  ticked_ = loop_.now();
   pay();
   check_marks();
   if (link_.up() && link_.quiet()) ask_epoch();
@@ -137,8 +138,9 @@ void Remote::make_epoch(bool remove_old) {
 void Remote::adopt(std::uint64_t epoch) {
   if (epoch == epoch_) return;
   epoch_ = epoch;
-  forget_definitions();
+  all_name_ = counter_name(counter_of_all());
   known_.clear();
+  forget_definitions();
   hints_.clear();
   forget_births();
   check_marks();
@@ -179,7 +181,31 @@ void Remote::see_definitions(std::string_view database, const std::optional<Byte
     request.add(definitions_name(database), std::to_string(random_.bits()));
     link_.ask(std::move(request), Patience::full, nullptr);
   }
-  if (sharing_.redefined) sharing_.redefined(database);
+  redefined(database);
+}
+
+// At the end of what is asked for with a mark.
+void Remote::ask_definitions(MemcachedRequest& request, std::string_view database) const {
+  request.keys.insert(request.keys.end(), {definitions_name(database), all_name_, epoch_key()});
+}
+
+// False: what was asked in `epoch` says nothing, memcached has not answered or there is another one.
+bool Remote::hear_definitions(std::string_view database, std::uint64_t epoch, const MemcachedAnswer& answer) {
+  if (!answer.ok || !see_epoch(answer.values.back()) || epoch != epoch_) return false;
+  const std::size_t first = answer.values.size() - 3;
+  see_definitions(database, answer.values[first]);
+  if (!see(all_name_, answer.values[first + 1])) {
+    redefined({});
+    make_counters({all_name_});
+  }
+  return true;
+}
+
+Remote::Definitions Remote::known_definitions(std::string_view database) const {
+  Definitions known;
+  if (const auto at = definitions_.find(database); at != definitions_.end()) known.number = at->second;
+  if (const auto at = known_.find(all_name_); at != known_.end()) known.all = at->second.value;
+  return known;
 }
 
 void Remote::know_definitions(std::string_view database, std::uint64_t number) {
@@ -187,8 +213,13 @@ void Remote::know_definitions(std::string_view database, std::uint64_t number) {
   definitions_.insert_or_assign(std::string(database), number);
 }
 
-// Ahead of the doubts' end on the same connection: who sees the one sees the other. Unless it is said in the epoch that
-// everybody is in, nobody hears it.
+// Ahead of the doubts' end on the same connection: who sees the one sees the other.
+void Remote::say_definitions(const Open& open) {
+  if (open.counters != Names{counter_of_all()}) return say_definitions(open.database);
+  if (open.until) redefined({});  // the end says it to the others
+}
+
+// Unless it is said in the epoch that everybody is in, nobody hears it.
 void Remote::say_definitions(const std::string& database) {
   MemcachedRequest request;
   request.increase(definitions_name(database), 1);
@@ -213,13 +244,12 @@ void Remote::definitions_said(const std::string& database, const MemcachedAnswer
   } else if (answer.lines[1].kind != MemcachedReply::stored) {
     ++sharing_.owed;
   }
-  if (!next && sharing_.redefined) sharing_.redefined(database);
+  if (!next) redefined(database);
 }
 
 void Remote::forget_definitions() {
-  for (const auto& [database, value] : std::exchange(definitions_, {})) {
-    if (sharing_.redefined) sharing_.redefined(database);
-  }
+  definitions_.clear();
+  redefined({});
 }
 
 std::string Remote::wire_name(char kind, std::string_view name) const {
@@ -239,7 +269,7 @@ Remote::Names Remote::counters_of(std::string_view database, const std::vector<s
 Remote::Names Remote::wire_names(const Names& counters) const {
   Names names;
   names.reserve(counters.size() + 1);
-  for (const std::string& counter : counters) names.push_back(wire_name('c', counter));
+  for (const std::string& counter : counters) names.push_back(counter_name(counter));
   return names;
 }
 

@@ -7,7 +7,8 @@
 //          a change and a doubt to them, its end adds a change and takes the doubt away. An entry is true as long as
 //          its counters are what they were before its read, and none was in doubt then.
 //          Beside them each database has a number of its definitions, to which whoever has defined something adds one:
-//          asked for with the counters of a database, it has the other proxies ask the catalog again.
+//          asked for with the counters of a database, it has the other proxies ask the catalog again. What is defined
+//          for all databases changes the counter of everything, which says it.
 // Units    a counter: 24 bits by which one is told from another of the same name, 24 bits of changes, 16 of doubts.
 // Limits   kMaxKnown counters and kMaxHints entries remembered, kMaxMarkedTables in a mark (more: the database).
 // Errors   none: what memcached does not say in time is not used. A mark that it does not take makes the process owe a
@@ -35,7 +36,7 @@ struct Sharing {
   std::size_t max_answer_bytes = 0;
   std::atomic<std::uint64_t> owed{1}, paid{0};  // flushes; a start owes one
   std::atomic<int> unmarked{0};                 // writers at work of whom memcached does not know
-  // Another proxy has defined something in this database; any worker calls it.
+  // Another proxy has defined something in this database, empty: in any; any worker calls it.
   std::function<void(std::string_view database)> redefined;
   // Written down under the lock too: the lines come in the order of what they tell.
   struct Telling {
@@ -53,6 +54,8 @@ class Remote {
   // A counter that was not there before may have been lost while a writer was at work, who then marks it anew.
   static constexpr Duration kNewCounterWaits = std::chrono::seconds(3);
   static constexpr Duration kDoubtEnds = Doubt::kUnknownLingers;
+  // Of a worker that did nothing for so long the others may have taken its marks for lost: shorter than kNewCounterWaits.
+  static constexpr Duration kStopped = std::chrono::seconds(2);
   static constexpr std::chrono::seconds kSaysEach{60};
   static constexpr std::size_t kMaxKnown = 100'000, kMaxHints = 20'000, kMaxMarkedTables = 64, kMaxAsks = 100,
                                kMaxDefinitions = 1000, kMaxTablesOfEntry = 5000;
@@ -109,6 +112,8 @@ class Remote {
 
  private:
   static constexpr std::uint64_t kHashKey1 = 0x6865726467617465ULL;
+  static constexpr char kWide = 'w';
+  static constexpr std::size_t kKindAt = 2;  // in a wire name
   using Names = std::vector<std::string>;
   struct Known {
     std::uint64_t value = 0;
@@ -116,11 +121,20 @@ class Remote {
     TimePoint born_since{};  // … this counter
     std::optional<TimePoint> doubtful_since;
   };
-  struct Open {
+  // What is known of them: of a database, and of what concerns all.
+  struct Definitions {
+    std::optional<std::uint64_t> number, all;
+    bool operator==(const Definitions&) const = default;
+  };
+  struct Marked {
     std::string database;
-    bool defines = false;
-    Names counters;                                    // without the epoch
+    bool settled = false;                              // nothing beside is to be marked: it is, or is said
     std::vector<std::optional<std::uint64_t>> births;  // of the counters that bear the mark
+    Definitions planned_by;
+  };
+  struct Open : Marked {
+    bool defines = false;
+    Names counters;  // without the epoch
     TimePoint since{};
     std::optional<TimePoint> until;  // its outcome was lost
     bool unmarked = false;           // and counted as such
@@ -132,6 +146,10 @@ class Remote {
 
   std::string wire_name(char kind, std::string_view name) const;
   std::string wire_name(char kind, const Hash128& name) const { return wire_name(kind, name.hex()); }
+  // Tables' are told from those of a database or of everything, which who defines something marks.
+  std::string counter_name(std::string_view counter) const {
+    return wire_name(counter.starts_with('t') ? 'c' : kWide, counter);
+  }
   static std::string counter_of_all() { return "a"; }
   static std::string counter_of(std::string_view database) { return fmt::format("d{}", database); }
   static std::string counter_of(std::string_view database, std::uint32_t table);
@@ -152,11 +170,18 @@ class Remote {
   void adopt(std::uint64_t epoch);
   std::optional<std::uint64_t> see(const std::string& wire_name, const std::optional<Bytes>& value);
   std::uint64_t see_nonce(const Hash128& text, const std::optional<Bytes>& value);
-  void see_count(const std::string& wire_name, std::uint64_t count);
+  void see_count(const std::string& wire_name, std::uint64_t count, std::uint64_t added_by_us = 0);
   std::string definitions_name(std::string_view database) const { return wire_name('n', database); }
+  void ask_definitions(MemcachedRequest& request, std::string_view database) const;
+  bool hear_definitions(std::string_view database, std::uint64_t epoch, const MemcachedAnswer& answer);
   void see_definitions(std::string_view database, const std::optional<Bytes>& value);
+  Definitions known_definitions(std::string_view database) const;
   void know_definitions(std::string_view database, std::uint64_t number);
+  void say_definitions(const Open& open);
   void say_definitions(const std::string& database);
+  void redefined(std::string_view database) const {
+    if (sharing_.redefined) sharing_.redefined(database);
+  }
   void definitions_said(const std::string& database, const MemcachedAnswer& answer);
   void forget_definitions();
   void make_counters(const Names& wire_names);
@@ -179,6 +204,7 @@ class Remote {
   void end_mark(std::uint64_t id, bool known);
   void finish_mark(std::uint64_t id);
   void take_back(const Open& open);
+  void taken_back(const Setting& setting, const Marked& ended, const MemcachedAnswer& answer);
 
   net::Loop& loop_;
   Log& log_;
@@ -187,6 +213,7 @@ class Remote {
   MemcachedLink link_;
   Random random_;
   const std::string epoch_key_;
+  std::string all_name_;  // counter_of_all() in memcached
   std::uint64_t epoch_ = 0;                       // 0: not known
   std::unordered_map<std::string, Known> known_;  // counters by their names in memcached
   std::unordered_map<Hash128, std::vector<std::uint32_t>> hints_;
@@ -194,6 +221,7 @@ class Remote {
   std::map<std::uint64_t, Open> open_;
   std::uint64_t last_mark_ = 0;
   net::TimerId tick_timer_ = 0;
+  TimePoint ticked_{};
   bool in_trouble_ = false;  // counted as such
 };
 

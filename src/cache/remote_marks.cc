@@ -34,6 +34,7 @@ Remote::Mark Remote::mark(std::string_view database, const Change& change, std::
     for (const std::uint32_t table : scope.tables) open.counters.push_back(counter_of(database, table));
   }
   open.database = database;
+  open.settled = change.defines || scope.everything || scope.database || scope.tables.size() > kMaxMarkedTables;
   open.defines = change.defines;
   open.births.resize(open.counters.size());
   open.since = loop_.now();
@@ -51,26 +52,27 @@ void Remote::set_mark(std::uint64_t id, Open& open) {
   for (std::size_t i = 0; i < open.counters.size(); ++i) {
     if (open.births[i]) continue;
     setting->places.push_back(i);
-    setting->names.push_back(wire_name('c', open.counters[i]));
+    setting->names.push_back(counter_name(open.counters[i]));
     request.increase(setting->names.back(), kBeginsDoubt);
   }
-  request.keys = {definitions_name(open.database), epoch_key()};
+  ask_definitions(request, open.database);
   open.asked = epoch_ != 0 && link_.ask(std::move(request), Patience::full,
                                         [this, id, setting](const MemcachedAnswer& a) { mark_set(id, *setting, a); });
   if (!open.asked) counts_as_unmarked(open, true);
 }
 
 void Remote::mark_set(std::uint64_t id, const Setting& setting, const MemcachedAnswer& answer) {
-  const bool same = answer.ok && see_epoch(answer.values[1]) && setting.epoch == epoch_;
   Open& open = open_.at(id);
-  if (same) see_definitions(open.database, answer.values[0]);
+  const bool taken = answer.ok && setting.epoch == epoch_ && take_births(open, setting, answer);
+  const bool same = hear_definitions(open.database, setting.epoch, answer);
+  open.planned_by = known_definitions(open.database);
   open.asked = false;
   if (answer.ok && !same && epoch_ != 0) {
     // Meanwhile the cache was emptied: what was marked lies where nobody looks any more.
     set_mark(id, open);
     if (open.asked) return;
   } else {
-    counts_as_unmarked(open, !same || !take_births(open, setting, answer));
+    counts_as_unmarked(open, !same || !taken);
   }
   const std::function<void()> done = std::exchange(open.done, nullptr);
   if (open.ended) return finish_mark(id);
@@ -84,7 +86,7 @@ bool Remote::take_births(Open& open, const Setting& setting, const MemcachedAnsw
     const MemcachedAnswer::Line& line = answer.lines[i];
     if (line.kind == MemcachedReply::number) {
       open.births[setting.places[i]] = birth_of(line.count);
-      see_count(setting.names[i], line.count);
+      see_count(setting.names[i], line.count, kBeginsDoubt);
     }
     taken = taken && (line.kind == MemcachedReply::number || line.kind == MemcachedReply::not_found);
   }
@@ -114,13 +116,11 @@ void Remote::check_mark(std::uint64_t id, Open& open) {
   Names names = wire_names(open.counters);
   MemcachedRequest request;
   request.keys = names;
-  request.keys.push_back(definitions_name(open.database));
-  request.keys.push_back(epoch_key());
+  ask_definitions(request, open.database);
   const auto done = [this, id, names = std::move(names), epoch = epoch_](const MemcachedAnswer& answer) {
-    const bool same = answer.ok && see_epoch(answer.values.back()) && epoch == epoch_;
     Open& checked = open_.at(id);
+    const bool same = hear_definitions(checked.database, epoch, answer);
     checked.asked = false;
-    if (same) see_definitions(checked.database, answer.values[names.size()]);
     if (same) mark_checked(checked, names, answer);
     if (checked.ended) return finish_mark(id);
     if (checked.unmarked && link_.up() && epoch_ != 0) set_mark(id, checked);
@@ -146,7 +146,7 @@ void Remote::counts_as_unmarked(Open& open, bool unmarked) {
 void Remote::end_mark(std::uint64_t id, bool known) {
   Open& open = open_.at(id);
   if (!known) {
-    if (open.defines) say_definitions(open.database);
+    if (open.defines) say_definitions(open);
     open.until = loop_.now() + kDoubtEnds;  // the server may be working still
     return;
   }
@@ -156,8 +156,8 @@ void Remote::end_mark(std::uint64_t id, bool known) {
 
 void Remote::finish_mark(std::uint64_t id) {
   Open& open = open_.at(id);
-  if (open.defines) say_definitions(open.database);
-  if (open.unmarked) ++sharing_.owed;
+  if (open.defines) say_definitions(open);
+  if (open.unmarked || loop_.now() - ticked_ > kStopped) ++sharing_.owed;
   counts_as_unmarked(open, false);
   take_back(open);
   open_.erase(id);
@@ -171,25 +171,31 @@ void Remote::take_back(const Open& open) {
   for (std::size_t i = 0; i < open.counters.size(); ++i) {
     if (!open.births[i]) continue;
     setting->places.push_back(i);
-    setting->names.push_back(wire_name('c', open.counters[i]));
+    setting->names.push_back(counter_name(open.counters[i]));
     request.increase(setting->names.back(), kEndsDoubt);
   }
-  if (request.lines == 0) return;
-  request.keys = {definitions_name(open.database)};
-  const auto done = [this, setting, births = open.births, database = open.database](const MemcachedAnswer& answer) {
-    if (answer.ok && setting->epoch == epoch_) see_definitions(database, answer.values[0]);
-    for (std::size_t i = 0; i < answer.lines.size(); ++i) {
-      const MemcachedAnswer::Line& line = answer.lines[i];
-      if (line.kind != MemcachedReply::number) continue;
-      if (setting->epoch == epoch_) see_count(setting->names[i], line.count);
-      if (births[setting->places[i]] == birth_of(line.count)) continue;
-      // Lost and made anew in between: what was taken back was somebody else's.
-      MemcachedRequest away;
-      away.remove(setting->names[i]);
-      if (!link_.ask(std::move(away), Patience::full, nullptr)) ++sharing_.owed;
-    }
-  };
+  if (open.settled && request.lines == 0) return;
+  ask_definitions(request, open.database);
+  const auto done = [this, setting, ended = static_cast<const Marked&>(open)](const MemcachedAnswer& answer) { taken_back(*setting, ended, answer); };
   if (!link_.ask(std::move(request), Patience::full, done)) ++sharing_.owed;
+}
+
+void Remote::taken_back(const Setting& setting, const Marked& ended, const MemcachedAnswer& answer) {
+  for (std::size_t i = 0; i < answer.lines.size(); ++i) {
+    const MemcachedAnswer::Line& line = answer.lines[i];
+    if (line.kind != MemcachedReply::number) continue;
+    if (setting.epoch == epoch_) see_count(setting.names[i], line.count, kEndsDoubt);
+    if (ended.births[setting.places[i]] == birth_of(line.count)) continue;
+    // Lost and made anew in between: what was taken back was somebody else's.
+    MemcachedRequest away;
+    away.remove(setting.names[i]);
+    if (!link_.ask(std::move(away), Patience::full, nullptr)) ++sharing_.owed;
+  }
+  if (!hear_definitions(ended.database, setting.epoch, answer) || ended.settled) return;
+  if (known_definitions(ended.database) == ended.planned_by) return;
+  // It may have run after the definition by which it would have been planned otherwise.
+  bool waits = false;
+  mark(ended.database, {.scope = {.database = true}}, nullptr, waits).end(/*known=*/true);
 }
 
 }  // namespace herdgate::cache

@@ -40,11 +40,12 @@ std::optional<std::uint64_t> Remote::see(const std::string& wire_name, const std
   return std::nullopt;
 }
 
-void Remote::see_count(const std::string& wire_name, std::uint64_t count) {
+void Remote::see_count(const std::string& wire_name, std::uint64_t count, std::uint64_t added_by_us) {
   if (known_.size() >= kMaxKnown) known_.clear();
   const TimePoint now = loop_.clock().now();  // not of the turn: the change may be younger than that
   const auto [at, fresh] = known_.try_emplace(wire_name);
   Known& known = at->second;
+  if (wire_name == all_name_ && (fresh || (known.value != count && known.value + added_by_us != count))) redefined({});
   if (fresh || birth_of(known.value) != birth_of(count)) {
     known = {.value = count, .since = now, .born_since = now, .doubtful_since = {}};
   } else if (known.value != count) {
@@ -54,7 +55,8 @@ void Remote::see_count(const std::string& wire_name, std::uint64_t count) {
   if (!in_doubt(count)) return known.doubtful_since.reset();
   if (!known.doubtful_since) known.doubtful_since = now;
   if (now - *known.doubtful_since < kDoubtEnds) return;
-  // Whoever is at work marks the new one; whoever is not left the mark when he died.
+  // Whoever is at work marks the new one; whoever is not left the mark when he died, and has not said what he defined.
+  if (wire_name[kKindAt] == kWide) ++sharing_.owed;
   MemcachedRequest request;
   request.remove(wire_name);
   link_.ask(std::move(request), Patience::full, nullptr);
@@ -108,7 +110,7 @@ bool Remote::take_counters(Looking& looking, const MemcachedAnswer& answer, std:
   see_definitions(looking.database, answer.values[answer.values.size() - 2]);
   Names missing;
   for (std::size_t i = 0; i < looking.asked.size(); ++i) {
-    const std::string name = wire_name('c', looking.asked[i]);
+    const std::string name = counter_name(looking.asked[i]);
     const auto value = see(name, answer.values[first + i]);
     looking.counters[looking.asked[i]] = value;
     if (!value) missing.push_back(name);

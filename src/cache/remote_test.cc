@@ -487,6 +487,107 @@ TEST_F(RemoteTest, ADefinitionWhoseOutcomeIsLostCountsAsMade) {
   EXPECT_EQ(heard, std::vector<std::string>{"d"});
 }
 
+// An entry that was made before does not show what a write has changed by a trigger that it did not know of.
+TEST_F(RemoteTest, AWriteThatADefinitionOvertakesEndsTheDatabase) {
+  warm();
+  warm(8);
+  int called = 0;
+  Remote::Mark writes = mark(*a, 8, called);
+  mark(*a, 9, called).end(/*known=*/true);
+  EXPECT_TRUE(find(*b, fill())) << "nobody has defined anything";
+  bool waits = false;
+  b->mark(
+       "d", {.scope = {.tables = {9}}, .defines = true}, [] {}, waits)
+      .end(/*known=*/true);
+  turn();
+  EXPECT_TRUE(find(*b, fill()));
+  writes.end(/*known=*/true);
+  turn();
+  EXPECT_FALSE(find(*b, fill()));
+}
+
+// What is believed to change nothing is asked for all the same: is that still so?
+TEST_F(RemoteTest, AMarkOfNothingHearsOfDefinitions) {
+  warm();
+  std::size_t heard = 0, heard_when_told = 0;
+  ours.redefined = [&](std::string_view) { ++heard; };
+  bool waits = false;
+  b->mark(
+       "d", {.scope = {.database = true}, .defines = true}, [] {}, waits)
+      .end(/*known=*/true);
+  turn();
+  warm();
+  heard = 0;
+  b->mark(
+       "d", {.scope = {.database = true}, .defines = true}, [] {}, waits)
+      .end(/*known=*/true);
+  turn();
+  Remote::Mark nothing = a->mark(
+      "d", {}, [&] { heard_when_told = heard; }, waits);
+  ASSERT_TRUE(waits);
+  turn();
+  EXPECT_EQ(heard_when_told, 1u);
+  warm();
+  nothing.end(/*known=*/true);
+  turn();
+  EXPECT_TRUE(find(*b, fill()));
+}
+
+TEST_F(RemoteTest, WhatIsDefinedForAllDatabasesIsHeardOfInEach) {
+  warm();
+  std::vector<std::string> heard;
+  theirs.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  Fill other = fill();
+  other.database = "other";
+  find(*a, other);
+  find(*a, other);
+  ours.redefined = [](std::string_view) { ADD_FAILURE() << "it has defined it itself"; };
+  bool waits = false;
+  Remote::Mark defines = a->mark(
+      "other", {.scope = {.everything = true}, .defines = true}, [] {}, waits);
+  turn();
+  find(*b, fill());
+  const std::size_t begun = heard.size();
+  find(*b, fill());
+  EXPECT_EQ(heard.size(), begun);
+  defines.end(/*known=*/true);
+  turn();
+  int called = 0;
+  mark(*b, 8, called);
+  EXPECT_GT(heard.size(), begun);
+  EXPECT_EQ(heard.back(), "");
+}
+
+// Nobody will ever say what it has defined.
+TEST_F(RemoteTest, AfterADefinerThatDiedTheCacheIsEmptied) {
+  warm();
+  for (auto& [name, value] : memcached.values) {
+    if (name.starts_with("hgw")) value = std::to_string(std::stoull(value) + 0x10001);
+  }
+  const Bytes epoch = memcached.values.at("herdgate-epoch-1");
+  find(*b, fill());
+  pass(Remote::kDoubtEnds);
+  EXPECT_EQ(memcached.values.at("herdgate-epoch-1"), epoch);
+  std::size_t heard = 0;
+  theirs.redefined = [&heard](std::string_view) { ++heard; };
+  find(*b, fill());
+  pass(2 * Remote::kTick);
+  EXPECT_NE(memcached.values.at("herdgate-epoch-1"), epoch);
+  EXPECT_GT(heard, 0u);
+}
+
+// Meanwhile the others may have taken its mark for lost, and kept what is old now.
+TEST_F(RemoteTest, AWriterThatWasStoppedForLongEmptiesTheCache) {
+  warm();
+  int called = 0;
+  Remote::Mark writes = mark(*a, 8, called);
+  const Bytes epoch = memcached.values.at("herdgate-epoch-1");
+  clock.time += Remote::kStopped + milliseconds(1);
+  loop.post([&] { writes.end(/*known=*/true); });
+  turn();
+  EXPECT_NE(memcached.values.at("herdgate-epoch-1"), epoch);
+}
+
 // memcached has lost the number, and with it perhaps that it changed.
 TEST_F(RemoteTest, ANumberOfDefinitionsThatIsLostCountsAsANewOne) {
   warm();

@@ -212,20 +212,30 @@ Epochs::Change Epochs::change_by(std::string_view ddl_tag) {
   static constexpr std::string_view kHarmless[] = {"DROP INDEX",  "GRANT",   "GRANT ROLE", "REVOKE",
                                                    "REVOKE ROLE", "COMMENT", "VACUUM",     "ANALYZE",
                                                    "CLUSTER",     "REINDEX", "DROP ROLE",  "ALTER ROLE"};
+  if (ddl_tag == "ALTER DATABASE" || ddl_tag == "DROP DATABASE") return Change::databases;
   if (ddl_tag.starts_with("CREATE ")) return ddl_tag == "CREATE VIEW" ? Change::results : Change::names;
   const bool harmless = std::find(std::begin(kHarmless), std::end(kHarmless), ddl_tag) != std::end(kHarmless);
   return harmless ? Change::names : Change::results;
 }
 
+void Epochs::raise_at(std::size_t place, Change change) {
+  if (change != Change::names) results_[place].fetch_add(1, std::memory_order_acq_rel);
+  shards_[place].fetch_add(1, std::memory_order_acq_rel);
+}
+
 void Epochs::raise(std::string_view database, Change change) {
-  const std::size_t at = place(database);
-  if (change == Change::results) results_[at].fetch_add(1, std::memory_order_acq_rel);
-  shards_[at].fetch_add(1, std::memory_order_acq_rel);
+  if (change != Change::databases) return raise_at(place(database), change);
+  for (std::size_t at = 0; at < kShards; ++at) raise_at(at, change);
 }
 
 void Epochs::define(std::string_view database, Change change) {
   definitions_[place(database)].fetch_add(1, std::memory_order_acq_rel);
   raise(database, change);
+}
+
+void Epochs::define_in_all() {
+  for (auto& definitions : definitions_) definitions.fetch_add(1, std::memory_order_acq_rel);
+  raise({}, Change::databases);
 }
 
 struct Catalog::Store {

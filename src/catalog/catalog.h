@@ -40,6 +40,7 @@ class Epochs {
   enum class Change : std::uint8_t {
     names,    // what a name means, in a statement that is prepared from now on
     results,  // also what columns a statement has that was prepared before: its server refuses to run it
+    databases,  // also which database a name stands for: of all of them
   };
   static Change change_by(std::string_view ddl_tag);  // sql::Statement::ddl_tag
   // Which of the counters is the database's: for those who ask often.
@@ -51,9 +52,12 @@ class Epochs {
   // Something may have been created, altered or dropped for everybody: what the query cache has planned before may
   // change other tables than it thought. Not by what concerns one session, nor by an index or a comment.
   void define(std::string_view database, Change change = Change::names);
+  void define_in_all();
   std::uint64_t definitions_at(std::size_t place) const { return definitions_[place].load(std::memory_order_acquire); }
 
  private:
+  void raise_at(std::size_t place, Change change);
+
   static constexpr std::size_t kShards = 64;
   std::atomic<std::uint64_t> shards_[kShards]{}, results_[kShards]{}, definitions_[kShards]{};
 };

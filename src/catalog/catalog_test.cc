@@ -267,5 +267,21 @@ TEST(Epochs, DdlThatChangesNoColumnsLeavesPreparedStatementsAlone) {
     EXPECT_TRUE(raises(tag)) << tag;
 }
 
+// Under the name of a dropped database another one may be created.
+TEST(Epochs, WhatConcernsDatabasesRaisesThatOfEachName) {
+  Epochs epochs;
+  for (const char* tag : {"DROP DATABASE", "ALTER DATABASE"}) {
+    const std::uint64_t names = epochs.current("shop"), results = epochs.results_at(Epochs::place("shop"));
+    epochs.raise("postgres", Epochs::change_by(tag));
+    EXPECT_EQ(epochs.current("shop"), names + 1) << tag;
+    EXPECT_EQ(epochs.results_at(Epochs::place("shop")), results + 1) << tag;
+  }
+  const std::uint64_t defined = epochs.definitions_at(Epochs::place("shop"));
+  epochs.define("postgres");
+  EXPECT_EQ(epochs.definitions_at(Epochs::place("shop")), defined);
+  epochs.define_in_all();
+  EXPECT_EQ(epochs.definitions_at(Epochs::place("shop")), defined + 1);
+}
+
 }  // namespace
 }  // namespace herdgate::catalog

@@ -38,6 +38,7 @@ std::unique_ptr<cache::Sharing> memcached(const config::Settings& settings, cata
   sharing->to = {host, host.starts_with('/') ? net::Destination::kIsPath : settings.memqcache_memcached_port};
   sharing->space = settings.memqcache_memcached_namespace;
   sharing->redefined = [&epochs](std::string_view database) {
+    if (database.empty()) return epochs.define_in_all();
     epochs.define(database, catalog::Epochs::Change::results);
   };
   sharing->expiry =

@@ -191,6 +191,7 @@ void SessionCache::add(const cache::Effects& effects) {
   scope_.add(effects.scope);
   scope_.database |= fires;
   defines_ |= effects.defines || fires;
+  heeds_ |= effects.heeds && !(asking_ && asking_->looked);
   renames_ |= effects.renames || (effects.takes_back && has_set_something());
   by_name_ |= effects.by_name;
   scope_.database |= renames_ && by_name_;
@@ -212,8 +213,12 @@ void SessionCache::tell_definitions() {
   if (!defines_ && !defined_) return;
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   const bool now = std::exchange(defines_, false);
-  // Of definitions that were seen the session tells what they change beside that.
-  if (now || (defined_ && !open)) s_.worker_.shared().epochs.define(s_.identity_->database);
+  catalog::Epochs& epochs = s_.worker_.shared().epochs;
+  if (scope_.everything || pending_.everything) {
+    epochs.define_in_all();
+  } else if (now || !open) {
+    epochs.define(s_.identity_->database);  // of those that were seen the session tells what they change beside that
+  }
   defined_ = (defined_ || now) && open;
 }
 
@@ -458,7 +463,7 @@ void SessionCache::ready(bool committed) {
   if (status == TxStatus::open && !wrote_) keep_aside();
   if (status == TxStatus::failed || wrote_) aside_.clear();
   if (status != TxStatus::idle) {
-    if (!scope_.empty() && !written_by_) written_by_ = definitions_;
+    if ((heeds_ || !scope_.empty()) && !written_by_) written_by_ = definitions_;
     pending_.add(scope_);
   } else {
     if (committed && !prepares_.empty()) {
@@ -494,7 +499,7 @@ void SessionCache::finished() {
   asking_.reset();
   empty(looked_);
   if (!scope_.empty()) scope_ = {};
-  ends_ = renames_ = by_name_ = unknown_now_ = false;
+  ends_ = heeds_ = renames_ = by_name_ = unknown_now_ = false;
   prepares_.clear();
   planned_.clear();
   coming_.clear();

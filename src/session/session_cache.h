@@ -181,7 +181,7 @@ class alignas(64) SessionCache {
   std::string default_path_;  // for path_defaults_
   std::optional<std::uint64_t> began_;
   std::optional<std::uint64_t> definitions_;  // when its planning began: catalog::Epochs::definitions_at()
-  std::optional<std::uint64_t> written_by_;   // … of the first statement of the open transaction that wrote
+  std::optional<std::uint64_t> written_by_;   // … of the first statement of the open transaction that wrote or heeds
   Passing passing_;
   bool unknown_state_ = false;
   bool wrote_ = false;    // in the open transaction
@@ -201,7 +201,7 @@ class alignas(64) SessionCache {
   std::vector<Planned> planned_;
   cache::Scope scope_;
   bool unknown_now_ = false;                                                 // it has made the state unknown
-  bool ends_ = false, defines_ = false, renames_ = false, by_name_ = false;  // see cache::Effects
+  bool ends_ = false, defines_ = false, heeds_ = false, renames_ = false, by_name_ = false;  // see cache::Effects
   std::string prepares_;
   std::vector<cache::Doubt> doubts_;
   std::vector<Coming> coming_;

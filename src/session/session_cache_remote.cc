@@ -88,7 +88,8 @@ bool SessionCache::mark() {
   if (!s_.settings().memqcache_auto_cache_invalidation || (open && !ends_)) return false;
   cache::Scope all = pending_;
   all.add(scope_);
-  if (all.empty()) return false;
+  // What calls functions or runs event triggers changes nothing by what was planned: that may be old.
+  if (all.empty() && !heeds_ && !written_by_) return false;
   bool asked = false;
   marks_.push_back(remote_->mark(s_.identity_->database, {std::move(all), defines_ || defined_}, resuming(), asked));
   return waits(asked);

@@ -58,6 +58,52 @@ def test_a_transaction_writes_by_what_was_there_when_it_did(two, schemas, cluste
         assert d.ask(LOG) == c.ask(LOG) == truth(cluster, LOG) == [["1"]]
 
 
+WRITES = "create or replace function second.f() returns int language sql as 'update second.log set n = n + 1 returning n'"
+AUDITS = "create event trigger audit on ddl_command_end execute function second.audit()"
+
+
+@pytest.mark.parametrize("before, defines, statements", [
+    ("comment on table second.t is 'x'", AUDITS, ["comment on table second.t is 'y'"]),
+    ("select f()", WRITES, ["begin isolation level repeatable read", "select f()", "commit"]),
+    ("explain analyze select f()", WRITES, ["explain analyze select f()"]),
+    ("copy (select f()) to stdout", WRITES, ["copy (select f()) to stdout"]),
+    ("prepare p as select f()", WRITES, ["execute p"])])
+def test_what_was_harmless_may_write_now(two, schemas, cluster, before, defines, statements):
+    """Of what is neither looked up nor marked memcached is asked all the same. w, not d, has planned it before."""
+    with session(two[0].port) as c, session(two[1].port) as w:
+        done(w, before)
+        if before.startswith("prepare"):
+            done(w, "execute p")
+        done(c, defines)
+        warm_by_wire(c, LOG)
+        for statement in statements:
+            done(w, statement)
+        assert c.ask(LOG) == truth(cluster, LOG) == [["1"]]
+
+
+def test_a_database_made_anew_under_the_old_name(two, cluster):
+    """What the other proxy knows of the old one's tables it does not take for the new one's."""
+    primary, read = cluster.primary, "select v from t where v < 1000"
+    primary.psql("create database pattern")
+    primary.psql("create table t as select 1 as v", "pattern")
+    primary.psql("create database renewed template pattern")
+    try:
+        with Client(two[0].port).login(database="renewed") as a:
+            warm_by_wire(a, read)
+        with Client(two[0].port).login() as c:
+            done(c, "drop database renewed with (force)")
+            primary.psql("drop table t; create table t as select 1 as v", "pattern")
+            done(c, "create database renewed template pattern")
+        with Client(two[0].port).login(database="renewed") as a, Client(two[1].port).login(database="renewed") as b:
+            warm_by_wire(a, read)
+            assert b.ask(read) == [["1"]]
+            done(b, "update t set v = 2")
+            assert a.ask(read) == [["2"]]
+    finally:
+        primary.psql("drop database if exists renewed with (force)", "postgres")
+        primary.psql("drop database pattern with (force)", "postgres")
+
+
 @pytest.fixture
 def relayed(start_proxy, memcached, cluster, tables):  # noqa: F811
     """A proxy with one worker, and the relay by which it reaches the primary."""
