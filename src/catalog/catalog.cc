@@ -92,7 +92,8 @@ using Functions = Shelf<sql::Function, sql::FunctionAnswer>;
 // Beyond what one text asks: the primary, and no caching.
 sql::RelationAnswer worst_relation() {
   sql::RelationAnswer a;
-  a.exists = a.view = a.below_writing_function = a.side_effects = a.may_define = a.other_kind = true;
+  a.exists = a.view = a.below_writing_function = a.side_effects = a.leaves_state = a.may_define = true;
+  a.other_kind = true;
   return a;
 }
 sql::FunctionAnswer worst_function() {
@@ -169,6 +170,7 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
   const std::string& flags = columns[4];
   if (kind == 'w') a.below_writing_function = true;
   if (kind == 'x') a.side_effects = true;
+  if (kind == 'x') a.leaves_state |= has(flags, 'l');
   if (kind == 'w' || kind == 'x') a.may_define |= has(flags, 'd');
   if (kind == 'o') ++reads_, a.reads.push_back(oid_of(columns[2]));
   if (kind == 't') ++cascades_, a.cascades.push_back(oid_of(columns[2]));
@@ -201,7 +203,7 @@ sql::Answers Reading::finish() {
       if (a.view) a.below_writing_function = true;
   // Some are missing: a read of it is not cached, a write to it may change anything.
   if (reads_ > kMaxBelow || cascades_ > kMaxBelow)
-    for (sql::RelationAnswer& a : answers_.relations) a.other_kind = a.side_effects = true;
+    for (sql::RelationAnswer& a : answers_.relations) a.other_kind = a.side_effects = a.leaves_state = true;
   return std::move(answers_);
 }
 

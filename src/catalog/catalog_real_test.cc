@@ -126,6 +126,25 @@ create table food (a int references owner);
 create table watched (a int);
 create function watch() returns trigger language plpgsql as 'begin return new; end';
 create trigger w after insert on watched for each row execute function watch();
+create function keep() returns trigger language plpgsql as
+  'begin update plain as p set a = 1; insert into owner values (1) on conflict do nothing;
+   update only ct.plain set a = 2; set work_mem = ''1MB''; return new; end';
+create function count_up() returns trigger language plpgsql as
+  'declare offset_set int; begin update plain set a = a + 1; insert into owner values (1) on conflict (a) do update
+   set a = 2; perform set_up(); return new; end';
+create function lock_it() returns trigger language plpgsql as 'begin perform pg_try_advisory_lock(1); return new; end';
+create function lock_for_now() returns trigger language plpgsql as
+  'begin perform pg_advisory_xact_lock(1); return new; end';
+create table keeps (a int primary key);
+create trigger k before insert on keeps for each row execute function keep();
+create table below_keeps (a int references keeps on delete cascade);
+create table counts (a int);
+create trigger c after insert on counts for each row execute function count_up();
+create trigger l after insert on counts for each row execute function lock_for_now();
+create table locks (a int);
+create trigger l after insert on locks for each row execute function lock_it();
+create table above_locks (a int primary key);
+alter table locks add foreign key (a) references above_locks on delete cascade;
 create table searched (a text, b tsvector);
 create trigger s before insert on searched for each row execute function tsvector_update_trigger(b, 'pg_catalog.simple', a);
 create table ruled (a int);
@@ -282,6 +301,10 @@ TEST_F(CatalogReal, WhatReadsAndWritesReach) {
   EXPECT_TRUE(relation("watched", kPath).side_effects);
   EXPECT_FALSE(relation("searched", kPath).side_effects) << "PostgreSQL's own trigger functions change nothing else";
   EXPECT_TRUE(relation("ruled", kPath).side_effects);
+  EXPECT_TRUE(relation("keeps", kPath).leaves_state) << "SET beside UPDATE … SET";
+  EXPECT_FALSE(relation("below_keeps", kPath).leaves_state || relation("watched", kPath).leaves_state);
+  EXPECT_FALSE(relation("counts", kPath).leaves_state) << "the SET of UPDATE, words with set in them, locks that end";
+  EXPECT_TRUE(relation("locks", kPath).leaves_state && relation("above_locks", kPath).leaves_state);
   EXPECT_TRUE(relation("seq", kPath).other_kind);
   EXPECT_FALSE(relation("m1", kPath).other_kind || view.other_kind);
 }

@@ -203,7 +203,8 @@ TEST_F(CatalogTest, WhatAReadReachesAndWhatAWriteReachesBeside) {
                                 {"r", "1", "s", "b", "k"},
                                 {"o", "1", "20", "", ""},
                                 {"x", "1", "", "", ""},
-                                {"x", "1", "", "", "d"}});
+                                {"x", "1", "", "", "d"},
+                                {"x", "1", "", "", "l"}});
   ASSERT_TRUE(learned);
   EXPECT_EQ(learned->relations[0].reads, (std::vector<std::uint32_t>{10, 11}));
   EXPECT_EQ(learned->relations[0].cascades, (std::vector<std::uint32_t>{12}));
@@ -211,6 +212,7 @@ TEST_F(CatalogTest, WhatAReadReachesAndWhatAWriteReachesBeside) {
   EXPECT_EQ(learned->relations[1].reads, (std::vector<std::uint32_t>{20}));
   EXPECT_TRUE(learned->relations[1].side_effects && learned->relations[1].other_kind);
   EXPECT_TRUE(learned->relations[1].may_define && !learned->relations[0].may_define);
+  EXPECT_TRUE(learned->relations[1].leaves_state && !learned->relations[0].leaves_state);
 }
 
 TEST_F(CatalogTest, OfTooManyTheWorstIsAssumed) {

@@ -94,9 +94,19 @@ constexpr std::string_view kDefines =
     "f.prosrc OPERATOR(pg_catalog.~*)"
     " '(^|[^a-z0-9_])(create|alter|drop|import|execute|call|revoke|reassign)([^a-z0-9_]|$)'::pg_catalog.text";
 
+// {leaves f}: the source of f may change what the session has set, locked or created, or runs a text that does. The SET
+// of an UPDATE is none.
+constexpr std::string_view kLeaves =
+    "pg_catalog.regexp_replace(f.prosrc,"
+    " 'update([[:space:]]+[^[:space:];]+){0,4}[[:space:]]+set([^a-z0-9_]|$)'::pg_catalog.text, ' '::pg_catalog.text,"
+    " 'gi'::pg_catalog.text) OPERATOR(pg_catalog.~*)"
+    " '(^|[^a-z0-9_])(set|set_config|temp|temporary|pg_temp|load|listen|execute|call|pg_(try_)?advisory_lock(_shared)?)"
+    "([^a-z0-9_]|$)'::pg_catalog.text";
+
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
 // w a volatile function called by a view, o the oid of what a read reaches, t of what a write reaches beside that, x a
-// trigger (not one of PostgreSQL's own functions) or a rule that a write may run. A flag d with w or x: it may define.
+// trigger (not one of PostgreSQL's own functions) or a rule that a write may run. A flag d with w or x: it may define; l with x: it may
+// leave something in the session.
 constexpr std::string_view kRelationRows =
     "SELECT 'r'::pg_catalog.text, s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text,"
     " s.flags::pg_catalog.text FROM seen s WHERE s.root AND NOT s.child"
@@ -114,7 +124,9 @@ constexpr std::string_view kRelationRows =
     " WHERE NOT EXISTS (SELECT FROM below b WHERE b.p = t.p AND b.id = t.id) LIMIT {limit})"
     " UNION ALL (SELECT DISTINCT 'x', t.p::pg_catalog.text, '', '', CASE WHEN EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
-    " AND f.oid = g.tgfoid AND {defines f}) THEN 'd' ELSE '' END FROM touched t WHERE EXISTS"
+    " AND f.oid = g.tgfoid AND {defines f}) THEN 'd' ELSE '' END || CASE WHEN EXISTS"
+    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
+    " AND f.oid = g.tgfoid AND {leaves f}) THEN 'l' ELSE '' END FROM touched t WHERE EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
     " AND f.oid = g.tgfoid AND f.pronamespace <> 11::pg_catalog.oid)"
     " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
@@ -147,6 +159,7 @@ std::string filled_in(std::string_view text) {
   put_in(out, "{limit}", std::to_string(kMaxBelow + 1));
   put_in(out, "{few b}", "b.p OPERATOR(pg_catalog.>) -1 AND b.p OPERATOR(pg_catalog.<) 1000000");
   put_in(out, "{defines f}", kDefines);
+  put_in(out, "{leaves f}", kLeaves);
   put_in(out, "{few t}", "t.p OPERATOR(pg_catalog.>) -1 AND t.p OPERATOR(pg_catalog.<) 1000000");
   return out;
 }

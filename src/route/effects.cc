@@ -15,10 +15,8 @@ bool same_name(std::string_view a, std::string_view b) {
          });
 }
 
-// EXPLAIN without ANALYZE plans and PREPARE keeps: neither runs what it contains.
-bool runs(const Statement& s) {
-  if (s.kind == Kind::explain) return s.explain_analyze;
-  return s.kind != Kind::prepare && s.kind != Kind::deallocate;
+bool written_by(const Statement& s, const sql::Relation& r) {
+  return std::find(s.written.begin(), s.written.end(), r) != s.written.end();
 }
 
 // Looks at relations, part by part, with a position in the answers.
@@ -32,16 +30,20 @@ class RelationWalk {
                   in.settings.check_temp_table == config::CheckTempTable::on),
         adaptive_(in.settings.disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive &&
                   in.state.tx.status != TxStatus::idle &&
-                  (!in.state.tx.written.empty() || in.state.tx.written_overflow)) {}
+                  (!in.state.tx.written.empty() || in.state.tx.written_overflow)),
+        shared_(links_are_shared(in.settings)) {}
 
   void look(const Statement& s) {
+    const bool fires = shared_ && runs_triggers(s);
     for (const sql::Relation& r : s.relations) {
       const std::size_t at = next_++;
+      const sql::RelationAnswer* answer = at < in_.answers.relations.size() ? &in_.answers.relations[at] : nullptr;
       by_name(r);
-      if (at < in_.answers.relations.size())
-        by_answer(r, in_.answers.relations[at]);
+      if (answer != nullptr)
+        by_answer(r, *answer);
       else
         first(seen_.unknown, r);
+      if (fires && (answer == nullptr || answer->leaves_state) && written_by(s, r)) first(seen_.stateful, r);
     }
   }
 
@@ -84,7 +86,7 @@ class RelationWalk {
   const Input& in_;
   RelationsSeen& seen_;
   std::size_t next_ = 0;
-  const bool trace_, ask_temp_, adaptive_;
+  const bool trace_, ask_temp_, adaptive_, shared_;
 };
 
 class FunctionWalk {
@@ -163,7 +165,8 @@ void sum_up(const Input& in, Effects& e) {
   const bool unseen = e.functions.unknown != nullptr;
   e.write = by_class || (any_runs && e.writes_by_function());
   e.opaque =
-      unknown_state || (any_runs && (unseen || e.functions.volatile_user || e.relations.writing_view != nullptr));
+      unknown_state || (any_runs && (unseen || e.functions.volatile_user || e.relations.writing_view != nullptr ||
+                                     e.relations.stateful != nullptr));
   e.rerunnable = e.cls == Class::either && e.select_like && !e.write && !e.functions.any_volatile && !unseen &&
                  e.relations.unknown == nullptr && e.relations.writing_view == nullptr &&
                  in.state.tx.status == TxStatus::idle && in.state.pins == 0 && !in.cut_unit &&
@@ -172,6 +175,15 @@ void sum_up(const Input& in, Effects& e) {
 }
 
 }  // namespace
+
+bool runs(const Statement& s) {
+  if (s.kind == Kind::explain) return s.explain_analyze;
+  return s.kind != Kind::prepare && s.kind != Kind::deallocate;
+}
+
+bool runs_triggers(const Statement& s) {
+  return !s.written.empty() && runs(s) && s.kind != Kind::ddl && s.kind != Kind::other && !s.into;
+}
 
 bool names_prepared(const sql::Facts& facts) {
   if (facts.multi()) return false;

@@ -19,6 +19,15 @@ inline const sql::Statement* body_of(const sql::Statement* prepared) {
 // Does the text refer to a prepared statement by name: EXECUTE, DEALLOCATE name, EXPLAIN EXECUTE?
 bool names_prepared(const sql::Facts& facts);
 
+// What a session leaves on a link may reach another one: then it matters what functions and triggers do there.
+inline bool links_are_shared(const config::Settings& settings) {
+  return settings.pool_mode == config::PoolMode::transaction || settings.skip_clean_reset;
+}
+// EXPLAIN without ANALYZE plans and PREPARE keeps: neither runs what it contains.
+bool runs(const sql::Statement& statement);
+// Runs the triggers of what it writes.
+bool runs_triggers(const sql::Statement& statement);
+
 // Calls f(statement) for the statements whose names are asked about, in the order of questions().
 template <class F>
 void for_each_part(const sql::Facts& facts, const sql::Statement* prepared, F&& f) {
@@ -40,6 +49,7 @@ struct RelationsSeen {
   const sql::Relation* written = nullptr;       // dml_adaptive: written in this transaction
   const sql::Relation* writing_view = nullptr;  // a view that calls a volatile function
   const sql::Relation* unknown = nullptr;       // not answered
+  const sql::Relation* stateful = nullptr;      // written, and a trigger of it may leave something in the session
 };
 struct FunctionsSeen {
   const sql::Function* writing = nullptr;           // by the lists, or volatile when there are no lists

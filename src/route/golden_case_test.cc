@@ -219,7 +219,8 @@ void Scenario::read_relation(std::string_view name, std::string_view text) {
                         {"below_temporary", &a.below_temporary},
                         {"below_unlogged", &a.below_unlogged},
                         {"below_system", &a.below_system},
-                        {"below_writing_function", &a.below_writing_function}};
+                        {"below_writing_function", &a.below_writing_function},
+                        {"leaves_state", &a.leaves_state}};
   each_word(text, [&](Word w) {
     if (set_flag(flags, w.name) || w.name == "table") return;
     if (w.name == "missing") {

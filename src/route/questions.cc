@@ -9,17 +9,24 @@ namespace {
 using sql::Statement;
 
 struct Names {
-  bool relations = false, functions = false, in_pg_catalog = false;
+  bool relations = false, functions = false, in_pg_catalog = false, fires = false;
 };
 
 Names names_in(const sql::Facts& facts, const Statement* prepared) {
   Names n;
+  const bool by_name = names_prepared(facts);
   for_each_part(facts, prepared, [&](const Statement& s) {
     n.relations |= !s.relations.empty();
     n.functions |= !s.functions.empty();
+    n.fires |= runs_triggers(s) && (!by_name || runs(facts.first()));
     for (const sql::Relation& r : s.relations) n.in_pg_catalog |= r.schema == "pg_catalog";
   });
   return n;
+}
+
+// Then names may mean what only its own link knows, nothing of the catalog is kept, and the link is reset in the end.
+bool has_temporary_table(const vsession::SessionState& state) {
+  return (state.pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
 }
 
 // The tests before those that need answers already say "primary".
@@ -56,9 +63,9 @@ Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const 
             const Statement* prepared) {
   const Names names = names_in(facts, prepared);
   if (!names.relations && !names.functions) return {};
-  // Whether a link may go to another session as it is depends on the functions called, wherever they run.
-  const bool links_are_shared = settings.pool_mode == config::PoolMode::transaction || settings.skip_clean_reset;
-  Needs n{.relations = false, .functions = names.functions && links_are_shared};
+  // Whether a link may go to another session as it is depends on the functions and triggers that run, wherever they do.
+  const bool shared = links_are_shared(settings);
+  Needs n{.relations = names.fires && shared && !has_temporary_table(state), .functions = names.functions && shared};
   if (settings.memory_cache_enabled && cache_asks(facts, prepared)) {
     n.relations = names.relations;
     n.functions = names.functions;
@@ -66,7 +73,7 @@ Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const 
   }
   if (settings.backend_clustering_mode == config::ClusteringMode::raw) return n;
   if (class_of(facts, prepared, settings) != Class::either) return n;
-  n.relations =
+  n.relations |=
       names.relations && !names.in_pg_catalog && reads_like_select(facts, prepared) && !settled(state, settings);
   n.functions |= names.functions && !flag_is_moot(state, settings);
   return n;

@@ -27,6 +27,7 @@ struct RelationAnswer {
   // What a write to it may change beside that: tables whose foreign keys cascade, and their children.
   std::vector<std::uint32_t> cascades;
   bool side_effects = false;  // a write to it runs triggers or rules that may change anything
+  bool leaves_state = false;  // a trigger that a write to it runs may set, lock or create in the session: by its source
   // Functions that take its rows, not all immutable; one is volatile. t.f calls f(t).
   bool row_functions = false, row_functions_write = false;
   bool may_define = false;  // what a write to it or a view's query runs may create, alter or drop: by its source

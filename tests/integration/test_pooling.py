@@ -453,6 +453,46 @@ def test_function_that_changes_state_does_not_leak(tight, cluster):
 
 
 @herdgate_only
+@pytest.mark.parametrize("extended", [False, True])
+def test_what_a_trigger_leaves_does_not_leak(tight, cluster, extended):
+    """Each link is asked afterwards: settings, temporary tables and locks of others are not there."""
+    cluster.primary.psql('''
+        drop table if exists meddled; create table meddled (a int);
+        create or replace function meddle_by_trigger() returns trigger language plpgsql as $$ begin
+          update meddled set a = a where false; set work_mem = '77MB'; create temp table if not exists left_here (a int);
+          perform pg_advisory_lock(777); return new; end $$;
+        create trigger m after insert on meddled for each row execute function meddle_by_trigger();
+        grant all on meddled to test''')
+    cluster.wait_replayed()
+    asks = ("/*NO LOAD BALANCE*/ select current_setting('work_mem'), to_regclass('pg_temp.left_here') is null, "
+            "(select count(*) from pg_locks where locktype = 'advisory' and objid = 777)")
+    for _ in range(6):
+        with tight.connect(user="test") as c:
+            c.execute("insert into meddled values (%s)" if extended else "insert into meddled values (1)",
+                      (1,) if extended else None)
+        with tight.connect(user="test") as c:
+            assert c.execute(asks).fetchone() == ("4MB", True, 0)
+
+
+@herdgate_only
+def test_a_harmless_trigger_costs_no_reset(tight, cluster):
+    mark = "harmless_touch"
+    cluster.primary.psql(f'''
+        drop table if exists {mark}; create table {mark} (a int, at timestamptz);
+        create or replace function touch() returns trigger language plpgsql as
+          $$ begin new.at := now(); update {mark} set a = a where false; return new; end $$;
+        create trigger t before insert on {mark} for each row execute function touch(); grant all on {mark} to test''')
+    cluster.wait_replayed()
+    begin = len(cluster.primary.log())
+    with tight.connect(user="test") as c:
+        for _ in range(5):
+            c.execute(f"insert into {mark} values (1)")
+    with tight.connect(user="test") as c:
+        assert c.execute(f"/*NO LOAD BALANCE*/ select count(*) from {mark}").fetchone() == (5,)
+    assert "DISCARD ALL" not in cluster.primary.log()[begin:]
+
+
+@herdgate_only
 def test_replication_connection_is_refused(proxy):
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(proxy.dsn() + " replication=true")
