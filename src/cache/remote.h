@@ -54,7 +54,8 @@ class Remote {
   // A counter that was not there before may have been lost while a writer was at work, who then marks it anew.
   static constexpr Duration kNewCounterWaits = std::chrono::seconds(3);
   static constexpr Duration kDoubtEnds = Doubt::kUnknownLingers;
-  // Of a worker that did nothing for so long the others may have taken its marks for lost: shorter than kNewCounterWaits.
+  // Of a worker that did nothing for so long the others may have taken its marks for lost: shorter than
+  // kNewCounterWaits.
   static constexpr Duration kStopped = std::chrono::seconds(2);
   static constexpr std::chrono::seconds kSaysEach{60};
   static constexpr std::size_t kMaxKnown = 100'000, kMaxHints = 20'000, kMaxMarkedTables = 64, kMaxAsks = 100,
@@ -213,7 +214,7 @@ class Remote {
   MemcachedLink link_;
   Random random_;
   const std::string epoch_key_;
-  std::string all_name_;  // counter_of_all() in memcached
+  std::string all_name_;                          // counter_of_all() in memcached
   std::uint64_t epoch_ = 0;                       // 0: not known
   std::unordered_map<std::string, Known> known_;  // counters by their names in memcached
   std::unordered_map<Hash128, std::vector<std::uint32_t>> hints_;

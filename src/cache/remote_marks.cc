@@ -176,7 +176,9 @@ void Remote::take_back(const Open& open) {
   }
   if (open.settled && request.lines == 0) return;
   ask_definitions(request, open.database);
-  const auto done = [this, setting, ended = static_cast<const Marked&>(open)](const MemcachedAnswer& answer) { taken_back(*setting, ended, answer); };
+  const auto done = [this, setting, ended = static_cast<const Marked&>(open)](const MemcachedAnswer& answer) {
+    taken_back(*setting, ended, answer);
+  };
   if (!link_.ask(std::move(request), Patience::full, done)) ++sharing_.owed;
 }
 

@@ -38,8 +38,8 @@ struct Viewpoint {
 class Epochs {
  public:
   enum class Change : std::uint8_t {
-    names,    // what a name means, in a statement that is prepared from now on
-    results,  // also what columns a statement has that was prepared before: its server refuses to run it
+    names,      // what a name means, in a statement that is prepared from now on
+    results,    // also what columns a statement has that was prepared before: its server refuses to run it
     databases,  // also which database a name stands for: of all of them
   };
   static Change change_by(std::string_view ddl_tag);  // sql::Statement::ddl_tag

@@ -105,8 +105,8 @@ constexpr std::string_view kLeaves =
 
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
 // w a volatile function called by a view, o the oid of what a read reaches, t of what a write reaches beside that, x a
-// trigger (not one of PostgreSQL's own functions) or a rule that a write may run. A flag d with w or x: it may define; l with x: it may
-// leave something in the session.
+// trigger (not one of PostgreSQL's own functions) or a rule that a write may run. A flag d with w or x: it may define;
+// l with x: it may leave something in the session.
 constexpr std::string_view kRelationRows =
     "SELECT 'r'::pg_catalog.text, s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text,"
     " s.flags::pg_catalog.text FROM seen s WHERE s.root AND NOT s.child"

@@ -13,8 +13,9 @@ namespace {
 
 Hooks complete(Hooks hooks, const ProbeMeans& means) {
   if (!hooks.probe)
-    hooks.probe = [means](const ProbeTarget& target, ProbeDone done) {
-      return start_probe(means, target, std::move(done));
+    hooks.probe = [means, logins = std::make_shared<ProbeLogins>(means.loop)](const ProbeTarget& target,
+                                                                              ProbeDone done) {
+      return start_probe(means, target, std::move(done), logins.get());
     };
   return hooks;
 }
@@ -308,8 +309,8 @@ void Monitor::rearm() {
 void Monitor::tick() {
   const Due due = schedule_.due(means_.loop.now());
   if (due.round) begin_round(due.nodes);
-  for (NodeId node : due.nodes) start_one(node);
-  for (NodeId node : due.alone) start_one(node);
+  for (NodeId node : due.nodes) start_one(node, /*may_keep=*/true);
+  for (NodeId node : due.alone) start_one(node, /*may_keep=*/false);
   rearm();
 }
 
@@ -334,10 +335,13 @@ std::optional<ProbeTarget> Monitor::target_of(NodeId node) const {
   return target(*backend);
 }
 
-void Monitor::start_one(NodeId node) {
+// A login that stays would hold up a DROP of its database, and a CREATE by its pattern: nobody does that to "postgres".
+void Monitor::start_one(NodeId node, bool may_keep) {
   const config::Backend* backend = settings_->backend(node);
   if (!backend) return schedule_.ended(node, true, means_.loop.now());
-  probes_[node] = hooks_.probe(target(*backend), [this, alive = alive_, node](const Answer& answer) {
+  ProbeTarget to = target(*backend);
+  to.may_keep = may_keep && to.database == "postgres" && 2 * period() < ProbeLogins::kLife;
+  probes_[node] = hooks_.probe(to, [this, alive = alive_, node](const Answer& answer) {
     if (*alive) ended(node, answer);
   });
 }

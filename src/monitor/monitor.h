@@ -144,7 +144,7 @@ class Monitor final : public cluster::Control {
   void begin_round(const std::vector<NodeId>& nodes);
   void finish_round();
   void tell_replayed(const std::map<NodeId, Answer>& answers, cluster::ReplicationReport& report);
-  void start_one(NodeId node);
+  void start_one(NodeId node, bool may_keep);
   ProbeTarget target(const config::Backend& backend) const;
   void ended(NodeId node, const Answer& answer);
 

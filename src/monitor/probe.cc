@@ -1,5 +1,6 @@
 #include "monitor/probe.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -52,14 +53,31 @@ std::string text_or_empty(const std::optional<std::string>& value) { return valu
 
 class LoginProbe final : public Probing {
  public:
-  LoginProbe(const ProbeMeans& means, const ProbeTarget& target, ProbeDone done)
-      : deadline_(Deadline::after(means.loop.now(), target.whole_limit)),
-        done_(std::move(done)),
-        client_(means.loop, means.blocking, means.scratch, request(means.loop, target)) {
-    client_.query(kRoleQuery, deadline_, [this](Result<backend::Rows> rows) { on_role(std::move(rows)); });
+  LoginProbe(const ProbeMeans& means, const ProbeTarget& target, ProbeDone done, ProbeLogins* logins)
+      : means_(means),
+        target_(target),
+        logins_(target.may_keep ? logins : nullptr),
+        deadline_(Deadline::after(means.loop.now(), target.whole_limit)),
+        done_(std::move(done)) {
+    if (logins_ != nullptr) login_ = logins_->take(target_);
+    if (login_.client)
+      ask_role();
+    else
+      log_in();
   }
 
  private:
+  void log_in() {
+    const TimePoint now = means_.loop.now();
+    login_ = {
+        std::make_unique<backend::Client>(means_.loop, means_.blocking, means_.scratch, request(means_.loop, target_)),
+        now};
+    ask_role();
+  }
+  void ask_role() {
+    client().query(kRoleQuery, deadline_, [this](Result<backend::Rows> rows) { on_role(std::move(rows)); });
+  }
+  backend::Client& client() { return *login_.client; }
   static backend::OpenRequest request(net::Loop& loop, const ProbeTarget& target) {
     const Duration limit = std::min(target.connect_limit, target.whole_limit);
     return {{target.node, target.database, target.user},
@@ -69,6 +87,8 @@ class LoginProbe final : public Probing {
             target.credentials};
   }
   void on_role(Result<backend::Rows> rows) {
+    const bool too_late = !rows && rows.error().code == backend::Errc::timed_out;
+    if (!rows && login_.used && !too_late) return log_in();
     if (!rows) return fail(rows.error());
     if (rows->size() != 1 || rows->front().size() != kRoleColumns || !rows->front()[0])
       return fail(Error{backend::Errc::query_failed, "an unexpected answer about its role"});
@@ -76,8 +96,8 @@ class LoginProbe final : public Probing {
     answer_.position = parse_position(text_or_empty(rows->front()[1]));
     answer_.configured = text_or_empty(rows->front()[2]);
     if (text_or_empty(rows->front()[3]) != "t") return ask_by_role();
-    client_.query(kDefaultsQuery, deadline_,
-                  [this](Result<backend::Rows> defaults) { on_defaults(std::move(defaults)); });
+    client().query(kDefaultsQuery, deadline_,
+                   [this](Result<backend::Rows> defaults) { on_defaults(std::move(defaults)); });
   }
   void on_defaults(Result<backend::Rows> rows) {
     if (!rows) return fail(rows.error());
@@ -86,10 +106,10 @@ class LoginProbe final : public Probing {
   }
   void ask_by_role() {
     if (*answer_.in_recovery) {
-      return client_.query(kReceiverQuery, deadline_,
-                           [this](Result<backend::Rows> receiver) { on_receiver(std::move(receiver)); });
+      return client().query(kReceiverQuery, deadline_,
+                            [this](Result<backend::Rows> receiver) { on_receiver(std::move(receiver)); });
     }
-    client_.query(kSendersQuery, deadline_, [this](Result<backend::Rows> senders) { on_senders(std::move(senders)); });
+    client().query(kSendersQuery, deadline_, [this](Result<backend::Rows> senders) { on_senders(std::move(senders)); });
   }
   void on_receiver(Result<backend::Rows> rows) {
     if (!rows) return fail(rows.error());
@@ -123,14 +143,18 @@ class LoginProbe final : public Probing {
     finish();
   }
   void finish() {
+    if (logins_ != nullptr && answer_.outcome == Outcome::healthy) logins_->keep(target_, std::move(login_));
     const ProbeDone done = std::move(done_);  // it may destroy this probe
     done(std::move(answer_));
   }
 
+  const ProbeMeans means_;
+  const ProbeTarget target_;
+  ProbeLogins* const logins_;
   Deadline deadline_;
   ProbeDone done_;
   Answer answer_;
-  backend::Client client_;
+  ProbeLogins::Login login_;
 };
 
 // ---- without a login
@@ -217,9 +241,35 @@ Outcome outcome_of(const Error& error) {
   return Outcome::refused;
 }
 
-std::unique_ptr<Probing> start_probe(const ProbeMeans& means, const ProbeTarget& target, ProbeDone done) {
+ProbeLogins::~ProbeLogins() {
+  for (const Kept& kept : kept_) loop_.cancel(kept.timer);
+}
+
+ProbeLogins::Login ProbeLogins::take(const ProbeTarget& target) {
+  const auto at = std::find_if(kept_.begin(), kept_.end(), [&](const Kept& k) { return k.target.node == target.node; });
+  if (at == kept_.end()) return {};
+  Kept kept = std::move(*at);
+  kept_.erase(at);
+  loop_.cancel(kept.timer);
+  const bool same = kept.target.to.host == target.to.host && kept.target.to.port == target.to.port &&
+                    kept.target.user == target.user && kept.target.database == target.database &&
+                    !kept.login.client->broken();
+  kept.login.used = true;
+  return same ? std::move(kept.login) : Login{};
+}
+
+void ProbeLogins::keep(const ProbeTarget& target, Login login) {
+  const Duration left = login.made + kLife - loop_.now();
+  if (left <= Duration::zero()) return;
+  take(target);
+  const net::TimerId timer = loop_.after(left, [this, target] { take(target); });
+  kept_.push_back({target, std::move(login), timer});
+}
+
+std::unique_ptr<Probing> start_probe(const ProbeMeans& means, const ProbeTarget& target, ProbeDone done,
+                                     ProbeLogins* logins) {
   if (target.user.empty()) return std::make_unique<Ping>(means, target, std::move(done));
-  return std::make_unique<LoginProbe>(means, target, std::move(done));
+  return std::make_unique<LoginProbe>(means, target, std::move(done), logins);
 }
 
 }  // namespace herdgate::monitor

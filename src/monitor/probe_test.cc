@@ -22,6 +22,8 @@ struct ProbeTest : ::testing::Test {
   net::Loop loop{clock};
   net::BlockingPool blocking{1};
   backend::Scratch scratch;
+  ProbeLogins logins{loop};
+  bool keeps = false;
 
   Answer probe(const net::Destination& to, const std::string& user, Duration limit = seconds(10),
                const std::string& database = "postgres") {
@@ -31,12 +33,16 @@ struct ProbeTest : ::testing::Test {
     t.user = user;
     t.database = database;
     t.connect_limit = t.whole_limit = limit;
+    t.may_keep = keeps;
     Answer got;
     got.text = "no answer";
-    const auto probing = start_probe({loop, blocking, scratch}, t, [&](Answer answer) {
-      got = std::move(answer);
-      loop.stop();
-    });
+    const auto probing = start_probe(
+        {loop, blocking, scratch}, t,
+        [&](Answer answer) {
+          got = std::move(answer);
+          loop.stop();
+        },
+        &logins);
     loop.run();
     return got;
   }
@@ -134,6 +140,48 @@ TEST_F(ProbeReal, ARefusedLoginSaysWhyAndProvesALivingServer) {
   const Answer a = probe(nodes[0], "postgres", seconds(10), "no_such_database");
   EXPECT_EQ(a.outcome, Outcome::refused);
   EXPECT_NE(a.text.find("no_such_database"), std::string::npos) << a.text;
+}
+
+// The primary's own words: how many logins there are now, and whether the one before is still there.
+TEST_F(ProbeReal, ALoginServesTheNextProbesAndAnEndedOneIsMadeAnew) {
+  const auto told = [&](const std::string& sql) {
+    backend::Rows rows;
+    backend::Client asks(
+        loop, blocking, scratch,
+        {{NodeId(0), "postgres", "postgres"}, nodes[0], Deadline::after(clock.now(), seconds(10)), {}, {}});
+    asks.query(sql, Deadline::after(clock.now(), seconds(10)), [&](Result<backend::Rows> got) {
+      if (got) rows = std::move(*got);
+      loop.stop();
+    });
+    loop.run();
+    return rows.empty() ? std::string() : rows[0][0].value_or("");
+  };
+  const std::string others =
+      " FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%FROM pg_catalog.pg_stat_replication%' OR "
+      "pid <> pg_backend_pid() AND query LIKE '%LEFT JOIN pg_catalog.pg_stat_replication%'";
+  EXPECT_EQ(probe(nodes[0], "postgres").outcome, Outcome::healthy);
+  // A process that has been left takes a moment to end.
+  const auto all_end = [&] {
+    const TimePoint limit = clock.now() + seconds(20);
+    while (told("SELECT count(*)" + others) != "0" && clock.now() < limit) {
+    }
+    return told("SELECT count(*)" + others) == "0";
+  };
+  EXPECT_TRUE(all_end()) << "who does not ask for it does not leave one";
+  keeps = true;
+  EXPECT_EQ(probe(nodes[0], "postgres").outcome, Outcome::healthy);
+  const std::string first = told("SELECT pid" + others);
+  EXPECT_FALSE(first.empty());
+  EXPECT_EQ(probe(nodes[0], "postgres").in_recovery, false);
+  EXPECT_EQ(told("SELECT pid" + others), first);
+  told("SELECT pg_terminate_backend(" + first + ", 5000)");
+  EXPECT_EQ(probe(nodes[0], "postgres").outcome, Outcome::healthy);
+  const std::string second = told("SELECT pid" + others);
+  EXPECT_FALSE(second.empty() || second == first);
+  const net::TimerId later = loop.after(ProbeLogins::kLife + milliseconds(100), [&] { loop.stop(); });
+  loop.run();
+  loop.cancel(later);
+  EXPECT_TRUE(all_end()) << "not longer than its life";
 }
 
 TEST_F(ProbeReal, TheMonitorFindsTheHerd) {

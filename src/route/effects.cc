@@ -164,9 +164,8 @@ void sum_up(const Input& in, Effects& e) {
   }
   const bool unseen = e.functions.unknown != nullptr;
   e.write = by_class || (any_runs && e.writes_by_function());
-  e.opaque =
-      unknown_state || (any_runs && (unseen || e.functions.volatile_user || e.relations.writing_view != nullptr ||
-                                     e.relations.stateful != nullptr));
+  e.opaque = unknown_state || (any_runs && (unseen || e.functions.volatile_user ||
+                                            e.relations.writing_view != nullptr || e.relations.stateful != nullptr));
   e.rerunnable = e.cls == Class::either && e.select_like && !e.write && !e.functions.any_volatile && !unseen &&
                  e.relations.unknown == nullptr && e.relations.writing_view == nullptr &&
                  in.state.tx.status == TxStatus::idle && in.state.pins == 0 && !in.cut_unit &&

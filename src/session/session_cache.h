@@ -200,7 +200,7 @@ class alignas(64) SessionCache {
   std::vector<Looked> looked_;  // all reads of it, or none
   std::vector<Planned> planned_;
   cache::Scope scope_;
-  bool unknown_now_ = false;                                                 // it has made the state unknown
+  bool unknown_now_ = false;  // it has made the state unknown
   bool ends_ = false, defines_ = false, heeds_ = false, renames_ = false, by_name_ = false;  // see cache::Effects
   std::string prepares_;
   std::vector<cache::Doubt> doubts_;
