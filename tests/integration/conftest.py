@@ -46,7 +46,7 @@ def pytest_runtest_logreport(report):
 @pytest.fixture(scope="session")
 def cluster():
     """Three nodes that all tests share. remote_apply: a read after a write sees it on every node."""
-    c = Cluster(nodes=3, remote_apply=True, conf="max_connections = 300")
+    c = Cluster(nodes=3, remote_apply=True, conf="max_connections = 300", keeps_sessions=True)
     try:
         c.create().start()
         yield c
@@ -55,10 +55,10 @@ def cluster():
 
 
 class Proxies:
-    """Those of one module. Each asks every server each second, so only the last few are left running; whoever asks for one
+    """Those of one module. Each asks every server each second, so only the last ones are left running; whoever asks for one
     that has ended gets it anew. What a fixture starts stays."""
 
-    KEPT = 2
+    KEPT = 6
 
     def __init__(self, cluster):
         self.cluster, self.running, self.user, self.problems = cluster, {}, {}, []

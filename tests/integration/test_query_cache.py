@@ -533,13 +533,15 @@ def race(proxies, cluster, balanced, extended, pause=0.002):
             n = 0
             while not stop.is_set():
                 n += 1
+                began = time.monotonic()
                 if n % 3 == 0:
                     with c.transaction():
                         c.execute(f"update qc.a set v = {n} where id = {row_id}")
                 else:
                     c.execute(f"update qc.a set v = {n} where id = {row_id}")
                 told[row_id] = n
-                time.sleep(pause)  # so that there is something to be kept in between
+                # So that there is something to be kept in between, however slow writes are now.
+                time.sleep(max(pause, 2 * (time.monotonic() - began)))
 
     def reader(number):
         with proxies[number % len(proxies)].connect() as c:

@@ -9,6 +9,7 @@ name). Databases: postgres, test. Every statement is in the server's log, so a t
 import hashlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -62,20 +63,46 @@ timezone = 'UTC'
 """
 
 
-def printed(dsn, sql):
-    lines = []
-    try:
-        with psycopg.connect(dsn, autocommit=True) as c:
-            cursor = c.execute(sql)
-            while True:
-                result = cursor.pgresult
-                for row in range(result.ntuples):
-                    values = [result.get_value(row, column) or b"" for column in range(result.nfields)]
-                    lines.append("|".join(v.decode(errors="replace") for v in values))
-                if not cursor.nextset():
-                    return "\n".join(lines).strip()
-    except psycopg.Error as e:
-        raise RuntimeError(f"psql: ERROR:  {e}") from e
+class Sessions:
+    """Of tests that ask a server: each login costs it more processor time than most of what is asked. With `keeps` one stays
+    for each DSN of a database that is always there, for what leaves nothing behind in it."""
+
+    LEAVES = re.compile(r"\b(temp|temporary|listen|prepare|begin|start|load|discard|declare|advisory|role|set_config)\b"
+                        r"|(^|;)\s*(set|reset|drop database|create database)\b", re.IGNORECASE)
+
+    def __init__(self, keeps):
+        self.keeps, self.kept = keeps, {}
+
+    def printed(self, dsn, dbname, sql):
+        """What psql -A -t prints."""
+        dsn = f"{dsn} dbname={dbname} application_name=psql"
+        try:
+            if not self.keeps or dbname not in ("postgres", "test") or self.LEAVES.search(sql):
+                with psycopg.connect(dsn, autocommit=True) as c:
+                    return self._printed(c, sql)
+            c = self.kept.get(dsn)
+            if c is None or c.closed or select.select([c], [], [], 0)[0]:  # its server has said something: it has ended it
+                self.kept[dsn] = c = psycopg.connect(dsn, autocommit=True)
+            return self._printed(c, sql)
+        except psycopg.Error as e:
+            raise RuntimeError(f"psql: ERROR:  {e}") from e
+
+    @staticmethod
+    def _printed(c, sql):
+        lines = []
+        cursor = c.execute(sql)
+        while True:
+            result = cursor.pgresult
+            for row in range(result.ntuples):
+                values = [result.get_value(row, column) or b"" for column in range(result.nfields)]
+                lines.append("|".join(v.decode(errors="replace") for v in values))
+            if not cursor.nextset():
+                return "\n".join(lines).strip()
+
+    def close(self):
+        for c in self.kept.values():
+            c.close()
+        self.kept.clear()
 
 
 class Node:
@@ -144,7 +171,7 @@ class Node:
                 os.kill(p, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        wait_until(lambda: not self.pid() and not any(map(system.runs, family)), f"server {self.number} to die")
+        wait_until(lambda: not self.pid() and not any(map(system.alive, family)), f"server {self.number} to die")
         self.process = None
 
     def freeze(self):
@@ -165,7 +192,7 @@ class Node:
     def psql(self, sql, dbname="test", user="postgres"):
         """What psql -A -t prints. Tests ask so often that starting it each time took half of their processor time."""
         if not self.cluster.trixie and not sql.startswith("\\") and "copy " not in sql.lower():
-            return printed(f"host={self.cluster.folder} port={self.port} user={user} dbname={dbname} application_name=psql", sql)
+            return self.cluster.sessions.printed(f"host={self.cluster.folder} port={self.port} user={user}", dbname, sql)
         return self.cluster.run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.cluster.inner,
                                 "-p", str(self.port), "-U", user, "-d", dbname, "-c", sql).strip()
 
@@ -229,8 +256,9 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, nodes=3, folder=None, conf=None, ports=None, remote_apply=False, trixie=False):
+    def __init__(self, nodes=3, folder=None, conf=None, ports=None, remote_apply=False, trixie=False, keeps_sessions=False):
         """conf: extra lines of postgresql.conf for all nodes. trixie: PostgreSQL 17 of scripts/fetch_trixie."""
+        self.sessions = Sessions(keeps_sessions)
         self.trixie = trixie
         self.bin = "/usr/lib/postgresql/17/bin" if trixie else system.postgres_bin()
         self.folder = folder or (system.scratch_in(f"{system.TRIXIE}/tmp", "cluster") if trixie
@@ -315,6 +343,7 @@ class Cluster:
             node.stop()
 
     def destroy(self):
+        self.sessions.close()
         for node in self.nodes:
             node.kill()
             node.free_shared_memory()

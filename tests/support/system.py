@@ -40,8 +40,9 @@ class Timeout(Exception):
 
 def wait_until(condition, what, seconds=60.0, poll=0.02):
     """Returns the first true value of condition(); raises Timeout when there is none in time. Half of the time at most goes
-    into asking: what is waited for needs the processor too."""
-    end = time.monotonic() + seconds
+    into asking, and the less often the longer it lasts: what is waited for needs the processor too."""
+    begin = time.monotonic()
+    end = begin + seconds
     while True:
         asked = time.monotonic()
         value = condition()
@@ -49,7 +50,8 @@ def wait_until(condition, what, seconds=60.0, poll=0.02):
             return value
         if time.monotonic() > end:
             raise Timeout(f"waited {seconds:g} s for {what}")
-        time.sleep(max(poll, min(time.monotonic() - asked, 1.0)))
+        now = time.monotonic()
+        time.sleep(max(poll, min(now - asked, 1.0), min((now - begin) / 10, 0.2)))
 
 
 def run_as():
@@ -96,6 +98,7 @@ def start(args, log_path, as_root=False, **options):
 
 
 def alive(pid):
+    """Whether the process is there and not dead: one that nobody has waited for yet has closed everything."""
     try:
         with open(f"/proc/{pid}/stat") as f:
             return f.read().rpartition(")")[2].split()[0] not in "ZX"
@@ -125,15 +128,6 @@ def family(pid):
         if not more:
             return sorted(found)
         found |= more
-
-
-def runs(pid):
-    """Whether the process is there and not dead: one that nobody has waited for yet has closed everything."""
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def postgres_bin():

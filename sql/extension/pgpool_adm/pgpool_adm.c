@@ -105,10 +105,11 @@ static PcpServer foreign_server(const char* name) {
   out.password = option_of(mapping->options, "password");
   out.limits = limits;
   if (out.user == NULL || out.password == NULL)
-    ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-                    errmsg("the user mapping of \"%s\" for server \"%s\" has no %s",
-                           GetUserNameFromId(GetUserId(), false), name, out.user == NULL ? "user" : "password"),
-                    errhint("ALTER USER MAPPING ... OPTIONS (ADD user '...', ADD password '...') sets those of pcp.conf.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+             errmsg("the user mapping of \"%s\" for server \"%s\" has no %s", GetUserNameFromId(GetUserId(), false),
+                    name, out.user == NULL ? "user" : "password"),
+             errhint("ALTER USER MAPPING ... OPTIONS (ADD user '...', ADD password '...') sets those of pcp.conf.")));
   return out;
 }
 
