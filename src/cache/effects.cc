@@ -189,6 +189,7 @@ void Gathering::functions(const Statement& s) {
     out_.scope.database |= place >= answers_.relations.size();
     if (place >= answers_.relations.size()) continue;
     const sql::RelationAnswer& a = answers_.relations[place];
+    out_.heeds |= a.view || a.row_functions;
     if (a.below_writing_function || (a.row_functions_write && s.column_of_name)) unknown();
     if (a.below_writing_function && a.may_define) may_define();
   }

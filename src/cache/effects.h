@@ -35,9 +35,10 @@ struct Effects {
   bool takes_back = false;  // COMMIT, ROLLBACK (TO): so it may, where the transaction has set something
   bool by_name = false;     // the scope hangs on what such a name means
   std::string_view prepares, commits_prepared, rolls_back_prepared;  // gid; a view into the facts
+  // Nothing of it but what it heeds.
   bool none() const {
-    return scope.empty() && !ends_transaction && !unknown_state && !defines && !heeds && !fires && !renames &&
-           !takes_back && prepares.empty() && commits_prepared.empty() && rolls_back_prepared.empty();
+    return scope.empty() && !ends_transaction && !unknown_state && !defines && !fires && !renames && !takes_back &&
+           prepares.empty() && commits_prepared.empty() && rolls_back_prepared.empty();
   }
 };
 

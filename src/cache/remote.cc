@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/entropy.h"
+#include "cache/remote_counter.h"
 
 namespace herdgate::cache {
 namespace {
@@ -29,6 +30,32 @@ std::string epoch_name(const std::string& space) {
 using Patience = MemcachedLink::Patience;
 
 }  // namespace
+
+bool Sharing::is_new_epoch(std::uint64_t epoch) {
+  const std::lock_guard lock(heard.mutex);
+  if (epoch == 0 || epoch == heard.epoch) return false;
+  heard.epoch = epoch;
+  heard.all = 0;
+  heard.numbers.clear();
+  return true;
+}
+
+bool Sharing::is_new_number(std::uint64_t epoch, std::string_view database, std::uint64_t number) {
+  const std::lock_guard lock(heard.mutex);
+  if (epoch != heard.epoch) return true;
+  if (heard.numbers.size() >= Remote::kMaxDefinitions) heard.numbers.clear();
+  const auto at = heard.numbers.find(database);
+  if (at == heard.numbers.end()) return heard.numbers.emplace(database, number), true;
+  return std::exchange(at->second, number) != number;
+}
+
+// One that is less is older: each change adds to it.
+bool Sharing::is_new_count(std::uint64_t epoch, std::uint64_t count, std::uint64_t added_by_us) {
+  const std::lock_guard lock(heard.mutex);
+  if (epoch != heard.epoch) return true;
+  if (birth_of(count) == birth_of(heard.all) && count <= heard.all) return false;
+  return std::exchange(heard.all, count) + added_by_us != count;
+}
 
 Remote::Remote(net::Loop& loop, net::BlockingPool& blocking, Log& log, Sharing& sharing)
     : loop_(loop),
@@ -140,7 +167,8 @@ void Remote::adopt(std::uint64_t epoch) {
   epoch_ = epoch;
   all_name_ = counter_name(counter_of_all());
   known_.clear();
-  forget_definitions();
+  definitions_.clear();
+  if (sharing_.is_new_epoch(epoch)) redefined({});
   hints_.clear();
   forget_births();
   check_marks();
@@ -174,6 +202,7 @@ void Remote::see_definitions(std::string_view database, const std::optional<Byte
   if (now && known != definitions_.end() && known->second == *now) return;
   if (now) {
     know_definitions(database, *now);
+    if (!sharing_.is_new_number(epoch_, database, *now)) return;
   } else {
     if (known != definitions_.end()) definitions_.erase(known);
     MemcachedRequest request;
@@ -209,14 +238,18 @@ Remote::Definitions Remote::known_definitions(std::string_view database) const {
 }
 
 void Remote::know_definitions(std::string_view database, std::uint64_t number) {
-  if (definitions_.size() >= kMaxDefinitions && !definitions_.contains(database)) forget_definitions();
+  if (definitions_.size() >= kMaxDefinitions) definitions_.clear();
   definitions_.insert_or_assign(std::string(database), number);
 }
 
 // Ahead of the doubts' end on the same connection: who sees the one sees the other.
 void Remote::say_definitions(const Open& open) {
   if (open.counters != Names{counter_of_all()}) return say_definitions(open.database);
-  if (open.until) redefined({});  // the end says it to the others
+  if (open.until) redefined({});
+  if (open.births[0]) return;  // the end says it to the others
+  MemcachedRequest request;
+  request.increase(all_name_, kOneChange);  // somebody has made it meanwhile; else it is news when it comes
+  if (epoch_ == 0 || !link_.ask(std::move(request), Patience::full, nullptr)) ++sharing_.owed;
 }
 
 // Unless it is said in the epoch that everybody is in, nobody hears it.
@@ -241,15 +274,11 @@ void Remote::definitions_said(const std::string& database, const MemcachedAnswer
       increased.kind == MemcachedReply::number && known != definitions_.end() && known->second + 1 == increased.count;
   if (increased.kind == MemcachedReply::number) {
     know_definitions(database, increased.count);
+    sharing_.is_new_number(epoch_, database, increased.count);  // from now on it is none
   } else if (answer.lines[1].kind != MemcachedReply::stored) {
     ++sharing_.owed;
   }
   if (!next) redefined(database);
-}
-
-void Remote::forget_definitions() {
-  definitions_.clear();
-  redefined({});
 }
 
 std::string Remote::wire_name(char kind, std::string_view name) const {

@@ -38,6 +38,16 @@ struct Sharing {
   std::atomic<int> unmarked{0};                 // writers at work of whom memcached does not know
   // Another proxy has defined something in this database, empty: in any; any worker calls it.
   std::function<void(std::string_view database)> redefined;
+  // What this process has heard of definitions, in one epoch: what one worker has told the others need not tell again.
+  struct Heard {
+    std::mutex mutex;
+    std::uint64_t epoch = 0, all = 0;
+    std::map<std::string, std::uint64_t, std::less<>> numbers;
+  } heard;
+  bool is_new_epoch(std::uint64_t epoch);
+  bool is_new_number(std::uint64_t epoch, std::string_view database, std::uint64_t number);
+  // Of the counter of everything, to which this process itself has just added so much.
+  bool is_new_count(std::uint64_t epoch, std::uint64_t count, std::uint64_t added_by_us);
   // Written down under the lock too: the lines come in the order of what they tell.
   struct Telling {
     std::mutex mutex;
@@ -54,6 +64,7 @@ class Remote {
   // A counter that was not there before may have been lost while a writer was at work, who then marks it anew.
   static constexpr Duration kNewCounterWaits = std::chrono::seconds(3);
   static constexpr Duration kDoubtEnds = Doubt::kUnknownLingers;
+  static constexpr int kDoubtfulLooks = 10;  // at least, before it ends
   // Of a worker that did nothing for so long the others may have taken its marks for lost: shorter than
   // kNewCounterWaits.
   static constexpr Duration kStopped = std::chrono::seconds(2);
@@ -98,7 +109,8 @@ class Remote {
   bool usable() const { return link_.up() && epoch_ != 0 && sharing_.usable(); }
   std::size_t max_answer_bytes() const { return sharing_.max_answer_bytes; }
 
-  // False of any of these: nobody is asked, and `done` will not be called.
+  // False of any of these: nobody is asked, and `done` will not be called. Nothing found at all: memcached has not
+  // answered.
   bool look_up(std::string_view database, std::vector<Ask> asks, std::function<void(std::vector<Found>)> done);
   // What this entry will hang on is asked for, unless it was lately.
   bool learn(std::string_view database, const Hash128& key, const std::vector<std::uint32_t>& tables,
@@ -121,6 +133,7 @@ class Remote {
     TimePoint since{};       // this value was seen first
     TimePoint born_since{};  // … this counter
     std::optional<TimePoint> doubtful_since;
+    int doubtful_looks = 0;  // since then
   };
   // What is known of them: of a database, and of what concerns all.
   struct Definitions {
@@ -184,7 +197,6 @@ class Remote {
     if (sharing_.redefined) sharing_.redefined(database);
   }
   void definitions_said(const std::string& database, const MemcachedAnswer& answer);
-  void forget_definitions();
   void make_counters(const Names& wire_names);
   void hint(const Hash128& key, const std::vector<std::uint32_t>& tables);
 

@@ -45,7 +45,8 @@ void Remote::see_count(const std::string& wire_name, std::uint64_t count, std::u
   const TimePoint now = loop_.clock().now();  // not of the turn: the change may be younger than that
   const auto [at, fresh] = known_.try_emplace(wire_name);
   Known& known = at->second;
-  if (wire_name == all_name_ && (fresh || (known.value != count && known.value + added_by_us != count))) redefined({});
+  const bool changed = fresh || known.value != count;
+  if (changed && wire_name == all_name_ && sharing_.is_new_count(epoch_, count, added_by_us)) redefined({});
   if (fresh || birth_of(known.value) != birth_of(count)) {
     known = {.value = count, .since = now, .born_since = now, .doubtful_since = {}};
   } else if (known.value != count) {
@@ -53,8 +54,8 @@ void Remote::see_count(const std::string& wire_name, std::uint64_t count, std::u
     known.since = now;
   }
   if (!in_doubt(count)) return known.doubtful_since.reset();
-  if (!known.doubtful_since) known.doubtful_since = now;
-  if (now - *known.doubtful_since < kDoubtEnds) return;
+  if (!known.doubtful_since) known.doubtful_since = now, known.doubtful_looks = 0;
+  if (++known.doubtful_looks < kDoubtfulLooks || now - *known.doubtful_since < kDoubtEnds) return;
   // Whoever is at work marks the new one; whoever is not left the mark when he died, and has not said what he defined.
   if (wire_name[kKindAt] == kWide) ++sharing_.owed;
   MemcachedRequest request;
@@ -127,8 +128,7 @@ void Remote::make_counters(const Names& wire_names) {
 }
 
 void Remote::first_answer(const std::shared_ptr<Looking>& looking, MemcachedAnswer answer) {
-  if (!take_counters(*looking, answer, 2 * looking->asks.size()))
-    return looking->done(std::vector<Found>(looking->asks.size()));
+  if (!take_counters(*looking, answer, 2 * looking->asks.size())) return looking->done({});
   looking->asked.clear();
   for (std::size_t i = 0; i < looking->asks.size(); ++i) {
     const std::optional<Bytes>& octets = answer.values[2 * i];
@@ -149,10 +149,10 @@ void Remote::first_answer(const std::shared_ptr<Looking>& looking, MemcachedAnsw
   request.keys.push_back(definitions_name(looking->database));
   request.keys.push_back(epoch_key());
   const bool asked = link_.ask(std::move(request), Patience::short_, [this, looking](const MemcachedAnswer& second) {
-    if (!take_counters(*looking, second, 0)) return looking->done(std::vector<Found>(looking->asks.size()));
+    if (!take_counters(*looking, second, 0)) return looking->done({});
     conclude(looking);
   });
-  if (!asked) looking->done(std::vector<Found>(looking->asks.size()));
+  if (!asked) looking->done({});
 }
 
 void Remote::conclude(const std::shared_ptr<Looking>& looking) {

@@ -203,7 +203,7 @@ sql::Answers Reading::finish() {
       if (a.view) a.below_writing_function = true;
   // Some are missing: a read of it is not cached, a write to it may change anything.
   if (reads_ > kMaxBelow || cascades_ > kMaxBelow)
-    for (sql::RelationAnswer& a : answers_.relations) a.other_kind = a.side_effects = a.leaves_state = true;
+    for (sql::RelationAnswer& a : answers_.relations) a.other_kind = a.side_effects = true;
   return std::move(answers_);
 }
 
@@ -235,9 +235,11 @@ void Epochs::define(std::string_view database, Change change) {
   raise(database, change);
 }
 
-void Epochs::define_in_all() {
-  for (auto& definitions : definitions_) definitions.fetch_add(1, std::memory_order_acq_rel);
-  raise({}, Change::databases);
+void Epochs::define_in_all(Change change) {
+  for (std::size_t at = 0; at < kShards; ++at) {
+    definitions_[at].fetch_add(1, std::memory_order_acq_rel);
+    raise_at(at, change);
+  }
 }
 
 struct Catalog::Store {

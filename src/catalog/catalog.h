@@ -52,7 +52,7 @@ class Epochs {
   // Something may have been created, altered or dropped for everybody: what the query cache has planned before may
   // change other tables than it thought. Not by what concerns one session, nor by an index or a comment.
   void define(std::string_view database, Change change = Change::names);
-  void define_in_all();
+  void define_in_all(Change change);
   std::uint64_t definitions_at(std::size_t place) const { return definitions_[place].load(std::memory_order_acquire); }
 
  private:

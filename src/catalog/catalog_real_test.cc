@@ -143,6 +143,23 @@ create trigger c after insert on counts for each row execute function count_up()
 create trigger l after insert on counts for each row execute function lock_for_now();
 create table locks (a int);
 create trigger l after insert on locks for each row execute function lock_it();
+create function heed() returns trigger language plpgsql as
+  'begin /* for update */ -- after an update
+   SET ROLE pg_monitor; return new; end';
+create function loop_it() returns trigger language plpgsql as
+  'declare r record; begin for r in select * from plain for update loop set work_mem = 100; end loop; return new; end';
+create function say_it() returns trigger language plpgsql as
+  'begin -- set work_mem, temp, listen
+   update plain set a = 1; /* execute
+   call */ return new; end';
+create table heeds (a int);
+create trigger h after insert on heeds for each row execute function heed();
+create table loops (a int);
+create trigger l after insert on loops for each row execute function loop_it();
+create table says (a int);
+create trigger s after insert on says for each row execute function say_it();
+create table set_by_rule (a int);
+create rule r as on insert to set_by_rule do also select set_config('work_mem', '1MB', false);
 create table above_locks (a int primary key);
 alter table locks add foreign key (a) references above_locks on delete cascade;
 create table searched (a text, b tsvector);
@@ -305,6 +322,11 @@ TEST_F(CatalogReal, WhatReadsAndWritesReach) {
   EXPECT_FALSE(relation("below_keeps", kPath).leaves_state || relation("watched", kPath).leaves_state);
   EXPECT_FALSE(relation("counts", kPath).leaves_state) << "the SET of UPDATE, words with set in them, locks that end";
   EXPECT_TRUE(relation("locks", kPath).leaves_state && relation("above_locks", kPath).leaves_state);
+  EXPECT_TRUE(relation("heeds", kPath).leaves_state) << "an update in comments ahead of it";
+  EXPECT_TRUE(relation("loops", kPath).leaves_state) << "FOR UPDATE ahead of it";
+  EXPECT_FALSE(relation("says", kPath).leaves_state) << "in comments only";
+  EXPECT_TRUE(relation("set_by_rule", kPath).leaves_state);
+  EXPECT_FALSE(relation("ruled", kPath).leaves_state);
   EXPECT_TRUE(relation("seq", kPath).other_kind);
   EXPECT_FALSE(relation("m1", kPath).other_kind || view.other_kind);
 }

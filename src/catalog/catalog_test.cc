@@ -281,7 +281,7 @@ TEST(Epochs, WhatConcernsDatabasesRaisesThatOfEachName) {
   const std::uint64_t defined = epochs.definitions_at(Epochs::place("shop"));
   epochs.define("postgres");
   EXPECT_EQ(epochs.definitions_at(Epochs::place("shop")), defined);
-  epochs.define_in_all();
+  epochs.define_in_all(Epochs::Change::names);
   EXPECT_EQ(epochs.definitions_at(Epochs::place("shop")), defined + 1);
 }
 

@@ -94,14 +94,22 @@ constexpr std::string_view kDefines =
     "f.prosrc OPERATOR(pg_catalog.~*)"
     " '(^|[^a-z0-9_])(create|alter|drop|import|execute|call|revoke|reassign)([^a-z0-9_]|$)'::pg_catalog.text";
 
-// {leaves f}: the source of f may change what the session has set, locked or created, or runs a text that does. The SET
-// of an UPDATE is none.
+// {leaves f}: the source of f, without its comments, may change what the session has set, locked or created, or runs a
+// text that does. The SET of an UPDATE is none.
 constexpr std::string_view kLeaves =
-    "pg_catalog.regexp_replace(f.prosrc,"
-    " 'update([[:space:]]+[^[:space:];]+){0,4}[[:space:]]+set([^a-z0-9_]|$)'::pg_catalog.text, ' '::pg_catalog.text,"
-    " 'gi'::pg_catalog.text) OPERATOR(pg_catalog.~*)"
-    " '(^|[^a-z0-9_])(set|set_config|temp|temporary|pg_temp|load|listen|execute|call|pg_(try_)?advisory_lock(_shared)?)"
-    "([^a-z0-9_]|$)'::pg_catalog.text";
+    "pg_catalog.regexp_replace(pg_catalog.regexp_replace(pg_catalog.regexp_replace(f.prosrc,"
+    " '(?n)--.*'::pg_catalog.text, ''::pg_catalog.text, 'g'::pg_catalog.text),"
+    " '/[*].*?[*]/'::pg_catalog.text, ' '::pg_catalog.text, 'g'::pg_catalog.text),"
+    " 'update([[:space:]]+(?!(loop|then|begin|else)[[:space:]])[^[:space:];]+){0,4}[[:space:]]+set([^a-z0-9_]|$)'"
+    "::pg_catalog.text, ' '::pg_catalog.text, 'gi'::pg_catalog.text) OPERATOR(pg_catalog.~*)"
+    " '(^|[^a-z0-9_])(set|reset|set_config|temp|temporary|pg_temp|load|listen|unlisten|execute|call|prepare|deallocate"
+    "|discard|pg_(try_)?advisory_lock(_shared)?)([^a-z0-9_]|$)'::pg_catalog.text";
+// {leaves r}: what the rule r runs calls a function of a user that may do so, or one of PostgreSQL's that does.
+constexpr std::string_view kRuleLeaves =
+    "EXISTS (SELECT FROM pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':funcid ([0-9]+)', 'g') m(x),"
+    " pg_catalog.pg_proc f WHERE f.oid = (m.x)[1]::pg_catalog.oid AND f.provolatile = 'v'::pg_catalog.\"char\""
+    " AND (f.pronamespace <> 11::pg_catalog.oid OR f.proname = 'set_config'::pg_catalog.name"
+    " OR pg_catalog.strpos(f.proname::pg_catalog.text, 'advisory_lock'::pg_catalog.text) <> 0))";
 
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
 // w a volatile function called by a view, o the oid of what a read reaches, t of what a write reaches beside that, x a
@@ -126,7 +134,8 @@ constexpr std::string_view kRelationRows =
     " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
     " AND f.oid = g.tgfoid AND {defines f}) THEN 'd' ELSE '' END || CASE WHEN EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
-    " AND f.oid = g.tgfoid AND {leaves f}) THEN 'l' ELSE '' END FROM touched t WHERE EXISTS"
+    " AND f.oid = g.tgfoid AND {leaves f}) OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
+    " AND r.ev_type <> '1'::pg_catalog.\"char\" AND {leaves r}) THEN 'l' ELSE '' END FROM touched t WHERE EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
     " AND f.oid = g.tgfoid AND f.pronamespace <> 11::pg_catalog.oid)"
     " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
@@ -160,6 +169,7 @@ std::string filled_in(std::string_view text) {
   put_in(out, "{few b}", "b.p OPERATOR(pg_catalog.>) -1 AND b.p OPERATOR(pg_catalog.<) 1000000");
   put_in(out, "{defines f}", kDefines);
   put_in(out, "{leaves f}", kLeaves);
+  put_in(out, "{leaves r}", kRuleLeaves);
   put_in(out, "{few t}", "t.p OPERATOR(pg_catalog.>) -1 AND t.p OPERATOR(pg_catalog.<) 1000000");
   return out;
 }

@@ -38,8 +38,8 @@ std::unique_ptr<cache::Sharing> memcached(const config::Settings& settings, cata
   sharing->to = {host, host.starts_with('/') ? net::Destination::kIsPath : settings.memqcache_memcached_port};
   sharing->space = settings.memqcache_memcached_namespace;
   sharing->redefined = [&epochs](std::string_view database) {
-    if (database.empty()) return epochs.define_in_all();
-    epochs.define(database, catalog::Epochs::Change::results);
+    constexpr auto kChange = catalog::Epochs::Change::results;
+    return database.empty() ? epochs.define_in_all(kChange) : epochs.define(database, kChange);
   };
   sharing->expiry =
       static_cast<std::uint32_t>(std::min<std::int64_t>(settings.memqcache_expire.count(), cache::kLongestExpiry));

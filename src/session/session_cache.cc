@@ -146,7 +146,9 @@ bool SessionCache::passes(const Looked& read) {
 
 void SessionCache::planned(const sql::Facts& facts, std::string_view text, const sql::Answers& answers,
                            std::uint64_t plan) {
-  const cache::RecentVerdicts::Kept& recent = s_.worker_.recent_verdicts().find(plan);
+  static const cache::RecentVerdicts::Kept kNone;
+  const bool may_recall = remote_ == nullptr || heard();  // else what it heeds counts
+  const cache::RecentVerdicts::Kept& recent = may_recall ? s_.worker_.recent_verdicts().find(plan) : kNone;
   if (recent != nullptr && passing_.serial != 0 && passing_.serial == facts.serial) {
     passing_.counts = recent->ok();
     return;
@@ -191,7 +193,7 @@ void SessionCache::add(const cache::Effects& effects) {
   scope_.add(effects.scope);
   scope_.database |= fires;
   defines_ |= effects.defines || fires;
-  heeds_ |= effects.heeds && !(asking_ && asking_->looked);
+  heeds_ |= effects.heeds && remote_ != nullptr && !heard();
   renames_ |= effects.renames || (effects.takes_back && has_set_something());
   by_name_ |= effects.by_name;
   scope_.database |= renames_ && by_name_;
@@ -213,11 +215,10 @@ void SessionCache::tell_definitions() {
   if (!defines_ && !defined_) return;
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   const bool now = std::exchange(defines_, false);
-  catalog::Epochs& epochs = s_.worker_.shared().epochs;
-  if (scope_.everything || pending_.everything) {
-    epochs.define_in_all();
-  } else if (now || !open) {
-    epochs.define(s_.identity_->database);  // of those that were seen the session tells what they change beside that
+  if (now || !open) {  // what they change beside names the session tells of those that were seen
+    catalog::Epochs& epochs = s_.worker_.shared().epochs;
+    const bool everything = scope_.everything || pending_.everything;
+    everything ? epochs.define_in_all(catalog::Epochs::Change::names) : epochs.define(s_.identity_->database);
   }
   defined_ = (defined_ || now) && open;
 }

@@ -107,6 +107,7 @@ class alignas(64) SessionCache {
   struct Asking {
     std::uint64_t token = 0;  // of what is being waited for; 0: nothing
     bool looked = false, learned = false;
+    bool heard = false;  // memcached has answered, so that what others have defined before is known
     std::vector<cache::Remote::Found> found;  // of the reads, in their order
     std::optional<bool> removed;
   };
@@ -129,6 +130,7 @@ class alignas(64) SessionCache {
   bool miss(CacheScratch& scratch);
   bool passes(const Looked& read);
   void let_pass();
+  bool heard() const { return asking_ && asking_->heard; }
   bool mark();
   void take_footing(Coming& coming);
 

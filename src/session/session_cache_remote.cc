@@ -51,6 +51,7 @@ bool SessionCache::look_up(const Reads& reads) {
   const auto done = [&worker = s_.worker_, id = s_.id_, token](std::vector<cache::Remote::Found> found) {
     Session* session = worker.find(id);
     if (session == nullptr || !session->cache_->asking_ || session->cache_->asking_->token != token) return;
+    session->cache_->asking_->heard = !found.empty();
     session->cache_->asking_->found = std::move(found);
     session->cache_->resume(token);
   };

@@ -535,7 +535,7 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   if (!ok) return;
   if (adaptive && vs_.state().tx.status != TxStatus::idle && work().plan.write)
     vs_.note_written(route::adaptive_written(*facts, settings()));
-  if (statement.kind == Kind::ddl) {
+  if (statement.kind == Kind::ddl && !statement.creates_temp) {  // which nobody else sees
     using Change = catalog::Epochs::Change;
     const Change change = catalog::Epochs::change_by(statement.ddl_tag);
     worker_.shared().epochs.raise(identity_->database, change);

@@ -149,7 +149,15 @@ struct Statement {
   // Reads or writes rows and does nothing else that anybody could see: to the session, to the schema, by a function.
   bool only_rows() const {
     const bool rows = kind == Kind::select || kind == Kind::insert || kind == Kind::update || kind == Kind::delete_;
-    return rows && functions.empty() && settings.empty() && !into && !creates_temp && !too_deep;
+    return rows && functions.empty() && settings.empty() && !into && !creates_temp && !too_deep && !writes_settings();
+  }
+
+  // UPDATE pg_settings is SET by a rule of that view.
+  bool writes_settings() const {
+    for (const Relation& r : written) {
+      if (r.name == "pg_settings" && (r.schema.empty() || r.schema == "pg_catalog")) return true;
+    }
+    return false;
   }
 
   // The prepared statement that SQL names: EXECUTE, also inside of EXPLAIN and CREATE TABLE AS, PREPARE, DEALLOCATE.

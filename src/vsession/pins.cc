@@ -40,20 +40,13 @@ bool has_unknown_set_config(const VirtualSession::Outcome& outcome) {
   return outcome.statement.settings.empty() || calls > outcome.statement.settings.size();
 }
 
-// UPDATE pg_settings is SET by a rule of that view.
-bool writes_settings(const sql::Statement& s) {
-  return std::any_of(s.written.begin(), s.written.end(), [](const sql::Relation& r) {
-    return r.name == "pg_settings" && (r.schema.empty() || r.schema == "pg_catalog");
-  });
-}
-
 }  // namespace
 
 void VirtualSession::note_pins(const Outcome& outcome) {
   const sql::Statement& s = outcome.statement;
   if (!s.functions.empty() && !calls_nothing(s)) note_functions(outcome);
   if (!outcome.ok) return;
-  if (s.kind == Kind::unparsable || s.too_deep || writes_settings(s)) add_pin(Pin::unparsed_state);
+  if (s.kind == Kind::unparsable || s.too_deep || s.writes_settings()) add_pin(Pin::unparsed_state);
   switch (s.kind) {
     case Kind::listen:
     case Kind::unlisten:

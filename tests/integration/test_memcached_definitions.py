@@ -122,6 +122,7 @@ def test_an_answer_of_the_catalog_that_a_definition_overtakes(two, relayed, sche
         s.send(query(read))
         wait_until(lambda: relay.held, "the answer of the catalog")
         done(c, "create table first.t as select 1 as id, 10 as v")
+        c.ask(LOG)  # asks memcached behind what it was told of the table
         d.send(query(LOG))
         wait_until(lambda: relay.held == 2, "the other session to hear of it and ask the catalog again")
         relay.release()

@@ -1,4 +1,5 @@
 """A TCP relay that holds back what one side says, for orders of events that a network can bring about."""
+import contextlib
 import socket
 import threading
 
@@ -33,7 +34,9 @@ class Relay:
     def close(self):
         self.release()
         self.listener.close()
-        for s in self.sockets:
+        for s in self.sockets:  # a thread that still reads would keep it open
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
             s.close()
 
     def _accept(self):
