@@ -31,30 +31,32 @@ using Patience = MemcachedLink::Patience;
 
 }  // namespace
 
-bool Sharing::is_new_epoch(std::uint64_t epoch) {
+// Told under the lock: who hears the same a moment later goes on by it.
+void Sharing::hear_epoch(std::uint64_t epoch) {
   const std::lock_guard lock(heard.mutex);
-  if (epoch == 0 || epoch == heard.epoch) return false;
+  if (epoch == 0 || epoch == heard.epoch) return;
   heard.epoch = epoch;
   heard.all = 0;
   heard.numbers.clear();
-  return true;
+  tell({});
 }
 
-bool Sharing::is_new_number(std::uint64_t epoch, std::string_view database, std::uint64_t number) {
+void Sharing::hear_number(std::uint64_t epoch, std::string_view database, std::uint64_t number,
+                          std::uint64_t added_by_us) {
   const std::lock_guard lock(heard.mutex);
-  if (epoch != heard.epoch) return true;
+  if (epoch != heard.epoch) return tell(database);
   if (heard.numbers.size() >= Remote::kMaxDefinitions) heard.numbers.clear();
-  const auto at = heard.numbers.find(database);
-  if (at == heard.numbers.end()) return heard.numbers.emplace(database, number), true;
-  return std::exchange(at->second, number) != number;
+  const auto [at, fresh] = heard.numbers.try_emplace(std::string(database), number);
+  const std::uint64_t before = std::exchange(at->second, number);
+  if (fresh || (before != number && before + added_by_us != number)) tell(database);
 }
 
 // One that is less is older: each change adds to it.
-bool Sharing::is_new_count(std::uint64_t epoch, std::uint64_t count, std::uint64_t added_by_us) {
+void Sharing::hear_count(std::uint64_t epoch, std::uint64_t count, std::uint64_t added_by_us) {
   const std::lock_guard lock(heard.mutex);
-  if (epoch != heard.epoch) return true;
-  if (birth_of(count) == birth_of(heard.all) && count <= heard.all) return false;
-  return std::exchange(heard.all, count) + added_by_us != count;
+  if (epoch != heard.epoch) return tell({});
+  if (birth_of(count) == birth_of(heard.all) && count <= heard.all) return;
+  if (std::exchange(heard.all, count) + added_by_us != count) tell({});
 }
 
 Remote::Remote(net::Loop& loop, net::BlockingPool& blocking, Log& log, Sharing& sharing)
@@ -168,7 +170,7 @@ void Remote::adopt(std::uint64_t epoch) {
   all_name_ = counter_name(counter_of_all());
   known_.clear();
   definitions_.clear();
-  if (sharing_.is_new_epoch(epoch)) redefined({});
+  sharing_.hear_epoch(epoch);
   hints_.clear();
   forget_births();
   check_marks();
@@ -202,15 +204,14 @@ void Remote::see_definitions(std::string_view database, const std::optional<Byte
   if (now && known != definitions_.end() && known->second == *now) return;
   if (now) {
     know_definitions(database, *now);
-    if (!sharing_.is_new_number(epoch_, database, *now)) return;
-  } else {
-    if (known != definitions_.end()) definitions_.erase(known);
-    MemcachedRequest request;
-    if (value) request.remove(definitions_name(database));
-    request.add(definitions_name(database), std::to_string(random_.bits()));
-    link_.ask(std::move(request), Patience::full, nullptr);
+    return sharing_.hear_number(epoch_, database, *now);
   }
-  redefined(database);
+  if (known != definitions_.end()) definitions_.erase(known);
+  MemcachedRequest request;
+  if (value) request.remove(definitions_name(database));
+  request.add(definitions_name(database), std::to_string(random_.bits()));
+  link_.ask(std::move(request), Patience::full, nullptr);
+  sharing_.tell(database);
 }
 
 // At the end of what is asked for with a mark.
@@ -224,7 +225,7 @@ bool Remote::hear_definitions(std::string_view database, std::uint64_t epoch, co
   const std::size_t first = answer.values.size() - 3;
   see_definitions(database, answer.values[first]);
   if (!see(all_name_, answer.values[first + 1])) {
-    redefined({});
+    sharing_.tell({});
     make_counters({all_name_});
   }
   return true;
@@ -245,7 +246,7 @@ void Remote::know_definitions(std::string_view database, std::uint64_t number) {
 // Ahead of the doubts' end on the same connection: who sees the one sees the other.
 void Remote::say_definitions(const Open& open) {
   if (open.counters != Names{counter_of_all()}) return say_definitions(open.database);
-  if (open.until) redefined({});
+  if (open.until) sharing_.tell({});
   if (open.births[0]) return;  // the end says it to the others
   MemcachedRequest request;
   request.increase(all_name_, kOneChange);  // somebody has made it meanwhile; else it is news when it comes
@@ -269,16 +270,12 @@ void Remote::say_definitions(const std::string& database) {
 // Another number than the next one: somebody else has defined something too.
 void Remote::definitions_said(const std::string& database, const MemcachedAnswer& answer) {
   const MemcachedAnswer::Line& increased = answer.lines[0];
-  const auto known = definitions_.find(database);
-  const bool next =
-      increased.kind == MemcachedReply::number && known != definitions_.end() && known->second + 1 == increased.count;
   if (increased.kind == MemcachedReply::number) {
     know_definitions(database, increased.count);
-    sharing_.is_new_number(epoch_, database, increased.count);  // from now on it is none
-  } else if (answer.lines[1].kind != MemcachedReply::stored) {
-    ++sharing_.owed;
+    return sharing_.hear_number(epoch_, database, increased.count, 1);
   }
-  if (!next) redefined(database);
+  if (answer.lines[1].kind != MemcachedReply::stored) ++sharing_.owed;
+  sharing_.tell(database);
 }
 
 std::string Remote::wire_name(char kind, std::string_view name) const {

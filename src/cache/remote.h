@@ -44,10 +44,13 @@ struct Sharing {
     std::uint64_t epoch = 0, all = 0;
     std::map<std::string, std::uint64_t, std::less<>> numbers;
   } heard;
-  bool is_new_epoch(std::uint64_t epoch);
-  bool is_new_number(std::uint64_t epoch, std::string_view database, std::uint64_t number);
-  // Of the counter of everything, to which this process itself has just added so much.
-  bool is_new_count(std::uint64_t epoch, std::uint64_t count, std::uint64_t added_by_us);
+  void hear_epoch(std::uint64_t epoch);
+  // Of a database, and the counter of everything; this process itself has just added so much.
+  void hear_number(std::uint64_t epoch, std::string_view database, std::uint64_t number, std::uint64_t added_by_us = 0);
+  void hear_count(std::uint64_t epoch, std::uint64_t count, std::uint64_t added_by_us);
+  void tell(std::string_view database) const {
+    if (redefined) redefined(database);
+  }
   // Written down under the lock too: the lines come in the order of what they tell.
   struct Telling {
     std::mutex mutex;
@@ -193,9 +196,6 @@ class Remote {
   void know_definitions(std::string_view database, std::uint64_t number);
   void say_definitions(const Open& open);
   void say_definitions(const std::string& database);
-  void redefined(std::string_view database) const {
-    if (sharing_.redefined) sharing_.redefined(database);
-  }
   void definitions_said(const std::string& database, const MemcachedAnswer& answer);
   void make_counters(const Names& wire_names);
   void hint(const Hash128& key, const std::vector<std::uint32_t>& tables);

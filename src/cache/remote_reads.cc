@@ -45,8 +45,7 @@ void Remote::see_count(const std::string& wire_name, std::uint64_t count, std::u
   const TimePoint now = loop_.clock().now();  // not of the turn: the change may be younger than that
   const auto [at, fresh] = known_.try_emplace(wire_name);
   Known& known = at->second;
-  const bool changed = fresh || known.value != count;
-  if (changed && wire_name == all_name_ && sharing_.is_new_count(epoch_, count, added_by_us)) redefined({});
+  if (wire_name == all_name_ && (fresh || known.value != count)) sharing_.hear_count(epoch_, count, added_by_us);
   if (fresh || birth_of(known.value) != birth_of(count)) {
     known = {.value = count, .since = now, .born_since = now, .doubtful_since = {}};
   } else if (known.value != count) {

@@ -594,6 +594,28 @@ TEST_F(RemoteTest, WhatIsDefinedForAllIsHeardOfThoughItsCounterIsYounger) {
   EXPECT_GT(heard, 0u);
 }
 
+// What one worker has told the process the others need not tell again.
+TEST_F(RemoteTest, AProcessIsToldOnceOfADefinition) {
+  const std::unique_ptr<Remote> second = proxy(ours);
+  pass(Remote::kTick);
+  warm();
+  find(*second, fill());
+  std::vector<std::string> heard;
+  ours.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+  bool waits = false;
+  for (const bool everything : {false, true}) {
+    heard.clear();
+    b->mark(
+         "d", {.scope = {.database = !everything, .everything = everything}, .defines = true}, [] {}, waits)
+        .end(/*known=*/true);
+    turn();
+    find(*a, fill());
+    find(*second, fill());
+    find(*a, fill());
+    EXPECT_EQ(heard, std::vector<std::string>{everything ? "" : "d"});
+  }
+}
+
 // Nobody will ever say what it has defined.
 TEST_F(RemoteTest, AfterADefinerThatDiedTheCacheIsEmptied) {
   warm();
