@@ -34,10 +34,21 @@ struct SipState {
       std::memcpy(&m, p, 8);
       block(m);
     }
-    std::uint64_t last = static_cast<std::uint64_t>(bytes.size()) << 56;
+    const std::uint64_t size = static_cast<std::uint64_t>(bytes.size()) << 56;
+    block(size | (bytes.size() < 8 ? few(p, left) : end_of(bytes, left)));
+  }
+  // The last `left` octets, of fewer than eight in all.
+  static std::uint64_t few(const char* p, std::size_t left) {
+    std::uint64_t last = 0;
     for (std::size_t i = 0; i < left; ++i)
       last |= static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i);
-    block(last);
+    return last;
+  }
+  // … of eight or more: read at once, with some that have been taken already, which are shifted out.
+  static std::uint64_t end_of(std::string_view bytes, std::size_t left) {
+    std::uint64_t last;
+    std::memcpy(&last, bytes.data() + bytes.size() - 8, 8);
+    return left == 0 ? 0 : last >> (64 - 8 * left);
   }
   std::uint64_t finish() {
     for (int i = 0; i < Last; ++i) round();

@@ -1,41 +1,27 @@
 // Whether the answer of a read is worth keeping: not in a flood of reads none of which comes twice. There each would
 // pay for a copy, a store and an eviction, and what others ask for again would be pushed out.
 //
-// Shape    Sightings remembers which keys were read lately. Admission counts, for one worker, how many look-ups of a
-//          window were of use: hits, and reads of what had been read before. After a window in which less than kUseful
-//          were, it is selective: then wants() is true only for a key that was seen before. It ends as soon as kUseful
-//          of a window have been of use. hit() for what was found; missed() for what a server is asked, and may be
-//          kept. tells_of_large() says how loud the log is about an answer that is too large.
-// Limits   Sightings::kSlots keys; a later one may take an earlier one's place. Of a set of keys read evenly, one in
-//          (1 + size / kSlots) is seen again in time: with kUseful, sets up to 31 * kSlots are told from a flood, twice
-//          what memqcache_max_num_cache lets the store hold.
-// Errors   none: nothing but speed hangs on it. Two keys of one slot with the same 15 bits are taken for one.
-// Threads  Sightings: any, without locks. Admission: its worker's.
+// Shape    Admission counts, for one worker, how many look-ups of a window were of use: hits, and reads of what had
+// been
+//          read before (Sightings). After a window in which less than kUseful were, it is selective: then wants() is
+//          true only for a key that was seen before. It ends as soon as kUseful of a window have been of use. hit() for
+//          what was found; missed() for what a server is asked, and may be kept. tells_of_large() says how loud the log
+//          is about an answer that is too large.
+// Limits   those of Sightings. Of a set of keys read evenly, one in (1 + size / kSlots) is seen again in time: with
+//          kUseful, sets up to 31 * kSlots are told from a flood, twice what memqcache_max_num_cache lets the store
+//          hold.
+// Errors   none: nothing but speed hangs on it.
+// Threads  its worker's.
 // Source   our own; docs/life_of_a_query.md, "The query cache".
 #pragma once
-#include <atomic>
 #include <cstdint>
-#include <memory>
 #include <optional>
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "cache/sightings.h"
 
 namespace herdgate::cache {
-
-class Sightings {
- public:
-  static constexpr std::size_t kSlots = 1 << 16;
-  Sightings() : slots_(std::make_unique<std::atomic<std::uint16_t>[]>(kSlots)) {}
-  void fetch(const Hash128& key) const { __builtin_prefetch(&slot(key), 1); }  // it will be asked for soon
-  bool seen(const Hash128& key) const { return slot(key).load(std::memory_order_relaxed) == mark(key); }
-  void note(const Hash128& key) { slot(key).store(mark(key), std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::uint16_t>& slot(const Hash128& key) const { return slots_[key.hi % kSlots]; }
-  static std::uint16_t mark(const Hash128& key) { return static_cast<std::uint16_t>(key.lo) | 1; }  // 0: nobody
-  std::unique_ptr<std::atomic<std::uint16_t>[]> slots_;  // short, so that they stay near the processor
-};
 
 class Admission {
  public:
@@ -44,7 +30,6 @@ class Admission {
   static constexpr std::chrono::seconds kTellsEach{60};
   explicit Admission(Sightings& sightings) : sightings_(sightings) {}
   bool selective() const { return selective_; }
-  void fetch(const Hash128& key) const { sightings_.fetch(key); }
   bool wants(const Hash128& key) const { return !selective_ || sightings_.seen(key); }
   void hit() { count(true); }
   void missed(const Hash128& key) {

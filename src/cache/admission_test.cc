@@ -113,18 +113,5 @@ TEST(Admission, TellsOnceAMinuteOfWhatIsTooLarge) {
   EXPECT_FALSE(admission.tells_of_large(start + Admission::kTellsEach));
 }
 
-TEST(Sightings, ALaterKeyMayTakeAnEarlierOnesPlace) {
-  Sightings sightings;
-  const Hash128 one{5, 0x1000}, other{5 + Sightings::kSlots, 0x2000}, elsewhere{6, 0x1000};
-  EXPECT_FALSE(sightings.seen({0, 0})) << "nobody has been seen at first";
-  sightings.note(one);
-  EXPECT_TRUE(sightings.seen(one));
-  EXPECT_FALSE(sightings.seen(other));
-  EXPECT_FALSE(sightings.seen(elsewhere));
-  sightings.note(other);
-  EXPECT_TRUE(sightings.seen(other));
-  EXPECT_FALSE(sightings.seen(one));
-}
-
 }  // namespace
 }  // namespace herdgate::cache

@@ -2,6 +2,8 @@
 
 namespace herdgate::cache {
 
+static_assert(Sightings::kSlots % Store::kShards == 0, "all keys of a slot are under one mutex");
+
 // Where the key is in the index, or the free place where it would be.
 std::size_t Store::Shard::place_of(const Hash128& key) const {
   const std::size_t mask = index.size() - 1;
@@ -39,6 +41,7 @@ std::uint32_t Store::Shard::insert(Slot&& slot) {
   slots[at] = std::move(slot);
   index[place_of(slots[at].key)] = {at + 1, mark_of(slots[at].key)};
   ++filled;
+  sightings->added(slots[at].key);
   return at;
 }
 
@@ -57,6 +60,7 @@ std::size_t Store::Shard::erase(std::uint32_t slot) {
   }
   slots[slot].answer = {};
   slots[slot].database = nullptr;
+  sightings->removed(slots[slot].key);
   free.push_back(slot);
   --filled;
   return freed;

@@ -40,6 +40,7 @@ struct alignas(64) Store::Shard {
   std::size_t filled = 0;
   std::vector<std::uint32_t> free;
   std::size_t hand = 0;
+  Sightings* sightings = nullptr;  // of the store; told of each entry that comes or goes
 
   Slot* find(const Hash128& key);
   std::uint32_t insert(Slot&& slot);

@@ -44,7 +44,9 @@ void Doubt::end(bool known) {
 }
 
 Store::Store(const Clock& clock, Options options)
-    : clock_(clock), options_(options), shards_(std::make_unique<Shard[]>(kShards)) {}
+    : clock_(clock), options_(options), shards_(std::make_unique<Shard[]>(kShards)) {
+  for (std::size_t i = 0; i < kShards; ++i) shards_[i].sightings = &sightings_;
+}
 Store::~Store() = default;
 
 // Never removed: entries and doubts point to it. Null: there are too many.
@@ -61,6 +63,7 @@ Database* Store::database(std::string_view name) {
 }
 
 std::optional<Answer> Store::find(const Hash128& key) {
+  if (!sightings_.may_have(key)) return std::nullopt;
   const TimePoint now = options_.expire.count() > 0 ? clock_.now() : TimePoint{};
   Shard& shard = shards_[shard_of(key)];
   const std::lock_guard lock(shard.mutex);
@@ -213,6 +216,11 @@ void Store::end_all(bool known) {
   --all_in_doubt_;
 }
 
+Tally& Store::tally() {
+  const std::lock_guard lock(tallies_mutex_);
+  return *tallies_.emplace_back(std::make_unique<Tally>());
+}
+
 void Store::flush() { doubt({}, Scope{.everything = true}).end(/*known=*/true); }
 
 std::size_t Store::remove(const Hash128& text) {
@@ -233,13 +241,18 @@ std::size_t Store::remove(const Hash128& text) {
 
 Figures Store::figures() const {
   Figures f;
-  f.hits = hits_elsewhere_;
+  {
+    const std::lock_guard lock(tallies_mutex_);
+    for (const std::unique_ptr<Tally>& tally : tallies_) {
+      f.hits += tally->hits;
+      f.selects += tally->selects;
+      f.passed += tally->passed;
+    }
+  }
   for (std::size_t s = 0; s < kShards; ++s) {
     const std::lock_guard lock(shards_[s].mutex);
     f.hits += shards_[s].hits;
   }
-  f.selects = selects_;
-  f.passed = passed_;
   f.entries = entries_;
   f.entry_slots = std::bit_ceil(std::max<std::size_t>(options_.max_entries, 1));
   f.used_bytes = bytes_;

@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cache/effects.h"
+#include "cache/sightings.h"
 
 namespace herdgate::cache {
 
@@ -60,6 +61,15 @@ struct Figures {
   std::uint64_t hits = 0, selects = 0;  // selects: SELECTs that a server answered
   std::uint64_t passed = 0;             // of these not kept, as nobody had asked for them before (admission.h)
   std::size_t entries = 0, entry_slots = 0, used_bytes = 0, free_bytes = 0;
+};
+
+// What one worker counts, in a line of its own, so that workers do not wait for each other's. Read by any.
+struct alignas(64) Tally {
+  std::atomic<std::uint64_t> hits{0};  // found in memcached
+  std::atomic<std::uint64_t> selects{0}, passed{0};
+  static void count(std::atomic<std::uint64_t>& one) {
+    one.store(one.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
 };
 
 class Store;
@@ -107,9 +117,8 @@ class Store {
   Doubt doubt(std::string_view database, Scope scope);
   void flush();  // everything, and every read under way
   std::size_t remove(const Hash128& text);
-  void count_select() { selects_.fetch_add(1, std::memory_order_relaxed); }
-  void count_passed() { passed_.fetch_add(1, std::memory_order_relaxed); }
-  void count_hit() { hits_elsewhere_.fetch_add(1, std::memory_order_relaxed); }  // found in memcached
+  Tally& tally();  // a new one, for as long as the store lives
+  Sightings& sightings() { return sightings_; }
   Figures figures() const;
 
   // What a prepared transaction changes when it is committed. Of one that is not known, nobody knows what.
@@ -130,9 +139,14 @@ class Store {
 
   const Clock& clock_;
   const Options options_;
-  std::atomic<std::uint64_t> sequence_{0}, selects_{0}, passed_{0}, hits_elsewhere_{0};
-  std::atomic<std::size_t> bytes_{0}, entries_{0};
+  // Read by every look-up, changed by none.
+  alignas(64) std::atomic<std::uint64_t> sequence_{0};
+  Sightings sightings_;
   std::unique_ptr<Shard[]> shards_;
+  // Changed by what is stored.
+  alignas(64) std::atomic<std::size_t> bytes_{0}, entries_{0};
+  mutable std::mutex tallies_mutex_;
+  std::vector<std::unique_ptr<Tally>> tallies_;
   mutable std::mutex databases_mutex_;
   std::map<std::string, std::unique_ptr<Database>, std::less<>> databases_;
   std::mutex prepared_mutex_;

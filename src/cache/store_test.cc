@@ -197,6 +197,37 @@ TEST_F(StoreTest, TheLimitInOctetsHolds) {
   EXPECT_EQ(none.figures().used_bytes, 0u);
 }
 
+// However entries go: by eviction, by a change, by their text, by being stored anew.
+TEST_F(StoreTest, WhatIsNotThereIsNotLookedFor) {
+  constexpr std::size_t kRoom = 100;
+  Store small(clock, {.max_entries = kRoom});
+  const auto may_have = [&small] {
+    std::size_t count = 0;
+    for (std::uint64_t n = 0; n < 10 * kRoom; ++n) count += small.sightings().may_have(key(n)) ? 1 : 0;
+    return count;
+  };
+  for (std::uint64_t n = 0; n < 10 * kRoom; ++n) ASSERT_TRUE(small.put(fill(n, {static_cast<std::uint32_t>(n % 3)})));
+  for (std::uint64_t n = 10 * kRoom - 10; n < 10 * kRoom; ++n) ASSERT_TRUE(small.put(fill(n)));
+  EXPECT_GE(may_have(), small.figures().entries);
+  EXPECT_LT(may_have(), small.figures().entries + 10) << "few keys share a slot";
+  EXPECT_GT(small.figures().entries, kRoom / 2);
+  EXPECT_EQ(small.remove(key(10 * kRoom - 1 + 1'000'000)), 1u);
+  small.doubt("d", tables({0, 1, 2})).end(true);
+  EXPECT_EQ(may_have(), 0u);
+}
+
+TEST_F(StoreTest, AddsUpWhatWorkersCount) {
+  Tally& one = store.tally();
+  Tally& other = store.tally();
+  Tally::count(one.selects);
+  Tally::count(other.selects);
+  Tally::count(other.passed);
+  Tally::count(one.hits);
+  EXPECT_EQ(store.figures().selects, 2u);
+  EXPECT_EQ(store.figures().passed, 1u);
+  EXPECT_EQ(store.figures().hits, 1u);
+}
+
 TEST_F(StoreTest, RemovesAllVariantsOfAText) {
   for (std::uint64_t n = 1; n <= 3; ++n) {
     Fill f = fill(n);

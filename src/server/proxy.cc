@@ -103,7 +103,6 @@ Proxy::Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool
       interfaces_(std::make_shared<const std::vector<config::Interface>>(local_interfaces())),
       shared_(log, limits_of(*files_.settings)) {
   shared_.query_cache = query_cache(clock, *files_.settings);
-  if (shared_.query_cache) shared_.sightings = std::make_unique<cache::Sightings>();
   shared_.memcached = memcached(*files_.settings, shared_.epochs);
   shared_.started = clock.wall();
   std::string secret(32, '\0');

@@ -53,15 +53,15 @@ bool SessionCache::finds(const sql::Facts& facts) const {
 
 // Whatever is learned for this request, of the catalog too, is of this moment or later.
 void SessionCache::begin() {
-  if (!began_) began_ = store_.now();
-  passing_ = {};
+  if (began_ == kNotBegun) began_ = store_.now();
+  passing_.serial = 0;
   defaults_ = defaults_expected();
 }
 
 const Hash128& SessionCache::viewer() {
+  const bool same_key = remote_ == nullptr || viewer_key_ == remote_->hash_key().k0;
+  if (viewer_parameters_ == s_.vs_.parameters() && same_key && viewer_defaults_ == defaults_) return viewer_;
   const HashKey key = hash_key();
-  if (viewer_parameters_ == s_.vs_.parameters() && viewer_key_ == key.k0 && viewer_defaults_ == defaults_)
-    return viewer_;
   if (viewer_key_ != key.k0 || !viewer_parameters_)
     owner_ = cache::owner_of(key, s_.identity_->database, s_.identity_->user);
   viewer_key_ = key.k0;
@@ -91,6 +91,8 @@ SessionCache::Looked SessionCache::look(const Read& read) {
   return looked;
 }
 
+cache::Tally& SessionCache::tally() { return s_.worker_.cache_tally(); }
+
 bool SessionCache::selective() const { return admission_.selective() && s_.settings().memqcache_selective; }
 
 // Not found: is an answer worth keeping, whatever it is?
@@ -119,7 +121,6 @@ bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) 
   const Read read{.facts = &facts, .text = text};
   if (remote_ != nullptr && look_up({read})) return false;
   const Looked looked = look(read);
-  admission_.fetch(looked.key);
   const std::optional<cache::Answer> found = remote_ ? find({read}).front() : store_.find(looked.key);
   if (!found) {
     if (passes(looked)) return false;
@@ -140,7 +141,7 @@ bool SessionCache::answer_query(const sql::Facts& facts, std::string_view text) 
 // The one read of its request: if it is not worth keeping, nothing but this is held of it.
 bool SessionCache::passes(const Looked& read) {
   if (read.serial == 0 || wants(read)) return false;
-  passing_ = {.serial = read.serial, .key = read.key};
+  passing_ = {.key = read.key, .serial = read.serial};
   return true;
 }
 
@@ -179,6 +180,7 @@ bool SessionCache::has_set_something() const {
 void SessionCache::planning(const sql::Facts& facts) {
   const sql::Statement& first = facts.first();
   if (remote_ == nullptr && !facts.multi() && first.kind == Kind::select && first.functions.empty()) return;
+  stirred_ = true;
   if (!definitions_) definitions_ = s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
 }
 
@@ -226,12 +228,14 @@ void SessionCache::tell_definitions() {
 // What was planned, now or for what the open transaction has written, was planned by what names, functions and triggers
 // meant before somebody defined something.
 bool SessionCache::redefined() const {
+  if (!stirred_) return false;
   const std::optional<std::uint64_t>& first = written_by_ ? written_by_ : definitions_;
   return first && *first != s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
 }
 
 // From here until its outcome what is written is in doubt. In a transaction that begins when it is about to end.
 void SessionCache::guard() {
+  if (!stirred_) return;
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
   if (redefined()) stirred_ = scope_.database = true;
   if (!scope_.empty()) wrote_ = true;
@@ -274,10 +278,10 @@ bool SessionCache::wants_any() const {
 // Of what is sent now nothing is kept: in a flood of reads that do not come again.
 void SessionCache::let_pass() {
   const auto one = [this](const Hash128& key, bool counts) {
-    store_.count_select();
+    cache::Tally::count(tally().selects);
     if (!counts) return;
     admission_.missed(key);
-    store_.count_passed();
+    cache::Tally::count(tally().passed);
   };
   if (passing_.serial != 0) {
     const Planned* known = planned_of(passing_.serial);
@@ -292,11 +296,11 @@ void SessionCache::let_pass() {
 void SessionCache::expect(const Looked& read, bool may_keep, std::optional<TimePoint> seen_to) {
   stirred_ = true;
   Coming& coming = coming_.emplace_back();
-  store_.count_select();
+  cache::Tally::count(tally().selects);
   const Planned* known = may_keep && !read.moment && !read.shifted ? planned_of(read.serial) : nullptr;
   if (known == nullptr || !known->verdict->ok()) return;
   admission_.missed(read.key);
-  if (!read.wanted) store_.count_passed();
+  if (!read.wanted) cache::Tally::count(tally().passed);
   if (!read.wanted || !known->lasts) return;
   coming.kept = true;
   coming.fill = std::move(s_.worker_.spare_fill());
@@ -307,7 +311,7 @@ void SessionCache::expect(const Looked& read, bool may_keep, std::optional<TimeP
   coming.fill.text = cache::text_key(owner(), read.text);
   coming.fill.database = s_.identity_->database;
   coming.fill.tables = known->verdict->tables;
-  coming.fill.began = *began_;
+  coming.fill.began = began_;
   coming.fill.seen_to = seen_to;
   if (remote_ != nullptr) take_footing(coming);
 }
@@ -315,15 +319,14 @@ void SessionCache::expect(const Looked& read, bool may_keep, std::optional<TimeP
 bool SessionCache::part_of_cut_unit() const { return s_.work().plan.rule == route::Rule::cut_unit; }
 
 void SessionCache::sending_query(const sql::Facts& facts, std::string_view text, NodeId node) {
-  coming_.clear();
-  at_ = 0;
+  forget_coming();
   if (part_of_cut_unit() && !remote_) unplanned(facts, s_.prepared_statement(facts.first()));
   guard();
   if (facts.multi() || facts.first().kind != Kind::select) return;
   if (!wants_any()) return let_pass();
   std::optional<TimePoint> seen_to;
-  const bool may_keep =
-      began_ && !part_of_cut_unit() && takes_defaults(node) && refusal().empty() && node_shows_commits(node, seen_to);
+  const bool may_keep = began_ != kNotBegun && !part_of_cut_unit() && takes_defaults(node) && refusal().empty() &&
+                        node_shows_commits(node, seen_to);
   if (!may_keep) return expect({}, false, seen_to);
   if (looked_.size() != 1 || looked_.front().viewer != viewer()) {
     looked_.assign(1, look({.facts = &facts, .text = text}));
@@ -364,7 +367,7 @@ void SessionCache::take(ByteView bytes, bool head) {
 }
 
 void SessionCache::answer(const backend::Answer& answer) {
-  if (coming_.empty()) return;
+  if (!stirred_ || coming_.empty()) return;
   take_heads(answer.heads);
   const ByteView rest = answer.bytes().substr(answer.heads.size());
   if (coming_.empty() || rest.empty()) return;
@@ -386,7 +389,7 @@ void SessionCache::take_heads(ByteView bytes) {
 }
 
 void SessionCache::rows(const backend::Debt& head, ByteView bytes) {
-  if (coming_.empty() || head.note != kNoteClient) return;
+  if (!stirred_ || coming_.empty() || head.note != kNoteClient) return;
   if (head.what != Owes::query && head.what != Owes::execute) return coming_.clear();
   take(bytes, /*head=*/false);
 }
@@ -394,7 +397,7 @@ void SessionCache::rows(const backend::Debt& head, ByteView bytes) {
 // Anything but a description, rows and a tag: an answer of this kind is not kept, nor are those behind it.
 void SessionCache::reply(const backend::Debt& head, const backend::Message& message) {
   using namespace wire::be;
-  if (coming_.empty() || head.note != kNoteClient) return;
+  if (!stirred_ || coming_.empty() || head.note != kNoteClient) return;
   switch (message.type) {
     case kRowDescription:
       return take(message.bytes, /*head=*/true);
@@ -479,6 +482,12 @@ void SessionCache::ready(bool committed) {
   prepares_.clear();
 }
 
+void SessionCache::forget_coming() {
+  if (!stirred_) return;
+  coming_.clear();
+  at_ = 0;
+}
+
 void SessionCache::forget_transaction() {
   if (!pending_.empty()) pending_ = {};
   written_by_.reset();
@@ -489,10 +498,10 @@ void SessionCache::forget_transaction() {
 
 // A doubt that is left over now has no outcome: its link was lost.
 void SessionCache::finished() {
-  began_.reset();
-  definitions_.reset();
-  passing_ = {};
+  began_ = kNotBegun;
+  passing_.serial = 0;
   if (!stirred_) return;
+  definitions_.reset();
   tell_definitions();
   doubts_.clear();
   marks_.clear();
@@ -503,7 +512,7 @@ void SessionCache::finished() {
   ends_ = heeds_ = renames_ = by_name_ = unknown_now_ = false;
   prepares_.clear();
   planned_.clear();
-  coming_.clear();
+  forget_coming();
   stirred_ = s_.vs_.state().tx.status != TxStatus::idle;
   if (!stirred_) forget_transaction();
 }

@@ -35,7 +35,8 @@ class alignas(64) SessionCache {
  public:
   static constexpr std::size_t kMaxAside = 1000, kMaxAsideBytes = 4 << 20;
   static constexpr std::size_t kMaxKeptItems = 16, kMaxSpareBytes = 4096;
-  static constexpr std::size_t kTagBytes = 32;    // room for CommandComplete behind the rows
+  static constexpr std::size_t kTagBytes = 32;  // room for CommandComplete behind the rows
+  static constexpr std::uint64_t kNotBegun = ~std::uint64_t{0};
   static constexpr std::size_t kMaxReads = 1000;  // in one unit that is answered from the cache or kept
 
   // `remote`: null, or where the answers are kept instead.
@@ -99,9 +100,9 @@ class alignas(64) SessionCache {
   };
   // All that is held of a request that is one such read and is not worth keeping, as in a flood: see passes().
   struct Passing {
-    std::uint64_t serial = 0;  // of its facts; 0: there is none
     Hash128 key;
-    bool counts = false;  // its answer might have been kept
+    std::uint64_t serial = 0;  // of its facts; 0: there is none
+    bool counts = false;       // its answer might have been kept
   };
   // What this request has asked of memcached (session_cache_remote.cc).
   struct Asking {
@@ -142,6 +143,7 @@ class alignas(64) SessionCache {
   bool finds(const sql::Facts& facts) const;
   void begin();
   void log_hit(std::string_view text);
+  cache::Tally& tally();
   const Hash128& viewer();
   Looked look(const Read& read);
   bool wants(const Looked& read) const;
@@ -163,6 +165,7 @@ class alignas(64) SessionCache {
   void store(cache::Fill&& fill);
   void store_all();
   void keep_aside();
+  void forget_coming();
   void forget_transaction();
   bool redefined() const;
   void widen();
@@ -172,25 +175,26 @@ class alignas(64) SessionCache {
   cache::Store& store_;
   cache::Admission& admission_;
   cache::Remote* const remote_;
-  // What each request needs comes first: a hit, or a read that is not kept, touches nothing behind it.
+  // What each request needs comes first: a hit, or a read that is not kept, touches nothing behind `defined_`, and
+  // these are two lines of the processor's cache. Where nothing is `stirred_`, nothing but these has a value.
   vsession::ParameterSetPtr viewer_parameters_;  // for which viewer_ was made
   Hash128 viewer_;
-  std::uint64_t viewer_key_ = 0;
   pool::Defaults viewer_defaults_ = pool::Defaults::unknown;
   // Under which an answer is looked for or kept now: of the link that gives it, or would.
   pool::Defaults defaults_ = pool::Defaults::unknown;
-  pool::Defaults path_defaults_ = pool::Defaults::unknown;
-  std::string default_path_;  // for path_defaults_
-  std::optional<std::uint64_t> began_;
-  std::optional<std::uint64_t> definitions_;  // when its planning began: catalog::Epochs::definitions_at()
-  std::optional<std::uint64_t> written_by_;   // … of the first statement of the open transaction that wrote or heeds
+  std::uint64_t began_ = kNotBegun;
   Passing passing_;
+  bool stirred_ = false;  // there is something to be done, or to be forgotten, when the request or its transaction ends
   bool unknown_state_ = false;
   bool wrote_ = false;    // in the open transaction
   bool defined_ = false;  // in it
-  bool stirred_ = false;  // there is something to be done, or to be forgotten, when the request or its transaction ends
 
-  cache::Database* home_ = nullptr;  // of this session's database, once something was stored
+  pool::Defaults path_defaults_ = pool::Defaults::unknown;
+  std::string default_path_;                  // for path_defaults_
+  std::uint64_t viewer_key_ = 0;              // with memcached, which may get another
+  std::optional<std::uint64_t> definitions_;  // when its planning began: catalog::Epochs::definitions_at()
+  std::optional<std::uint64_t> written_by_;   // … of the first statement of the open transaction that wrote or heeds
+  cache::Database* home_ = nullptr;           // of this session's database, once something was stored
   Hash128 owner_;
   std::unique_ptr<Bytes> defaults_rows_;  // while a link says what it has
   std::string own_path_;

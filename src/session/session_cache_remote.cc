@@ -63,7 +63,7 @@ std::vector<std::optional<cache::Answer>> SessionCache::find(const Reads& reads)
   if (!asking_ || asking_->found.size() != reads.size() || !remote_->usable()) return answers;
   for (std::size_t i = 0; i < reads.size(); ++i) answers[i] = asking_->found[i].answer;
   if (std::all_of(answers.begin(), answers.end(), [](const auto& answer) { return answer.has_value(); })) {
-    for (std::size_t i = 0; i < answers.size(); ++i) store_.count_hit();
+    for (std::size_t i = 0; i < answers.size(); ++i) cache::Tally::count(tally().hits);
   }
   return answers;
 }

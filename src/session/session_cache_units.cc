@@ -114,7 +114,6 @@ bool SessionCache::answer_unit(const UnitMessages& unit) {
     if (!finds(*read.facts)) return miss(*scratch);
     scratch->looked.push_back(look(read));
     const Hash128& key = scratch->looked.back().key;
-    admission_.fetch(key);
     std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(key);
     if (!found || (read.described && found->head_bytes == 0)) return miss(*scratch);
     answers.push_back(std::move(*found));
@@ -172,11 +171,10 @@ void SessionCache::write_unit(const UnitMessages& unit, const std::vector<cache:
 }
 
 void SessionCache::sending_unit(const UnitMessages& unit, NodeId node) {
-  coming_.clear();
-  at_ = 0;
+  forget_coming();
   if (part_of_cut_unit() && !remote_) unplanned_unit(unit);
   guard();
-  if (part_of_cut_unit() || !began_) return;
+  if (part_of_cut_unit() || began_ == kNotBegun) return;
   if (!wants_any()) return let_pass();
   std::optional<TimePoint> seen_to;
   const bool may_keep = takes_defaults(node) && refusal().empty() && node_shows_commits(node, seen_to);

@@ -136,9 +136,8 @@ struct Shared {
   LoginMemory logins;
   KnownColumns columns;
   HealthBoard health;
-  std::unique_ptr<cache::Store> query_cache;    // null: memory_cache_enabled is off
-  std::unique_ptr<cache::Sightings> sightings;  // of what the query cache was asked for
-  std::unique_ptr<cache::Sharing> memcached;    // null: the answers are in query_cache itself
+  std::unique_ptr<cache::Store> query_cache;  // null: memory_cache_enabled is off
+  std::unique_ptr<cache::Sharing> memcached;  // null: the answers are in query_cache itself
   HashKey hash_key;
   auth::Secret mock_secret;
   std::atomic<int> outcomes_open{0};    // COMMITs without an answer whose fate is being asked; writes wait for that

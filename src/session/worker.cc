@@ -32,7 +32,10 @@ Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers
   };
   pool_ = std::make_unique<pool::Pool>(std::move(wiring));
   pool_->configure(snapshot_->settings, snapshot_->view);
-  if (shared_.query_cache) admission_ = std::make_unique<cache::Admission>(*shared_.sightings);
+  if (shared_.query_cache) {
+    admission_ = std::make_unique<cache::Admission>(shared_.query_cache->sightings());
+    cache_tally_ = &shared_.query_cache->tally();
+  }
   if (!shared_.memcached) return;
   remote_cache_ = std::make_unique<cache::Remote>(loop_, blocking_, shared_.log, *shared_.memcached);
   loop_.post([this] { remote_cache_->start(); });

@@ -106,6 +106,7 @@ class Worker {
   cache::RecentVerdicts& recent_verdicts() { return recent_verdicts_; }  // by the numbers of recent_plans()
   cache::RecentTexts& recent_texts() { return recent_texts_; }
   cache::Admission& admission() { return *admission_; }          // there is one where there is a query cache
+  cache::Tally& cache_tally() { return *cache_tally_; }          // … too
   cache::Remote* remote_cache() { return remote_cache_.get(); }  // null: memqcache_method is not memcached
   AuthQueries& auth_queries() { return auth_queries_; }
   RecentStartups& recent_startups() { return recent_startups_; }
@@ -179,6 +180,7 @@ class Worker {
   cache::RecentVerdicts recent_verdicts_;
   cache::RecentTexts recent_texts_;
   std::unique_ptr<cache::Admission> admission_;
+  cache::Tally* cache_tally_ = nullptr;
   cache::Fill spare_fill_;  // for its buffers
   CacheScratch cache_scratch_;
   Random random_;
