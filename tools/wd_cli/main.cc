@@ -76,8 +76,9 @@ OrFailure<bool> inform(const Options& options, const Target& target, const Node&
 OrFailure<bool> run(const Options& options) {
   const auto target = find_target(options);
   if (!target) return tl::unexpected<Failure>(target.error());
-  if (options.debug)
-    for (const config::Finding& each : target->findings) fmt::print(stderr, "DEBUG: {}: {}\n", each.where(), each.text);
+  for (const config::Finding& each : target->findings)
+    if (options.debug && each.severity == config::Severity::error)
+      fmt::print(stderr, "DEBUG: {}: {}\n", each.where(), each.text);
   const auto nodes = ask_nodes(*target, options.debug);
   if (!nodes) return tl::unexpected<Failure>(nodes.error());
   const auto chosen = choose(options, *nodes);
