@@ -18,9 +18,10 @@ BUILD = os.path.join(system.ROOT, "build")
 PCP = ("attach_node", "detach_node", "promote_node", "recovery_node", "node_count", "node_info", "health_check_stats",
        "pool_status", "proc_count", "proc_info", "watchdog_info", "stop_pgpool", "reload_config", "log_rotate",
        "invalidate_query_cache", "pause", "resume")
-FILES = {"bin/pgpool", "bin/pg_md5", "bin/pg_enc", "etc/pgpool.conf.sample", "etc/pool_hba.conf.sample",
+FILES = {"bin/pgpool", "bin/pg_md5", "bin/pg_enc", "bin/wd_cli", "etc/pgpool.conf.sample", "etc/pool_hba.conf.sample",
          "etc/pcp.conf.sample", "etc/failover.sh.sample", "etc/follow_primary.sh.sample",
          "etc/recovery_1st_stage.sample", "etc/recovery_basebackup.sample", "etc/pgpool_remote_start.sample",
+         "etc/escalation.sh.sample", "etc/aws_eip_if_cmd.sh.sample", "etc/aws_rtb_if_cmd.sh.sample",
          "share/pgpool-II/insert_lock.sql", "share/pgpool-II/pgpool.logrotate",
          *(f"bin/pcp_{name}" for name in PCP)}
 
@@ -65,6 +66,7 @@ def test_programs_run(prefix):
     assert version[1] == "version" and version[2].startswith("4.6")
     assert as_user(f"{prefix}/bin/pg_md5", "moo").stdout == hashlib.md5(b"moo").hexdigest() + "\n"
     assert as_user(f"{prefix}/bin/pg_enc", "-K", "key", "moo").returncode == 0
+    assert as_user(f"{prefix}/bin/wd_cli", "-V").stderr.startswith("wd_cli (pgpool-II) 4.6")
 
 
 def test_samples_are_what_scripts_edit(prefix):
