@@ -1,6 +1,7 @@
 #include "backend/link.h"
 
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "wire/backend.h"
 #include "wire/frontend.h"
 
@@ -151,7 +152,14 @@ void Link::lose(Error why) {
     loop_->cancel(std::exchange(turn_, 0));
   }
   socket_.close();
-  if (user_) user_->on_lost(*this, why);
+  if (user_) return user_->on_lost(*this, why);
+  if (keeper_) keeper_->on_lost_unused(*this);
+}
+
+void Link::approach(int others) const {
+  if (others > 1)
+    return prefetch(&loop_, reinterpret_cast<const char*>(&turn_) - reinterpret_cast<const char*>(&loop_));
+  if (user_ != nullptr) prefetch(user_, kUserBytes);
 }
 
 void Link::on_ready(unsigned ready) {

@@ -62,6 +62,13 @@ class LinkUser {
   virtual void on_lost(Link& link, const Error& why) = 0;  // the link may be destroyed from within
 };
 
+// Who keeps a link while it has no user.
+class LinkKeeper {
+ public:
+  virtual ~LinkKeeper() = default;
+  virtual void on_lost_unused(Link& link) = 0;  // it is called from within the link: not to be destroyed yet
+};
+
 // Scratch space of a worker, lent to whichever link or client reads now.
 struct Scratch {
   std::vector<char> bytes = std::vector<char>(256 * 1024);
@@ -86,17 +93,21 @@ class Link final : public net::Watcher {
  public:
   static constexpr std::size_t kMaxWhole = 1 << 20;
   static constexpr int kReadsPerTurn = 8;
+  static constexpr std::size_t kUserBytes = 768;  // of its user, that an answer touches
 
   Link(LinkId id, LinkKey key, Greeting greeting);
   ~Link() override;
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
+  void approach(int others) const override;
+
   // Puts the link on a loop, or takes it off to hand it to another worker (only while idle()).
   Result<Done> attach(net::Loop& loop, Scratch& scratch, net::Socket socket);
   net::Socket detach();
 
   void set_user(LinkUser* user) { user_ = user; }
+  void set_keeper(LinkKeeper* keeper) { keeper_ = keeper; }
   LinkUser* user() const { return user_; }
   LinkId id() const { return id_; }
   const LinkKey& key() const { return key_; }
@@ -166,8 +177,10 @@ class Link final : public net::Watcher {
   void write_some();
 
   LinkId id_;
+  LinkKeeper* keeper_ = nullptr;
   LinkKey key_;
   Greeting greeting_;
+  // What each answer needs; see approach().
   net::Loop* loop_ = nullptr;
   Scratch* scratch_ = nullptr;
   net::Socket socket_;

@@ -2,8 +2,8 @@
 //
 // Shape    note() and seen(): which keys were read lately. added(), removed() and may_have(): how many entries the
 // store
-//          has of the keys of one slot. Both stand side by side, so that a read that is not kept, as in a flood, touches
-//          one line of the processor's cache and no mutex.
+//          has of the keys of one slot. Both stand side by side, so that a read that is not kept, as in a flood,
+//          touches one line of the processor's cache and no mutex.
 // Limits   kSlots keys; a later one may take an earlier one's place among the sightings. Counts end at kMany and stay
 //          there: then a search is made that could have been spared.
 // Errors   none. Two keys of one slot with the same 15 bits are taken for one by seen(); may_have() is never false for

@@ -221,7 +221,22 @@ Tally& Store::tally() {
   return *tallies_.emplace_back(std::make_unique<Tally>());
 }
 
-void Store::flush() { doubt({}, Scope{.everything = true}).end(/*known=*/true); }
+void Store::outdate() { doubt({}, Scope{.everything = true}).end(/*known=*/true); }
+
+// What is dead already goes for good: whoever asks for that wants to see it, and have its memory.
+void Store::flush() {
+  outdate();
+  const TimePoint now = clock_.now();
+  for (std::size_t s = 0; s < kShards; ++s) {
+    Shard& shard = shards_[s];
+    const std::lock_guard lock(shard.mutex);
+    for (std::uint32_t i = 0; i < shard.slots.size(); ++i) {
+      if (shard.slots[i].database == nullptr || !shard.slots[i].dead(now)) continue;
+      bytes_ -= shard.erase(i);
+      --entries_;
+    }
+  }
+}
 
 std::size_t Store::remove(const Hash128& text) {
   std::size_t removed = 0;

@@ -115,7 +115,8 @@ class Store {
   bool put(const Fill& fill, Database* home = nullptr);
   Database* home(std::string_view database) { return this->database(database); }  // for good; null: there are too many
   Doubt doubt(std::string_view database, Scope scope);
-  void flush();  // everything, and every read under way
+  void outdate();  // everything, and every read under way; quick
+  void flush();    // the same, and the memory is given back
   std::size_t remove(const Hash128& text);
   Tally& tally();  // a new one, for as long as the store lives
   Sightings& sightings() { return sightings_; }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "net/errc.h"
 #include "net/timers.h"
 
@@ -48,6 +49,7 @@ struct Loop::State {
   void wake();
   int timeout_ms() const;
   void wait();
+  void approach(int now_served, int count) const;
   void dispatch(const epoll_event& event);
   bool drop(int fd);  // false: it was not watched
   void run_posts();
@@ -99,7 +101,22 @@ void Loop::State::wait() {
   HG_ASSERT(count >= 0 || errno == EINTR);
   now = clock.now();
   ready_now = std::max(count, 0);
-  for (int i = 0; i < count; ++i) dispatch(events[static_cast<std::size_t>(i)]);
+  for (int i = 0; i < count; ++i) {
+    approach(i, count);
+    dispatch(events[static_cast<std::size_t>(i)]);
+  }
+}
+
+// While one is served, the memory of the next ones comes nearer.
+void Loop::State::approach(int now_served, int count) const {
+  const auto after = [&](int others) -> const Watcher* {
+    if (now_served + others >= count) return nullptr;
+    const std::uint64_t mark = events[static_cast<std::size_t>(now_served + others)].data.u64;
+    return mark == kWakeUp ? nullptr : slots[static_cast<std::uint32_t>(mark)].watcher;
+  };
+  if (const Watcher* third = after(3)) prefetch(third, 1);
+  if (const Watcher* second = after(2)) second->approach(2);
+  if (const Watcher* next = after(1)) next->approach(1);
 }
 
 void Loop::State::dispatch(const epoll_event& event) {

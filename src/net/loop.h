@@ -25,6 +25,9 @@ class Watcher {
   virtual ~Watcher() = default;
   // May unwatch and destroy itself or others; events still queued for an unwatched descriptor are dropped.
   virtual void on_ready(unsigned ready) = 0;
+  // A hint: on_ready() comes after `others` more events of this turn, 2 or 1. It may fetch what that will touch, at 1
+  // what is found by way of what was fetched at 2. It does nothing else.
+  virtual void approach(int others) const { static_cast<void>(others); }
 };
 
 using TimerId = std::uint64_t;  // 0 = none

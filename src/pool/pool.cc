@@ -236,6 +236,7 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
     wiring_.accounts.closed(key);
     return complete(pending, tl::unexpected(backend::OpenFailure{attached.error(), std::nullopt, std::nullopt}));
   }
+  link.link->set_keeper(this);
   pending.holds_slot_ = false;  // it belongs to the link now
   ++link.uses;
   all_.emplace(&link, std::move(owner));
@@ -406,6 +407,7 @@ void Pool::adopt(std::shared_ptr<std::unique_ptr<ServerLink>> parcel, net::Socke
   ServerLink& link = *owner;
   link.home = key_pool(link.link->key());
   const auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(socket));
+  link.link->set_keeper(this);
   all_.emplace(&link, std::move(owner));
   if (attached) return hand_over(link, to);
   close(link, attached.error());
@@ -583,6 +585,16 @@ void Pool::retire_older(const backend::LinkKey& key, TimePoint than) {
     if (link->link->key() == key && link->created < than) link->outdated = true;
   }
   close_idle([](const ServerLink& link) { return link.outdated; });
+}
+
+// At once: the server may have crashed, and be back with less before anybody asks it again.
+void Pool::on_lost_unused(backend::Link&) {
+  if (std::exchange(loss_noted_, true)) return;
+  wiring_.loop.defer([this, alive = alive_] {
+    if (!*alive) return;
+    loss_noted_ = false;
+    close_idle([](const ServerLink& link) { return link.link->lost(); });
+  });
 }
 
 void Pool::stop() {

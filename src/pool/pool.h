@@ -55,7 +55,7 @@ struct Return {
 
 class Cleaner;
 
-class Pool {
+class Pool : private backend::LinkKeeper {
  public:
   static constexpr Duration kCleanTimeout = std::chrono::seconds(10);
   static constexpr Duration kCancelTimeout = std::chrono::seconds(10);
@@ -143,6 +143,7 @@ class Pool {
  private:
   friend class Cleaner;
   void maintain();
+  void on_lost_unused(backend::Link& link) override;
   bool usable(const ServerLink& link) const;
   backend::OpenRequest open_request(const backend::LinkKey& key) const;
   void open(Pending& pending);
@@ -188,6 +189,7 @@ class Pool {
   std::map<std::uint64_t, Cancel> cancels_;
   std::uint64_t last_id_ = 0, last_cancel_ = 0;
   net::TimerId maintenance_ = 0;
+  bool loss_noted_ = false;  // links that were lost idle are looked for at the end of this turn
   bool stopping_ = false;
   LogContext who_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -85,6 +85,14 @@ bool puts_in_doubt(std::string_view farewell) {
   return farewell.empty() || farewell == sqlstate::kCrashShutdown || farewell == sqlstate::kCannotConnectNow;
 }
 
+// A server that crashed may have lost what it had shown, and one that was stopped may have been given a backup. Of the
+// latter the rounds of sr_check_period tell, where there are any: it has read its configuration anew.
+bool may_come_back_older(const config::Settings& settings, std::string_view farewell) {
+  const bool rounds = settings.backend_clustering_mode == config::ClusteringMode::streaming_replication &&
+                      settings.sr_check_period.count() > 0;
+  return puts_in_doubt(farewell) || (!rounds && says_shutdown(farewell));
+}
+
 // By itself half the cores: clients or servers on the same machine want the others, and a worker that is busy finds
 // several events at each wait, where two half idle ones are woken for each (docs/performance.md).
 std::size_t worker_count(const config::Settings& settings) {
@@ -357,10 +365,13 @@ void Proxy::post(WorkerId to, std::function<void(pool::Pool&)> work) {
 }
 
 void Proxy::hint_node_trouble(NodeId node, const std::string& why, std::string_view farewell) {
+  // Before this worker opens a connection to what comes back.
+  if (shared_.query_cache && puts_in_doubt(farewell)) shared_.query_cache->outdate();
   control_.post([this, node, why, farewell = std::string(farewell)] {
     LogContext who;
     HG_LOG(log_, who, Level::debug1, "connection to node {} failed in a session: {}", node.value, why);
     monitor_->connection_failed(node, says_shutdown(farewell), puts_in_doubt(farewell));
+    if (shared_.query_cache && may_come_back_older(*files_.settings, farewell)) flush_query_cache();
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/prefetch.h"
 #include "base/sqlstate.h"
 #include "session/session_log.h"
 #include "session/words.h"
@@ -46,6 +47,12 @@ Result<Done> Session::start() {
   log_connection(*this, worker_, who_, settings());
   login_->start();
   return Done{};
+}
+
+void Session::approach(int others) const {
+  if (others > 1) return prefetch(&phase_, kOftenBytes);
+  for (const pool::ServerLink* link : links_) prefetch(link, kLinkBytes);
+  if (cache_) prefetch(cache_.get(), SessionCache::kOftenBytes);
 }
 
 void Session::on_ready(unsigned ready) {

@@ -36,6 +36,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   static constexpr std::size_t kMaxReadAhead = 256 * 1024;
   static constexpr std::size_t kMaxGathered = 64 * 1024;  // of our own answers, before they are written
   static constexpr int kMaxReruns = 1;
+  static constexpr std::size_t kOftenBytes = 768, kLinkBytes = 192;  // what a request touches of it and of its link
   static constexpr std::size_t kMaxNotices = 64 * 1024;              // of log lines for one request's client
   static constexpr Duration kOwnTimeout = std::chrono::seconds(30);  // for answers to what is ours, not the client's
 
@@ -62,6 +63,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   void welcomed(const LoginResult& login);  // the login is over: the client is in
 
+  void approach(int others) const override;
   void on_ready(unsigned ready) override;
   void on_rows(backend::Link& link, const backend::Debt& head, ByteView bytes, bool stable) override;
   void on_reply(backend::Link& link, const backend::Debt& head, const backend::Message& message, bool done) override;

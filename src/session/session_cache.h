@@ -35,7 +35,8 @@ class alignas(64) SessionCache {
  public:
   static constexpr std::size_t kMaxAside = 1000, kMaxAsideBytes = 4 << 20;
   static constexpr std::size_t kMaxKeptItems = 16, kMaxSpareBytes = 4096;
-  static constexpr std::size_t kTagBytes = 32;  // room for CommandComplete behind the rows
+  static constexpr std::size_t kTagBytes = 32;     // room for CommandComplete behind the rows
+  static constexpr std::size_t kOftenBytes = 128;  // what each request touches
   static constexpr std::uint64_t kNotBegun = ~std::uint64_t{0};
   static constexpr std::size_t kMaxReads = 1000;  // in one unit that is answered from the cache or kept
 
