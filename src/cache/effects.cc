@@ -122,7 +122,7 @@ void Gathering::statement(const Statement& s) {
       return unknown_with_definitions();
     case Kind::truncate:  // CASCADE takes whatever refers to it
       out_.scope.database = true;
-      return;
+      return written(s);
     case Kind::other:
       out_.scope.database = out_.defines = true;
       return;
@@ -168,7 +168,8 @@ void Gathering::written(const Statement& s) {
     out_.by_name |= target.schema.empty();
     out_.scope.database |= a.side_effects;
     if (a.side_effects && a.may_define) may_define();
-    if (a.temporary) continue;
+    out_.unknown_state |= a.leaves_state;
+    if (a.temporary && !a.view) continue;  // by a temporary view any table is written
     out_.scope.database |= !a.exists || a.reads.empty();
     out_.scope.add({a.reads});
     out_.scope.add({a.cascades});
@@ -180,8 +181,9 @@ void Gathering::functions(const Statement& s) {
     const std::size_t place = place_.functions + i;
     if (runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
-    out_.heeds |= a.user_defined;
+    out_.heeds |= a.user_defined || s.functions[i].by_dot;
     if (a.is_volatile && a.user_defined) unknown();
+    out_.unknown_state |= a.sets;
     if (a.may_define) may_define();
   }
   for (std::size_t i = 0; i < s.relations.size(); ++i) {  // views that call one

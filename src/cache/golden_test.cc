@@ -113,6 +113,7 @@ class Scenario {
       a.other_kind |= word == "other_kind";
       a.view |= word == "view";
       a.side_effects |= word == "side_effects";
+      a.leaves_state |= word == "leaves_state";
       a.below_unlogged |= word == "below_unlogged";
       a.below_temporary |= word == "below_temporary";
       a.below_system |= word == "below_system";
@@ -130,6 +131,7 @@ class Scenario {
       a.stable |= word == "stable";
       a.user_defined |= word == "user";
       a.returns_time_zone_type |= word == "timestamptz";
+      a.sets |= word == "sets";
       a.may_define |= word == "may_define";
     }
     return a;

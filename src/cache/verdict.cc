@@ -46,6 +46,7 @@ std::string by_relation(const sql::Relation& r, const sql::RelationAnswer& a, co
   if (!patterns.cache_unsafe_tables.empty() && patterns.cache_unsafe_tables.matches(name()))
     return fmt::format("{} is in cache_unsafe_memqcache_table_list", name());
   if (!a.exists) return fmt::format("{} was not found", name());
+  if (a.too_many) return fmt::format("too many relations are below {}, or too many names are in the text", name());
   if (r.schema == "pg_catalog" || a.system_catalog) return fmt::format("{} is a system catalog", name());
   if (a.temporary) return fmt::format("{} is temporary", name());
   if (a.row_security) return fmt::format("{} has row security", name());
@@ -62,7 +63,7 @@ std::string by_relation(const sql::Relation& r, const sql::RelationAnswer& a, co
 
 std::string by_function(const sql::Function& f, const sql::FunctionAnswer& a) {
   const auto name = [&f] { return full_name(f); };
-  if (!a.exists) return fmt::format("function {} was not found", name());
+  if (!a.exists) return f.by_dot ? std::string() : fmt::format("function {} was not found", name());
   if (a.is_volatile) return fmt::format("function {} is volatile", name());
   if (a.stable) return fmt::format("function {} is not immutable", name());
   if (a.returns_time_zone_type) return fmt::format("function {} returns a time with time zone", name());
@@ -83,6 +84,7 @@ std::string by_names(const Asked& in) {
 }
 
 std::string why_not(const Asked& in) {
+  if (in.text.size() > sql::FactsCache::kMaxCachedText) return "its text is too long";
   if (const std::string_view why = never(in.facts); !why.empty()) return std::string(why);
   const Statement& s = in.facts.first();
   // Without the tables no change of them would be noticed, whatever a comment demands.

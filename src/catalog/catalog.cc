@@ -93,7 +93,7 @@ using Functions = Shelf<sql::Function, sql::FunctionAnswer>;
 sql::RelationAnswer worst_relation() {
   sql::RelationAnswer a;
   a.exists = a.view = a.below_writing_function = a.side_effects = a.leaves_state = a.may_define = true;
-  a.other_kind = true;
+  a.too_many = a.other_kind = true;
   return a;
 }
 sql::FunctionAnswer worst_function() {
@@ -163,6 +163,7 @@ Result<Done> Reading::row(const std::vector<std::string>& columns) {
   f.user_defined = has(flags, 'u');
   f.returns_time_zone_type = has(flags, 'z');
   f.may_define = has(flags, 'd');
+  f.sets = has(flags, 'c');
   return Done{};
 }
 
@@ -203,7 +204,7 @@ sql::Answers Reading::finish() {
       if (a.view) a.below_writing_function = true;
   // Some are missing: a read of it is not cached, a write to it may change anything.
   if (reads_ > kMaxBelow || cascades_ > kMaxBelow)
-    for (sql::RelationAnswer& a : answers_.relations) a.other_kind = a.side_effects = true;
+    for (sql::RelationAnswer& a : answers_.relations) a.too_many = a.other_kind = a.side_effects = true;
   return std::move(answers_);
 }
 
@@ -289,12 +290,17 @@ struct Lists {
   TimePoint& until;
 };
 
+// That there is no function is known of what is written like a field only: a call of one that is not there fails.
+bool answers(const sql::FunctionAnswer& known, const sql::Function& asked) { return known.exists || asked.by_dot; }
+bool answers(const sql::RelationAnswer&, const sql::Relation&) { return true; }
+
 template <class Name, class Answer>
 void look_up(Shelf<Name, Answer>* shelf, const Viewpoint& who, const Moment& at, const Limits& limits,
              Lists<Name, Answer> lists) {
   lists.answers.resize(lists.names.size());
   for (std::size_t i = 0; i < lists.names.size(); ++i) {
-    if (const Answer* known = shelf ? shelf->find(who, lists.names[i], at, limits, lists.until) : nullptr) {
+    const Answer* known = shelf ? shelf->find(who, lists.names[i], at, limits, lists.until) : nullptr;
+    if (known != nullptr && answers(*known, lists.names[i])) {
       lists.answers[i] = *known;
     } else {
       lists.open.push_back(lists.names[i]);
@@ -338,7 +344,8 @@ Result<sql::Answers> Catalog::learn(const Viewpoint& who, Found found,
   for (std::size_t i = 0; i < learned.functions.size(); ++i) {
     const sql::FunctionAnswer& a = learned.functions[i];
     found.answers.functions[found.open_functions[i]] = a;
-    if (i < reading.functions_asked() && a.exists) d.functions.keep(who, found.open.functions[i], a, at, room);
+    const bool keeps = a.exists || found.open.functions[i].by_dot;
+    if (i < reading.functions_asked() && keeps) d.functions.keep(who, found.open.functions[i], a, at, room);
   }
   return std::move(found.answers);
 }

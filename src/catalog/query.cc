@@ -78,7 +78,11 @@ constexpr std::string_view kRelationParts =
     " OR c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\" THEN '' ELSE 'k' END"
     " || CASE WHEN b.id = f.id THEN (SELECT CASE WHEN pg_catalog.bool_or(p.provolatile = 'v'::pg_catalog.\"char\")"
     " THEN 'fw' WHEN pg_catalog.bool_or(p.provolatile = 's'::pg_catalog.\"char\") THEN 'f' ELSE '' END"
-    " FROM pg_catalog.pg_proc p WHERE p.proargtypes[0] = c.reltype) ELSE '' END AS flags"
+    " FROM pg_catalog.pg_proc p, pg_catalog.pg_type y WHERE p.pronamespace <> 11::pg_catalog.oid"
+    " AND p.provolatile <> 'i'::pg_catalog.\"char\" AND y.oid = p.proargtypes[0] AND (y.oid = c.reltype"
+    " OR y.typtype = 'p'::pg_catalog.\"char\" OR y.typbasetype = c.reltype"
+    " OR (y.typtype = 'c'::pg_catalog.\"char\" AND EXISTS"
+    " (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid)))) ELSE '' END AS flags"
     " FROM below b, found f, pg_catalog.pg_class c, pg_catalog.pg_namespace s"
     " WHERE f.p = b.p AND c.oid = b.id AND s.oid = c.relnamespace),"
     // what a write may reach: foreign keys act by internal triggers of the table they refer to, whose functions are
@@ -141,15 +145,34 @@ constexpr std::string_view kRelationRows =
     " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
     " AND r.ev_type <> '1'::pg_catalog.\"char\"))";
 
+// {beside f: x}: something that f runs beside its own body has volatility x: what an aggregate is made of, and what
+// the defaults of its arguments call.
+constexpr std::string_view kBeside =
+    "(f.pronamespace <> 11::pg_catalog.oid AND (EXISTS (SELECT FROM pg_catalog.pg_aggregate g, pg_catalog.pg_proc h"
+    " WHERE g.aggfnoid::pg_catalog.oid = f.oid AND (h.oid = g.aggtransfn::pg_catalog.oid"
+    " OR h.oid = g.aggfinalfn::pg_catalog.oid OR h.oid = g.aggmtransfn::pg_catalog.oid"
+    " OR h.oid = g.aggmfinalfn::pg_catalog.oid) AND h.provolatile = '{x}'::pg_catalog.\"char\")"
+    " OR (f.pronargdefaults <> 0 AND EXISTS (SELECT FROM pg_catalog.regexp_matches("
+    "f.proargdefaults::pg_catalog.text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc h"
+    " WHERE h.oid = (m.x)[1]::pg_catalog.oid AND h.provolatile = '{x}'::pg_catalog.\"char\"))))";
+// {time by f}: current_date and its like, as a default.
+constexpr std::string_view kTimeByDefault =
+    "(f.pronargdefaults <> 0"
+    " AND pg_catalog.strpos(f.proargdefaults::pg_catalog.text, 'SQLVALUEFUNCTION'::pg_catalog.text) <> 0)";
+
 // f: flags of all overloads of a name together. 1184 and 1266 are timestamptz and timetz.
 constexpr std::string_view kFunctionRows =
     "SELECT 'f'::pg_catalog.text, a.p::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text,"
-    " (CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\") THEN 'v' ELSE '' END"
-    " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\") THEN 's' ELSE '' END"
+    " (CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\" OR {beside f: v})"
+    " THEN 'v' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\" OR {beside f: s} OR {time by f})"
+    " THEN 's' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.pronamespace <> 11::pg_catalog.oid) THEN 'u' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.prorettype = 1184::pg_catalog.oid OR f.prorettype = 1266::pg_catalog.oid)"
     " THEN 'z' ELSE '' END || CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\""
-    " AND f.pronamespace <> 11::pg_catalog.oid AND {defines f}) THEN 'd' ELSE '' END)::pg_catalog.text"
+    " AND f.pronamespace <> 11::pg_catalog.oid AND {defines f}) THEN 'd' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or(f.pronamespace <> 11::pg_catalog.oid"
+    " AND pg_catalog.strpos(f.prosrc, 'set_config'::pg_catalog.text) <> 0) THEN 'c' ELSE '' END)::pg_catalog.text"
     " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
     " AND (a.s IS NULL OR s.nspname = a.s) GROUP BY a.p";
 
@@ -165,6 +188,11 @@ void put_in(std::string& text, std::string_view mark, std::string_view words) {
 
 std::string filled_in(std::string_view text) {
   std::string out(text);
+  put_in(out, "{beside f: v}", kBeside);
+  put_in(out, "{x}", "v");
+  put_in(out, "{beside f: s}", kBeside);
+  put_in(out, "{x}", "s");
+  put_in(out, "{time by f}", kTimeByDefault);
   put_in(out, "{limit}", std::to_string(kMaxBelow + 1));
   put_in(out, "{few b}", "b.p OPERATOR(pg_catalog.>) -1 AND b.p OPERATOR(pg_catalog.<) 1000000");
   put_in(out, "{defines f}", kDefines);

@@ -97,8 +97,10 @@ class FunctionWalk {
     for (const sql::Function& f : s.functions) {
       const std::size_t at = next_++;
       const sql::FunctionAnswer* answer = at < in_.answers.functions.size() ? &in_.answers.functions[at] : nullptr;
+      if (f.by_dot && answer != nullptr && !answer->exists) continue;  // a field
       if (answer == nullptr && seen_.unknown == nullptr) seen_.unknown = &f;
       if (f.name == "pg_export_snapshot") seen_.exports_snapshot = &f;
+      if (answer != nullptr) seen_.volatile_user |= answer->sets;
       if (answer != nullptr && answer->is_volatile) {
         seen_.any_volatile = true;
         seen_.volatile_user |= answer->user_defined;

@@ -71,9 +71,9 @@ std::string relation_text(const sql::RelationAnswer* a) {
   return out;
 }
 
-std::string function_text(const sql::FunctionAnswer* a) {
+std::string function_text(const sql::Function& f, const sql::FunctionAnswer* a) {
   if (a == nullptr) return "not looked up";
-  if (!a->exists) return "does not exist";
+  if (!a->exists) return f.by_dot ? "none, it is a column" : "does not exist";
   std::string out = a->is_volatile ? "volatile" : a->stable ? "stable" : "immutable";
   return out + (a->user_defined ? ", user-defined" : ", built in");
 }
@@ -118,7 +118,7 @@ void add_names(const Explain& in, std::vector<ExplainRow>& rows) {
     for (const sql::Relation& x : s.relations)
       rows.push_back({"relation", full_name(x) + ": " + relation_text(at_or_null(in.answers.relations, r++))});
     for (const sql::Function& x : s.functions)
-      functions.push_back({"function", full_name(x) + ": " + function_text(at_or_null(in.answers.functions, f++))});
+      functions.push_back({"function", full_name(x) + ": " + function_text(x, at_or_null(in.answers.functions, f++))});
   });
   rows.insert(rows.end(), functions.begin(), functions.end());
 }

@@ -51,9 +51,7 @@ std::string lower(std::string_view text) {
 // the query that fills a new table.
 bool cache_asks(const sql::Facts& facts, const Statement* prepared) {
   bool asks = false;
-  for_each_part(facts, prepared, [&](const Statement& s) {
-    asks |= (s.kind != sql::Kind::ddl && s.kind != sql::Kind::truncate) || s.into;
-  });
+  for_each_part(facts, prepared, [&](const Statement& s) { asks |= s.kind != sql::Kind::ddl || s.into; });
   return asks;
 }
 

@@ -185,7 +185,8 @@ OwnCommands::Answer OwnCommands::pgpool_show(std::string_view name) {
 // PGPOOL SET name TO value, PGPOOL SET name = value, PGPOOL SET CACHE DELETE 'query'.
 OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& words) {
   Answer answer;
-  if (words.size() >= 5 && same(words[2], "cache") && same(words[3], "delete")) {
+  const bool of_cache = words.size() >= 4 && same(words[2], "cache") && same(words[3], "delete");
+  if (of_cache && words.size() == 5) {
     answer.tag = "SET";
     wire::Report notice;
     notice.severity = "NOTICE";
@@ -198,7 +199,9 @@ OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& word
     return answer;
   }
   if (words.size() != 5 || !(same(words[3], "to") || words[3] == "=")) {
-    answer.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL SET", "Write PGPOOL SET name TO value.");
+    answer.error = error(sqlstate::kSyntaxError, "syntax error in PGPOOL SET",
+                         of_cache ? "Write PGPOOL SET CACHE DELETE 'query', with each quote in the query doubled."
+                                  : "Write PGPOOL SET name TO value.");
     return answer;
   }
   if (auto set = session_.set_own(words[2], words[4]); !set) {
@@ -298,7 +301,7 @@ OwnCommands::Answer OwnCommands::show_paused() {
 
 std::string_view OwnCommands::deleted_from_cache(const sql::Statement& command) {
   const auto& words = command.pool_words;
-  const bool deletes = words.size() >= 5 && same(words[0], "pgpool") && same(words[1], "set") &&
+  const bool deletes = words.size() == 5 && same(words[0], "pgpool") && same(words[1], "set") &&
                        same(words[2], "cache") && same(words[3], "delete");
   return deletes ? std::string_view(words[4]) : std::string_view();
 }

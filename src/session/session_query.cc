@@ -313,8 +313,7 @@ const sql::Statement* Session::prepared_statement(const sql::Statement& statemen
   if (statement.kind != Kind::execute && statement.kind != Kind::deallocate) return nullptr;
   const vsession::PreparedPtr prepared = vs_.find_prepared(statement.name);
   if (!prepared || !prepared->facts || prepared->facts->statements.empty()) return nullptr;
-  const sql::Statement& first = prepared->facts->first();
-  return prepared->from_sql && first.inner ? first.inner.get() : &first;
+  return &prepared->facts->first();
 }
 
 // For patterns over the text: what EXECUTE runs is the text of its PREPARE.
@@ -517,8 +516,7 @@ void Session::executed_done(const vsession::PreparedPtr& first, std::uint64_t un
   vsession::PreparedPtr executed = first;
   for (int depth = 0; executed && executed->facts && depth < kDeepest; ++depth) {
     const vsession::PreparedPtr now = std::move(executed);
-    const sql::Statement& whole = now->facts->first();
-    const sql::Statement& statement = now->from_sql && whole.inner ? *whole.inner : whole;
+    const sql::Statement& statement = now->facts->first();
     executed = statement.kind == Kind::execute ? vs_.find_prepared(statement.name) : nullptr;
     note_done(statement, now->query, true, now->facts, until);
   }

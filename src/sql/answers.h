@@ -21,6 +21,7 @@ struct RelationAnswer {
   std::vector<Relation> below;  // base relations of a view, qualified, transitively
   bool below_temporary = false, below_unlogged = false, below_system = false;
   bool below_writing_function = false;  // the view calls a volatile function
+  bool too_many = false;                // names or relations below it: what it depends on is not known whole
   bool other_kind = false;  // it, or something below it, is neither a table nor a view: a foreign table, a sequence
   // For the query cache, by oid. What a read of it depends on: itself, what a view is made of, children and partitions.
   std::vector<std::uint32_t> reads;
@@ -39,6 +40,7 @@ struct FunctionAnswer {
   bool user_defined = false;            // not in pg_catalog: may leave session state behind when volatile
   bool returns_time_zone_type = false;  // timestamptz, timetz
   bool may_define = false;              // volatile, user_defined, and its source may create, alter or drop
+  bool sets = false;                    // user_defined, whatever its volatility, and its source names set_config
 };
 struct Answers {
   std::vector<RelationAnswer> relations;

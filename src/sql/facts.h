@@ -69,6 +69,7 @@ struct Relation {
 };
 struct Function {
   std::string schema, name;
+  bool by_dot = false;  // (x).name: a field, or else a function of that name, called with x
   bool operator==(const Function&) const = default;
 };
 
@@ -124,7 +125,7 @@ struct Statement {
   bool current_time = false;       // CURRENT_TIMESTAMP, LOCALTIME, … (not functions in the grammar)
   bool current_user_like = false;  // CURRENT_USER, SESSION_USER, CURRENT_ROLE, CURRENT_SCHEMA, CURRENT_CATALOG …
   bool time_zone_cast = false;     // a cast to timestamptz or timetz
-  bool column_of_name = false;     // t.c, which may be a function c(t)
+  bool column_of_name = false;     // t.c, which may be a function c(t) of t's rows
   bool creates_temp = false;       // CREATE TEMP …, SELECT INTO TEMP; the name is in `written`
   bool temp_until_commit = false;  // … ON COMMIT DROP
   bool drops_table = false;        // DROP TABLE; the names are in `written`
@@ -169,7 +170,7 @@ struct Statement {
     return names ? std::string_view(statement->name) : std::string_view();
   }
 
-  std::unique_ptr<Statement> inner;  // of PREPARE, EXPLAIN, COPY (query) TO, DECLARE CURSOR, CREATE TABLE AS
+  std::shared_ptr<Statement> inner;  // of PREPARE, EXPLAIN, COPY (query) TO, DECLARE CURSOR, CREATE TABLE AS
 };
 
 // Words before the statement proper.

@@ -13,6 +13,9 @@ namespace describe_detail {
 
 template <class Name>
 std::string dotted(const Name& n) {
+  if constexpr (requires { n.by_dot; }) {
+    if (n.by_dot) return "(x)." + n.name;
+  }
   return n.schema.empty() ? n.name : n.schema + "." + n.name;
 }
 

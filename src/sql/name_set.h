@@ -15,18 +15,21 @@ class NameSet {
   explicit NameSet(std::vector<Name>& out) : out_(out) {}
 
   void add(std::string_view schema, std::string_view name) {
-    if (out_.size() < kSearched) {
-      const auto same = [&](const Name& n) { return n.name == name && n.schema == schema; };
-      if (std::ranges::any_of(out_, same)) return;
-    } else {
-      if (index_.empty()) fill_index();
-      if (!index_.insert(key(schema, name)).second) return;
-    }
-    out_.push_back(Name{std::string(schema), std::string(name)});
+    if (is_new(schema, name)) out_.push_back(Name{std::string(schema), std::string(name)});
   }
-  void add(const Name& name) { add(name.schema, name.name); }
+  void add(const Name& name) {
+    if (is_new(name.schema, name.name)) out_.push_back(name);
+  }
 
  private:
+  bool is_new(std::string_view schema, std::string_view name) {
+    if (out_.size() < kSearched) {
+      const auto same = [&](const Name& n) { return n.name == name && n.schema == schema; };
+      return std::ranges::none_of(out_, same);
+    }
+    if (index_.empty()) fill_index();
+    return index_.insert(key(schema, name)).second;
+  }
   static constexpr std::size_t kSearched = 32;
   static std::string key(std::string_view schema, std::string_view name) {
     std::string k(schema);

@@ -101,8 +101,8 @@ void Walk::root(const ::Node* node) {
     out_.kind = Kind::empty;
     return;
   }
-  if (root_query(node) || root_session(node) || root_prepared(node) || root_simple(node)) return;
-  root_ddl(node);
+  if (!root_query(node) && !root_session(node) && !root_prepared(node) && !root_simple(node)) root_ddl(node);
+  add_by_dot();
 }
 
 // Statements that read or write tables.

@@ -33,10 +33,14 @@ bool names_present_time(std::string_view text) {
   return std::ranges::find(kWords, word) != kWords.end();
 }
 
-// (a).b and a.b, but not a.*
-bool names_part(const ::List* parts) {
-  const auto* last = static_cast<const ::Node*>(parts == nullptr ? nullptr : llast(parts));
-  return last != nullptr && nodeTag(last) == T_String;
+// PostgreSQL's own that take any row and are not immutable.
+bool takes_any_row(std::string_view function) {
+  static constexpr std::array<std::string_view, 16> kFunctions = {
+      "concat",        "json_agg",   "json_build_array",  "json_build_object",  "jsonb_agg",
+      "quote_literal", "pg_typeof",  "jsonb_build_array", "jsonb_build_object", "pg_column_size",
+      "row_to_json",   "record_out", "quote_nullable",    "record_send",        "pg_column_compression",
+      "to_json"};
+  return function == "to_jsonb" || std::find(kFunctions.begin(), kFunctions.end(), function) != kFunctions.end();
 }
 
 }  // namespace
@@ -120,9 +124,7 @@ void Walk::dispatch(const ::Node* node) {
     case T_IntoClause:
       return;
     case T_ColumnRef:
-      out_.column_of_name |=
-          list_length(as<::ColumnRef>(node)->fields) > 1 && names_part(as<::ColumnRef>(node)->fields);
-      return;
+      return visit_column(as<::ColumnRef>(node)->fields);
     case T_List:
       return visit_list(as<::List>(node));
     case T_RangeVar:
@@ -156,7 +158,10 @@ void Walk::dispatch(const ::Node* node) {
       out_.tablesample = true;
       break;
     case T_A_Indirection:
-      out_.column_of_name |= names_part(as<::A_Indirection>(node)->indirection);
+      visit_parts(as<::A_Indirection>(node)->indirection);
+      break;
+    case T_RangeFunction:
+      rows_of_functions_ = true;
       break;
     default:
       break;
@@ -219,6 +224,36 @@ void Walk::visit_cast(const ::TypeCast* cast) {
     if (const auto text = constant_text(cast->arg); text && names_present_time(*text)) out_.current_time = true;
   }
   visit(cast->arg);
+}
+
+// t.c: where no such column is, c(t). What takes the rows of a relation the catalog tells; of other rows, see
+// add_by_dot().
+void Walk::visit_column(const ::List* fields) {
+  const auto* last = static_cast<const ::Node*>(llast(fields));
+  if (list_length(fields) < 2 || nodeTag(last) != T_String) return;
+  out_.column_of_name = true;
+  const std::string_view name = strVal(last);
+  (takes_any_row(name) ? by_dot_ : columns_).push_back(name);
+}
+
+// (x).c: a field, or c(x), or a cast to a type c.
+void Walk::visit_parts(const ::List* indirection) {
+  ListCell* cell = nullptr;
+  foreach (cell, indirection) {
+    const auto* part = static_cast<const ::Node*>(lfirst(cell));
+    if (nodeTag(part) != T_String) continue;
+    const std::string_view name = strVal(part);
+    out_.column_of_name = true;
+    out_.time_zone_cast |= time_zone_type(name);
+    out_.current_time |= date_time_type(name);
+    by_dot_.push_back(name);
+  }
+}
+
+// Behind all that are called by a name of their own. Rows of functions, or of no relation, may be of any type.
+void Walk::add_by_dot() {
+  if (rows_of_functions_ || out_.relations.empty()) by_dot_.insert(by_dot_.end(), columns_.begin(), columns_.end());
+  for (const std::string_view name : by_dot_) functions_.add(Function{.name = std::string(name), .by_dot = true});
 }
 
 // A type of a column being created is no cast; everywhere else a value is turned into the type.

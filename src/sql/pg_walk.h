@@ -45,6 +45,9 @@ class Walk {
   void visit_type(const ::TypeName* type);
   void visit_cast(const ::TypeCast* cast);
   void visit_function(const ::FuncCall* call);
+  void visit_column(const ::List* fields);
+  void visit_parts(const ::List* indirection);
+  void add_by_dot();
   void visit_relation(const ::RangeVar* relation);
   void add_into(const ::IntoClause* into);
   void add_written(const ::RangeVar* relation);
@@ -76,6 +79,8 @@ class Walk {
   NameSet<Relation> relations_;
   NameSet<Relation> written_;
   NameSet<Function> functions_;
+  std::vector<std::string_view> columns_, by_dot_;       // in the tree: c of t.c, and of (x).c, which may be functions
+  bool rows_of_functions_ = false;                       // FROM f()
   std::unordered_map<std::string_view, unsigned> ctes_;  // how many members of WITH clauses in scope have the name
   int depth_ = 0;
   int written_depth_ = -1;  // relations found at this depth are targets of DDL

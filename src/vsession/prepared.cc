@@ -107,6 +107,13 @@ void VirtualSession::drop_named(std::uint64_t until) {
   }
 }
 
+// What a Bind or an EXECUTE of it runs. Of no text of its own, so that nothing is kept by it.
+std::shared_ptr<const sql::Facts> VirtualSession::facts_of_body(const sql::Statement& prepare) {
+  auto body = std::make_shared<sql::Facts>();
+  body->statements.push_back(prepare.inner ? *prepare.inner : prepare);
+  return body;
+}
+
 // None of this is undone by a rollback. DISCARD PLANS drops no statement.
 void VirtualSession::note_prepared(const Outcome& outcome) {
   const sql::Statement& s = outcome.statement;
@@ -127,12 +134,7 @@ void VirtualSession::note_prepared(const Outcome& outcome) {
   statement->read_by = reading();
   statement->read_under = current_;
   statement->generation = ++generation_;
-  statement->facts = outcome.facts;
-  // Facts of a longer text would begin with another statement.
-  if (!statement->facts || statement->facts->multi()) {
-    const sql::ParseOptions options{conforming_strings_, ascii_safe_};
-    statement->facts = std::make_shared<sql::Facts>(sql::parse_facts(outcome.text, options));
-  }
+  statement->facts = facts_of_body(s);
   put_prepared(std::move(statement));
 }
 

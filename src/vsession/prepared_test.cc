@@ -111,7 +111,7 @@ TEST(Prepared, SqlOnesKeepTheirTextAndFacts) {
   EXPECT_EQ(made->query, "prepare p (int) as select * from t where a = $1");
   EXPECT_EQ(made->server_name, "p");
   ASSERT_TRUE(made->facts);
-  EXPECT_EQ(made->facts->first().kind, sql::Kind::prepare);
+  EXPECT_EQ(made->facts->first().kind, sql::Kind::select) << "of what a Bind runs";
   EXPECT_EQ(session.prepared_by_sql(), 1u);
   script.step("deallocate p");
   EXPECT_EQ(session.prepared_by_sql(), 0u);

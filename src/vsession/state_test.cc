@@ -254,8 +254,8 @@ TEST(VirtualSession, AnInnerStatementRunByExecuteCounts) {
   script.step("prepare p as select set_config('a.b', '1', false), pg_advisory_lock(1)");
   EXPECT_EQ(describe(session), "I prepared{p*}");
   const PreparedPtr prepared = session.find_prepared("p");
-  ASSERT_TRUE(prepared && prepared->facts && prepared->facts->first().inner);
-  session.statement_done({*prepared->facts->first().inner, "execute p", "SELECT 1"});
+  ASSERT_TRUE(prepared && prepared->facts && prepared->facts->first().kind == sql::Kind::select);
+  session.statement_done({prepared->facts->first(), "execute p", "SELECT 1"});
   session.ready(TxStatus::idle);
   EXPECT_EQ(describe(session), "I set{a.b=1} pins{advisory_lock} prepared{p*}");
 }

@@ -89,10 +89,10 @@ ReadAs read_as(const ParameterSet& then, const ParameterSet& now, bool in_transa
 // A prepared statement of the session. `server_name` is the interned name that all sessions share; an SQL-level one
 // (PREPARE name AS …) exists on links under the client's own name instead.
 struct PreparedStatement {
-  std::string name;   // the client's; "" = unnamed
-  std::string query;  // text of Parse, or of the whole PREPARE statement
-  Bytes types;        // as in Parse: count and OIDs
-  std::shared_ptr<const sql::Facts> facts;
+  std::string name;                         // the client's; "" = unnamed
+  std::string query;                        // text of Parse, or of the whole PREPARE statement
+  Bytes types;                              // as in Parse: count and OIDs
+  std::shared_ptr<const sql::Facts> facts;  // from_sql: of what it runs
   bool from_sql = false;
   Hash128 read_by;               // VirtualSession::reading() when it was defined
   ParameterSetPtr read_under;    // parameters() then
@@ -264,6 +264,7 @@ class VirtualSession {
 
   // Prepared statements (prepared.cc).
   void note_prepared(const Outcome& outcome);
+  static std::shared_ptr<const sql::Facts> facts_of_body(const sql::Statement& prepare);
   void put_prepared(PreparedPtr statement);
   Hash128 statement_id(std::string_view query, ByteView types, std::uint64_t results) const;
   mutable ParameterSetPtr read_under_;  // for which reading_ was made
