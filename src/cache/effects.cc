@@ -179,6 +179,7 @@ void Gathering::written(const Statement& s) {
 void Gathering::functions(const Statement& s) {
   for (std::size_t i = 0; i < s.functions.size(); ++i) {
     const std::size_t place = place_.functions + i;
+    if (place >= answers_.functions.size() && s.functions[i].by_dot) return unknown();
     if (runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
     out_.heeds |= a.user_defined || s.functions[i].by_dot;
@@ -191,8 +192,8 @@ void Gathering::functions(const Statement& s) {
     out_.scope.database |= place >= answers_.relations.size();
     if (place >= answers_.relations.size()) continue;
     const sql::RelationAnswer& a = answers_.relations[place];
-    out_.heeds |= a.view || a.row_functions;
-    if (a.below_writing_function || (a.row_functions_write && s.column_of_name)) unknown();
+    out_.heeds |= a.view || sql::calls_row_function(s, a, /*that_writes=*/false);
+    if (a.below_writing_function || sql::calls_row_function(s, a, /*that_writes=*/true)) unknown();
     if (a.below_writing_function && a.may_define) may_define();
   }
 }

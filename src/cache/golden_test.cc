@@ -114,6 +114,8 @@ class Scenario {
       a.view |= word == "view";
       a.side_effects |= word == "side_effects";
       a.leaves_state |= word == "leaves_state";
+      if (word.starts_with("rows=")) a.row_functions.push_back({word.substr(5), false});
+      if (word.starts_with("writing_rows=")) a.row_functions.push_back({word.substr(13), true});
       a.below_unlogged |= word == "below_unlogged";
       a.below_temporary |= word == "below_temporary";
       a.below_system |= word == "below_system";

@@ -74,7 +74,7 @@ std::string by_names(const Asked& in) {
   const Statement& s = in.facts.first();
   for (std::size_t i = 0; i < s.relations.size(); ++i) {
     if (std::string why = by_relation(s.relations[i], in.answers.relations[i], in.patterns); !why.empty()) return why;
-    if (s.column_of_name && in.answers.relations[i].row_functions)
+    if (sql::calls_row_function(s, in.answers.relations[i], /*that_writes=*/false))
       return fmt::format("{} has functions of its rows that are not immutable", full_name(s.relations[i]));
   }
   for (std::size_t i = 0; i < s.functions.size(); ++i) {

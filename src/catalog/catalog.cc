@@ -129,7 +129,7 @@ class Reading {
   void relation_row(char kind, sql::RelationAnswer& a, const std::vector<std::string>& columns);
   sql::Answers answers_;
   std::size_t relations_, functions_;  // how many were asked; what is beyond has the worst answer
-  std::size_t below_ = 0, reads_ = 0, cascades_ = 0;
+  std::size_t below_ = 0, reads_ = 0, cascades_ = 0, row_functions_ = 0;
   bool event_triggers_ = false;
 };
 
@@ -147,7 +147,7 @@ Result<Done> Reading::row(const std::vector<std::string>& columns) {
   std::size_t at = 0;
   const auto [end, error] = std::from_chars(place.data(), place.data() + place.size(), at);
   const bool number = error == std::errc() && end == place.data() + place.size();
-  const bool known = kind.size() == 1 && std::string_view("rdbwfotx").find(kind[0]) != std::string_view::npos;
+  const bool known = kind.size() == 1 && std::string_view("rdbwfotxq").find(kind[0]) != std::string_view::npos;
   if (!known || !number || at >= (kind == "f" ? functions_ : relations_))
     return fail(Errc::bad_answer,
                 "row of kind \"" + kind.substr(0, 8) + "\" for question \"" + place.substr(0, 16) + "\"");
@@ -175,6 +175,7 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
   if (kind == 'w' || kind == 'x') a.may_define |= has(flags, 'd');
   if (kind == 'o') ++reads_, a.reads.push_back(oid_of(columns[2]));
   if (kind == 't') ++cascades_, a.cascades.push_back(oid_of(columns[2]));
+  if (kind == 'q') ++row_functions_, a.row_functions.push_back({columns[2], has(flags, 'w')});
   if (kind == 'b') {
     ++below_;
     a.below.push_back({columns[2], columns[3]});
@@ -185,8 +186,6 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
     a.temporary = has(flags, 't');
     a.unlogged = has(flags, 'u');
     a.view = has(flags, 'v');
-    a.row_functions = has(flags, 'f');
-    a.row_functions_write = has(flags, 'w');
   }
   if (kind == 'd') {
     a.below_system |= has(flags, 'c');
@@ -203,7 +202,7 @@ sql::Answers Reading::finish() {
     for (sql::RelationAnswer& a : answers_.relations)
       if (a.view) a.below_writing_function = true;
   // Some are missing: a read of it is not cached, a write to it may change anything.
-  if (reads_ > kMaxBelow || cascades_ > kMaxBelow)
+  if (reads_ > kMaxBelow || cascades_ > kMaxBelow || row_functions_ > kMaxBelow)
     for (sql::RelationAnswer& a : answers_.relations) a.too_many = a.other_kind = a.side_effects = true;
   return std::move(answers_);
 }

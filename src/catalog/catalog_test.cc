@@ -165,7 +165,7 @@ TEST_F(CatalogTest, RowsThatWereNotAskedForAreRefused) {
   Catalog c = make();
   const Found f = c.lookup(alice, {{{"", "a"}}, {{"", "f"}}});
   for (const Rows& rows :
-       {Rows{{"r", "0", "public", "t"}}, Rows{{"r", "1", "public", "t", ""}}, Rows{{"q", "0", "public", "t", ""}},
+       {Rows{{"r", "0", "public", "t"}}, Rows{{"r", "1", "public", "t", ""}}, Rows{{"y", "0", "public", "t", ""}},
         Rows{{"r", "", "public", "t", ""}}, Rows{{"r", "0x", "public", "t", ""}}, Rows{{"f", "1", "", "", ""}},
         Rows{{"", "0", "", "", ""}}, Rows{{"r", "-1", "public", "t", ""}}, Rows{{}}}) {
     const auto learned = c.learn(alice, f, rows);

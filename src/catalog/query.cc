@@ -76,13 +76,7 @@ constexpr std::string_view kRelationParts =
     " THEN 'v' ELSE '' END"
     " || CASE WHEN c.relkind = 'r'::pg_catalog.\"char\" OR c.relkind = 'p'::pg_catalog.\"char\""
     " OR c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\" THEN '' ELSE 'k' END"
-    " || CASE WHEN b.id = f.id THEN (SELECT CASE WHEN pg_catalog.bool_or(p.provolatile = 'v'::pg_catalog.\"char\")"
-    " THEN 'fw' WHEN pg_catalog.bool_or(p.provolatile = 's'::pg_catalog.\"char\") THEN 'f' ELSE '' END"
-    " FROM pg_catalog.pg_proc p, pg_catalog.pg_type y WHERE p.pronamespace <> 11::pg_catalog.oid"
-    " AND p.provolatile <> 'i'::pg_catalog.\"char\" AND y.oid = p.proargtypes[0] AND (y.oid = c.reltype"
-    " OR y.typtype = 'p'::pg_catalog.\"char\" OR y.typbasetype = c.reltype"
-    " OR (y.typtype = 'c'::pg_catalog.\"char\" AND EXISTS"
-    " (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid)))) ELSE '' END AS flags"
+    " AS flags"
     " FROM below b, found f, pg_catalog.pg_class c, pg_catalog.pg_namespace s"
     " WHERE f.p = b.p AND c.oid = b.id AND s.oid = c.relnamespace),"
     // what a write may reach: foreign keys act by internal triggers of the table they refer to, whose functions are
@@ -131,6 +125,19 @@ constexpr std::string_view kRelationRows =
     " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc f"
     " WHERE r.ev_class = s.oid AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name"
     " AND f.oid = (m.x)[1]::pg_catalog.oid AND f.provolatile = 'v'::pg_catalog.\"char\")"
+    // of its rows' type, of one that they become by themselves, or of any (record, any, anyelement, anynonarray,
+    // anycompatible, anycompatiblenonarray)
+    " UNION ALL (SELECT DISTINCT 'q', s.p::pg_catalog.text, p.proname::pg_catalog.text, '',"
+    " CASE WHEN p.provolatile = 'v'::pg_catalog.\"char\" THEN 'w' ELSE '' END"
+    " FROM seen s, pg_catalog.pg_class c, pg_catalog.pg_proc p, pg_catalog.pg_type y WHERE s.root AND NOT s.child"
+    " AND c.oid = s.oid AND p.pronamespace <> 11::pg_catalog.oid AND p.provolatile <> 'i'::pg_catalog.\"char\""
+    " AND (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<) 2 AND y.oid = p.proargtypes[0]"
+    " AND (y.oid = c.reltype OR y.oid = c.reloftype OR y.typbasetype = c.reltype OR y.oid = 2249::pg_catalog.oid"
+    " OR y.oid = 2276::pg_catalog.oid OR y.oid = 2283::pg_catalog.oid OR y.oid = 2776::pg_catalog.oid"
+    " OR y.oid = 5077::pg_catalog.oid OR y.oid = 5079::pg_catalog.oid OR (y.typtype = 'c'::pg_catalog.\"char\""
+    " AND EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid)))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute t WHERE t.attrelid = c.oid AND t.attname = p.proname"
+    " AND NOT t.attisdropped) LIMIT {limit})"
     " UNION ALL (SELECT DISTINCT 'o', b.p::pg_catalog.text, b.id::pg_catalog.text, '', '' FROM below b LIMIT {limit})"
     " UNION ALL (SELECT DISTINCT 't', t.p::pg_catalog.text, t.id::pg_catalog.text, '', '' FROM touched t"
     " WHERE NOT EXISTS (SELECT FROM below b WHERE b.p = t.p AND b.id = t.id) LIMIT {limit})"
@@ -155,6 +162,10 @@ constexpr std::string_view kBeside =
     " OR (f.pronargdefaults <> 0 AND EXISTS (SELECT FROM pg_catalog.regexp_matches("
     "f.proargdefaults::pg_catalog.text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc h"
     " WHERE h.oid = (m.x)[1]::pg_catalog.oid AND h.provolatile = '{x}'::pg_catalog.\"char\"))))";
+// {sets f}: its source names set_config, or its body of BEGIN ATOMIC calls it (2078).
+constexpr std::string_view kSets =
+    "(f.prosrc OPERATOR(pg_catalog.~*) 'set_config'::pg_catalog.text OR (f.prosrc = ''::pg_catalog.text"
+    " AND pg_catalog.strpos(f::pg_catalog.text, ':funcid 2078 '::pg_catalog.text) <> 0))";
 // {time by f}: current_date and its like, as a default.
 constexpr std::string_view kTimeByDefault =
     "(f.pronargdefaults <> 0"
@@ -172,7 +183,7 @@ constexpr std::string_view kFunctionRows =
     " THEN 'z' ELSE '' END || CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\""
     " AND f.pronamespace <> 11::pg_catalog.oid AND {defines f}) THEN 'd' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.pronamespace <> 11::pg_catalog.oid"
-    " AND pg_catalog.strpos(f.prosrc, 'set_config'::pg_catalog.text) <> 0) THEN 'c' ELSE '' END)::pg_catalog.text"
+    " AND {sets f}) THEN 'c' ELSE '' END)::pg_catalog.text"
     " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
     " AND (a.s IS NULL OR s.nspname = a.s) GROUP BY a.p";
 
@@ -193,6 +204,7 @@ std::string filled_in(std::string_view text) {
   put_in(out, "{beside f: s}", kBeside);
   put_in(out, "{x}", "s");
   put_in(out, "{time by f}", kTimeByDefault);
+  put_in(out, "{sets f}", kSets);
   put_in(out, "{limit}", std::to_string(kMaxBelow + 1));
   put_in(out, "{few b}", "b.p OPERATOR(pg_catalog.>) -1 AND b.p OPERATOR(pg_catalog.<) 1000000");
   put_in(out, "{defines f}", kDefines);

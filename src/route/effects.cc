@@ -111,6 +111,7 @@ class FunctionWalk {
 
  private:
   bool writes(const sql::Function& f, const sql::FunctionAnswer* answer) const {
+    if (f.by_dot && answer != nullptr && !answer->is_volatile) return false;  // most likely a field all the same
     if (!patterns_.read_only_functions.empty()) return !matches(patterns_.read_only_functions, f);
     if (!patterns_.write_functions.empty()) return matches(patterns_.write_functions, f);
     return answer != nullptr && answer->is_volatile;

@@ -87,9 +87,12 @@ bool puts_in_doubt(std::string_view farewell) {
 
 // A server that crashed may have lost what it had shown, and one that was stopped may have been given a backup. Of the
 // latter the rounds of sr_check_period tell, where there are any: it has read its configuration anew.
-bool may_come_back_older(const config::Settings& settings, std::string_view farewell) {
-  const bool rounds = settings.backend_clustering_mode == config::ClusteringMode::streaming_replication &&
-                      settings.sr_check_period.count() > 0;
+bool may_come_back_older(const config::Settings& settings, const cluster::View& view, NodeId node,
+                         std::string_view farewell) {
+  const bool streaming = settings.backend_clustering_mode == config::ClusteringMode::streaming_replication;
+  // What a standby had shown, its primary had committed.
+  if (streaming && node != view.write_node()) return false;
+  const bool rounds = streaming && settings.sr_check_period.count() > 0;
   return puts_in_doubt(farewell) || (!rounds && says_shutdown(farewell));
 }
 
@@ -125,6 +128,7 @@ Proxy::~Proxy() {
   blocking_.stop();
   probing_.stop();
   control_.cancel(pause_timer_);
+  control_.cancel(outdating_);
   control_.cancel(reload_timer_);
   monitor_.reset();
 }
@@ -210,6 +214,20 @@ void Proxy::flush_query_cache() {
   if (!shared_.memcached) return shared_.query_cache->flush();
   ++shared_.memcached->owed;
   for (auto& worker : workers_) worker->post([&worker = *worker] { worker.remote_cache()->pay(); });
+}
+
+// A server that dies takes all its links with it, and memcached is emptied for all proxies: once a second.
+void Proxy::outdate_answers() {
+  if (!shared_.memcached) return shared_.query_cache->outdate();
+  if (outdating_ != 0) {
+    outdate_again_ = true;
+    return;
+  }
+  flush_query_cache();
+  outdating_ = control_.after(std::chrono::seconds(1), [this] {
+    outdating_ = 0;
+    if (std::exchange(outdate_again_, false)) outdate_answers();
+  });
 }
 
 // Live links have taken over whatever they had not set themselves. Their answers of before the change, and those that
@@ -365,13 +383,11 @@ void Proxy::post(WorkerId to, std::function<void(pool::Pool&)> work) {
 }
 
 void Proxy::hint_node_trouble(NodeId node, const std::string& why, std::string_view farewell) {
-  // Before this worker opens a connection to what comes back.
-  if (shared_.query_cache && puts_in_doubt(farewell)) shared_.query_cache->outdate();
   control_.post([this, node, why, farewell = std::string(farewell)] {
     LogContext who;
     HG_LOG(log_, who, Level::debug1, "connection to node {} failed in a session: {}", node.value, why);
     monitor_->connection_failed(node, says_shutdown(farewell), puts_in_doubt(farewell));
-    if (shared_.query_cache && may_come_back_older(*files_.settings, farewell)) flush_query_cache();
+    if (shared_.query_cache && may_come_back_older(*files_.settings, *view_, node, farewell)) outdate_answers();
   });
 }
 

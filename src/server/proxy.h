@@ -74,6 +74,7 @@ class Proxy final : public session::Workers {
   void announce_roles();
   void forget_answers();
   void flush_query_cache();
+  void outdate_answers();
   void server_has_reloaded();
   void renew_links();
   session::SnapshotPtr snapshot() const;
@@ -92,8 +93,10 @@ class Proxy final : public session::Workers {
   std::unique_ptr<monitor::Monitor> monitor_;
   CommitCheck commit_check_{{control_, probing_, scratch_}, shared_, *this};
   cluster::ViewPtr view_;
-  NodeId last_primary_ = kNoNode;                    // also while none is known
-  std::shared_ptr<const session::Pauses> pauses_;    // null: none
+  NodeId last_primary_ = kNoNode;                  // also while none is known
+  std::shared_ptr<const session::Pauses> pauses_;  // null: none
+  net::TimerId outdating_ = 0;
+  bool outdate_again_ = false;
   net::TimerId pause_timer_ = 0, reload_timer_ = 0;  // the next one that ends by itself
   bool roles_announced_ = false;
   std::uint64_t primary_changes_ = 0;

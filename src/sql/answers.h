@@ -3,7 +3,9 @@
 // Shape    Questions are made by `route`, answered by `catalog`, read by `route` and `cache`; same order in all three.
 // Threads  values.
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "sql/facts.h"
@@ -29,10 +31,20 @@ struct RelationAnswer {
   std::vector<std::uint32_t> cascades;
   bool side_effects = false;  // a write to it runs triggers or rules that may change anything
   bool leaves_state = false;  // a trigger that a write to it runs may set, lock or create in the session: by its source
-  // Functions that take its rows, not all immutable; one is volatile. t.f calls f(t).
-  bool row_functions = false, row_functions_write = false;
+  // Functions that take its rows and are not immutable: t.f calls f(t).
+  struct RowFunction {
+    std::string name;
+    bool writes = false;  // it is volatile
+  };
+  std::vector<RowFunction> row_functions;
   bool may_define = false;  // what a write to it or a view's query runs may create, alter or drop: by its source
 };
+// Does the statement name one of these like a column?
+inline bool calls_row_function(const Statement& s, const RelationAnswer& a, bool that_writes) {
+  return std::any_of(a.row_functions.begin(), a.row_functions.end(), [&](const RelationAnswer::RowFunction& f) {
+    return (f.writes || !that_writes) && std::find(s.dotted.begin(), s.dotted.end(), f.name) != s.dotted.end();
+  });
+}
 struct FunctionAnswer {
   bool exists = false;
   bool is_volatile = false;             // any overload of that name (in that schema, if written)

@@ -125,7 +125,6 @@ struct Statement {
   bool current_time = false;       // CURRENT_TIMESTAMP, LOCALTIME, … (not functions in the grammar)
   bool current_user_like = false;  // CURRENT_USER, SESSION_USER, CURRENT_ROLE, CURRENT_SCHEMA, CURRENT_CATALOG …
   bool time_zone_cast = false;     // a cast to timestamptz or timetz
-  bool column_of_name = false;     // t.c, which may be a function c(t) of t's rows
   bool creates_temp = false;       // CREATE TEMP …, SELECT INTO TEMP; the name is in `written`
   bool temp_until_commit = false;  // … ON COMMIT DROP
   bool drops_table = false;        // DROP TABLE; the names are in `written`
@@ -170,6 +169,7 @@ struct Statement {
     return names ? std::string_view(statement->name) : std::string_view();
   }
 
+  std::vector<std::string> dotted;   // c of t.c: a column, or else a function c(t) of t's rows
   std::shared_ptr<Statement> inner;  // of PREPARE, EXPLAIN, COPY (query) TO, DECLARE CURSOR, CREATE TABLE AS
 };
 

@@ -31,6 +31,7 @@ std::size_t bytes_of(const Statement& s) {
     bytes += sizeof(Setting) + setting.name.capacity();
     for (const std::string& value : setting.values) bytes += bytes_of(value);
   }
+  for (const std::string& name : s.dotted) bytes += bytes_of(name);
   return bytes + (s.inner ? bytes_of(*s.inner) : 0);
 }
 

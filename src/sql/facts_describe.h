@@ -94,6 +94,7 @@ inline std::string describe(const Statement& s) {
   d::add_names(out, "rel", s.relations);
   d::add_names(out, "written", s.written);
   d::add_names(out, "fn", s.functions);
+  for (std::size_t i = 0; i < s.dotted.size(); ++i) out += (i == 0 ? " dotted=" : ",") + s.dotted[i];
   out += d::flags_text(s);
   out += d::transaction_text(s.transaction);
   for (const Setting& setting : s.settings) out += d::setting_text(setting);

@@ -368,7 +368,7 @@ void Walk::absorb(const Statement& inner) {
   out_.current_time |= inner.current_time;
   out_.current_user_like |= inner.current_user_like;
   out_.time_zone_cast |= inner.time_zone_cast;
-  out_.column_of_name |= inner.column_of_name;
+  out_.dotted.insert(out_.dotted.end(), inner.dotted.begin(), inner.dotted.end());
   out_.has_parameters |= inner.has_parameters;
   out_.too_deep |= inner.too_deep;
   // EXPLAIN ANALYZE runs the statement; PREPARE and plain EXPLAIN create nothing.

@@ -119,7 +119,6 @@ void Walk::dispatch(const ::Node* node) {
     case T_BitString:
     case T_A_Const:
     case T_A_Star:
-    case T_Alias:
     case T_WithClause:  // visited by the statement that owns it, before the rest
     case T_IntoClause:
       return;
@@ -161,8 +160,10 @@ void Walk::dispatch(const ::Node* node) {
       visit_parts(as<::A_Indirection>(node)->indirection);
       break;
     case T_RangeFunction:
-      rows_of_functions_ = true;
+      visit_rows(as<::RangeFunction>(node));
       break;
+    case T_Alias:
+      return visit_alias(as<::Alias>(node));
     default:
       break;
   }
@@ -231,9 +232,8 @@ void Walk::visit_cast(const ::TypeCast* cast) {
 void Walk::visit_column(const ::List* fields) {
   const auto* last = static_cast<const ::Node*>(llast(fields));
   if (list_length(fields) < 2 || nodeTag(last) != T_String) return;
-  out_.column_of_name = true;
-  const std::string_view name = strVal(last);
-  (takes_any_row(name) ? by_dot_ : columns_).push_back(name);
+  const auto* of = static_cast<const ::Node*>(list_nth(fields, list_length(fields) - 2));
+  columns_.emplace(nodeTag(of) == T_String ? strVal(of) : "", strVal(last));
 }
 
 // (x).c: a field, or c(x), or a cast to a type c.
@@ -243,16 +243,42 @@ void Walk::visit_parts(const ::List* indirection) {
     const auto* part = static_cast<const ::Node*>(lfirst(cell));
     if (nodeTag(part) != T_String) continue;
     const std::string_view name = strVal(part);
-    out_.column_of_name = true;
     out_.time_zone_cast |= time_zone_type(name);
     out_.current_time |= date_time_type(name);
-    by_dot_.push_back(name);
+    by_dot_.insert(name);
   }
+}
+
+// FROM f() AS r: what its columns are called is known where the text says so.
+void Walk::visit_rows(const ::RangeFunction* rows) {
+  if (rows->alias != nullptr) of_functions_.insert(text_or_empty(rows->alias->aliasname));
+  ListCell* cell = nullptr;
+  foreach (cell, rows->coldeflist) {
+    if (rows->alias != nullptr)
+      named_.emplace(text_or_empty(rows->alias->aliasname),
+                     text_or_empty(static_cast<const ::ColumnDef*>(lfirst(cell))->colname));
+  }
+  foreach (cell, rows->functions) {  // each a list of the call and its columns; without an alias it has the call's name
+    const auto* call = static_cast<const ::Node*>(linitial(static_cast<const ::List*>(lfirst(cell))));
+    if (rows->alias == nullptr && call != nullptr && nodeTag(call) == T_FuncCall)
+      of_functions_.insert(strVal(llast(as<::FuncCall>(call)->funcname)));
+  }
+}
+
+void Walk::visit_alias(const ::Alias* alias) {
+  ListCell* cell = nullptr;
+  foreach (cell, alias->colnames) named_.emplace(text_or_empty(alias->aliasname), strVal(lfirst(cell)));
 }
 
 // Behind all that are called by a name of their own. Rows of functions, or of no relation, may be of any type.
 void Walk::add_by_dot() {
-  if (rows_of_functions_ || out_.relations.empty()) by_dot_.insert(by_dot_.end(), columns_.begin(), columns_.end());
+  std::set<std::string_view> dotted;
+  for (const auto& [of, name] : columns_) {
+    dotted.insert(name);
+    const bool of_any_type = of_functions_.contains(of) || out_.relations.empty();
+    if ((of_any_type && !named_.contains({of, name})) || takes_any_row(name)) by_dot_.insert(name);
+  }
+  for (const std::string_view name : dotted) out_.dotted.emplace_back(name);
   for (const std::string_view name : by_dot_) functions_.add(Function{.name = std::string(name), .by_dot = true});
 }
 

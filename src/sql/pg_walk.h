@@ -9,9 +9,11 @@
 // Source   PostgreSQL 17, parsenodes.h and primnodes.h.
 #pragma once
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sql/facts.h"
@@ -47,6 +49,8 @@ class Walk {
   void visit_function(const ::FuncCall* call);
   void visit_column(const ::List* fields);
   void visit_parts(const ::List* indirection);
+  void visit_rows(const ::RangeFunction* rows);
+  void visit_alias(const ::Alias* alias);
   void add_by_dot();
   void visit_relation(const ::RangeVar* relation);
   void add_into(const ::IntoClause* into);
@@ -79,8 +83,10 @@ class Walk {
   NameSet<Relation> relations_;
   NameSet<Relation> written_;
   NameSet<Function> functions_;
-  std::vector<std::string_view> columns_, by_dot_;       // in the tree: c of t.c, and of (x).c, which may be functions
-  bool rows_of_functions_ = false;                       // FROM f()
+  // In the tree: t.c, by both names; c of (x).c, which may be a function; aliases of functions in FROM; the columns
+  // that an alias names.
+  std::set<std::pair<std::string_view, std::string_view>> columns_, named_;
+  std::set<std::string_view> by_dot_, of_functions_;
   std::unordered_map<std::string_view, unsigned> ctes_;  // how many members of WITH clauses in scope have the name
   int depth_ = 0;
   int written_depth_ = -1;  // relations found at this depth are targets of DDL

@@ -78,7 +78,8 @@ void VirtualSession::note_functions(const Outcome& outcome) {
     if (!of_the_system(function)) continue;
     if (locks_for_the_session(function.name)) add_pin(Pin::advisory_lock);
     if (!outcome.ok) continue;
-    if (function.name == "pg_advisory_unlock_all" && is_plain_call(outcome)) remove_pin(Pin::advisory_lock);
+    if (function.name == "pg_advisory_unlock_all" && !function.by_dot && is_plain_call(outcome))
+      remove_pin(Pin::advisory_lock);
     if (function.name == "set_config" && has_unknown_set_config(outcome)) add_pin(Pin::unparsed_state);
     if (function.name == "pg_export_snapshot") {
       ensure_base();

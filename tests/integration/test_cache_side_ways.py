@@ -139,6 +139,9 @@ def test_a_trigger_that_sets_something(proxy, client, how, write):  # noqa: F811
      "select t.sums from second.t", "update second.u set v = v + 1"),
     ("create function sums(parent) returns bigint stable language sql as 'select sum(v) from second.u'",
      "select child.sums from second.child", "update second.u set v = v + 1"),
+    ("create table typed of pair; insert into typed values (1, 1);"
+     "create function sums(pair) returns bigint stable language sql as 'select sum(v) from second.u'",
+     "select typed.sums from second.typed", "update second.u set v = v + 1"),
     ("create function sums(t) returns bigint stable language sql as 'select sum(v) from second.u';"
      "create function rows() returns setof t immutable language sql as 'select 1, 1'",
      "select r.sums from second.rows() r", "update second.u set v = v + 1"),
@@ -174,6 +177,31 @@ def test_a_function_that_writes_and_is_called_like_a_column(client, call):
     kept(c, other)
     c.ask(call)
     assert other.ask(READ) == c.ask(READ) == [["3"]]
+
+
+@pytest.mark.parametrize("function", ["init(internal) returns internal language internal as 'dispell_init'",
+                                      "status(t) returns int language sql as 'select 1'",
+                                      "other(anyelement) returns int language sql as 'select 1'"])
+def test_a_function_of_other_names_changes_nothing(client, function):
+    """As extensions have them: a query that names columns by their table is kept, and ends nothing."""
+    c = client()
+    c.ask("alter table second.t add column status int")
+    c.ask(f"create function second.{function}")
+    read = "select t.v, t.status from second.t where t.id = 1"
+    assert cacheable(c, read) == "yes"
+
+
+@pytest.mark.parametrize("makes", [
+    "create function sets(text) returns text stable language sql as $$select SET_CONFIG('search_path', $1, false)$$",
+    "create function sets(text) returns text stable language sql begin atomic select set_config('search_path', $1, false); end"])
+def test_a_stable_function_that_sets_something(client, makes):
+    c, other = client(), client()
+    c.ask(makes)
+    kept(other)
+    c.ask("select second.sets('first')")
+    c.ask(READ), c.ask(READ)
+    assert other.ask(READ) == [["2"]]
+    assert client().ask(READ) == [["2"]]
 
 
 def test_a_field_is_no_function(client):
