@@ -386,8 +386,9 @@ void Proxy::hint_node_trouble(NodeId node, const std::string& why, std::string_v
   control_.post([this, node, why, farewell = std::string(farewell)] {
     LogContext who;
     HG_LOG(log_, who, Level::debug1, "connection to node {} failed in a session: {}", node.value, why);
-    monitor_->connection_failed(node, says_shutdown(farewell), puts_in_doubt(farewell));
+    // First: what the monitor decides may leave the node without its role.
     if (shared_.query_cache && may_come_back_older(*files_.settings, *view_, node, farewell)) outdate_answers();
+    monitor_->connection_failed(node, says_shutdown(farewell), puts_in_doubt(farewell));
   });
 }
 
