@@ -1,8 +1,7 @@
 // Whether the answer of a read is worth keeping: not in a flood of reads none of which comes twice. There each would
 // pay for a copy, a store and an eviction, and what others ask for again would be pushed out.
 //
-// Shape    Admission counts, for one worker, how many look-ups of a window were of use: hits, and reads of what had
-// been
+// Shape    Admission counts, for one worker, how many look-ups of a window were of use: hits, and reads of what was
 //          read before (Sightings). After a window in which less than kUseful were, it is selective: then wants() is
 //          true only for a key that was seen before. It ends as soon as kUseful of a window have been of use. hit() for
 //          what was found; missed() for what a server is asked, and may be kept. tells_of_large() says how loud the log

@@ -1,8 +1,7 @@
 // For each key a few octets that all workers read without a lock: was it asked for lately, and can the store have it?
 //
-// Shape    note() and seen(): which keys were read lately. added(), removed() and may_have(): how many entries the
-// store
-//          has of the keys of one slot. Both stand side by side, so that a read that is not kept, as in a flood,
+// Shape    note() and seen(): which keys were read lately. added(), removed() and may_have(): how many entries there
+//          are of the keys of one slot. Both stand side by side, so that a read that is not kept, as in a flood,
 //          touches one line of the processor's cache and no mutex.
 // Limits   kSlots keys; a later one may take an earlier one's place among the sightings. Counts end at kMany and stay
 //          there: then a search is made that could have been spared.
