@@ -15,13 +15,14 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as xml
+from concurrent import futures
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.cpu_count() or 2
 # What threads share is at work in these: logins, the pool, cancels, reloads, the monitor, and everything by chance.
 THREADED = ["test_ledger.py", "test_pooling.py", "test_cancel.py", "test_auth.py", "test_first_logins.py", "test_monitor.py",
             "test_shows.py", "test_query_cache.py::test_nobody_reads_what_is_older_than_what_was_seen",
-            "test_query_cache.py::test_eviction_under_load", "test_memcached.py"]
+            "test_query_cache.py::test_eviction_under_load", "test_memcached.py", "test_cache_definitions.py::test_seeds"]
 ALONE = ["test_promises.py"]  # what a failover breaks is counted: nothing else is at work meanwhile
 LEDGER_SECONDS = "60"  # for each of the runs of test_ledger.py in the long suites
 SANITIZER = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1",
@@ -149,20 +150,23 @@ def fuzz(tally, options):
         return
     programs = [f"{folder}/{name}" for name in fuzzers(folder)]
     seconds = options.fuzz_seconds or max(1, 20 // max(1, len(programs)))
-    failed = 0
-    for program in programs:
+
+    def run(program):
         name = os.path.basename(program)
         fresh = f"{folder}/corpus/{name}"
         os.makedirs(fresh, exist_ok=True)
         kept = [d for d in [f"{ROOT}/tests/corpus/{name}"] if os.path.isdir(d)]
         log = f"{folder}/{name}.log"
         open(log, "w").close()
-        code = call([program, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
+        return call([program, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
                      f"-artifact_prefix={folder}/", fresh, *kept], log, env={**os.environ, **SANITIZER})
-        if code != 0:
-            failed += 1
-            print(name)
-            tail(log, 60)
+    failed = 0
+    with futures.ThreadPoolExecutor(JOBS) as pool:
+        for program, code in zip(programs, pool.map(run, programs)):
+            if code != 0:
+                failed += 1
+                print(os.path.basename(program))
+                tail(f"{folder}/{os.path.basename(program)}.log", 60)
     tally.add(f"fuzz ({len(programs)} programs, {seconds} s each)", len(programs) - failed, failed,
               time.monotonic() - begin)
 
@@ -170,7 +174,7 @@ def fuzz(tally, options):
 def pytest(tally, name, more=(), environment=None):
     begin = time.monotonic()
     os.makedirs(f"{ROOT}/build", exist_ok=True)
-    report = f"{ROOT}/build/pytest-{name.split()[0]}.xml"
+    report = f"{ROOT}/build/pytest-{'-'.join(re.findall('[a-z]+', name))}.xml"
     if os.path.exists(report):
         os.remove(report)
     code = subprocess.run(["/usr/bin/python3", "-m", "pytest", "--junit-xml", report, *more], stdin=subprocess.DEVNULL,
@@ -184,40 +188,47 @@ def pytest(tally, name, more=(), environment=None):
     tally.add(name, passed, failed, time.monotonic() - begin)
 
 
+def several(tally, name, options, more=(), environment=None):
+    """Much of the integration tests is waiting: as many files at a time as there are cores, each with a cluster of its own."""
+    parallel = ["-n", str(JOBS), "--dist", "loadfile", *more]
+    if options.rest:
+        return pytest(tally, name, [*parallel, *options.rest], environment)
+    pytest(tally, name, [*parallel, *(f"--ignore={alone}" for alone in ALONE)], environment)
+    pytest(tally, f"alone ({name})", [*more, *ALONE], environment)
+
+
 def integration(tally, options):
     if build("release") is None:
         tally.add("integration (did not compile)", 0, 1, 0)
         return
-    # Much of it is waiting: as many at a time as there are cores, each with a cluster of its own.
-    parallel = ["-n", str(JOBS), "--dist", "loadfile"]
-    if options.rest:
-        return pytest(tally, "integration", [*parallel, *options.rest])
-    pytest(tally, "integration", [*parallel, *(f"--ignore={name}" for name in ALONE)])
-    pytest(tally, "alone (integration)", ALONE)
+    several(tally, "integration", options)
 
 
 def long_integration(tally, options):
     if build("release") is None:
         tally.add("integration (did not compile)", 0, 1, 0)
         return
-    pytest(tally, "integration", ["--long", "--seconds", LEDGER_SECONDS, *options.rest])
+    several(tally, "long integration", options, ["--long", "--seconds", LEDGER_SECONDS])
 
 
-def sanitized_integration(tally, preset, more):
+def sanitized_integration(tally, preset, run):
+    """Calls run(name, environment) for the integration tests with a sanitizer's pgpool."""
     folder = build(preset, lambda _: ["pgpool"])
     if folder is None or build("release") is None:  # of the latter come the tools, and the programs that tests call
         tally.add(f"integration under {preset} (did not compile)", 0, 1, 0)
         return
-    pytest(tally, f"{preset}-integration", ["--seconds", LEDGER_SECONDS, *more],
-           {"HERDGATE_BINARY": f"{folder}/tools/pgpool"})
+    run(f"{preset}-integration", {"HERDGATE_BINARY": f"{folder}/tools/pgpool"})
 
 
 def asan_integration(tally, options):
-    sanitized_integration(tally, "asan", ["--long", *options.rest])
+    sanitized_integration(tally, "asan", lambda name, environment: several(
+        tally, name, options, ["--long", "--seconds", LEDGER_SECONDS], environment))
 
 
 def tsan_integration(tally, options):
-    sanitized_integration(tally, "tsan", [*THREADED, *options.rest])
+    # One after the other: what TSan looks for wants the cores for the threads of one proxy.
+    sanitized_integration(tally, "tsan", lambda name, environment: pytest(
+        tally, name, ["--long", "--seconds", LEDGER_SECONDS, *THREADED, *options.rest], environment))
 
 
 def regress(tally, _):
@@ -229,7 +240,7 @@ def regress(tally, _):
 
 
 def long_fuzz(tally, options):
-    options.fuzz_seconds = options.fuzz_seconds or 300
+    options.fuzz_seconds = options.fuzz_seconds or 120
     fuzz(tally, options)
 
 

@@ -160,21 +160,6 @@ FilesRead read_files(const FilePaths& paths, const config::LoadOptions& options)
   return out;
 }
 
-std::vector<Finding> missing_folders(const config::Settings& settings) {
-  std::vector<Finding> out;
-  const auto look = [&](std::string_view parameter, const std::string& folder) {
-    std::error_code error;
-    if (folder.empty() || std::filesystem::is_directory(folder, error)) return;
-    out.push_back(
-        {Severity::warning, {}, 0, fmt::format("{}: there is no folder \"{}\" on this machine", parameter, folder)});
-  };
-  const std::filesystem::path pid_file = settings.beside_config(settings.pid_file_name);
-  look("pid_file_name", pid_file.parent_path().string());
-  for (const std::string& folder : settings.unix_socket_directories) look("unix_socket_directories", folder);
-  look("logdir", settings.logdir);
-  return out;
-}
-
 LogSettings log_settings(const config::Settings& settings) {
   LogSettings log;
   log.to_stderr = settings.logs_to("stderr");

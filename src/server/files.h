@@ -29,9 +29,6 @@ struct FilesRead {
 };
 FilesRead read_files(const FilePaths& paths, const config::LoadOptions& options = {});
 
-// Warnings about folders that a start on this machine would miss.
-std::vector<config::Finding> missing_folders(const config::Settings& settings);
-
 Result<std::string> read_file(const std::string& path);
 LogSettings log_settings(const config::Settings& settings);
 Level level_of(config::Severity severity);

@@ -11,6 +11,7 @@
 #include "server/errc.h"
 #include "server/files.h"
 #include "server/log_format.h"
+#include "server/machine.h"
 #include "server/other_process.h"
 #include "server/pid_file.h"
 #include "server/server.h"
@@ -38,7 +39,7 @@ int usage_error(const CommandLine& line) {
 
 int check(const CommandLine& line) {
   FilesRead read = read_files(locate(line), {.strict = true});
-  for (config::Finding& finding : missing_folders(*read.files.settings)) read.findings.push_back(std::move(finding));
+  for (config::Finding& finding : missing_here(*read.files.settings)) read.findings.push_back(std::move(finding));
   for (const config::Finding& finding : read.findings)
     std::fprintf(stderr, "%s: %s\n", std::string(level_name(level_of(finding.severity))).c_str(),
                  finding_text(finding).c_str());

@@ -130,7 +130,9 @@ bool UnitWriter::fail(const wire::Report& report) {
   }
   session_.unit().poison = report;
   scratch_.clear();
-  wire::put_bind(scratch_, wire::Bind{"", "hg_poison", ByteView("\0\0\0\0\0\0", 6)});
+  // Should a client have prepared a statement of this name: two formats for no parameter are refused all the same.
+  constexpr ByteView kTwoFormats("\0\2\0\0\0\0\0\0\0\0", 10);
+  wire::put_bind(scratch_, wire::Bind{"", "hg_poison", kTwoFormats});
   raw().send(scratch_, Owes::bind, Fate::swallow, kNotePoison);
   return true;
 }

@@ -290,3 +290,14 @@ def test_a_skipped_parse_leaves_the_unnamed_statement(proxy, cluster, behind):
     answers = same(proxy, cluster, unit(parse("select 1")), unit(execute("no portal"), parse("select 2")), unit(*behind),
                    unit(bind(), execute()), unit(parse("select nonsense")), unit(bind(), execute()))
     assert ("1",) in answers[3] and answers[5][0][0] == "26000"
+
+
+def test_a_statement_named_as_what_fails_our_units_saves_none(proxy):
+    """An error that the proxy finds fails the unit at the server by a message to a name of its own, whoever has that name."""
+    with Client(proxy.port).login() as c:
+        c.ask("prepare hg_poison as select 1")
+        assert step(c, parse("select 1", "taken"), SYNC) == [("1", ""), ("Z", "I")]
+        refused = step(c, parse("insert into named values (4)"), bind(), execute(), parse("select 2", "taken"), SYNC)
+        assert refused[-2:] == [("42P05", 'prepared statement "taken" already exists'), ("Z", "I")]
+        assert c.ask("/*NO LOAD BALANCE*/ select count(*) from named") == [["3"]]
+        assert step(c, query("execute hg_poison"))[0] == ("1",)

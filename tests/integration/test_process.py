@@ -302,6 +302,32 @@ def test_check_warns_of_folders_that_a_start_would_miss(program):
     assert f'WARNING: pid_file_name: there is no folder "{program.folder}/missing"' in result.stderr
 
 
+def test_check_warns_of_addresses_that_are_not_this_machines(program):
+    program.write(listen_addresses="localhost,192.0.2.7", pcp_listen_addresses="no-such-name.invalid")
+    refused = program.call("-n")  # what it warns of is what a start says
+    assert refused.returncode == 1 and "192.0.2.7" in refused.stderr
+    result = program.call("--check")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r'^WARNING: listen_addresses: .*"192\.0\.2\.7"', result.stderr, re.MULTILINE)
+    assert re.search(r'^WARNING: pcp_listen_addresses: .*"no-such-name\.invalid"', result.stderr, re.MULTILINE)
+    assert '"localhost"' not in result.stderr
+
+
+def test_check_beside_a_server_at_work_warns_of_nothing(program):
+    program.start()
+    result = program.call("--check")
+    assert result.returncode == 0 and not re.search("WARNING: .*(listen|descriptors)", result.stderr), result.stderr
+
+
+def test_check_warns_of_too_few_descriptors(program):
+    program.write(num_init_children=600)
+    limited = ["prlimit", "--nofile=800:800", *program.words("--check")]
+    result = subprocess.run(limited, capture_output=True, text=True, timeout=60, cwd=program.folder, **system.run_as())
+    assert result.returncode == 0
+    assert re.search("^WARNING: num_init_children: too few file descriptors: 600 clients.* the limit is 800", result.stderr,
+                     re.MULTILINE), result.stderr
+
+
 def test_nonsense_is_refused_with_file_and_line(program):
     program.write(port="many")
     result = program.call("-n")

@@ -1,0 +1,71 @@
+#include "server/machine.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "base/clock.h"
+#include "net/loop.h"
+#include "net/socket.h"
+#include "server/descriptors.h"
+
+namespace herdgate::server {
+namespace {
+
+using config::Finding;
+
+void warn(std::vector<Finding>& out, std::string text) {
+  out.push_back({config::Severity::warning, {}, 0, std::move(text)});
+}
+
+void look_for_folders(const config::Settings& settings, std::vector<Finding>& out) {
+  const auto look = [&](std::string_view parameter, const std::string& folder) {
+    std::error_code error;
+    if (folder.empty() || std::filesystem::is_directory(folder, error)) return;
+    warn(out, fmt::format("{}: there is no folder \"{}\" on this machine", parameter, folder));
+  };
+  const std::filesystem::path pid_file = settings.beside_config(settings.pid_file_name);
+  look("pid_file_name", pid_file.parent_path().string());
+  for (const std::string& folder : settings.unix_socket_directories) look("unix_socket_directories", folder);
+  look("logdir", settings.logdir);
+}
+
+void look_for_addresses(const config::Settings& settings, std::vector<Finding>& out) {
+  const SystemClock clock;
+  net::Loop loop(clock);
+  const auto look = [&](std::string_view parameter, const std::vector<std::string>& addresses) {
+    for (const std::string& address : addresses) {
+      if (address.empty()) continue;
+      const auto tried = net::Listener::tcp(loop, address, /*port=*/0, /*backlog=*/1);
+      if (tried) continue;
+      warn(out, fmt::format("{}: this machine cannot listen on \"{}\": {}", parameter, address, tried.error().text()));
+    }
+  };
+  look("listen_addresses", settings.listen_addresses);
+  look("pcp_listen_addresses", settings.pcp_listen_addresses);
+  if (settings.http_port != 0) look("http_listen_addresses", settings.http_listen_addresses);
+}
+
+void count_descriptors(const config::Settings& settings, std::vector<Finding>& out) {
+  const DescriptorNeed need =
+      needed_descriptors(settings.num_init_children, settings.max_pool, settings.backends.size());
+  const auto judged = judge_descriptors(need, raise_descriptor_limit());
+  if (!judged) {
+    warn(out, fmt::format("num_init_children: {}: {}; a start by this user from here is refused",
+                          judged.error().code.message(), judged.error().context));
+  } else if (*judged) {
+    warn(out, fmt::format("num_init_children: {}", **judged));
+  }
+}
+
+}  // namespace
+
+std::vector<Finding> missing_here(const config::Settings& settings) {
+  std::vector<Finding> out;
+  look_for_folders(settings, out);
+  look_for_addresses(settings, out);
+  count_descriptors(settings, out);
+  return out;
+}
+
+}  // namespace herdgate::server
