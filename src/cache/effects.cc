@@ -147,9 +147,9 @@ void Gathering::creates(const Statement& s) {
 
 // Another definition may change any answer, be it by a new table that hides the old one.
 void Gathering::ddl(const Statement& s) {
-  constexpr std::string_view kEverything[] = {"ALTER TABLE",    "ALTER DATABASE", "ALTER ROLE",
-                                              "ALTER ROLE SET", "DROP DATABASE",  "DROP ROLE",
-                                              "DROP OWNED",     "REASSIGN OWNED", "ALTER SYSTEM"};
+  constexpr std::string_view kEverything[] = {"ALTER TABLE",   "ALTER DATABASE", "ALTER ROLE", "ALTER ROLE SET",
+                                              "DROP DATABASE", "DROP ROLE",      "DROP OWNED", "REASSIGN OWNED",
+                                              "ALTER SYSTEM",  "GRANT ROLE"};  // WITH INHERIT FALSE takes away
   if (s.into) creates(s);
   if (fires(s) || among(s.ddl_tag, kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
   out_.scope.database = out_.defines = true;
@@ -219,8 +219,9 @@ void Scope::add(const Scope& other) {
 bool may_fire(const sql::Facts& facts) { return std::any_of(facts.statements.begin(), facts.statements.end(), fires); }
 
 Effects effects_of(const sql::Facts& facts, const sql::Answers& answers, const Statement* prepared) {
+  static const sql::Answers kNotKnown;
   Effects out;
-  Gathering gathering(answers, out);
+  Gathering gathering(answers.old ? kNotKnown : answers, out);
   for (const Statement& s : facts.statements) gathering.add(s);
   for (const Statement& s : facts.statements) {
     if (!names_prepared(s) || (s.kind == Kind::explain && !s.explain_analyze)) continue;

@@ -206,6 +206,20 @@ TEST(CacheGolden, WhatIsKeptAndWhatChanges) {
   EXPECT_GE(cases, kLeastCases);
 }
 
+// They may be used for the route: nothing is kept by them, and what is written may be anything.
+TEST(Verdict, OldAnswersOfTheCatalogCountAsNone) {
+  const config::Patterns patterns;
+  sql::Answers answers;
+  answers.relations.push_back({.exists = true, .reads = {7}});
+  const sql::Facts read = sql::parse_facts("select * from t", {}), write = sql::parse_facts("delete from t", {});
+  EXPECT_TRUE(verdict({read, "select * from t", answers, patterns}).ok());
+  EXPECT_FALSE(effects_of(write, answers).scope.database);
+  answers.old = true;
+  EXPECT_EQ(verdict({read, "select * from t", answers, patterns}).refusal,
+            "what it names was looked up in a snapshot that may be old");
+  EXPECT_TRUE(effects_of(write, answers).scope.database);
+}
+
 TEST(Verdict, ASessionThatCannotUseTheCacheSaysWhy) {
   EXPECT_EQ(refusal({}), "");
   EXPECT_EQ(refusal({.failed_transaction = true}), "the transaction has failed");

@@ -43,10 +43,9 @@ class Parts {
   char* at_ = small_;
 };
 
-// What each octet is in a word: 0, no part of one; else itself in lower case.
+// What each octet is in a word: 0, no part of one; else itself in lower case. Digits end one: 'today0:0' is a moment.
 constexpr std::array<char, 256> kWordOctets = [] {
   std::array<char, 256> octets{};
-  for (int c = '0'; c <= '9'; ++c) octets[static_cast<std::size_t>(c)] = static_cast<char>(c);
   for (int c = 'a'; c <= 'z'; ++c) {
     octets[static_cast<std::size_t>(c)] = static_cast<char>(c);
     octets[static_cast<std::size_t>(c - 'a' + 'A')] = static_cast<char>(c);
@@ -91,15 +90,34 @@ bool one_begins(std::string_view text, std::size_t from, std::size_t to) {
   return false;
 }
 
+// E'…' or e'…', which is no end of a longer word.
+bool has_escape_string(std::string_view text) {
+  for (std::size_t at = text.find('\''); at != text.npos; at = text.find('\'', at + 1)) {
+    if (at == 0 || word_octet(text[at - 1]) != 'e') continue;
+    if (at == 1 || (word_octet(text[at - 2]) == 0 && !(text[at - 2] >= '0' && text[at - 2] <= '9'))) return true;
+  }
+  return false;
+}
+
+// A quote, white space with a new line or a comment in it, and a quote: one literal.
+bool has_continued_string(std::string_view text) {
+  for (std::size_t at = text.find('\''); at != text.npos; at = text.find('\'', at + 1)) {
+    const std::size_t next = text.find_first_not_of(" \t\n\r\f\v", at + 1);
+    if (next == text.npos) return false;
+    const bool new_line = text.substr(at + 1, next - at - 1).find_first_of("\n\r") != text.npos;
+    if (text.substr(next).starts_with("--") || (text[next] == '\'' && new_line)) return true;
+  }
+  return false;
+}
+
 Hash128 sum(const Hash128& a, const Hash128& b) { return {a.hi ^ b.hi, a.lo ^ b.lo}; }
 
 }  // namespace
 
 // Of the time limits: a read that hit one had no answer to keep.
 bool changes_no_answer(std::string_view parameter) {
-  constexpr std::string_view kNone[] = {
-      "application_name",     "client_min_messages", "idle_in_transaction_session_timeout",
-      "idle_session_timeout", "lock_timeout",        "statement_timeout"};
+  constexpr std::string_view kNone[] = {"application_name", "idle_in_transaction_session_timeout",
+                                        "idle_session_timeout", "lock_timeout", "statement_timeout"};
   return std::find(std::begin(kNone), std::end(kNone), parameter) != std::end(kNone);
 }
 
@@ -154,6 +172,13 @@ bool names_a_moment(std::string_view text) {
   char last[kStep + 1] = {};
   text.copy(last, kStep, at);
   return may_begin_one(last) && one_begins(text, at, text.size());
+}
+
+bool text_names_a_moment(std::string_view text, bool standard_strings) {
+  if (names_a_moment(text)) return true;
+  if (text.find('\\') != text.npos && (!standard_strings || has_escape_string(text))) return true;
+  if (text.find("U&'") != text.npos || text.find("u&'") != text.npos) return true;
+  return text.find_first_of("\n\r") != text.npos && has_continued_string(text);
 }
 
 // Anything that is not as it should be counts as naming one: it is not cached.

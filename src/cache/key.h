@@ -43,6 +43,9 @@ Hash128 text_key(const Hash128& owner, const Hash128& text);
 // Does a text, or a value of a Bind, hold a word that means another moment each time: now, today, tomorrow, yesterday?
 // As a literal of type date or timestamp they do, and literals have no type here.
 bool names_a_moment(std::string_view text);
+// A literal in a text may also hide one: behind an escape (E'to\144ay', U&'…', without standard_conforming_strings any
+// literal), or in pieces ('to' <new line> 'day'). Such a text counts as naming one, whatever it says.
+bool text_names_a_moment(std::string_view text, bool standard_strings = true);
 // The values of a Bind, as it came behind its names.
 bool bind_names_a_moment(ByteView bind);
 

@@ -80,7 +80,8 @@ TEST(Key, ATextHasOneNameForAllItsVariants) {
 TEST(Key, WordsThatMeanAMoment) {
   for (const char* text : {"now", "select 'Now'", "'TODAY'", "date'tomorrow'", "x yesterday 10:00", "('now')"})
     EXPECT_TRUE(names_a_moment(text)) << text;
-  for (const char* text : {"", "know", "nowhere", "now_", "_now", "snow", "no", "todays", "2now"})
+  for (const char* text : {"today0:0", "2now", "now2"}) EXPECT_TRUE(names_a_moment(text)) << text;
+  for (const char* text : {"", "know", "nowhere", "now_", "_now", "snow", "no", "todays"})
     EXPECT_FALSE(names_a_moment(text)) << text;
   // Wherever it stands among the octets that are looked at together, and in either case.
   for (const std::string word : {"now", "TODAY", "toMorrow", "yEsterday"}) {
@@ -93,6 +94,12 @@ TEST(Key, WordsThatMeanAMoment) {
       }
     }
   }
+  for (const char* text :
+       {"E'to\\144ay'", "(e'\\x6eow')", "U&'x'", "u&'x'", "'to'\n'day'", "'to' \t\r\n 'day'", "'a' --\n'b'"})
+    EXPECT_TRUE(text_names_a_moment(text)) << text;
+  for (const char* text : {"'\\d'", "name'\\d'", "E'x'", "'it''s'\n", "'a' 'b'", "'a',\n'b'", "u&x"})
+    EXPECT_FALSE(text_names_a_moment(text)) << text;
+  EXPECT_TRUE(text_names_a_moment("'\\d'", /*standard_strings=*/false));
   EXPECT_TRUE(bind_names_a_moment(bind({"1", "today"})));
   const std::string padded = std::string(62, ' ').append("now");  // its length, 65, is a letter
   EXPECT_TRUE(bind_names_a_moment(bind({padded})));

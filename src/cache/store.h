@@ -6,8 +6,8 @@
 //          So no entry outlives a change that any client can have seen.
 // Units    sequence: counts the ends of doubts; a read that began at n knows of the changes up to n.
 // Limits   total_bytes and max_entries, by second chance: what was used since the hand's last round stays once more;
-//          max_answer_bytes for one answer; kMaxDatabases, kMaxTables (beyond it the idle ones are forgotten, which
-//          refuses reads that began earlier), kMaxPrepared transactions.
+//          max_answer_bytes for one answer; kMaxDatabases (further names share a database with another), kMaxTables
+//          (beyond it the idle ones are forgotten, which refuses reads that began earlier), kMaxPrepared transactions.
 // Errors   none: what does not fit or is in doubt is not stored.
 // Threads  any. One mutex per shard for hits, one per database for stores and writers, held for map operations. Order:
 //          databases, one database, one shard.
@@ -113,7 +113,7 @@ class Store {
   std::optional<Answer> find(const Hash128& key);
   // `home`: home(fill.database), where the caller has it.
   bool put(const Fill& fill, Database* home = nullptr);
-  Database* home(std::string_view database) { return this->database(database); }  // for good; null: there are too many
+  Database* home(std::string_view database) { return this->database(database); }  // for good
   Doubt doubt(std::string_view database, Scope scope);
   void outdate();  // everything, and every read under way; quick
   void flush();    // the same, and the memory is given back

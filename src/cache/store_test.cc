@@ -111,6 +111,18 @@ TEST_F(StoreTest, AWholeDatabase) {
   EXPECT_TRUE(has(1));
 }
 
+TEST_F(StoreTest, DatabasesWithoutEnd) {
+  const std::size_t many = 2 * Store::kMaxDatabases;
+  const auto name = [](std::size_t i) { return "d" + std::to_string(i); };
+  for (std::size_t i = 0; i < many; ++i) EXPECT_TRUE(store.put(fill(i, {1}, name(i)))) << i;
+  for (const std::size_t changed : {std::size_t{3}, many - 3}) {
+    store.doubt(name(changed), Scope{.tables = {1}}).end(/*known=*/true);
+    EXPECT_FALSE(has(changed)) << "others may have gone with it";
+  }
+  EXPECT_TRUE(store.put(fill(many - 3, {1}, name(many - 3)))) << "and it goes on";
+  EXPECT_TRUE(has(many - 3));
+}
+
 TEST_F(StoreTest, EverythingEvenOfDatabasesNotYetKnown) {
   store.put(fill(1));
   const Fill before = fill(2, {1}, "new");

@@ -36,6 +36,7 @@ std::string_view by_form(const Asked& in) {
   if (in.facts.leading_comment == LeadingComment::other && !in.allow_sql_comments) return "a comment comes first";
   if (s.locking) return "rows are locked";
   if (s.tablesample) return "TABLESAMPLE";
+  if (s.locks_shown) return "xmax, cmin or cmax is read";
   if (s.current_time) return "the current time is used";
   if (s.time_zone_cast) return "a cast depends on the time zone";
   return {};
@@ -90,6 +91,7 @@ std::string why_not(const Asked& in) {
   // Without the tables no change of them would be noticed, whatever a comment demands.
   if (in.answers.relations.size() < s.relations.size() || in.answers.functions.size() < s.functions.size())
     return "what it names was not looked up";
+  if (in.answers.old) return "what it names was looked up in a snapshot that may be old";
   if (in.facts.leading_comment == LeadingComment::force_query_cache) return {};
   if (const std::string_view why = by_form(in); !why.empty()) return std::string(why);
   return by_names(in);
@@ -102,13 +104,14 @@ bool may_be_cached(const sql::Facts& facts, bool allow_sql_comments) {
   return facts.leading_comment != LeadingComment::other || allow_sql_comments;
 }
 
-bool means_a_moment(const sql::Facts& facts, std::string_view text) {
-  return facts.leading_comment != LeadingComment::force_query_cache && names_a_moment(text);
+bool means_a_moment(const sql::Facts& facts, std::string_view text, bool standard_strings) {
+  return facts.leading_comment != LeadingComment::force_query_cache && text_names_a_moment(text, standard_strings);
 }
 
 Verdict verdict(const Asked& asked) {
   Verdict v = standing_verdict(asked);
-  if (v.ok() && means_a_moment(asked.facts, asked.text)) v.refusal = "it may mean the current time (now, today, …)";
+  if (v.ok() && means_a_moment(asked.facts, asked.text, asked.standard_strings))
+    v.refusal = "it may mean the current time (now, today, …)";
   return v;
 }
 

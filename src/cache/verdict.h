@@ -25,6 +25,7 @@ struct Asked {
   const sql::Answers& answers;  // of all names of the text, in order
   const config::Patterns& patterns;
   bool allow_sql_comments = false;
+  bool standard_strings = true;  // standard_conforming_strings
 };
 struct Verdict {
   std::string refusal;                // empty: it may be kept
@@ -34,7 +35,7 @@ struct Verdict {
 Verdict verdict(const Asked& asked);
 // The same without the words that mean a moment, by which texts with the same facts differ: see means_a_moment().
 Verdict standing_verdict(const Asked& asked);
-bool means_a_moment(const sql::Facts& facts, std::string_view text);
+bool means_a_moment(const sql::Facts& facts, std::string_view text, bool standard_strings);
 
 // Standing verdicts made lately, by the number of the plan they were made beside: for statements that change nothing.
 // One for each worker.

@@ -247,6 +247,8 @@ struct Catalog::Store {
     Relations relations;
     Functions functions;
     std::uint64_t used = 0;
+    std::uint64_t epoch = 0;  // seen by the last look-up, the first time at `since`
+    std::optional<TimePoint> since;
     struct {
       bool known = false, there = false;
       Moment at{};
@@ -259,6 +261,7 @@ struct Catalog::Store {
   std::uint64_t turn = 0;
 
   Database& database(const std::string& name);
+  TimePoint since(Database& d, std::uint64_t epoch) const;
   TimePoint now() const { return options.expire > Duration::zero() ? clock.now() : TimePoint{}; }
 };
 
@@ -271,6 +274,12 @@ Catalog::Store::Database& Catalog::Store::database(const std::string& name) {
   Database& d = known != databases.end() ? known->second : databases[name];
   d.used = ++turn;
   return d;
+}
+
+TimePoint Catalog::Store::since(Database& d, std::uint64_t epoch) const {
+  if (!d.since || d.epoch != epoch) d.since = clock.now();
+  d.epoch = epoch;
+  return *d.since;
 }
 
 Catalog::Catalog(const Clock& clock, const Epochs& epochs, Options options)
@@ -318,7 +327,9 @@ Found Catalog::lookup(const Viewpoint& who, const sql::Questions& questions) {
   f.definitions = store_->epochs.definitions_at(Epochs::place(who.database));
   const Moment at{f.epoch, store_->now()};
   const Limits limits{store_->options.max_entries, store_->options.expire};
-  Store::Database* d = who.own_names ? nullptr : &store_->database(who.database);
+  Store::Database& of_all = store_->database(who.database);
+  Store::Database* d = who.own_names ? nullptr : &of_all;
+  f.since = store_->since(of_all, f.epoch);
   look_up(d ? &d->relations : nullptr, who, at, limits,
           {questions.relations, f.answers.relations, f.open.relations, f.open_relations, f.until});
   look_up(d ? &d->functions : nullptr, who, at, limits,
@@ -332,9 +343,10 @@ Result<sql::Answers> Catalog::learn(const Viewpoint& who, Found found,
   for (const auto& columns : rows) HG_CHECK(reading.row(columns));
   const sql::Answers learned = reading.finish();
   const Moment at{found.epoch, store_->now()};
-  const std::size_t room = who.own_names ? 0 : store_->options.max_entries;
+  const std::size_t room = who.own_names || found.old ? 0 : store_->options.max_entries;
+  found.answers.old = found.old;
   Store::Database& d = store_->database(who.database);
-  d.events = {true, reading.event_triggers(), {found.definitions, at.now}};
+  if (!found.old) d.events = {true, reading.event_triggers(), {found.definitions, at.now}};
   for (std::size_t i = 0; i < learned.relations.size(); ++i) {
     const sql::RelationAnswer& a = learned.relations[i];
     found.answers.relations[found.open_relations[i]] = a;

@@ -66,8 +66,10 @@ struct Found {
   sql::Answers answers;  // same order and number as the questions; whole when `open` is empty
   sql::Questions open;   // what the cache does not know
   std::vector<std::size_t> open_relations, open_functions;  // their places among the questions
-  std::uint64_t epoch = 0;             // as of the look-up: DDL between asking and learning makes the answer an old one
-  std::uint64_t definitions = 0;       // likewise
+  std::uint64_t epoch = 0;        // as of the look-up: DDL between asking and learning makes the answer an old one
+  std::uint64_t definitions = 0;  // likewise
+  TimePoint since{};              // the epoch is as old as that, or older
+  bool old = false;  // for the asker to set: who is asked may show an earlier epoch, so nothing of it is kept
   TimePoint until = TimePoint::max();  // when the first of the answers expires
 };
 
@@ -89,7 +91,7 @@ class Catalog {
   // Each answer of a server to whatever question says it.
   std::optional<bool> event_triggers(const std::string& database) const;
   // rows: the text columns of query_for(found.open), in order. The answers to all questions of the look-up. Kept are
-  // those that exist and are not temporary: what is missing may come by ways we do not see.
+  // (but of found.old) those that exist and are not temporary: what is missing may come by ways we do not see.
   Result<sql::Answers> learn(const Viewpoint& who, Found found, const std::vector<std::vector<std::string>>& rows);
 
  private:

@@ -131,6 +131,31 @@ TEST_F(CatalogTest, AnAnswerAskedBeforeDdlIsOldWhenItArrivesAfter) {
   EXPECT_FALSE(knows(c, alice, "a"));
 }
 
+TEST_F(CatalogTest, OldAnswersServeTheirAskerOnly) {
+  Catalog c = make();
+  Found f = c.lookup(alice, relation("a"));
+  f.old = true;
+  const auto learned = c.learn(alice, f, {{"r", "0", "public", "a", ""}, {"e", "0", "", "", ""}});
+  ASSERT_TRUE(learned);
+  EXPECT_TRUE(learned->old && learned->relations[0].exists);
+  EXPECT_FALSE(knows(c, alice, "a"));
+  EXPECT_FALSE(c.event_triggers("shop"));
+  teach(c, alice, "a");
+  EXPECT_FALSE(c.lookup(alice, relation("a")).answers.old);
+  EXPECT_EQ(c.event_triggers("shop"), false);
+}
+
+TEST_F(CatalogTest, HowOldAnEpochIsAtLeast) {
+  Catalog c = make();
+  const TimePoint first = clock.time;
+  EXPECT_EQ(c.lookup(alice, relation("a")).since, first);
+  clock.time += std::chrono::seconds(5);
+  EXPECT_EQ(c.lookup(alice, relation("b")).since, first);
+  epochs.raise("shop");
+  clock.time += std::chrono::seconds(5);
+  EXPECT_EQ(c.lookup(alice, relation("b")).since, first + std::chrono::seconds(10));
+}
+
 TEST_F(CatalogTest, EveryViewpointHasItsOwnAnswers) {
   Catalog c = make();
   teach(c, alice, "a");

@@ -106,7 +106,7 @@ constexpr std::string_view kLeaves =
 constexpr std::string_view kRuleLeaves =
     "EXISTS (SELECT FROM pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':funcid ([0-9]+)', 'g') m(x),"
     " pg_catalog.pg_proc f WHERE f.oid = (m.x)[1]::pg_catalog.oid AND f.provolatile = 'v'::pg_catalog.\"char\""
-    " AND (f.pronamespace <> 11::pg_catalog.oid OR f.proname = 'set_config'::pg_catalog.name"
+    " AND ({made f} OR f.proname = 'set_config'::pg_catalog.name"
     " OR pg_catalog.strpos(f.proname::pg_catalog.text, 'advisory_lock'::pg_catalog.text) <> 0))";
 
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
@@ -130,7 +130,7 @@ constexpr std::string_view kRelationRows =
     " UNION ALL (SELECT DISTINCT 'q', s.p::pg_catalog.text, p.proname::pg_catalog.text, '',"
     " CASE WHEN p.provolatile = 'v'::pg_catalog.\"char\" THEN 'w' ELSE '' END"
     " FROM seen s, pg_catalog.pg_class c, pg_catalog.pg_proc p, pg_catalog.pg_type y WHERE s.root AND NOT s.child"
-    " AND c.oid = s.oid AND p.pronamespace <> 11::pg_catalog.oid AND p.provolatile <> 'i'::pg_catalog.\"char\""
+    " AND c.oid = s.oid AND {made p} AND p.provolatile <> 'i'::pg_catalog.\"char\""
     " AND (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<) 2 AND y.oid = p.proargtypes[0]"
     " AND (y.oid = c.reltype OR y.oid = c.reloftype OR y.typbasetype = c.reltype OR y.oid = 2249::pg_catalog.oid"
     " OR y.oid = 2276::pg_catalog.oid OR y.oid = 2283::pg_catalog.oid OR y.oid = 2776::pg_catalog.oid"
@@ -142,20 +142,21 @@ constexpr std::string_view kRelationRows =
     " UNION ALL (SELECT DISTINCT 't', t.p::pg_catalog.text, t.id::pg_catalog.text, '', '' FROM touched t"
     " WHERE NOT EXISTS (SELECT FROM below b WHERE b.p = t.p AND b.id = t.id) LIMIT {limit})"
     " UNION ALL (SELECT DISTINCT 'x', t.p::pg_catalog.text, '', '', CASE WHEN EXISTS"
-    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
-    " AND f.oid = g.tgfoid AND {defines f}) THEN 'd' ELSE '' END || CASE WHEN EXISTS"
-    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
-    " AND f.oid = g.tgfoid AND {leaves f}) OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
+    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id"
+    " AND f.oid = g.tgfoid AND {made f} AND {defines f}) THEN 'd' ELSE '' END || CASE WHEN EXISTS"
+    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id"
+    " AND f.oid = g.tgfoid AND {made f} AND {leaves f}) OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE "
+    "r.ev_class = t.id"
     " AND r.ev_type <> '1'::pg_catalog.\"char\" AND {leaves r}) THEN 'l' ELSE '' END FROM touched t WHERE EXISTS"
-    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id AND NOT g.tgisinternal"
-    " AND f.oid = g.tgfoid AND f.pronamespace <> 11::pg_catalog.oid)"
+    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id"
+    " AND f.oid = g.tgfoid AND {made f})"
     " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
     " AND r.ev_type <> '1'::pg_catalog.\"char\"))";
 
 // {beside f: x}: something that f runs beside its own body has volatility x: what an aggregate is made of, and what
 // the defaults of its arguments call.
 constexpr std::string_view kBeside =
-    "(f.pronamespace <> 11::pg_catalog.oid AND (EXISTS (SELECT FROM pg_catalog.pg_aggregate g, pg_catalog.pg_proc h"
+    "({made f} AND (EXISTS (SELECT FROM pg_catalog.pg_aggregate g, pg_catalog.pg_proc h"
     " WHERE g.aggfnoid::pg_catalog.oid = f.oid AND (h.oid = g.aggtransfn::pg_catalog.oid"
     " OR h.oid = g.aggfinalfn::pg_catalog.oid OR h.oid = g.aggmtransfn::pg_catalog.oid"
     " OR h.oid = g.aggmfinalfn::pg_catalog.oid) AND h.provolatile = '{x}'::pg_catalog.\"char\")"
@@ -178,11 +179,11 @@ constexpr std::string_view kFunctionRows =
     " THEN 'v' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\" OR {beside f: s} OR {time by f})"
     " THEN 's' ELSE '' END"
-    " || CASE WHEN pg_catalog.bool_or(f.pronamespace <> 11::pg_catalog.oid) THEN 'u' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or({made f}) THEN 'u' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.prorettype = 1184::pg_catalog.oid OR f.prorettype = 1266::pg_catalog.oid)"
     " THEN 'z' ELSE '' END || CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\""
-    " AND f.pronamespace <> 11::pg_catalog.oid AND {defines f}) THEN 'd' ELSE '' END"
-    " || CASE WHEN pg_catalog.bool_or(f.pronamespace <> 11::pg_catalog.oid"
+    " AND {made f} AND {defines f}) THEN 'd' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or({made f}"
     " AND {sets f}) THEN 'c' ELSE '' END)::pg_catalog.text"
     " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
     " AND (a.s IS NULL OR s.nspname = a.s) GROUP BY a.p";
@@ -192,6 +193,9 @@ constexpr std::string_view kEventTriggers =
     "SELECT 'e'::pg_catalog.text, '0'::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text"
     " WHERE EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled <> 'D'::pg_catalog.\"char\""
     " AND e.evtevent <> 'login'::pg_catalog.name)";
+
+// {made f}: by a user, or by an extension, in whatever schema: oids below 16384 are PostgreSQL's own.
+constexpr std::string_view kMade = ".oid OPERATOR(pg_catalog.>) 16383::pg_catalog.oid";
 
 void put_in(std::string& text, std::string_view mark, std::string_view words) {
   for (std::size_t at = 0; (at = text.find(mark)) != std::string::npos;) text.replace(at, mark.size(), words);
@@ -210,6 +214,7 @@ std::string filled_in(std::string_view text) {
   put_in(out, "{defines f}", kDefines);
   put_in(out, "{leaves f}", kLeaves);
   put_in(out, "{leaves r}", kRuleLeaves);
+  for (const std::string of : {"f", "p"}) put_in(out, "{made " + of + "}", of + std::string(kMade));
   put_in(out, "{few t}", "t.p OPERATOR(pg_catalog.>) -1 AND t.p OPERATOR(pg_catalog.<) 1000000");
   return out;
 }

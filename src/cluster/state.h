@@ -111,7 +111,7 @@ struct NodeReplication {
   std::optional<std::uint64_t> delay_bytes;
   std::optional<std::chrono::microseconds> delay_time;
   std::string state, sync_state;
-  std::optional<TimePoint> replayed_to = {};  // see Node
+  std::optional<ReplayedTo> replayed_to = {};
 };
 struct ReplicationReport {
   std::vector<NodeReplication> nodes;  // of one round; a node that is not in it has no known delay

@@ -20,6 +20,13 @@ namespace herdgate::cluster {
 enum class NodeStatus : std::uint8_t { unused = 0, waiting = 1, up = 2, down = 3 };
 enum class Role : std::uint8_t { unknown, primary, standby };
 
+// A standby shows whatever was committed and acknowledged before `moment`. It was asked after `asked`: should it have
+// crashed since, it may show less for a while, so that only who was connected by then can rely on it.
+struct ReplayedTo {
+  TimePoint moment, asked;
+  bool operator==(const ReplayedTo&) const = default;
+};
+
 struct Node {
   NodeId id;
   std::string host;  // empty was replaced by /tmp
@@ -31,8 +38,7 @@ struct Node {
   Role real_role = Role::unknown;  // by pg_is_in_recovery, when it was last asked
   std::optional<std::uint64_t> delay_bytes;
   std::optional<std::chrono::microseconds> delay_time;
-  // A standby, while the query cache is on: it shows whatever was committed and acknowledged before this moment.
-  std::optional<TimePoint> replayed_to;
+  std::optional<ReplayedTo> replayed_to;                  // of a standby, while the query cache is on
   std::string replication_state, replication_sync_state;  // as in pg_stat_replication, or empty
   WallTime status_changed{};
   std::string status_reason;  // why, in words

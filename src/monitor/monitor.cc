@@ -372,6 +372,8 @@ void Monitor::notice_changes(NodeId node, const Answer& answer) {
   Said& said = said_[node];
   if (changed(said.configured, answer.configured) && hooks_.reloaded) hooks_.reloaded();
   if (changed(said.defaults, answer.defaults) && hooks_.defaults_altered) hooks_.defaults_altered();
+  const bool crashed = changed(said.counting_since, answer.counting_since);
+  if (crashed && node == state_.primary && hooks_.primary_crashed) hooks_.primary_crashed();
 }
 
 // ---- rounds
@@ -404,12 +406,17 @@ void Monitor::finish_round() {
 // The primary was asked after the round began: what had been acknowledged by then is in its position.
 void Monitor::tell_replayed(const std::map<NodeId, Answer>& answers, cluster::ReplicationReport& report) {
   const auto primary = answers.find(state_.primary);
-  if (primary == answers.end() || !primary->second.position) return;
-  replayed_.note(state_.primary, round_.began, *primary->second.position);
+  if (primary == answers.end()) return;
+  const Answer& writer = primary->second;
+  if (writer.in_recovery.value_or(true) || !writer.position || !writer.timeline) return;
+  replayed_.note(state_.primary, *writer.timeline, round_.began, *writer.position);
   for (cluster::NodeReplication& node : report.nodes) {
     const auto answer = answers.find(node.node);
-    if (node.node == state_.primary || answer == answers.end() || !answer->second.position) continue;
-    node.replayed_to = replayed_.of(*answer->second.position);
+    if (node.node == state_.primary || answer == answers.end()) continue;
+    const Answer& standby = answer->second;
+    if (!standby.in_recovery.value_or(false) || !standby.position || !standby.timeline) continue;
+    if (const auto moment = replayed_.of(*standby.timeline, *standby.position))
+      node.replayed_to = cluster::ReplayedTo{*moment, round_.began};
   }
 }
 

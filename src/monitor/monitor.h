@@ -57,6 +57,8 @@ struct Hooks {
   std::function<void()> reloaded;
   // What roles or databases give new sessions is not what it was when the server was asked last. Empty: as above.
   std::function<void()> defaults_altered;
+  // The primary has recovered from a crash since it was asked last: it may lack what it had shown. Empty: as above.
+  std::function<void()> primary_crashed;
   // For tests; empty: start_probe().
   std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
 };
@@ -168,7 +170,7 @@ class Monitor final : public cluster::Control {
   std::map<NodeId, report::FailoverFigures> failovers_;
   PrimaryFacts primaries_;
   struct Said {
-    std::string configured, defaults;  // as in Answer, of the last that had them
+    std::string configured, defaults, counting_since;  // as in Answer, of the last that had them
   };
   std::map<NodeId, Said> said_;
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once

@@ -69,7 +69,7 @@ struct MonitorTest : ::testing::Test {
   std::map<int, int> probes;
   std::vector<ProbeTarget> targets;
   std::function<void()> changed = [] {}, gate_empty;
-  int gate_opened = 0, first_looks = 0, reloads = 0, alterations = 0;
+  int gate_opened = 0, first_looks = 0, reloads = 0, alterations = 0, crashes = 0;
   std::unique_ptr<Monitor> monitor;
 
   void SetUp() override {
@@ -92,6 +92,7 @@ struct MonitorTest : ::testing::Test {
     hooks.open_gate = [this] { ++gate_opened; };
     hooks.reloaded = [this] { ++reloads; };
     hooks.defaults_altered = [this] { ++alterations; };
+    hooks.primary_crashed = [this] { ++crashes; };
     hooks.probe = [this](const ProbeTarget& target, ProbeDone done) -> std::unique_ptr<Probing> {
       const int id = target.node.value;
       ++probes[id];
@@ -215,6 +216,17 @@ TEST_F(MonitorTest, AServerThatHasReadItsConfigurationAnewIsNoticed) {
   asked_again(1);
   asked_again(0);
   EXPECT_EQ(reloads, 1) << "it had not been asked before";
+  world[0].counting_since = "2026-01-01 00:00:00+00";
+  world[1].counting_since = "2026-01-01 00:00:00+00";
+  asked_again(0);
+  asked_again(1);
+  EXPECT_EQ(crashes, 0) << "it had not said before";
+  world[0].counting_since = "2026-01-02 00:00:00+00";
+  world[1].counting_since = "2026-01-02 00:00:00+00";
+  asked_again(1);
+  EXPECT_EQ(crashes, 0) << "a standby";
+  asked_again(0);
+  until_polled([&] { return crashes == 1; });
   world[1].defaults = "d41d8cd9";
   asked_again(1);
   EXPECT_EQ(alterations, 0) << "it had not said before";

@@ -18,7 +18,10 @@ using cluster::Outcome;
 constexpr const char* kRoleQuery =
     "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() "
     "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, "
-    "pg_catalog.pg_conf_load_time(), pg_catalog.has_table_privilege('pg_catalog.pg_db_role_setting', 'select')";
+    "pg_catalog.pg_conf_load_time(), pg_catalog.has_table_privilege('pg_catalog.pg_db_role_setting', 'select'), "
+    "CASE WHEN NOT pg_catalog.pg_is_in_recovery() "
+    "THEN pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END, "
+    "pg_catalog.pg_stat_get_bgwriter_stat_reset_time()";
 // By itself: whoever may not read it is not to fail for it.
 constexpr const char* kDefaultsQuery =
     "SELECT pg_catalog.md5(COALESCE(pg_catalog.string_agg(s::pg_catalog.text, ' ' ORDER BY setdatabase, setrole), '')) "
@@ -33,10 +36,11 @@ constexpr const char* kReceiverQuery =
     "SELECT r->>'sender_host', r->>'sender_port', pg_catalog.date_part('epoch', "
     "pg_catalog.current_setting('wal_receiver_timeout')::pg_catalog.interval), "
     "r IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'primary_conninfo' "
-    "AND pg_catalog.starts_with(setting, 'stopped_by_pgpool=1 ')), pg_catalog.current_setting('server_version_num') "
+    "AND pg_catalog.starts_with(setting, 'stopped_by_pgpool=1 ')), pg_catalog.current_setting('server_version_num'), "
+    "r->>'received_tli' "
     "FROM (SELECT) AS one LEFT JOIN (SELECT pg_catalog.to_jsonb(w) AS r "
     "FROM pg_catalog.pg_stat_wal_receiver w WHERE status = 'streaming') AS receiver ON true";
-constexpr std::size_t kRoleColumns = 4, kSenderColumns = 5, kReceiverColumns = 5;
+constexpr std::size_t kRoleColumns = 6, kSenderColumns = 5, kReceiverColumns = 6;
 
 constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
 
@@ -45,6 +49,13 @@ bool own_shortage(std::string_view text) {
   for (int code : {EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL})
     if (text.find(std::strerror(code)) != std::string_view::npos) return true;
   return false;
+}
+
+std::optional<std::uint32_t> parse_timeline(std::string_view text, int base) {
+  std::uint32_t timeline = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), timeline, base);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return timeline;
 }
 
 std::string text_or_empty(const std::optional<std::string>& value) { return value.value_or(std::string()); }
@@ -95,6 +106,8 @@ class LoginProbe final : public Probing {
     answer_.in_recovery = *rows->front()[0] == "t";
     answer_.position = parse_position(text_or_empty(rows->front()[1]));
     answer_.configured = text_or_empty(rows->front()[2]);
+    answer_.timeline = parse_timeline(text_or_empty(rows->front()[4]), /*base=*/16);
+    answer_.counting_since = text_or_empty(rows->front()[5]);
     if (text_or_empty(rows->front()[3]) != "t") return ask_by_role();
     client().query(kDefaultsQuery, deadline_,
                    [this](Result<backend::Rows> defaults) { on_defaults(std::move(defaults)); });
@@ -118,6 +131,7 @@ class LoginProbe final : public Probing {
     answer_.wal_receiver_timeout = parse_seconds(text_or_empty(row[2]));
     answer_.stopped = text_or_empty(row[3]) == "t";
     answer_.version = text_or_empty(row[4]);
+    answer_.timeline = parse_timeline(text_or_empty(row[5]), /*base=*/10);
     if (row[1]) {
       const std::string port = *row[1];
       cluster::Upstream upstream{text_or_empty(row[0]), 0};

@@ -2,7 +2,9 @@
 //
 // Shape    note() what the primary had written when it was asked; of() gives, for what a standby has replayed, the
 //          newest such moment that it has passed.
-// Limits   kMaxMoments; a standby that is farther behind has none.
+// Limits   kMaxMoments; a standby that has stopped following the primary, or follows another server, may be ahead of it
+//          and lack what the primary has: only what it receives on the primary's timeline counts. A standby that is
+//          farther behind has none.
 // Errors   none: where nothing is known there is no moment.
 // Threads  values.
 // Source   PostgreSQL manual, "Asynchronous Commit": without synchronous_commit a transaction is acknowledged up to
@@ -23,14 +25,16 @@ class Replayed {
   static constexpr std::size_t kMaxMoments = 64;
   static constexpr Duration kAsyncCommit = std::chrono::seconds(3);
 
-  // Positions of different primaries cannot be compared.
-  void note(NodeId primary, TimePoint asked, std::uint64_t position) {
-    if (primary != primary_) moments_.clear();
+  // Positions of different primaries cannot be compared, nor of different timelines.
+  void note(NodeId primary, std::uint32_t timeline, TimePoint asked, std::uint64_t position) {
+    if (primary != primary_ || timeline != timeline_) moments_.clear();
     primary_ = primary;
+    timeline_ = timeline;
     if (moments_.size() == kMaxMoments) moments_.pop_front();
     moments_.push_back({asked, position});
   }
-  std::optional<TimePoint> of(std::uint64_t position) const {
+  std::optional<TimePoint> of(std::uint32_t timeline, std::uint64_t position) const {
+    if (timeline != timeline_) return std::nullopt;
     for (auto it = moments_.rbegin(); it != moments_.rend(); ++it)
       if (it->position <= position) return it->asked - kAsyncCommit;
     return std::nullopt;
@@ -42,6 +46,7 @@ class Replayed {
     std::uint64_t position;
   };
   NodeId primary_ = kNoNode;
+  std::uint32_t timeline_ = 0;
   std::deque<Moment> moments_;
 };
 

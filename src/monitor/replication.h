@@ -29,6 +29,8 @@ struct Answer {
   std::string text;  // what went wrong
   std::optional<bool> in_recovery;
   std::optional<std::uint64_t> position;      // written so far (primary), replayed so far (standby)
+  std::optional<std::uint32_t> timeline;      // that it writes (primary), or receives at present (standby)
+  std::string counting_since;                 // its statistics, in its words: anew after a crash; empty: not known
   std::string configured;                     // when it read its configuration last, in its words; empty: not known
   std::string defaults;                       // a digest of all ALTER ROLE and DATABASE … SET; empty: not known
   std::vector<Sender> senders;                // primary only

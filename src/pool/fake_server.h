@@ -111,7 +111,10 @@ class FakeServer {
       server_.last_ = this;
       if (message.starts_with("Q") && message.find("default_transaction_isolation") != Bytes::npos) {
         ++server_.isolation_asked;  // by a login
-        if (server_.tells_isolation) put(out, 'D', ByteView("\0\1\0\0\0\x0eread committed", 20));
+        if (server_.tells_isolation) {
+          put(out, 'D', ByteView("\0\1\0\0\0\x0eread committed", 20));
+          put(out, 'D', ByteView("\0\1\0\0\0\6public", 12));
+        }
         server_.tells_isolation ? put(out, 'C', ByteView("OK\0", 3)) : put(out, 'E', ByteView("C42501\0\0", 8));
         return put(out, 'Z', "I");
       }

@@ -143,6 +143,9 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
   hooks.first_look = std::move(ready);
   hooks.reloaded = [this] { hint_server_reloads(); };
   hooks.defaults_altered = [this] { renew_links(); };
+  hooks.primary_crashed = [this] {
+    if (shared_.query_cache) outdate_answers();  // no link was there that would have told us (hint_node_trouble())
+  };
   hooks.shut_gate = [this](std::function<void()> empty) { shut_gate(std::move(empty)); };
   hooks.open_gate = [this] { open_gate(); };
   hooks.health = [this](const report::HealthByNode& figures) {
@@ -161,7 +164,10 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
 }
 
 void Proxy::take_view(cluster::ViewPtr view) {
-  const bool promoted = view_ != nullptr && view->primary != view_->primary;
+  const auto differ = [&](const cluster::View& before) {  // in raw mode nobody is called primary
+    return view->primary != before.primary || view->write_node() != before.write_node();
+  };
+  const bool promoted = view_ != nullptr && differ(*view_);
   view_ = std::move(view);
   const NodeId now = view_->primary;
   const NodeId before = now != kNoNode ? std::exchange(last_primary_, now) : now;
@@ -201,12 +207,15 @@ session::SnapshotPtr Proxy::snapshot() const {
   return snapshot;
 }
 
-// The new primary may lack what the old one has shown. What is read of that one from now on by a session that does not
-// know yet goes with the second flush.
+// The new primary may lack what the old one has shown, definitions too. What is read of that one from now on by a
+// session that does not know yet goes with the second flush.
 void Proxy::forget_answers() {
-  if (!shared_.query_cache) return;
-  flush_query_cache();
-  when_settled([this] { flush_query_cache(); });
+  const auto forget = [this] {
+    shared_.epochs.define_in_all(catalog::Epochs::Change::results);
+    if (shared_.query_cache) flush_query_cache();
+  };
+  forget();
+  when_settled(forget);
 }
 
 // Of memcached no worker of ours uses anything until one of them has emptied it.
@@ -218,6 +227,7 @@ void Proxy::flush_query_cache() {
 
 // A server that dies takes all its links with it, and memcached is emptied for all proxies: once a second.
 void Proxy::outdate_answers() {
+  shared_.epochs.define_in_all(catalog::Epochs::Change::results);
   if (!shared_.memcached) return shared_.query_cache->outdate();
   if (outdating_ != 0) {
     outdate_again_ = true;

@@ -40,6 +40,7 @@ struct CacheLooked {
 struct CacheParsed {  // in the unit
   std::string_view name;
   CacheRead read;
+  bool bound = false;
 };
 
 struct CacheScratch {

@@ -14,9 +14,9 @@ void KnownColumns::keep(const std::string& name, const Hash128& columns) {
   known_.put(name, columns, TimePoint::max());
 }
 
-std::optional<Hash128> columns_of(const HashKey& key, ByteView payload) {
-  if (payload.empty()) return hash128(key, payload);
-  Bytes bytes;
+std::optional<Hash128> columns_of(const HashKey& key, ByteView payload, const Hash128& parameters) {
+  Bytes bytes(reinterpret_cast<const char*>(&parameters), sizeof parameters);
+  if (payload.empty()) return hash128(key, bytes);
   wire::PayloadReader reader(payload);
   const std::uint16_t count = reader.u16();
   for (std::uint16_t i = 0; i < count && reader.fits(); ++i) {

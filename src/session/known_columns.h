@@ -1,5 +1,6 @@
-// What columns a shared prepared statement had when it was defined, by its interned name. Where it is prepared on one
-// more link after DDL its session must not be given others unawares: a server would refuse to run it.
+// What parameters and columns a shared prepared statement had when it was defined, by its interned name. Where it is
+// prepared on one more link its session must not be given others unawares: a server would refuse to run it, or keep to
+// the types of parameters that it has told.
 //
 // Limits   kMost names; what is forgotten is not compared.
 // Threads  thread-safe; asked only where a statement is prepared on a server.
@@ -25,8 +26,8 @@ class KnownColumns {
   AgedMap<std::string, Hash128> known_{kMost};
 };
 
-// Of RowDescription's payload, "" for NoData: names, types and type modifiers, not the tables they come from. nullopt:
-// it cannot be read.
-std::optional<Hash128> columns_of(const HashKey& key, ByteView payload);
+// Of RowDescription's payload, "" for NoData: names, types and type modifiers, not the tables they come from; and of
+// what hash the ParameterDescription before it had. nullopt: it cannot be read.
+std::optional<Hash128> columns_of(const HashKey& key, ByteView payload, const Hash128& parameters);
 
 }  // namespace herdgate::session

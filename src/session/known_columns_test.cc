@@ -19,23 +19,28 @@ Bytes field(std::string_view name, std::uint32_t table, std::uint32_t type, char
   return out;
 }
 
+constexpr Hash128 kNone;  // no parameters
+
 TEST(KnownColumns, AreNamesAndTypes) {
   const Bytes one = Bytes("\0\1", 2) + field("a", 100, 23, 0);
-  const auto known = columns_of(kKey, one);
+  const auto known = columns_of(kKey, one, kNone);
   ASSERT_TRUE(known);
-  EXPECT_EQ(columns_of(kKey, Bytes("\0\1", 2) + field("a", 200, 23, 1)), known);  // another table, another format
-  EXPECT_NE(columns_of(kKey, Bytes("\0\1", 2) + field("b", 100, 23, 0)), known);
-  EXPECT_NE(columns_of(kKey, Bytes("\0\1", 2) + field("a", 100, 25, 0)), known);
-  EXPECT_NE(columns_of(kKey, Bytes("\0\2", 2) + field("a", 100, 23, 0) + field("a", 100, 23, 0)), known);
-  EXPECT_NE(columns_of(kKey, {}), known);
-  EXPECT_TRUE(columns_of(kKey, {}));
+  EXPECT_EQ(columns_of(kKey, Bytes("\0\1", 2) + field("a", 200, 23, 1), kNone),
+            known);  // another table, another format
+  EXPECT_NE(columns_of(kKey, Bytes("\0\1", 2) + field("b", 100, 23, 0), kNone), known);
+  EXPECT_NE(columns_of(kKey, Bytes("\0\1", 2) + field("a", 100, 25, 0), kNone), known);
+  EXPECT_NE(columns_of(kKey, Bytes("\0\2", 2) + field("a", 100, 23, 0) + field("a", 100, 23, 0), kNone), known);
+  EXPECT_NE(columns_of(kKey, {}, kNone), known);
+  EXPECT_TRUE(columns_of(kKey, {}, kNone));
+  EXPECT_NE(columns_of(kKey, one, Hash128{1, 2}), known) << "other parameters";
+  EXPECT_NE(columns_of(kKey, {}, Hash128{1, 2}), columns_of(kKey, {}, kNone));
 }
 
 TEST(KnownColumns, OfWhatCannotBeReadThereAreNone) {
   const Bytes one = Bytes("\0\1", 2) + field("a", 100, 23, 0);
   for (std::size_t size = 1; size < one.size(); ++size)
-    EXPECT_FALSE(columns_of(kKey, ByteView(one).substr(0, size))) << size;
-  EXPECT_FALSE(columns_of(kKey, one + "x"));
+    EXPECT_FALSE(columns_of(kKey, ByteView(one).substr(0, size), kNone)) << size;
+  EXPECT_FALSE(columns_of(kKey, one + "x", kNone));
 }
 
 TEST(KnownColumns, AreBounded) {

@@ -131,7 +131,7 @@ void Login::on_new_startup(const wire::Startup& startup, ByteView packet) {
   asked->minor = std::min(startup.minor, 2);
   if (startup.minor > 2 || startup.minor == 1 || !startup.unknown_options.empty()) {
     if (startup.minor == 1) asked->minor = 0;
-    wire::put_negotiate(asked->negotiation, startup.minor == 1 ? 0 : 2, startup.unknown_options);
+    wire::put_negotiate(asked->negotiation, asked->minor, startup.unknown_options);
   }
   session_.worker_.recent_startups().add(packet, asked);
   asked_for(asked);

@@ -361,8 +361,9 @@ OwnCommands::Answer OwnCommands::explain_route(std::string_view text) {
 std::string OwnCommands::cacheable(const Explained& told, std::string_view text) const {
   if (!session_.cache_) return "no: memory_cache_enabled is off";
   const config::Settings& settings = session_.settings();
-  const cache::Verdict verdict = cache::verdict(
-      {*told.facts, text, told.answers, *settings.patterns, session_.own().allow_sql_comments(settings)});
+  const cache::Verdict verdict =
+      cache::verdict({*told.facts, text, told.answers, *settings.patterns, session_.own().allow_sql_comments(settings),
+                      session_.vs_.standard_conforming_strings()});
   if (!verdict.ok()) return "no: " + verdict.refusal;
   const std::string_view now = session_.cache_->refusal();
   if (!now.empty()) return fmt::format("not now: {}", now);

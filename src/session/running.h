@@ -194,6 +194,7 @@ struct Running {
   TimePoint began{};  // when the request was taken up; the clock's beginning: none is being served
   int reruns = 0;
   int known_heads = 0;                       // run again: this many of them the client has already
+  Hash128 parameters;                        // of a statement that we asked about: those of its columns follow
   std::optional<wire::Report> replay_error;  // why the link could not be brought up
   std::optional<wire::Report> named_error;   // why a PREPARE could not be repeated on it
   std::string farewell;                      // what a FATAL of a server said before its link was lost

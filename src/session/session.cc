@@ -11,10 +11,11 @@
 namespace herdgate::session {
 namespace {
 
-// What RESET goes back to: another session may have set it on this link.
-constexpr std::string_view kIsolation = "default_transaction_isolation";
-constexpr std::string_view kAskIsolation =
-    "SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'default_transaction_isolation'";
+// What RESET goes back to: another session may have set it on this link. In the order of their names.
+constexpr std::string_view kAsked[] = {"default_transaction_isolation", "search_path"};
+constexpr std::string_view kAskDefaults =
+    "SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'default_transaction_isolation' "
+    "OR name OPERATOR(pg_catalog.=) 'search_path' ORDER BY name";
 
 }  // namespace
 
@@ -344,7 +345,7 @@ void Session::welcomed(const LoginResult& login) {
   if (const LoginMemory::Reported known = login.reported) return greet(greeting, *known);
   greeting_ = std::make_unique<Greeting>(greeting);
   wait_for_our_own(Phase::replaying, *greeting_->link->link);
-  greeting_->link->link->send_query(kAskIsolation, backend::Fate::capture, kNoteIsolation);
+  greeting_->link->link->send_query(kAskDefaults, backend::Fate::capture, kNoteIsolation);
   if (bring_up(*greeting_->link, false) == Next::waiting) return;
   greeting_->link->link->flush();
 }
@@ -361,10 +362,12 @@ void Session::greet_anew(const Greeting& greeting) {
     if (vsession::VirtualSession::must_be_told(name, value)) report.unusual.emplace_back(name, value);
     if (name == "is_superuser") report.superuser = value == "on";
   }
-  const auto isolation = backend::read_rows(greeting.isolation);
-  const bool told = isolation && isolation->size() == 1 && isolation->front().size() == 1;
-  const std::string level = told ? isolation->front().front().value_or("") : "";  // not told: the worst case
-  if (vsession::VirtualSession::must_be_told(kIsolation, level)) report.unusual.emplace_back(kIsolation, level);
+  const auto rows = backend::read_rows(greeting.isolation);
+  const bool told = rows && rows->size() == std::size(kAsked) && rows->front().size() == 1;
+  for (std::size_t i = 0; i < std::size(kAsked); ++i) {
+    const std::string value = told ? (*rows)[i].front().value_or("") : "";  // not told: the worst case
+    if (vsession::VirtualSession::must_be_told(kAsked[i], value)) report.unusual.emplace_back(kAsked[i], value);
+  }
   const auto reported = std::make_shared<const LoginMemory::Report>(std::move(report));
   // The next login of its kind asks anew where this one was not told, or by a link of before an alteration.
   if (told && !greeting.link->outdated) {

@@ -281,6 +281,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   const config::Settings& settings() const { return *snapshot_->settings; }
   const cluster::View& view() const { return *snapshot_->view; }
   catalog::Viewpoint viewpoint() const;
+  bool has_own_names() const;
+  std::optional<TimePoint> shown_by(const pool::ServerLink& link) const;
+  bool shows_old_definitions(const pool::ServerLink& link, const catalog::Found& found) const;
   // The search_path that the session has set, or else that which its links have been given.
   const std::string& path_key() const { return cache_ ? cache_->path_key() : vs_.search_path_key(); }
   NodeId lb_node();
@@ -292,10 +295,11 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   SessionId id_;
   net::Peer peer_;
   Phase phase_ = Phase::login;
-  bool readable_ = false, hangup_ = false, ended_ = false;     // of the client's stream
-  bool finished_in_chunk_ = false;                             // what is waited for has come with the chunk being read
-  bool serving_ = false;                                       // serve_input() is on the stack
-  bool superuser_ = false;                                     // as the server said at the login
+  bool readable_ = false, hangup_ = false, ended_ = false;  // of the client's stream
+  bool finished_in_chunk_ = false;                          // what is waited for has come with the chunk being read
+  bool serving_ = false;                                    // serve_input() is on the stack
+  bool superuser_ = false;                                  // as the server said at the login
+  std::uint64_t epoch_before_ = 0;                          // of definitions, when its last transaction had not begun
   std::optional<catalog::Epochs::Change> ddl_in_transaction_;  // its commit makes cached catalog answers old once more
   bool defaults_altered_ = false;                              // its commit changes what new sessions begin with
   bool planned_otherwise_ = false;  // a statement was run by other settings than it was read by

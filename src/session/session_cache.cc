@@ -27,7 +27,7 @@ void empty(std::vector<T>& items) {
 
 }  // namespace
 
-std::string_view SessionCache::refusal() const {
+bool SessionCache::one_snapshot() const {
   const vsession::SessionState& state = s_.vs_.state();
   const sql::Isolation isolation =
       state.tx.isolation_explicit ? state.tx.isolation : std::max(state.tx.isolation, state.default_isolation);
@@ -37,10 +37,15 @@ std::string_view SessionCache::refusal() const {
            (state.tx.status == TxStatus::idle && s_.vs_.parameters()->find("default_transaction_isolation") != nullptr);
   };
   const bool given = cache::give_one_snapshot(static_cast<std::uint64_t>(defaults_)) && !says_itself();
+  return given || isolation >= sql::Isolation::repeatable_read;
+}
+
+std::string_view SessionCache::refusal() const {
+  const vsession::SessionState& state = s_.vs_.state();
   return cache::refusal(
       {.failed_transaction = state.tx.status == TxStatus::failed,
        .wrote = state.tx.status != TxStatus::idle && (wrote_ || state.tx.wrote),
-       .one_snapshot = given || isolation >= sql::Isolation::repeatable_read,
+       .one_snapshot = one_snapshot(),
        .temporary = has_pin(state, Pin::temporary_table),
        .unknown_state = unknown_state_ || has_pin(state, Pin::load) || has_pin(state, Pin::unparsed_state),
        .role_changed = state.role_changed});
@@ -164,7 +169,8 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
         {facts, text, answers, *s_.settings().patterns, s_.own().allow_sql_comments(s_.settings())}));
     if (plan != 0 && effects.none()) s_.worker_.recent_verdicts().keep(plan, verdict);
   }
-  const bool lasts = verdict->ok() && wants_any() && !cache::means_a_moment(facts, text);
+  const bool lasts =
+      verdict->ok() && wants_any() && !cache::means_a_moment(facts, text, s_.vs_.standard_conforming_strings());
   planned_.push_back({facts.serial, std::move(verdict), lasts});
 }
 
@@ -257,10 +263,9 @@ bool SessionCache::node_shows_commits(NodeId node, std::optional<TimePoint>& see
   const bool streaming = now.settings->backend_clustering_mode == config::ClusteringMode::streaming_replication;
   if (streaming && now.view->primary == kNoNode) return false;
   if (node == now.view->write_node()) return true;
-  const cluster::Node* standby = now.view->find(node);
-  if (!streaming || standby == nullptr || !standby->replayed_to) return false;
-  seen_to = standby->replayed_to;
-  return true;
+  const pool::ServerLink* link = streaming ? s_.held(node) : nullptr;
+  if (link != nullptr) seen_to = s_.shown_by(*link);
+  return seen_to.has_value();
 }
 
 const SessionCache::Planned* SessionCache::planned_of(std::uint64_t serial) const {
@@ -496,12 +501,21 @@ void SessionCache::forget_transaction() {
   aside_bytes_ = 0;
 }
 
+// Its server may still be about to define something, while others ask the catalog. As long as nothing is kept of what
+// it may change, that harms nobody; then they are to ask anew.
+void SessionCache::define_again() {
+  catalog::Epochs& epochs = s_.worker_.shared().epochs;
+  s_.worker_.loop().after(cache::Doubt::kUnknownLingers - std::chrono::seconds(1),
+                          [&epochs, database = s_.identity_->database] { epochs.define(database); });
+}
+
 // A doubt that is left over now has no outcome: its link was lost.
 void SessionCache::finished() {
   began_ = kNotBegun;
   passing_.serial = 0;
   if (!stirred_) return;
   definitions_.reset();
+  if (!doubts_.empty() && (defines_ || defined_)) define_again();
   tell_definitions();
   doubts_.clear();
   marks_.clear();

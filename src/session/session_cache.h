@@ -38,7 +38,8 @@ class alignas(64) SessionCache {
   static constexpr std::size_t kTagBytes = 32;     // room for CommandComplete behind the rows
   static constexpr std::size_t kOftenBytes = 128;  // what each request touches
   static constexpr std::uint64_t kNotBegun = ~std::uint64_t{0};
-  static constexpr std::size_t kMaxReads = 1000;  // in one unit that is answered from the cache or kept
+  static constexpr std::size_t kMaxReads = 1000;         // in one unit that is answered from the cache or kept
+  static constexpr std::size_t kMaxUnitBytes = 4 << 20;  // of several answers to one unit from the cache
 
   // `remote`: null, or where the answers are kept instead.
   SessionCache(Session& session, cache::Store& store, cache::Admission& admission, cache::Remote* remote)
@@ -60,11 +61,13 @@ class alignas(64) SessionCache {
   void sending_unknown();  // a function call: what it does cannot be seen
   void answer(const backend::Answer& answer);
   void rows(const backend::Debt& head, ByteView bytes);
+  void noticed() { coming_.clear(); }  // what comes with words is not kept: they would be lost
   void reply(const backend::Debt& head, const backend::Message& message);
   void ready(bool committed);
   void finished();
 
   // Whether this text ends anything hangs on whether there are event triggers, which is not known.
+  bool one_snapshot() const;  // has the transaction, or would it have
   bool asks_events(const sql::Facts& facts) const;
 
   // What the link's login has given it is part of what answers hang on. True: it is being asked, the session waits.
@@ -139,7 +142,7 @@ class alignas(64) SessionCache {
   bool read_unit(const UnitMessages& unit, CacheScratch& into);
   bool parse(const UnitMessage& message, std::vector<CacheParsed>& parsed);
   bool may_define(std::string_view name, const std::vector<CacheParsed>& parsed) const;
-  bool bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<CacheParsed>& parsed, Read& read);
+  bool bind(const UnitMessage& message, const UnitMessages& unit, std::vector<CacheParsed>& parsed, Read& read);
   void write_unit(const UnitMessages& unit, const std::vector<cache::Answer>& answers);
   bool finds(const sql::Facts& facts) const;
   void begin();
@@ -171,6 +174,7 @@ class alignas(64) SessionCache {
   bool redefined() const;
   void widen();
   void tell_definitions();
+  void define_again();
 
   Session& s_;
   cache::Store& store_;

@@ -32,7 +32,9 @@ bool SessionCache::read_unit(const UnitMessages& unit, CacheScratch& into) {
     if (!message.good()) return false;
     switch (message.type) {
       case wire::fe::kSync:
-        return &message == &unit.list.back() && bound.facts == nullptr && !reads.empty();
+        // What is only prepared may be refused, and so the rest of the unit: a server says so.
+        return &message == &unit.list.back() && bound.facts == nullptr && !reads.empty() &&
+               std::all_of(parsed.begin(), parsed.end(), [](const CacheParsed& one) { return one.bound; });
       case wire::fe::kParse:
         if (!parse(message, parsed)) return false;
         break;
@@ -40,7 +42,7 @@ bool SessionCache::read_unit(const UnitMessages& unit, CacheScratch& into) {
         if (bound.facts != nullptr || !bind(message, unit, parsed, bound)) return false;
         break;
       case wire::fe::kDescribe:
-        if (bound.facts == nullptr || message.what != 'P' || !message.portal.empty()) return false;
+        if (bound.facts == nullptr || bound.described || message.what != 'P' || !message.portal.empty()) return false;
         bound.described = true;
         break;
       case wire::fe::kExecute:
@@ -72,12 +74,13 @@ bool SessionCache::may_define(std::string_view name, const std::vector<CachePars
   return !taken && s_.vs_.prepared().size() + parsed.size() < vsession::VirtualSession::kMaxPrepared;
 }
 
-bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, const std::vector<CacheParsed>& parsed,
+bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, std::vector<CacheParsed>& parsed,
                         Read& read) {
   if (!message.portal.empty()) return false;
   const auto here = std::find_if(parsed.rbegin(), parsed.rend(),
                                  [&](const CacheParsed& one) { return one.name == message.statement; });
   if (here != parsed.rend()) {
+    here->bound = true;
     read = here->read;
   } else {
     const vsession::PreparedPtr& known = s_.named_in(message, unit);
@@ -110,12 +113,16 @@ bool SessionCache::answer_unit(const UnitMessages& unit) {
   std::vector<std::optional<cache::Answer>> far;
   if (remote_ != nullptr) far = find(reads);
   std::vector<cache::Answer>& answers = scratch->answers;
+  std::size_t bytes = 0;
   for (const Read& read : reads) {
     if (!finds(*read.facts)) return miss(*scratch);
     scratch->looked.push_back(look(read));
     const Hash128& key = scratch->looked.back().key;
     std::optional<cache::Answer> found = remote_ ? std::move(far[answers.size()]) : store_.find(key);
     if (!found || (read.described && found->head_bytes == 0)) return miss(*scratch);
+    bytes += found->head().size() + found->rest().size();
+    // They go into the client's buffer at once; a server's come as fast as the client reads.
+    if (bytes > kMaxUnitBytes && !answers.empty()) return miss(*scratch);
     answers.push_back(std::move(*found));
   }
   for (const Read& read : reads) {

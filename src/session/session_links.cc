@@ -441,9 +441,21 @@ NodeId Session::lb_node() {
   return state.lb_node;
 }
 
+// Up to when a standby shows, over this link, whatever was committed.
+std::optional<TimePoint> Session::shown_by(const pool::ServerLink& link) const {
+  const cluster::Node* standby = view().find(link.link->key().node);
+  if (standby == nullptr || !standby->replayed_to || link.created > standby->replayed_to->asked) return std::nullopt;
+  return standby->replayed_to->moment;
+}
+
+// Names may mean to it what they mean to nobody else. (As to what its open transaction has defined: see path_key().)
+bool Session::has_own_names() const {
+  return (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
+}
+
 catalog::Viewpoint Session::viewpoint() const {
   return catalog::Viewpoint{identity_->database, vs_.role_key().empty() ? identity_->user : vs_.role_key(), path_key(),
-                            (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0};
+                            has_own_names()};
 }
 
 }  // namespace herdgate::session

@@ -379,10 +379,12 @@ Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_vie
   static const sql::Answers kNotAskedYet;
   if (cache_) cache_->planning(facts);
   vs_.state().lb_node = lb_node();
+  const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
+  if (vs_.state().tx.status == TxStatus::idle) epoch_before_ = epoch;
   if (snapshot_ != worker_.snapshot()) return decide_anew(facts, text, plan, nullptr);
   const route::Input input = routing_input(facts, text, kNotAskedYet);
   const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
-  const route::Asked asked{input, role, path_key(), worker_.shared().epochs.current_at(identity_->epoch_place)};
+  const route::Asked asked{input, role, path_key(), epoch};
   const route::RecentPlans::Kept* known = worker_.recent_plans().find(asked, worker_.loop().now());
   if (known == nullptr) return decide_anew(facts, text, plan, &asked);
   plan = known->plan;
@@ -437,8 +439,7 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
   const catalog::Asked asked{facts.serial, wanted.relations, wanted.functions, identity_->database, role, path_key(),
                              epoch};
-  const bool own_names = (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
-  const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !own_names;
+  const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !has_own_names();
   if (may_recall) {
     if (const catalog::RecentAnswers::Kept* known = worker_.recent_answers().find(asked, worker_.loop().now())) {
       into.answers = known->answers;
@@ -461,6 +462,17 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   return Next::served;
 }
 
+// A standby may not have replayed the last definition, and a transaction's snapshot may be from before it.
+bool Session::shows_old_definitions(const pool::ServerLink& link, const catalog::Found& found) const {
+  const vsession::Transaction& tx = vs_.state().tx;
+  const bool one_snapshot = cache_ ? cache_->one_snapshot() : tx.isolation >= sql::Isolation::repeatable_read;
+  if (tx.status != TxStatus::idle && one_snapshot && found.epoch != epoch_before_) return true;
+  const bool of_standby = link.link->key().node != view().write_node();
+  if (!cache_ || !of_standby) return false;  // without the cache it decides about the route only
+  const std::optional<TimePoint> shown = shown_by(link);
+  return !shown || *shown < found.since;
+}
+
 // Asks a server about names, over a link that the session holds or borrows.
 Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
   const auto fit = [](const pool::ServerLink* l) {
@@ -471,16 +483,18 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
     if (!fit(link) && !other->parting) link = other;
   }
   if (!fit(link)) link = nullptr;
-  if (link == nullptr) {
+  const bool old = link != nullptr && vs_.state().tx.status == TxStatus::idle && shows_old_definitions(*link, found);
+  const cluster::Node* primary = view().find(view().write_node());
+  if (link == nullptr || (old && primary != nullptr && primary->live())) {
     const bool from_primary = settings().relcache_query_target == config::RelcacheQueryTarget::primary;
-    const cluster::Node* primary = view().find(view().write_node());
-    const bool ask_primary = (from_primary || work().on_primary) && primary != nullptr && primary->live();
+    const bool ask_primary = (from_primary || work().on_primary || old) && primary != nullptr && primary->live();
     const NodeId node = ask_primary ? primary->id : vs_.state().lb_node;
     if (node == kNoNode) return Next::served;
     if (const Next next = acquire(node, link); next != Next::served) return next;
   }
   if (const Next next = bring_up(*link, false); next != Next::served) return next;
   const std::string sql = catalog::query_for(found.open);
+  found.old = shows_old_definitions(*link, found);
   work().look_up().found = std::move(found);
   work().look_up().about = facts.shared_from_this();
   work().look_up().failed = false;

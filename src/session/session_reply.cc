@@ -236,7 +236,10 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   if (own().log_per_node_statement(settings()))
     log_backend_error(worker_.log(), who_, link, simple_text(head, work().copy), report->message);
   const bool stale_plan = report->message.find("cached plan must not change result type") != std::string_view::npos;
-  if (stale_plan) note_stale(head);
+  // Or it cannot be understood any more, though it could be parsed. (Whether it is allowed is asked each time.)
+  const bool not_understood =
+      report->sqlstate.starts_with("42") && report->sqlstate != sqlstate::kInsufficientPrivilege;
+  if (stale_plan || not_understood) note_stale(head);
   NodeCounters& counters = worker_.counters().nodes[link.key().node.value];
   counters.error.fetch_add(1, std::memory_order_relaxed);
   work().failed = true;
@@ -425,13 +428,17 @@ void Session::on_async(backend::Link& link, const Debt* head, const Message& mes
       auto status = wire::parse_parameter_status(message.payload());
       // During replay the server repeats what the client was told when it set the value.
       if (!status || (head != nullptr && head->note != kNoteClient)) return;
-      if (link.key().node == view().write_node()) vs_.parameter_reported(status->name, status->value);
+      if (link.key().node == view().write_node()) {
+        head == nullptr ? vs_.parameter_reported(status->name, status->value)
+                        : vs_.parameter_heard(status->name, status->value);
+      }
       client_.add(message.bytes, message.stable);
       return;
     }
     default:
-      if (head != nullptr && head->note == kNoteClient && head->fate == backend::Fate::forward)
-        client_.add(message.bytes, message.stable);
+      if (head == nullptr || head->note != kNoteClient || head->fate != backend::Fate::forward) return;
+      if (cache_) cache_->noticed();
+      client_.add(message.bytes, message.stable);
       return;
   }
 }

@@ -57,6 +57,7 @@ struct FunctionAnswer {
 struct Answers {
   std::vector<RelationAnswer> relations;
   std::vector<FunctionAnswer> functions;
+  bool old = false;  // as of an earlier moment perhaps: others may have defined something since, that writes will meet
 };
 struct Questions {
   std::vector<Relation> relations;

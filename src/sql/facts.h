@@ -125,6 +125,7 @@ struct Statement {
   bool current_time = false;       // CURRENT_TIMESTAMP, LOCALTIME, … (not functions in the grammar)
   bool current_user_like = false;  // CURRENT_USER, SESSION_USER, CURRENT_ROLE, CURRENT_SCHEMA, CURRENT_CATALOG …
   bool time_zone_cast = false;     // a cast to timestamptz or timetz
+  bool locks_shown = false;        // xmax, cmin or cmax is named, which locks change too
   bool creates_temp = false;       // CREATE TEMP …, SELECT INTO TEMP; the name is in `written`
   bool temp_until_commit = false;  // … ON COMMIT DROP
   bool drops_table = false;        // DROP TABLE; the names are in `written`

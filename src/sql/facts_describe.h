@@ -61,6 +61,7 @@ inline std::string flags_text(const Statement& s) {
       {s.current_time, "current_time"},
       {s.current_user_like, "current_user_like"},
       {s.time_zone_cast, "time_zone_cast"},
+      {s.locks_shown, "locks_shown"},
       {s.creates_temp, "creates_temp"},
       {s.temp_until_commit, "temp_until_commit"},
       {s.drops_table, "drops_table"},

@@ -231,9 +231,12 @@ void Walk::visit_cast(const ::TypeCast* cast) {
 // add_by_dot().
 void Walk::visit_column(const ::List* fields) {
   const auto* last = static_cast<const ::Node*>(llast(fields));
-  if (list_length(fields) < 2 || nodeTag(last) != T_String) return;
+  if (nodeTag(last) != T_String) return;
+  const std::string_view name = strVal(last);
+  out_.locks_shown |= name == "xmax" || name == "cmin" || name == "cmax";
+  if (list_length(fields) < 2) return;
   const auto* of = static_cast<const ::Node*>(list_nth(fields, list_length(fields) - 2));
-  columns_.emplace(nodeTag(of) == T_String ? strVal(of) : "", strVal(last));
+  columns_.emplace(nodeTag(of) == T_String ? strVal(of) : "", name);
 }
 
 // (x).c: a field, or c(x), or a cast to a type c.
@@ -245,6 +248,7 @@ void Walk::visit_parts(const ::List* indirection) {
     const std::string_view name = strVal(part);
     out_.time_zone_cast |= time_zone_type(name);
     out_.current_time |= date_time_type(name);
+    out_.locks_shown |= name == "xmax" || name == "cmin" || name == "cmax";
     by_dot_.insert(name);
   }
 }

@@ -267,15 +267,33 @@ void VirtualSession::parameter_reported(std::string_view name, std::string_view 
   if (equal_nocase(name, "client_encoding")) reported_encoding_ = value;
   if (equal_nocase(name, "standard_conforming_strings")) reported_conforming_ = value;
   if (equal_nocase(name, "default_transaction_read_only")) reported_read_only_ = value;
+  if (name == "search_path") temp_by_default_ = value.empty() || value.find("pg_temp") != value.npos;
   if (name == "default_transaction_isolation")
     reported_isolation_ = parse_isolation(value).value_or(sql::Isolation::repeatable_read);  // the worst case
   refresh();
+}
+
+void VirtualSession::parameter_heard(std::string_view name, std::string_view value) {
+  if (equal_nocase(name, "client_encoding")) heard_encoding_ = value;
+  if (equal_nocase(name, "standard_conforming_strings")) heard_conforming_ = value;
+}
+
+// What texts mean depends on these two.
+void VirtualSession::adopt_heard() {
+  const std::string conforming = std::exchange(heard_conforming_, {}), encoding = std::exchange(heard_encoding_, {});
+  const auto adopt = [this](const char* name, const std::string& value, bool differs) {
+    if (!value.empty() && differs) set_parameter(raw_parameter(name, value), /*local=*/false);
+  };
+  adopt("standard_conforming_strings", conforming,
+        parse_bool(conforming).value_or(true) != standard_conforming_strings());
+  adopt("client_encoding", encoding, unsafe_encoding(encoding) == ascii_safe_encoding());
 }
 
 bool VirtualSession::must_be_told(std::string_view name, std::string_view value) {
   if (equal_nocase(name, "client_encoding")) return unsafe_encoding(value);
   if (equal_nocase(name, "standard_conforming_strings")) return !parse_bool(value).value_or(true);
   if (name == "default_transaction_isolation") return value != "read committed";
+  if (name == "search_path") return value.empty() || value.find("pg_temp") != value.npos;
   return equal_nocase(name, "default_transaction_read_only") && parse_bool(value).value_or(false);
 }
 

@@ -436,6 +436,52 @@ TEST(Parameters, DerivedFactsFollow) {
   EXPECT_NE(session.search_path_key(), path);
 }
 
+// What a function has set, the server says before ReadyForQuery.
+TEST(Parameters, WhatIsHeardWithinARequestIsTheSessionsAtItsEnd) {
+  VirtualSession session(kKey);
+  Script script(session);
+  const auto heard = [&](const char* value, TxStatus status = TxStatus::idle) {
+    session.parameter_heard("standard_conforming_strings", value);
+    session.ready(status);
+    return session.standard_conforming_strings();
+  };
+  const auto own = [&] { return session.parameters()->find("standard_conforming_strings"); };
+  EXPECT_TRUE(heard("on"));
+  EXPECT_EQ(own(), nullptr) << "as it is anyway";
+  EXPECT_FALSE(heard("off"));
+  ASSERT_NE(own(), nullptr) << "the next link is told";
+  EXPECT_EQ(own()->value, "off");
+  session.ready(TxStatus::idle);
+  EXPECT_FALSE(session.standard_conforming_strings()) << "nothing was heard";
+  EXPECT_TRUE(heard("on"));
+  script.step("set standard_conforming_strings = off");
+  EXPECT_TRUE(heard("on")) << "a function has the last word";
+  script.step("begin");
+  EXPECT_FALSE(heard("off", TxStatus::open));
+  script.step("rollback");
+  EXPECT_TRUE(heard("on"));
+  session.parameter_heard("client_encoding", "SJIS");
+  EXPECT_TRUE(session.ascii_safe_encoding()) << "not yet";
+  session.ready(TxStatus::idle);
+  EXPECT_FALSE(session.ascii_safe_encoding());
+}
+
+TEST(Parameters, APathOfTheLoginMayNameTemporaryTables) {
+  for (const char* path : {"pg_temp, public", "", "public"}) {
+    VirtualSession session(kKey);
+    Script script(session);
+    EXPECT_EQ(VirtualSession::must_be_told("search_path", path), std::string_view(path) != "public");
+    session.parameter_reported("search_path", path);
+    script.step("create table t (v int)");
+    const bool pinned = (session.state().pins & static_cast<std::uint16_t>(Pin::temporary_table)) != 0;
+    EXPECT_EQ(pinned, std::string_view(path) != "public") << path;
+    script.step("discard all");
+    script.step("set search_path = public");
+    script.step("create table u (v int)");
+    EXPECT_EQ(session.state().pins, 0) << path;
+  }
+}
+
 TEST(StartupOptions, AreReadLikeACommandLine) {
   using Pairs = std::vector<std::pair<std::string, std::string>>;
   EXPECT_EQ(parse_startup_options(""), Pairs{});

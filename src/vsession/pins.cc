@@ -64,7 +64,7 @@ void VirtualSession::note_pins(const Outcome& outcome) {
       break;
   }
   if (s.creates_temp) note_temporary(s);
-  if (creates_where_path_says(s) && search_path_key_.find("pg_temp") != std::string::npos) {
+  if (creates_where_path_says(s) && path_names_temp()) {
     add_pin(Pin::temporary_table);  // maybe there: what else is in the path may not exist
     temporary_unnamed_ = true;
   }
@@ -112,7 +112,7 @@ void VirtualSession::note_dropped(const sql::Statement& statement) {
   if (state_.temp_tables.empty()) return;
   ensure_base();
   // Where pg_temp is searched later than usual, a bare name may mean another table.
-  const bool temporary_first = search_path_key_.find("pg_temp") == std::string::npos;
+  const bool temporary_first = !path_names_temp();
   for (const sql::Relation& relation : statement.written) {
     if (relation.schema == "pg_temp" || (relation.schema.empty() && temporary_first)) temporary_gone(relation.name);
   }

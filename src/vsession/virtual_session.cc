@@ -70,6 +70,11 @@ void VirtualSession::note_written(const std::vector<sql::Relation>& relations) {
 }
 
 void VirtualSession::ready(TxStatus status) {
+  follow(status);
+  if (!heard_conforming_.empty() || !heard_encoding_.empty()) adopt_heard();
+}
+
+void VirtualSession::follow(TxStatus status) {
   fresh_ = true;
   Transaction& tx = state_.tx;
   if (status == TxStatus::idle) {

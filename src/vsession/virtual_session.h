@@ -146,8 +146,10 @@ class VirtualSession {
   // failed one became ROLLBACK, text that could not be parsed changed it).
   void ready(TxStatus status);
   // The server said so without being asked by a SET that we understood (ParameterStatus): pins nothing, informs replay.
-  // Of default_transaction_isolation no server says so by itself: logins ask.
+  // Of default_transaction_isolation and search_path no server says so by itself: logins ask. Empty: not known.
   void parameter_reported(std::string_view name, std::string_view value);
+  // The same within a request: at its end the session has it, whoever set it (a function may have), as by SET.
+  void parameter_heard(std::string_view name, std::string_view value);
   // Whether a login's value differs from what a virtual session takes for granted until it hears of another one.
   static bool must_be_told(std::string_view name, std::string_view value);
   // The link of the open transaction is gone, or the commit of an implicit one failed (an error that answers Sync):
@@ -285,7 +287,14 @@ class VirtualSession {
   std::size_t prepared_by_sql_ = 0;
   std::uint64_t generation_ = 0, oldest_results_ = 0;
   std::string search_path_key_, role_key_;
+  bool path_names_temp() const {
+    return search_path_key_.empty() ? temp_by_default_ : search_path_key_.find("pg_temp") != std::string::npos;
+  }
+  void follow(TxStatus status);
+  void adopt_heard();
+  std::string heard_encoding_, heard_conforming_;  // since ReadyForQuery; empty: nothing
   std::string reported_encoding_, reported_conforming_, reported_read_only_;
+  bool temp_by_default_ = false;  // pg_temp is in the search_path that the login was given
   sql::Isolation reported_isolation_ = sql::Isolation::read_committed;
   bool conforming_strings_ = true, ascii_safe_ = true;
   bool listening_ = false;                      // at the last commit

@@ -1,4 +1,5 @@
 """The plain life of a client: what psql and a driver do all day, with every answer checked."""
+import struct
 import subprocess
 
 import psycopg
@@ -224,6 +225,15 @@ def test_large_object(proxy):
 
 def test_backend_pid_is_real(conn):
     assert system.alive(conn.execute("select pg_backend_pid()").fetchone()[0])
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("asked, told", [((3, 0), (3, 0)), ((3, 2), (3, 2)), ((3, 9), (3, 2))])
+def test_no_version_higher_than_asked_is_negotiated(start_proxy, asked, told):
+    with Client(start_proxy().port) as c:
+        c.send(startup(version=asked[0] << 16 | asked[1], **{"_pq_.unknown": "on"}))
+        kind, payload = c.until()[0]
+        assert (kind, payload[:4]) == ("v", struct.pack("!HH", *told))
 
 
 # What a start-up packet asks for is kept for the next that is the same: that one must get all that the first one got.

@@ -5,7 +5,7 @@ import pytest
 from support.cluster import Cluster
 from support.proxy import Proxy
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, execute, query, row
+from support.wire import SYNC, Client, bind, describe, error, execute, parse, query, row
 from test_cache_traps import proxy  # noqa: F401 (a fixture)
 from test_query_cache import ON_PRIMARY
 
@@ -288,3 +288,129 @@ def test_a_server_that_comes_back_with_less(lone, mode, pool, ending):
     finally:
         p.stop()
         p.remove()
+
+
+READ_BY_UNIT = parse(READ) + bind() + describe("P") + execute()
+
+
+@pytest.mark.parametrize("refused, state", [
+    (parse("selec 1", "bad"), "42601"), (parse("select * from no_such_table", "bad"), "42P01"),
+    (parse("select 1; select 2", "bad"), "42601"), (parse("selec 1"), "42601")])
+def test_what_is_only_prepared_in_a_unit_is_looked_at(client, refused, state):
+    """An unused Parse that a server refuses fails the unit, though its read is in the cache."""
+    c = client()
+    for _ in range(3):
+        c.send(READ_BY_UNIT + SYNC)
+        assert "".join(k for k, _ in c.until("Z")) == "12TDCZ"
+    c.send(refused + READ_BY_UNIT + SYNC)
+    told = c.until("Z")
+    assert "".join(k for k, _ in told) == "EZ" and error(told[0][1])["C"] == state
+    c.send(READ_BY_UNIT + SYNC)
+    assert "".join(k for k, _ in c.until("Z")) == "12TDCZ"
+
+
+def test_a_portal_described_twice(client):
+    c, other = client(), client()
+    for _ in range(3):
+        c.send(parse(READ), bind(), describe("P"), describe("P"), execute(), SYNC)
+        assert "".join(k for k, _ in c.until("Z")) == "12TTDCZ"
+        other.send(READ_BY_UNIT + SYNC)
+        assert "".join(k for k, _ in other.until("Z")) == "12TDCZ"
+
+
+@pytest.mark.parametrize("literal", [
+    "'today0:0'", "'mon now0:0'", "E'to\\144ay'", "e'n\\ow'", "U&'to!0064ay' uescape '!'", "'to'\n'day'"])
+def test_hidden_words_of_time(client, literal):
+    c = client()
+    text = f"select v from u where timestamp '2020-01-01' < {literal}"
+    assert "current time" in cacheable(c, text)
+    if not literal.startswith("U&"):  # no such literals then
+        c.ask("set standard_conforming_strings = off")
+        assert "current time" in cacheable(c, text)
+
+
+def test_words_that_hide_no_time(client):
+    c = client()
+    for text in (r"select v from u where 'a' ~ '\\d'", "select v from u where 'x' <> 'it''s'\n and v > 0",
+                 "select v as now_v from u", "select v from u where 'e' = 'x\ny'"):
+        assert cacheable(c, text).startswith("yes"), text
+
+
+@pytest.mark.parametrize("column", ["xmax", "u.xmax", "cmin", "(u).cmax"])
+def test_columns_that_locks_change(client, column):
+    assert "xmax" in cacheable(client(), f"select {column} from u")
+
+
+def test_functions_of_users_in_pg_catalog(client, cluster):
+    """Extensions put theirs there: PostgreSQL's own are known by their oids."""
+    c, other = client(), client()
+    cluster.primary.psql("create function pg_catalog.hg_bump() returns int language plpgsql as "
+                         "$$begin update second.u set v = v + 40; return 1; end$$;"
+                         "create function pg_catalog.hg_bump_too() returns trigger language plpgsql as "
+                         "$$begin update second.u set v = v - 10; return new; end$$")
+    try:
+        c.ask("create table other (v int)")
+        kept(c, other)
+        c.ask("select hg_bump()")
+        assert other.ask(READ) == c.ask(READ) == [["42"]]
+        c.ask("create trigger g after insert on other for each row execute function pg_catalog.hg_bump_too()")
+        for _ in range(3):
+            assert other.ask(READ) == [["42"]]
+        c.ask("insert into other values (1)")
+        assert other.ask(READ) == c.ask(READ) == [["32"]]
+    finally:
+        cluster.primary.psql("drop table second.other; drop function pg_catalog.hg_bump(); drop function pg_catalog.hg_bump_too()")
+
+
+@pytest.mark.parametrize("before", [
+    ["set standard_conforming_strings = off", "select second.conforming('on')"], ["select second.conforming('off')"],
+    ["select second.conforming('off')", "select 1"], ["begin", "select second.conforming('off')", "rollback"],
+    ["begin", "select second.conforming('off')", "commit", "select 1"],
+    ["select second.conforming('off')", "select second.conforming('on')"],
+    ["set standard_conforming_strings = off", "select second.conforming('on')", "reset all"]])
+def test_what_a_function_says_of_strings_is_believed(client, cluster, before):
+    """Else texts are read otherwise than the server reads them: this one writes, or is one string."""
+    c, other = client(), client()
+    other.ask("create function second.conforming(text) returns text language plpgsql as "
+              "$$begin return set_config('standard_conforming_strings', $1, false); end$$")
+    kept(other)
+    told = "on"
+    for text in before:
+        c.send(query(text))
+        for kind, payload in c.until("Z"):
+            if kind == "S" and payload.startswith(b"standard_conforming_strings\0"):
+                told = payload.split(b"\0")[1].decode()
+    assert c.ask("show standard_conforming_strings") == [[told]], "what the client was told"
+    c.send(query("select 'a\\'; update second.u set v = 42; --'"))
+    c.until("Z")
+    now = cluster.primary.psql("select v from second.u")
+    assert now == ("42" if told == "on" else "2")
+    assert other.ask(READ) == [[now]]
+
+
+def test_notices_of_a_function(client):
+    quiet, other = client(), client()
+    other.ask("create function second.says() returns int immutable language plpgsql as "
+              "$$begin raise notice 'heard'; return 1; end$$")
+    quiet.ask("set client_min_messages = error")
+    for _ in range(3):
+        quiet.ask("select v, says() from u")
+    for _ in range(2):
+        other.send(query("select v, says() from u"))
+        assert [k for k, _ in other.until("Z") if k == "N"] == ["N"]
+
+
+def test_a_unit_of_many_large_answers(client):
+    """They are not put into the client's buffer all at once."""
+    c = client()
+    c.ask("create table large (t text); insert into large values (repeat('x', 300000))")
+
+    def hits():
+        return int(c.ask("show pool_cache")[0][0])
+    read = parse("select t from large") + bind() + execute()
+    for count, found in ((10, True), (50, False)):
+        for _ in range(3):
+            before = hits()
+            c.send(read * count + SYNC)
+            assert len([p for k, p in c.until("Z") if k == "D" and len(row(p)[0]) == 300000]) == count
+        assert (hits() == before + count) is found

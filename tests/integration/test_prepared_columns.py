@@ -2,13 +2,14 @@
 import contextlib
 import os
 import signal
+import struct
 
 import psycopg
 import pytest
 
 from support import system
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, describe, error, execute, parse
+from support.wire import SYNC, Client, bind, cstring, describe, error, execute, message, parse, shorts
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 SQL = "select * from shaped.t"
@@ -209,3 +210,96 @@ def test_the_loss_of_another_link_ends_no_wait(two_links, cluster):
     # And it recovers.
     assert run(c)[0][0] == "D"
     c.ask("insert into under_way values (2)")
+
+
+@pytest.mark.parametrize("sets", ["select set_config('search_path', 'pg_catalog', false)", "set search_path = pg_catalog"])
+@pytest.mark.parametrize("parameters", MODES)
+def test_a_setting_that_has_columns_is_none_of_the_statements(start_proxy, cluster, parameters, sets):
+    """Prepared anew on another link behind DDL, under what the session had set by a SELECT."""
+    proxy = start_proxy({**parameters, **({"pool_size": 2} if "pool_size" in parameters else {})})
+    cluster.primary.psql("create schema if not exists shaped; create or replace view shaped.one as select 1 as a")
+    with Client(proxy.port).login() as c, Client(proxy.port).login() as other, Client(proxy.port).login() as holder:
+        assert ask(c, parse("select 1", "p"), bind(statement="p"), describe("P"), execute())[-1][0] == "D"
+        c.ask(sets)
+        other.ask("create or replace view shaped.one as select 1 as a")
+        holder.ask("begin")
+        holder.ask("select 1")  # holds the link that has it
+        for _ in range(2):
+            assert run(c)[-1][0] == "D"
+        holder.ask("rollback")
+
+
+BINARY = {20: "!q", 21: "!h", 23: "!i", 701: "!d"}
+
+
+def bound_binary(name, oid, value):
+    text = str(value).encode() if oid == 25 else struct.pack(BINARY[oid], value)
+    body = cstring("") + cstring(name) + shorts([1]) + struct.pack("!HI", 1, len(text)) + text
+    return message("B", body + shorts([]))
+
+
+class Binary:
+    """Parses, asks for the type of its parameter, and sends that in binary ever after, as asyncpg does."""
+
+    def __init__(self, client):
+        self.client, self.made, self.not_understood = client, 0, 0
+        self.prepare()
+
+    def prepare(self):
+        self.made += 1
+        self.client.send(parse("select v from typed.t where i = $1", f"b{self.made}"), describe("S", f"b{self.made}"), SYNC)
+        told = dict(self.client.until("Z"))
+        # What a link has of before a change that nobody has told of: the first one hears so, and everybody has it anew.
+        if "E" in told and error(told["E"])["C"] == "42883" and self.not_understood == 0:
+            self.not_understood += 1
+            return self.prepare()
+        assert "E" not in told, error(told["E"])
+        self.oid = struct.unpack("!HI", told["t"])[1]
+
+    def read(self):
+        """True: the row. Else it was told that the statement is not what it was, and has prepared it anew."""
+        got = ask(self.client, bound_binary(f"b{self.made}", self.oid, 5), execute())
+        if got == ["0A000"]:
+            return self.prepare()
+        assert [kind for kind, _ in got] == ["D"] and got[0][1].endswith(b"r"), got
+        return True
+
+
+@pytest.mark.parametrize("directly", [True, False])
+@pytest.mark.parametrize("before, after", [("bigint", "float8"), ("float8", "bigint"), ("bigint", "int"), ("int", "bigint"),
+                                           ("int", "text"), ("text", "int")])
+def test_types_of_parameters_change(start_proxy, cluster, before, after, directly):
+    """By DDL that has not come through the proxy, too: links hold the statement as of before and as of after it."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 3, "num_workers": 1, "load_balance_mode": False})
+
+    def by_proxy(sql):
+        with proxy.connect() as c:
+            c.execute(sql)
+    run_ddl = cluster.primary.psql if directly else by_proxy
+    cluster.primary.psql(f"drop schema if exists typed cascade; create schema typed; create table typed.t (v text, i {before});"
+                         "insert into typed.t values ('r', 5)")
+    with contextlib.ExitStack() as stack:
+        def client():
+            return stack.enter_context(Client(proxy.port).login())
+        holders = [client(), client()]
+
+        def on_each_link(act):
+            out = [act()]
+            for holder in holders:
+                holder.ask("begin")
+                holder.ask("select 1")
+                out.append(act())
+            for holder in holders:
+                holder.ask("rollback")
+            return out
+        old = [Binary(client()) for _ in range(2)]
+        assert on_each_link(old[0].read)[0] is True  # and not on all of them
+        run_ddl(f"alter table typed.t alter i type {after} using i::{after}")
+        new = [Binary(client()) for _ in range(6)] if directly else []
+        everyone = old + new
+        for _ in range(3):
+            for one in everyone:
+                on_each_link(one.read)
+        assert sum(one.not_understood for one in everyone) <= (3 if directly else 0), "once on each link at most"
+        for one in everyone:  # and it recovers
+            assert on_each_link(one.read) == [True, True, True]

@@ -116,3 +116,28 @@ def test_a_stopped_server_process_does_not_hold_its_next_client_for_ever(start_p
             assert other.ask("select 2") == [["2"]]
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_table_made_where_the_logins_path_says(start_proxy, cluster, marks, mode, cache):
+    """ALTER ROLE … SET search_path = pg_temp, …: CREATE TABLE makes a temporary one, which is its session's alone."""
+    proxy = start_proxy({**ONE_LINK, "pool_mode": mode, "pool_size": 3, "memory_cache_enabled": cache})
+    role = marks()
+    cluster.primary.psql(f"create role {role} login superuser; alter role {role} set search_path = pg_temp, public;"
+                         "create table shadowed (v int); insert into shadowed values (1)")
+    try:
+        with Client(proxy.port).login(user=role) as one, Client(proxy.port).login(user=role) as other:
+            for _ in range(3):
+                assert other.ask("select v from shadowed") == [["1"]]
+            one.ask("create table shadowed (v int)")
+            one.ask("insert into shadowed values (2)")
+            for _ in range(3):
+                assert one.ask("select v from shadowed") == [["2"]]
+                assert other.ask("select v from shadowed") == [["1"]]
+            other.ask("update shadowed set v = 3")
+            assert one.ask("select v from shadowed") == [["2"]] and other.ask("select v from shadowed") == [["3"]]
+    finally:
+        cluster.primary.psql("drop table shadowed")
+        end_links(cluster)
+        cluster.primary.psql(f"drop role {role}")
