@@ -90,6 +90,14 @@ bool one_begins(std::string_view text, std::size_t from, std::size_t to) {
   return false;
 }
 
+// A backslash before something else than a backslash.
+bool has_escape(std::string_view text) {
+  for (std::size_t at = text.find('\\'); at != text.npos; at = text.find('\\', at + 2)) {
+    if (at + 1 == text.size() || text[at + 1] != '\\') return true;
+  }
+  return false;
+}
+
 // E'…' or e'…', which is no end of a longer word.
 bool has_escape_string(std::string_view text) {
   for (std::size_t at = text.find('\''); at != text.npos; at = text.find('\'', at + 1)) {
@@ -176,7 +184,7 @@ bool names_a_moment(std::string_view text) {
 
 bool text_names_a_moment(std::string_view text, bool standard_strings) {
   if (names_a_moment(text)) return true;
-  if (text.find('\\') != text.npos && (!standard_strings || has_escape_string(text))) return true;
+  if (has_escape(text) && (!standard_strings || has_escape_string(text))) return true;
   if (text.find("U&'") != text.npos || text.find("u&'") != text.npos) return true;
   return text.find_first_of("\n\r") != text.npos && has_continued_string(text);
 }

@@ -97,7 +97,7 @@ TEST(Key, WordsThatMeanAMoment) {
   for (const char* text :
        {"E'to\\144ay'", "(e'\\x6eow')", "U&'x'", "u&'x'", "'to'\n'day'", "'to' \t\r\n 'day'", "'a' --\n'b'"})
     EXPECT_TRUE(text_names_a_moment(text)) << text;
-  for (const char* text : {"'\\d'", "name'\\d'", "E'x'", "'it''s'\n", "'a' 'b'", "'a',\n'b'", "u&x"})
+  for (const char* text : {"'\\d'", "name'\\d'", "E'x'", "'it''s'\n", "'a' 'b'", "'a',\n'b'", "u&x", "E'a\\\\b'"})
     EXPECT_FALSE(text_names_a_moment(text)) << text;
   EXPECT_TRUE(text_names_a_moment("'\\d'", /*standard_strings=*/false));
   EXPECT_TRUE(bind_names_a_moment(bind({"1", "today"})));

@@ -139,6 +139,7 @@ void Session::columns_came(backend::Link& link, const backend::Debt& head, const
   report.sqlstate = sqlstate::kFeatureNotSupported;
   report.message = "cached plan must not change result type";
   report.file = "session";
+  report.routine = "RevalidateCachedQuery";  // asyncpg and Rails look for it
   run().replay_error = report;
 }
 

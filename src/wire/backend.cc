@@ -15,7 +15,8 @@ enum Field : char {
   kDetail = 'D',
   kHint = 'H',
   kFile = 'F',
-  kLine = 'L'
+  kLine = 'L',
+  kRoutine = 'R'
 };
 constexpr std::uint16_t kUnknownSize = 0xffff;     // −1
 constexpr std::uint32_t kNoModifier = 0xffffffff;  // −1
@@ -37,6 +38,7 @@ void put_report(Bytes& out, char type, const Report& report) {
   if (!report.hint.empty()) put_field(message, kHint, report.hint);
   put_field(message, kFile, report.file);
   put_field(message, kLine, std::to_string(report.line));
+  if (*report.routine != '\0') put_field(message, kRoutine, report.routine);
   message.u8('\0');
 }
 

@@ -26,6 +26,7 @@ struct Report {
   std::string message, detail, hint;
   const char* file = "";
   int line = 0;
+  const char* routine = "";  // where drivers know an error by it
 };
 void put_error(Bytes& out, const Report& report);
 void put_notice(Bytes& out, const Report& report);

@@ -250,8 +250,12 @@ def prepared(c, sql, name):
     ("select (1.0::float8 / 3)::text", "extra_float_digits", "1", "-10"),
     ("select quote_ident('abc')", "quote_all_identifiers", "off", "on"),
 ])
-def test_what_a_plan_has_made_constant(proxy, cluster, sql, setting, one, other):
-    """It is that of the session's first run, as on a server, and nothing for those that have set it otherwise."""
+@pytest.mark.parametrize("links", [{"pool_mode": "session"}, {"pool_mode": "transaction", "pool_size": 1}],
+                         ids=["session", "transaction"])
+def test_what_a_plan_has_made_constant(start_proxy, cluster, links, sql, setting, one, other):
+    """It is that of the session's first run on its link, as on a server, and nothing for those that have set it otherwise."""
+    proxy = start_proxy({**ON_PRIMARY, **links, "num_workers": 1})
+
     def answer(c, value, name):
         c.ask(f"set {setting} = '{value}'")
         prepared(c, sql, name)

@@ -46,7 +46,7 @@ def test_an_attach_under_way_does_not_lead_back_to_the_old_primary(herd):
     answers = []
     asker = threading.Thread(target=lambda: answers.append(h.pcp.run("pcp_attach_node", "-n", "2")))
     asker.start()
-    wait_until(lambda: "received_tli" in standby.log(), "the attach to look at the standby")
+    wait_until(lambda: "SELECT received_tli" in standby.log(), "the attach to look at the standby")
     old.kill()
     asker.join(60)
     h.wait_for(primary=1, down=(0, 2))
@@ -299,7 +299,8 @@ class Holder:
         streams_from(h.cluster.nodes[0], 1)
         asker = threading.Thread(target=self.ask)
         asker.start()
-        wait_until(lambda: "pg_walfile_name" in h.cluster.nodes[0].log() and "received_tli" in self.standby.log(), "the attach")
+        wait_until(lambda: "substr(pg_catalog.pg_walfile_name" in h.cluster.nodes[0].log() and "SELECT received_tli" in self.standby.log(),
+                   "the attach")
         h.cluster.nodes[0].freeze()  # it is asked for a slot once the lock is taken
         wait_until(lambda: self.holders() == 1, "the lock", poll=0.1)
         return asker

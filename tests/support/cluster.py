@@ -166,11 +166,9 @@ class Node:
         if not pid:
             return
         family = system.family(pid)
-        for p in family:
-            try:
-                os.kill(p, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        # Stopped first: one that saw its parent die would say that an administrator has ended it.
+        self.signal_all(family, signal.SIGSTOP)
+        self.signal_all(family, signal.SIGKILL)
         wait_until(lambda: not self.pid() and not any(map(system.alive, family)), f"server {self.number} to die")
         self.process = None
 
