@@ -45,13 +45,12 @@ void Session::note_stale(const backend::Debt& head) {
     worker_.shared().epochs.raise(identity_->database, catalog::Epochs::Change::results);
 }
 
-// Before a unit is written: what of it is not on this link, or was defined before DDL, is prepared there and described,
-// and the unit waits for the answer: DDL need not have come through us. Within an open unit nothing can wait. Each
-// message once: what does not stay on the link for want of room there, or has columns that cannot be read, would be
-// asked for without end.
+// Before a unit is written: what of it was defined before DDL and is not on this link is prepared there and described,
+// and the unit waits for the answer. Within an open unit nothing can wait. Each message once: what does not stay on the
+// link for want of room there, or has columns that cannot be read, would be asked for without end.
 Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerLink& link) {
-  if (!compares_columns()) return Next::served;
   const std::uint64_t now = results_epoch();
+  if (vs_.oldest_results() == now) return Next::served;
   std::vector<const vsession::PreparedStatement*> asked;
   for (std::size_t& i = work().compared; i < messages.list.size(); ++i) {
     const UnitMessage& message = messages.list[i];
@@ -59,15 +58,12 @@ Session::Next Session::check_columns(const UnitMessages& messages, pool::ServerL
     if (!names || !message.good()) continue;
     if (!link.link->ledger().may_owe(UnitWriter::kMostOwed)) break;
     const vsession::PreparedPtr& statement = named_in(message, messages);
-    if (!statement || statement->from_sql || statement->name.empty()) continue;
+    if (!statement || statement->results == now || statement->from_sql || statement->name.empty()) continue;
     pool::InternedStatements& interned = link.memory.interned;
-    const std::string& name = statement->server_name;
-    const bool there = interned.touch(name) && interned.serves(name, id_);
-    const bool as_told = there && (statement->results == now ||
-                                   interned.epoch(name) == worker_.shared().epochs.current_at(identity_->epoch_place));
-    if (as_told || link.link->status() == 'E') continue;
+    const bool there = interned.touch(statement->server_name) && interned.serves(statement->server_name, id_);
+    if (there || link.link->status() == 'E') continue;
     if (std::find(asked.begin(), asked.end(), statement.get()) != asked.end()) continue;
-    if (!worker_.shared().columns.find(name) || replaced_before(messages, i)) continue;
+    if (!worker_.shared().columns.find(statement->server_name) || replaced_before(messages, i)) continue;
     if (asked.empty()) run().replay_error.reset();
     prepare_again(link, statement);
     asked.push_back(statement.get());
@@ -114,21 +110,13 @@ void Session::columns_came(backend::Link& link, const backend::Debt& head, const
   }
   const bool told = message.type == wire::be::kRowDescription || message.type == wire::be::kNoData;
   if (!told || message.cut || head.item >= unit().items.size() || !unit().items[head.item]) return;
-  const vsession::PreparedPtr item = unit().items[head.item];
-  const std::string& name = item->server_name;
+  const std::string& name = unit().items[head.item]->server_name;
   const auto columns = columns_of(key, message.payload(), run().parameters);
   if (!columns) return;
-  const auto known = worker_.shared().columns.find(name);
-  // DDL that has not come through us: whoever parses it from now on gets another one.
-  if (known && *known != *columns && item->results == results_epoch())
-    worker_.shared().epochs.raise(identity_->database, catalog::Epochs::Change::results);
-  if (head.note == kNoteColumns) {
-    if (!known) worker_.shared().columns.keep(name, *columns);
-    return;
-  }
+  if (head.note == kNoteColumns) return worker_.shared().columns.keep(name, *columns);
   pool::ServerLink* server = of(link);
   if (server == nullptr) return;
-  if (!known || *known == *columns) {
+  if (const auto known = worker_.shared().columns.find(name); !known || *known == *columns) {
     const auto limit = static_cast<std::size_t>(settings().max_prepared_statements);
     const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
     for (const std::string& old : server->memory.interned.add(name, limit, epoch))

@@ -380,7 +380,7 @@ Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_vie
   if (cache_) cache_->planning(facts);
   vs_.state().lb_node = lb_node();
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
-  if (vs_.state().tx.status == TxStatus::idle) epoch_before_ = epoch;
+  if (vs_.state().tx.status == TxStatus::idle && !unit_open()) epoch_before_ = epoch;
   if (snapshot_ != worker_.snapshot()) return decide_anew(facts, text, plan, nullptr);
   const route::Input input = routing_input(facts, text, kNotAskedYet);
   const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
@@ -449,8 +449,8 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   }
   catalog::Found found =
       worker_.catalog().lookup(viewpoint(), route::questions(facts, vs_.state(), settings(), prepared));
-  // A long text is parsed anew each time it is served: what failed for it once would be asked for ever.
-  const bool refused = facts.serial == 0 && work().rest && work().rest->look_up.failed;
+  // A long text is parsed anew each time it is served: what failed for it once, or is not kept, would be asked for ever.
+  const bool refused = facts.serial == 0 && work().rest && !work().rest->learned.empty();
   if ((!found.open.empty() || events) && !refused) {
     if (!unit_open()) return look_up(facts, std::move(found));
     into.until = TimePoint::min();  // a question in the middle of it would end its implicit transaction
@@ -483,8 +483,10 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
     if (!fit(link) && !other->parting) link = other;
   }
   if (!fit(link)) link = nullptr;
-  const bool old = link != nullptr && vs_.state().tx.status == TxStatus::idle && shows_old_definitions(*link, found);
   const cluster::Node* primary = view().find(view().write_node());
+  const bool waits_for_primary = view().primary_awaited || view().switching;
+  const bool old = link != nullptr && vs_.state().tx.status == TxStatus::idle && !waits_for_primary &&
+                   shows_old_definitions(*link, found);
   if (link == nullptr || (old && primary != nullptr && primary->live())) {
     const bool from_primary = settings().relcache_query_target == config::RelcacheQueryTarget::primary;
     const bool ask_primary = (from_primary || work().on_primary || old) && primary != nullptr && primary->live();

@@ -236,10 +236,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   if (own().log_per_node_statement(settings()))
     log_backend_error(worker_.log(), who_, link, simple_text(head, work().copy), report->message);
   const bool stale_plan = report->message.find("cached plan must not change result type") != std::string_view::npos;
-  // Or it cannot be understood any more, though it could be parsed. (Whether it is allowed is asked each time.)
-  const bool not_understood =
-      report->sqlstate.starts_with("42") && report->sqlstate != sqlstate::kInsufficientPrivilege;
-  if (stale_plan || not_understood) note_stale(head);
+  if (stale_plan) note_stale(head);
   NodeCounters& counters = worker_.counters().nodes[link.key().node.value];
   counters.error.fetch_add(1, std::memory_order_relaxed);
   work().failed = true;

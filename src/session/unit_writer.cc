@@ -199,7 +199,8 @@ bool UnitWriter::send_parse(const vsession::PreparedPtr& statement) {
   const sql::Kind kind = statement->facts->first().kind;
   const bool has_rows = kind == sql::Kind::select || kind == sql::Kind::insert || kind == sql::Kind::update ||
                         kind == sql::Kind::delete_ || kind == sql::Kind::merge;
-  if (has_rows && !statement->name.empty() && session_.compares_columns())
+  if (has_rows && !statement->name.empty() && session_.compares_columns() &&
+      !session_.worker_.shared().columns.find(statement->server_name))
     session_.ask_columns(raw_, statement->server_name, kNoteColumns, item(statement));
   return true;
 }

@@ -282,7 +282,9 @@ void VirtualSession::parameter_heard(std::string_view name, std::string_view val
 void VirtualSession::adopt_heard() {
   const std::string conforming = std::exchange(heard_conforming_, {}), encoding = std::exchange(heard_encoding_, {});
   const auto adopt = [this](const char* name, const std::string& value, bool differs) {
-    if (!value.empty() && differs) set_parameter(raw_parameter(name, value), /*local=*/false);
+    // A RESET that goes back to what the client began with: the link goes back to what its own login was given.
+    const bool reset = std::any_of(resets_.begin(), resets_.end(), [&](const ResetName& r) { return r.name == name; });
+    if (!value.empty() && differs && !reset) set_parameter(raw_parameter(name, value), /*local=*/false);
   };
   adopt("standard_conforming_strings", conforming,
         parse_bool(conforming).value_or(true) != standard_conforming_strings());

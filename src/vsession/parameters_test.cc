@@ -464,6 +464,24 @@ TEST(Parameters, WhatIsHeardWithinARequestIsTheSessionsAtItsEnd) {
   EXPECT_TRUE(session.ascii_safe_encoding()) << "not yet";
   session.ready(TxStatus::idle);
   EXPECT_FALSE(session.ascii_safe_encoding());
+  session.parameter_heard("client_encoding", "UTF8");
+  session.transaction_lost(/*stay_failed=*/false);
+  session.ready(TxStatus::idle);
+  EXPECT_FALSE(session.ascii_safe_encoding()) << "what was lost was heard for nothing";
+}
+
+// The link goes back to what its own login was given, and is told the client's value anew.
+TEST(Parameters, AResetGoesBackToWhatTheClientBeganWith) {
+  for (const char* text : {"reset all", "discard all", "reset client_encoding"}) {
+    VirtualSession session(kKey);
+    Script script(session);
+    ASSERT_TRUE(session.set_startup_parameters({{"client_encoding", "SJIS"}}));
+    script.step(text);
+    session.parameter_heard("client_encoding", "UTF8");
+    session.ready(TxStatus::idle);
+    EXPECT_FALSE(session.ascii_safe_encoding()) << text;
+    EXPECT_EQ(session.parameters()->find("client_encoding")->value, "SJIS") << text;
+  }
 }
 
 TEST(Parameters, APathOfTheLoginMayNameTemporaryTables) {

@@ -92,6 +92,8 @@ void VirtualSession::follow(TxStatus status) {
 }
 
 void VirtualSession::transaction_lost(bool stay_failed) {
+  heard_conforming_.clear();
+  heard_encoding_.clear();
   end_transaction(/*commit=*/false, /*chain=*/false);
   if (!stay_failed) return;
   ensure_base();

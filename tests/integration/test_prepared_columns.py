@@ -242,43 +242,34 @@ class Binary:
     """Parses, asks for the type of its parameter, and sends that in binary ever after, as asyncpg does."""
 
     def __init__(self, client):
-        self.client, self.made, self.not_understood = client, 0, 0
+        self.client, self.made = client, 0
         self.prepare()
 
     def prepare(self):
         self.made += 1
         self.client.send(parse("select v from typed.t where i = $1", f"b{self.made}"), describe("S", f"b{self.made}"), SYNC)
         told = dict(self.client.until("Z"))
-        # What a link has of before a change that nobody has told of: the first one hears so, and everybody has it anew.
-        if "E" in told and error(told["E"])["C"] == "42883" and self.not_understood == 0:
-            self.not_understood += 1
-            return self.prepare()
         assert "E" not in told, error(told["E"])
         self.oid = struct.unpack("!HI", told["t"])[1]
 
     def read(self):
         """True: the row. Else it was told that the statement is not what it was, and has prepared it anew."""
         got = ask(self.client, bound_binary(f"b{self.made}", self.oid, 5), execute())
-        if got == ["0A000"]:
+        if got in (["0A000"], ["42883"]):  # the latter is what a server says of int = text
             return self.prepare()
         assert [kind for kind, _ in got] == ["D"] and got[0][1].endswith(b"r"), got
         return True
 
 
-@pytest.mark.parametrize("directly", [True, False])
 @pytest.mark.parametrize("before, after", [("bigint", "float8"), ("float8", "bigint"), ("bigint", "int"), ("int", "bigint"),
                                            ("int", "text"), ("text", "int")])
-def test_types_of_parameters_change(start_proxy, cluster, before, after, directly):
-    """By DDL that has not come through the proxy, too: links hold the statement as of before and as of after it."""
+def test_types_of_parameters_change(start_proxy, cluster, before, after):
+    """A link that prepares the statement behind the change would take what the client sends for something else."""
     proxy = start_proxy({"pool_mode": "transaction", "pool_size": 3, "num_workers": 1, "load_balance_mode": False})
-
-    def by_proxy(sql):
-        with proxy.connect() as c:
-            c.execute(sql)
-    run_ddl = cluster.primary.psql if directly else by_proxy
-    cluster.primary.psql(f"drop schema if exists typed cascade; create schema typed; create table typed.t (v text, i {before});"
+    admin = proxy.connect()
+    admin.execute(f"drop schema if exists typed cascade; create schema typed; create table typed.t (v text, i {before});"
                          "insert into typed.t values ('r', 5)")
-    with contextlib.ExitStack() as stack:
+    with admin, contextlib.ExitStack() as stack:
         def client():
             return stack.enter_context(Client(proxy.port).login())
         holders = [client(), client()]
@@ -294,13 +285,10 @@ def test_types_of_parameters_change(start_proxy, cluster, before, after, directl
             return out
         old = [Binary(client()) for _ in range(2)]
         assert on_each_link(old[0].read)[0] is True  # and not on all of them
-        run_ddl(f"alter table typed.t alter i type {after} using i::{after}")
-        new = [Binary(client()) for _ in range(6)] if directly else []
-        everyone = old + new
+        admin.execute(f"alter table typed.t alter i type {after} using i::{after}")
+        everyone = old + [Binary(client()) for _ in range(6)]
         for _ in range(3):
             for one in everyone:
                 on_each_link(one.read)
-        # The tables were made directly, and the proxy may have served another case before.
-        assert sum(one.not_understood for one in everyone) <= 3, "once on each link at most"
         for one in everyone:  # and it recovers
             assert on_each_link(one.read) == [True, True, True]
