@@ -449,7 +449,8 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   }
   catalog::Found found =
       worker_.catalog().lookup(viewpoint(), route::questions(facts, vs_.state(), settings(), prepared));
-  // A long text is parsed anew each time it is served: what failed for it once, or is not kept, would be asked for ever.
+  // A long text is parsed anew each time it is served: what failed for it once, or is not kept, would be asked for
+  // ever.
   const bool refused = facts.serial == 0 && work().rest && !work().rest->learned.empty();
   if ((!found.open.empty() || events) && !refused) {
     if (!unit_open()) return look_up(facts, std::move(found));
