@@ -9,6 +9,7 @@ import pytest
 from support.cluster import Cluster
 from support.proxy import Proxy
 from support.system import wait_until
+from test_cache_side_ways import first_answer
 from test_pcp import USERS, Pcp
 from test_query_cache import ON_PRIMARY
 
@@ -44,17 +45,7 @@ def proxy_of(cluster, **settings):
 
 def once(proxy, sql):
     """As soon as it is answered."""
-    found = []
-
-    def answered():
-        try:
-            with proxy.connect() as c:
-                found.append(c.execute(sql).fetchone()[0])
-            return True
-        except psycopg.Error:
-            return False
-    wait_until(answered, sql)
-    return found[-1]
+    return first_answer(proxy, sql)[0]
 
 
 def promoting(cluster):
