@@ -2,13 +2,19 @@
 
 namespace herdgate::pool {
 
-bool InternedStatements::touch(const std::string& name) {
+InternedStatements::ByName::value_type* InternedStatements::place_of(const std::string& name) {
   ByName::value_type*& place = found(name);
   if (place == nullptr || place->first != name) {
     const auto it = by_name_.find(name);
-    if (it == by_name_.end()) return false;
+    if (it == by_name_.end()) return nullptr;
     place = &*it;
   }
+  return place;
+}
+
+bool InternedStatements::touch(const std::string& name) {
+  const ByName::value_type* place = place_of(name);
+  if (place == nullptr) return false;
   if (place->second.at != order_.begin()) order_.splice(order_.begin(), order_, place->second.at);
   return true;
 }
@@ -22,7 +28,7 @@ std::vector<std::string> InternedStatements::add(const std::string& name, std::s
   std::vector<std::string> closed;
   if (touch(name)) return closed;
   order_.push_front(name);
-  by_name_.emplace(name, Place{order_.begin(), epoch, {}});
+  by_name_.emplace(name, Place{order_.begin(), epoch, {}, {}});
   while (by_name_.size() > std::max<std::size_t>(limit, 1)) {
     const auto oldest = by_name_.find(order_.back());
     if (oldest->second.only != SessionId()) --kept_;
@@ -32,6 +38,16 @@ std::vector<std::string> InternedStatements::add(const std::string& name, std::s
     order_.pop_back();
   }
   return closed;
+}
+
+const vsession::DescribedPtr& InternedStatements::described(const std::string& name) {
+  static const vsession::DescribedPtr kNotYet;
+  const ByName::value_type* place = place_of(name);
+  return place == nullptr ? kNotYet : place->second.described;
+}
+
+void InternedStatements::note_described(const std::string& name, vsession::DescribedPtr as) {
+  if (ByName::value_type* place = place_of(name)) place->second.described = std::move(as);
 }
 
 void InternedStatements::remove(const std::string& name) {

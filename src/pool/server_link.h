@@ -32,6 +32,9 @@ class InternedStatements {
   std::vector<std::string> add(const std::string& name, std::size_t limit, std::uint64_t epoch);
   // A session has parsed or planned it by other settings than those it is named for: it is this one's alone.
   void keep_for(const std::string& name, SessionId session);
+  // As which it has been described there since; null: not yet, or it is not there.
+  const vsession::DescribedPtr& described(const std::string& name);
+  void note_described(const std::string& name, vsession::DescribedPtr as);
   bool serves(const std::string& name, SessionId session) const;
   void remove(const std::string& name);
   void clear();
@@ -43,8 +46,10 @@ class InternedStatements {
     std::list<std::string>::iterator at;
     std::uint64_t epoch = 0;
     SessionId only{};
+    vsession::DescribedPtr described{};
   };
   using ByName = std::unordered_map<std::string, Place>;
+  ByName::value_type* place_of(const std::string& name);
   static constexpr std::size_t kFound = 32;
   ByName::value_type*& found(const std::string& name) {
     const std::size_t size = name.size();
@@ -76,8 +81,9 @@ struct LinkMemory {
   SessionId named_owner;                        // whose they are
   SessionId unnamed_owner;                      // whose Parse made the unnamed statement, and which of them
   std::uint64_t unnamed_generation = 0;
-  std::uint64_t unnamed_queries = 0;  // Link::queries() then: a later one has dropped it
-  bool opaque = false;                // may hold state that we did not see: reset before another session gets it
+  std::uint64_t unnamed_queries = 0;         // Link::queries() then: a later one has dropped it
+  vsession::DescribedPtr unnamed_described;  // null: not since then
+  bool opaque = false;                       // may hold state that we did not see: reset before another session gets it
   SessionId opaque_owner;
   // What its login gave, and the epoch in which it was asked for that (Accounts::settings_epoch(); 0: never).
   Defaults defaults = Defaults::unknown;

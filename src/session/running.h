@@ -32,8 +32,7 @@ enum Note : std::uint16_t {
   kNoteNamed,          // PREPARE and DEALLOCATE under the client's own names: an error shows at EXECUTE
   kNoteOwnName,        // a statement of the protocol under its own name within a unit: an error is the client's
   kNotePrepare,        // an interned statement prepared ahead of its Bind: an error is the client's
-  kNoteColumns,        // what columns a shared statement has, asked when it was defined: an error is the client's
-  kNoteSameColumns,    // … when it is prepared on one more link after DDL: others than then are an error
+  kNoteDescribed,      // what a statement is described as, asked ahead of its Bind or when it was defined: the same
   kNoteDefaults,       // what the link's login has given it, for the query cache
   kNoteIsolation,      // the isolation level that it begins transactions with, at a login
   kNoteCatalog,        // questions about relations and functions
@@ -71,10 +70,9 @@ struct Seldom {
 struct Progress {
   bool planned = false;
   bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
-  bool may_commit = false;   // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
-  bool cancel = false;       // asked for while nothing of the client's was running
-  std::size_t compared = 0;  // messages of the unit whose statements' columns have been
-  bool copy_over = false;    // COPY FROM: CopyDone or CopyFail has gone to the server
+  bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
+  bool cancel = false;      // asked for while nothing of the client's was running
+  bool copy_over = false;   // COPY FROM: CopyDone or CopyFail has gone to the server
   // How the answer goes.
   bool failed = false;
   bool forwarded = false;  // a row, a tag or an error has gone to the client
@@ -144,9 +142,16 @@ struct Unit {
   std::vector<Dropped> dropped;
   pool::ServerLink* link = nullptr;  // where all of an open unit goes
   bool open = false;
-  bool hold = false;                   // an Execute may have started COPY: the rest waits for the server's word
-  bool skip = false;                   // an error of ours: everything up to Sync is dropped
-  bool failed = false;                 // the server skips what is left of it
+  bool hold = false;    // an Execute may have started COPY, or a statement is being described: the
+                        // rest waits for the server's word
+  bool skip = false;    // an error of ours: everything up to Sync is dropped
+  bool failed = false;  // the server skips what is left of it
+  // All that was sent for it so far prepares its first statement: its link lost, it is served elsewhere.
+  bool ahead = false;
+  // The statement that was last prepared ahead for being described: which, and whether by the types that its session
+  // was told of.
+  std::uint64_t asked = 0;
+  bool asked_as_told = false;
   bool stalled = false;                // more replies are owed than is good: the rest waits for some of them
   std::optional<wire::Report> poison;  // the error that takes the place of the poisoned one
 
@@ -156,12 +161,13 @@ struct Unit {
     replaced.clear();
     dropped.clear();
     poison.reset();  // one that was skipped behind an error of the server's
+    asked = 0;
   }
   void reset() {
     forget();
     if (items.capacity() > kMaxKeptItems) std::vector<vsession::PreparedPtr>().swap(items);
     link = nullptr;
-    open = hold = skip = failed = stalled = false;
+    open = hold = skip = failed = ahead = stalled = false;
   }
 };
 
@@ -194,7 +200,7 @@ struct Running {
   TimePoint began{};  // when the request was taken up; the clock's beginning: none is being served
   int reruns = 0;
   int known_heads = 0;                       // run again: this many of them the client has already
-  Hash128 parameters;                        // of a statement that we asked about: those of its columns follow
+  std::optional<Bytes> parameters;           // of a statement that is being described: its columns follow
   std::optional<wire::Report> replay_error;  // why the link could not be brought up
   std::optional<wire::Report> named_error;   // why a PREPARE could not be repeated on it
   std::string farewell;                      // what a FATAL of a server said before its link was lost
@@ -215,6 +221,7 @@ struct Running {
     replay_error.reset();
     named_error.reset();
     farewell.clear();
+    parameters.reset();
   }
 };
 using RunningPtr = std::unique_ptr<Running>;

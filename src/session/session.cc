@@ -433,7 +433,7 @@ void Session::cancel_running() {
 void Session::cancel_on(pool::ServerLink& link) {
   if (link.link->ledger().empty()) return;
   const std::uint16_t note = link.link->ledger().head().note;
-  if (note == kNoteClient || note == kNotePrepare) return worker_.pool().cancel(link);
+  if (note == kNoteClient || note == kNotePrepare || note == kNoteDescribed) return worker_.pool().cancel(link);
   if (&link == at_work()) work().cancel = true;
 }
 

@@ -170,7 +170,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool hears_of_loss(sql::Kind kind) const;
   Next plan_explained_in(ByteView messages);
   Next delete_from_cache(const sql::Statement& command);
-  Next run_unit(ByteView input, const UnitMessages& messages, std::size_t& used);
+  void cut_unit(UnitMessages& messages, std::size_t until, ByteView& input);
+  Next run_unit(ByteView input, UnitMessages& messages, std::size_t& used);
   bool unit_is_local(UnitMessages& messages);
   const vsession::PreparedPtr& named_in(const UnitMessage& message, const UnitMessages& of) const;
   bool stalls(backend::Link& link, std::size_t unit_bytes);
@@ -239,6 +240,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void reply_ready(pool::ServerLink& link, ByteView message, bool stable);
   void statement_completed(const backend::Debt& debt, ByteView payload);
   void execute_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
+  void hold_over(const backend::Link& link);
   void request_ended(const backend::Link& link, const backend::Debt& debt);
   void commit_failed();
   bool missing_named(const backend::Link& link, const wire::ServerReport& report);
@@ -250,14 +252,17 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void run_again();
   void not_prepared(backend::Link& link, const backend::Debt& debt);
   bool forget_interned(const backend::Link& link, const backend::Debt& head);
-  void note_stale(const backend::Debt& head);
-  // Shared statements that DDL may have given other columns (session_columns.cc).
+  void note_refused(const backend::Link& link, const backend::Debt& head, std::string_view sqlstate);
+  void note_changed(const vsession::PreparedStatement& statement);
+  // Statements that another link may take for something else than their sessions were told (session_described.cc).
   std::uint64_t results_epoch() const;
-  bool compares_columns() const;
-  Next check_columns(const UnitMessages& messages, pool::ServerLink& link);
-  void prepare_again(pool::ServerLink& link, const vsession::PreparedPtr& statement);
-  void ask_columns(backend::Link& link, const std::string& name, Note note, std::uint16_t item);
-  void columns_came(backend::Link& link, const backend::Debt& head, const backend::Message& message);
+  bool compares_described() const;
+  bool has(pool::ServerLink& link, const vsession::PreparedStatement& statement) const;
+  bool runs_otherwise(const vsession::PreparedStatement& statement, pool::ServerLink& link) const;
+  std::size_t first_to_describe(const UnitMessages& messages, pool::ServerLink& link);
+  void describe_ahead(const vsession::PreparedPtr& statement, pool::ServerLink& link);
+  void end_ahead();
+  void description_came(backend::Link& link, const backend::Debt& head, const backend::Message& message);
   bool forward_head();
   void drop_request_from_input();
   void say_error(const wire::Report& report);

@@ -314,7 +314,17 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
   return Next::served;
 }
 
-Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, std::size_t& used) {
+// What comes ahead of a statement that has to be asked about is sent, the rest when that is answered.
+void Session::cut_unit(UnitMessages& messages, std::size_t until, ByteView& input) {
+  const char* end = messages.list[until].whole.data();
+  input = input.substr(0, static_cast<std::size_t>(end - input.data()));
+  messages.list.resize(until);
+  work().request.synced = false;
+  work().plan.rule = route::Rule::cut_unit;
+  work().plan.rerunnable = false;
+}
+
+Session::Next Session::run_unit(ByteView input, UnitMessages& messages, std::size_t& used) {
   const NodeId node = node_for(work().plan);
   pool::ServerLink* link = nullptr;
   if (node == kNoNode) {
@@ -331,9 +341,15 @@ Session::Next Session::run_unit(ByteView input, const UnitMessages& messages, st
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(input) : nullptr;
     if (const Next next = bring_up(*link, open, instead); next != Next::served) return next;
-    if (const Next next = check_columns(messages, *link); next != Next::served) return next;
   }
-  const bool whole = work().request.synced && !unit_open();
+  const std::size_t until = first_to_describe(messages, *link);
+  if (until == 0) {
+    describe_ahead(named_in(messages.list.front(), messages), *link);
+    return Next::waiting;
+  }
+  if (until < messages.list.size()) cut_unit(messages, until, input);
+  const bool whole = work().request.synced && (!unit_open() || unit().ahead);
+  unit().ahead = false;
   if (whole && !work().plan.write && work().copy.empty()) work().copy.assign(input);
   if (work().plan.opaque) {
     link->memory.opaque = true;

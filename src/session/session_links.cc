@@ -291,7 +291,8 @@ void Session::wait_for_our_own(Phase phase, const backend::Link& link) {
 // For what we have asked or set there ourselves. On another link something of an earlier request may be under way
 // still: where we answered ourselves, what brings it up.
 bool Session::waits_for(const backend::Link& link) const {
-  return (phase_ == Phase::replaying || phase_ == Phase::lookup) && own_link_ == &link;
+  const bool ahead = run_ && run_->unit.ahead && run_->unit.link->link.get() == &link;
+  return ahead || ((phase_ == Phase::replaying || phase_ == Phase::lookup) && own_link_ == &link);
 }
 
 void Session::own_wait_over() {

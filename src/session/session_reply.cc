@@ -47,7 +47,7 @@ Result<std::vector<std::vector<std::string>>> text_rows(ByteView messages) {
 }
 
 // A PREPARE was refused; 0: it was a DEALLOCATE.
-void note_refused(pool::LinkMemory& memory, std::size_t item) {
+void note_prepare_refused(pool::LinkMemory& memory, std::size_t item) {
   if (item == 0 || item > memory.naming.size()) return;
   const auto at = memory.named.find(memory.naming[item - 1]);
   if (at != memory.named.end()) at->second.refused = true;
@@ -107,7 +107,7 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
   }
   if (cache_) cache_->reply(head, message);
   if (message.type == kError) return reply_error(link, head, message);
-  if (head.note == kNoteColumns || head.note == kNoteSameColumns) return columns_came(link, head, message);
+  if (head.note == kNoteDescribed) return description_came(link, head, message);
   if (head.note != kNoteClient) return;
   switch (message.type) {
     case kReady:
@@ -177,7 +177,7 @@ bool Session::error_is_ours(const backend::Link& link, const Debt& head, const w
       return true;
     case kNoteNamed:
       run().named_error = copy_of(report);
-      if (pool::ServerLink* server = of(link)) note_refused(server->memory, head.item);
+      if (pool::ServerLink* server = of(link)) note_prepare_refused(server->memory, head.item);
       return true;
     case kNoteIsolation:
       if (greeting_) greeting_->isolation.clear();
@@ -188,9 +188,6 @@ bool Session::error_is_ours(const backend::Link& link, const Debt& head, const w
       if (pool::ServerLink* server = of(link)) server->retire = true;  // a link in doubt is not used again
       return true;
     }
-    case kNoteSameColumns:
-      if (!run().replay_error) run().replay_error = copy_of(report);
-      return true;
     case kNoteSecondary:
     case kNoteTransactionId:
     case kNoteDefaults:
@@ -235,8 +232,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   }
   if (own().log_per_node_statement(settings()))
     log_backend_error(worker_.log(), who_, link, simple_text(head, work().copy), report->message);
-  const bool stale_plan = report->message.find("cached plan must not change result type") != std::string_view::npos;
-  if (stale_plan) note_stale(head);
+  if (compares_described()) note_refused(link, head, report->sqlstate);
   NodeCounters& counters = worker_.counters().nodes[link.key().node.value];
   counters.error.fetch_add(1, std::memory_order_relaxed);
   work().failed = true;
@@ -333,7 +329,6 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       [[fallthrough]];
     case kNoteAcknowledged:
     case kNoteIsolation:
-    case kNoteSameColumns:
       if (phase_ == Phase::replaying && waits_for(link) && link.ledger().empty()) finished_in_chunk_ = true;
       return;
     case kNoteCatalog:
@@ -356,6 +351,9 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       return;
     case kNotePrepare:
       if (how != Ended::ok) not_prepared(link, debt);
+      [[fallthrough]];
+    case kNoteDescribed:
+      hold_over(link);
       return;
     case kNoteTransactionId:
       if (pool::ServerLink* server = of(link); debt.what == Owes::parse && how != Ended::ok && server != nullptr)
@@ -363,7 +361,6 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       if (debt.what == Owes::execute) xid_asked_ = false;
       return;
     case kNotePoison:
-    case kNoteColumns:
       return;
     default:
       break;
@@ -388,8 +385,13 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
 
 void Session::execute_ended(backend::Link& link, const Debt& debt, Ended how) {
   if (debt.item < unit().items.size()) unit_item_ended(link, debt, how);
-  // COPY may have begun behind the last Execute that was sent; with its end the rest of the unit can follow.
-  if (unit().hold && link.ledger().empty()) finished_in_chunk_ = true;
+  hold_over(link);
+}
+
+// COPY may have begun behind the last Execute that was sent, or the statement of what follows was asked about: when all
+// that was owed has come, the rest of the unit can follow. Behind a server's last words comes the loss of the link.
+void Session::hold_over(const backend::Link& link) {
+  if (unit().hold && link.ledger().empty() && run().farewell.empty()) finished_in_chunk_ = true;
 }
 
 // A query, a Sync or a function call.
@@ -581,7 +583,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
     return lookup_done();
   }
   // What waited for this link is served again: elsewhere, or with the news of the loss.
-  if (waited && run_) work().compared = 0;
+  if (waited) end_ahead();
   if (waited || (phase_ == Phase::acquiring && !pending_)) phase_ = Phase::idle;
   tell(loss, node, reason);
 }
@@ -589,7 +591,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
 vsession::TransactionLinks::Under Session::what_is_under_way(const pool::ServerLink& lost) {
   vsession::TransactionLinks::Under under;
   const bool here = at_work() == &lost || unit_link() == &lost;
-  under.carried = here && (phase_ == Phase::running || unit_open());
+  under.carried = here && (phase_ == Phase::running || unit_open()) && !run_->unit.ahead;
   const bool there = (phase_ == Phase::replaying || phase_ == Phase::lookup) && !waits_for(*lost.link);
   under.elsewhere = !under.carried && (unit_open() || phase_ == Phase::running || there);
   if (!run_) return under;

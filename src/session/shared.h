@@ -29,7 +29,6 @@
 #include "config/settings.h"
 #include "pool/accounts.h"
 #include "report/snapshot.h"
-#include "session/known_columns.h"
 #include "session/login_memory.h"
 #include "session/pauses.h"
 
@@ -134,7 +133,6 @@ struct Shared {
   CancelRegister cancels;
   ClientGate gate;
   LoginMemory logins;
-  KnownColumns columns;
   HealthBoard health;
   std::unique_ptr<cache::Store> query_cache;  // null: memory_cache_enabled is off
   std::unique_ptr<cache::Sharing> memcached;  // null: the answers are in query_cache itself

@@ -168,6 +168,8 @@ bool UnitWriter::parse(const UnitMessage& message) {
   } else if (there) {
     raw_.owe_local(kParseComplete, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
     sent_ = true;
+    statement->described = interned.described(statement->server_name);
+    if (!statement->described) ask_description(statement);
     return true;
   }
   intern(statement->server_name);
@@ -196,13 +198,19 @@ bool UnitWriter::send_parse(const vsession::PreparedPtr& statement) {
   wire::put_parse(scratch_, wire::Parse{statement->server_name, statement->query, statement->types});
   raw().send(scratch_, Owes::parse, Fate::forward, kNoteClient, item(statement));
   sent_ = true;
-  const sql::Kind kind = statement->facts->first().kind;
-  const bool has_rows = kind == sql::Kind::select || kind == sql::Kind::insert || kind == sql::Kind::update ||
-                        kind == sql::Kind::delete_ || kind == sql::Kind::merge;
-  if (has_rows && !statement->name.empty() && session_.compares_columns() &&
-      !session_.worker_.shared().columns.find(statement->server_name))
-    session_.ask_columns(raw_, statement->server_name, kNoteColumns, item(statement));
+  ask_description(statement);
   return true;
+}
+
+// Of what has rows or parameters.
+void UnitWriter::ask_description(const vsession::PreparedPtr& statement) {
+  const sql::Kind kind = statement->facts->first().kind;
+  const bool planned = kind == sql::Kind::select || kind == sql::Kind::insert || kind == sql::Kind::update ||
+                       kind == sql::Kind::delete_ || kind == sql::Kind::merge;
+  if (!planned || !session_.compares_described()) return;
+  scratch_.clear();
+  wire::put_describe(scratch_, 'S', statement->server_name);
+  raw().send(scratch_, Owes::describe, Fate::swallow, kNoteDescribed, item(statement));
 }
 
 std::uint64_t UnitWriter::epoch() const {
@@ -213,6 +221,7 @@ void UnitWriter::note_unnamed(const vsession::PreparedStatement& statement) {
   link_.memory.unnamed_owner = session_.id_;
   link_.memory.unnamed_generation = statement.generation;
   link_.memory.unnamed_queries = raw_.queries();
+  link_.memory.unnamed_described = nullptr;
 }
 
 void UnitWriter::drop(const std::string& name) {
@@ -232,35 +241,49 @@ void UnitWriter::intern(const std::string& name) {
   for (const std::string& old : link_.memory.interned.add(name, limit, epoch())) close_on_link(old);
 }
 
-void UnitWriter::prepare(const vsession::PreparedPtr& statement) {
-  if (statement->from_sql) return;  // bring_up() has seen to it
+// Where it is not, or is to be prepared anew.
+void UnitWriter::make_room(const vsession::PreparedStatement& statement) {
+  if (statement.name.empty()) return note_unnamed(statement);
+  if (link_.memory.interned.touch(statement.server_name)) drop(statement.server_name);
+  intern(statement.server_name);
+}
+
+// What differs from what the session was told of has been asked about (Session::first_to_describe), or cannot wait for
+// that: a server would say the same.
+bool UnitWriter::prepare(const vsession::PreparedPtr& statement) {
+  if (statement->from_sql) return true;  // bring_up() has seen to it
   if (statement->names_prepared) give_own_name(*statement);
-  if (statement->name.empty()) {
-    const pool::LinkMemory& memory = link_.memory;
-    if (memory.unnamed_owner == session_.id_ && memory.unnamed_generation == statement->generation &&
-        memory.unnamed_queries == raw_.queries()) {
-      return;
-    }
-    note_unnamed(*statement);
-  } else {
-    pool::InternedStatements& interned = link_.memory.interned;
-    const bool there = interned.touch(statement->server_name);
-    const bool by_others = statement->read_by != session_.vs_.reading() &&
-                           !vsession::same_constants(*statement->read_under, *session_.vs_.parameters());
-    session_.planned_otherwise_ |= by_others;
-    if (there && interned.serves(statement->server_name, session_.id_)) {
-      if (by_others) interned.keep_for(statement->server_name, session_.id_);
-      return;
-    }
-    if (there) drop(statement->server_name);
-    intern(statement->server_name);
-    if (by_others) interned.keep_for(statement->server_name, session_.id_);
+  const bool by_others = !statement->name.empty() && statement->read_by != session_.vs_.reading() &&
+                         !vsession::same_constants(*statement->read_under, *session_.vs_.parameters());
+  session_.planned_otherwise_ |= by_others;
+  if (!session_.has(link_, *statement)) {
+    make_room(*statement);
+    parse_as(statement->server_name, statement, statement->types, kNotePrepare, item(statement));
+  } else if (session_.runs_otherwise(*statement, link_)) {
+    fail(changed_result_type());
+    return false;
   }
-  parse_as(statement->server_name, statement, kNotePrepare, item(statement));
+  if (by_others) link_.memory.interned.keep_for(statement->server_name, session_.id_);
+  return true;
+}
+
+void UnitWriter::describe_ahead(const vsession::PreparedPtr& statement, bool as_told) {
+  // What is there may only not have been asked about yet.
+  if (as_told || !session_.has(link_, *statement) || session_.runs_otherwise(*statement, link_)) {
+    make_room(*statement);
+    parse_as(statement->server_name, statement, as_told ? statement->described->parameters : statement->types,
+             kNotePrepare, item(statement));
+  }
+  scratch_.clear();
+  wire::put_describe(scratch_, 'S', statement->server_name);
+  raw().send(scratch_, Owes::describe, Fate::swallow, kNoteDescribed, item(statement));
+  scratch_.clear();
+  wire::put_empty(scratch_, wire::fe::kFlush);
+  raw().send_unanswered(scratch_);
 }
 
 // Under the settings that it was defined under, which are put back. `settings_of`: whose failure one of these is.
-void UnitWriter::parse_as(const std::string& name, const vsession::PreparedPtr& statement, Note note,
+void UnitWriter::parse_as(const std::string& name, const vsession::PreparedPtr& statement, ByteView types, Note note,
                           std::uint16_t settings_of) {
   // In a failed transaction nothing can be set, and nothing with constants is parsed.
   const bool in_transaction = session_.vs_.state().tx.status != vsession::TxStatus::idle;
@@ -268,7 +291,7 @@ void UnitWriter::parse_as(const std::string& name, const vsession::PreparedPtr& 
   if (raw_.status() != 'E') read = read_as(*statement->read_under, *link_.memory.parameters, in_transaction);
   for (const std::string& sql : read.before) set(sql, settings_of);
   scratch_.clear();
-  wire::put_parse(scratch_, wire::Parse{name, statement->query, statement->types});
+  wire::put_parse(scratch_, wire::Parse{name, statement->query, types});
   raw().send(scratch_, Owes::parse, Fate::swallow, note, item(statement));
   for (const std::string& sql : read.after) set(sql, settings_of);
   sent_ = true;
@@ -303,7 +326,7 @@ bool UnitWriter::bind(const UnitMessage& message) {
   if (!message.good()) return fail(protocol_violation("invalid message format"));
   const vsession::PreparedPtr& statement = session_.named_in(message, *unit_);
   if (!statement) return fail(no_such_statement(message.statement));
-  prepare(statement);
+  if (!prepare(statement)) return true;
   session_.parts_.bind_portal(message.portal, statement, raw_.key().node);
   session_.note_trace(statement->query);
   log("Bind: ", statement->query);
@@ -330,7 +353,9 @@ bool UnitWriter::describe(const UnitMessage& message) {
   }
   const vsession::PreparedPtr& statement = session_.named_in(message, *unit_);
   if (!statement) return fail(no_such_statement(message.statement));
-  prepare(statement);
+  if (!prepare(statement)) return true;
+  // Few ask for the unnamed statement's description, so it is not asked for with its Parse.
+  if (statement->name.empty() && !statement->described) ask_description(statement);
   scratch_.clear();
   wire::put_describe(scratch_, 'S', statement->server_name);
   raw().send(scratch_, Owes::describe, Fate::forward, kNoteClient, item(statement));
@@ -376,7 +401,7 @@ void UnitWriter::give_own_name(const vsession::PreparedStatement& by) {
   scratch_.clear();
   wire::put_close(scratch_, 'S', known->name);  // it may be there: that it was refused is only what we believe
   raw().send(scratch_, Owes::close, Fate::swallow, kNotePrepare, item(nullptr));
-  parse_as(known->name, known, kNoteOwnName, item(nullptr));
+  parse_as(known->name, known, known->types, kNoteOwnName, item(nullptr));
 }
 
 // DEALLOCATE, RESET, SET … TO DEFAULT and DISCARD ALL: what follows in the unit is to find statements gone and the

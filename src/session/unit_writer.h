@@ -26,6 +26,8 @@ class UnitWriter {
   // asks_id: of the transaction, ahead of Sync.
   UnitWriter(Session& session, pool::ServerLink& link, bool asks_id);
   Written write(const UnitMessages& unit);
+  // The statement alone, to be described; as_told: by the types that the session was told of.
+  void describe_ahead(const vsession::PreparedPtr& statement, bool as_told);
 
  private:
   bool message(const UnitMessage& message);
@@ -40,8 +42,11 @@ class UnitWriter {
   void give_own_name(const vsession::PreparedStatement& by);
   bool close(const UnitMessage& message);
   bool close_portal(const UnitMessage& message);
-  void prepare(const vsession::PreparedPtr& statement);  // ahead, if the link does not have it
-  void parse_as(const std::string& name, const vsession::PreparedPtr& statement, Note note, std::uint16_t settings_of);
+  bool prepare(const vsession::PreparedPtr& statement);  // ahead, if the link does not have it; false: refused
+  void make_room(const vsession::PreparedStatement& statement);
+  void ask_description(const vsession::PreparedPtr& statement);
+  void parse_as(const std::string& name, const vsession::PreparedPtr& statement, ByteView types, Note note,
+                std::uint16_t settings_of);
   void set(const std::string& sql, std::uint16_t of);  // by a statement of ours
   std::uint64_t epoch() const;                         // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);

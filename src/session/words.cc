@@ -132,6 +132,16 @@ wire::Report no_answer_to_us(NodeId node, bool asked, const std::string& why) {
               fmt::format("{}. The connection to it was closed, the statement was not run.", why));
 }
 
+// In a server's words: drivers go by the routine (asyncpg, Rails).
+wire::Report changed_result_type() {
+  wire::Report report;
+  report.sqlstate = sqlstate::kFeatureNotSupported;
+  report.message = "cached plan must not change result type";
+  report.file = "session";
+  report.routine = "RevalidateCachedQuery";
+  return report;
+}
+
 wire::Report no_such_statement(std::string_view name) {
   return make("ERROR", sqlstate::kInvalidStatementName,
               name.empty() ? "unnamed prepared statement does not exist"

@@ -26,6 +26,7 @@ wire::Report no_primary(const cluster::View& view, std::chrono::seconds waited);
 wire::Report paused(std::string_view database, std::chrono::seconds waited);
 wire::Report no_answer_to_us(NodeId node, bool asked, const std::string& why);
 wire::Report no_such_statement(std::string_view name);
+wire::Report changed_result_type();
 wire::Report no_such_savepoint(std::string_view name);
 wire::Report shutting_down();
 

@@ -1,5 +1,4 @@
 // Prepared statements of the session, by protocol (Parse) and by SQL (PREPARE).
-#include <algorithm>
 
 #include "vsession/set_sql.h"
 #include "vsession/virtual_session.h"
@@ -87,8 +86,6 @@ void VirtualSession::close_undone(const PreparedPtr& closed) {
 
 void VirtualSession::put_prepared(PreparedPtr statement) {
   ++prepared_changes_;
-  if (!statement->from_sql)
-    oldest_results_ = prepared_.empty() ? statement->results : std::min(oldest_results_, statement->results);
   PreparedPtr& slot = prepared_[statement->name];
   if (slot && slot->from_sql) --prepared_by_sql_;
   if (statement->from_sql) ++prepared_by_sql_;

@@ -117,21 +117,6 @@ TEST(Prepared, SqlOnesKeepTheirTextAndFacts) {
   EXPECT_EQ(session.prepared_by_sql(), 0u);
 }
 
-TEST(Prepared, TheOldestOfThemIsKnown) {
-  VirtualSession session(kKey);
-  ASSERT_TRUE(session.define("a", "select 1", kNoTypes, nullptr, 3));
-  ASSERT_TRUE(session.define("b", "select 1", kNoTypes, nullptr, 5));
-  EXPECT_EQ(session.oldest_results(), 3u);
-  const PreparedPtr a = session.find_prepared("a");
-  session.close_prepared("a");
-  EXPECT_LE(session.oldest_results(), 5u);
-  session.close_prepared("b");
-  ASSERT_TRUE(session.define("c", "select 1", kNoTypes, nullptr, 5));
-  EXPECT_EQ(session.oldest_results(), 5u);
-  session.close_undone(a);
-  EXPECT_EQ(session.oldest_results(), 3u);
-}
-
 TEST(Prepared, IsSharedOnlyWhereColumnsAreSureToBeTheSame) {
   VirtualSession session(kKey);
   Script script(session);

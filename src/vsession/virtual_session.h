@@ -86,6 +86,14 @@ struct ReadAs {
 };
 ReadAs read_as(const ParameterSet& then, const ParameterSet& now, bool in_transaction);
 
+// What a server has described a statement as: whoever was told sends parameters and takes rows accordingly.
+struct Described {
+  Bytes parameters;  // as in Parse: count and OIDs
+  Hash128 columns;   // their names, types and modifiers; zero: no rows
+  bool operator==(const Described& other) const { return columns == other.columns && parameters == other.parameters; }
+};
+using DescribedPtr = std::shared_ptr<const Described>;
+
 // A prepared statement of the session. `server_name` is the interned name that all sessions share; an SQL-level one
 // (PREPARE name AS …) exists on links under the client's own name instead.
 struct PreparedStatement {
@@ -101,6 +109,8 @@ struct PreparedStatement {
   std::string server_name;       // "hg_" + hex(id); for from_sql and unnamed: the client's name
   std::uint64_t generation = 0;  // different for every definition
   bool names_prepared = false;   // sql::Statement::names_prepared
+  // What the session was first told, or would have been. Null: not known yet, or of no consequence.
+  mutable DescribedPtr described{};
 };
 using PreparedPtr = std::shared_ptr<const PreparedStatement>;
 struct NameHash {
@@ -206,7 +216,6 @@ class VirtualSession {
   // Keyed hash of the settings by which a server reads a text and the constants in it, as they are now.
   const Hash128& reading() const;
   // No statement that Parse has defined is of an older PreparedStatement::results than this.
-  std::uint64_t oldest_results() const { return oldest_results_; }
   std::size_t prepared_by_sql() const { return prepared_by_sql_; }  // of these, made by PREPARE
 
   void add_pin(Pin pin);
@@ -285,7 +294,7 @@ class VirtualSession {
   static constexpr std::size_t kFound = 16;
   mutable std::array<const PreparedByName::value_type*, kFound> found_{};
   std::size_t prepared_by_sql_ = 0;
-  std::uint64_t generation_ = 0, oldest_results_ = 0;
+  std::uint64_t generation_ = 0;
   std::string search_path_key_, role_key_;
   bool path_names_temp() const {
     return search_path_key_.empty() ? temp_by_default_ : search_path_key_.find("pg_temp") != std::string::npos;

@@ -9,7 +9,7 @@ import pytest
 
 from support import system
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, cstring, describe, error, execute, message, parse, shorts
+from support.wire import SYNC, Client, bind, cancel_request, cstring, describe, error, execute, message, parse, shorts
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 SQL = "select * from shaped.t"
@@ -239,36 +239,52 @@ def bound_binary(name, oid, value):
 
 
 class Binary:
-    """Parses, asks for the type of its parameter, and sends that in binary ever after, as asyncpg does."""
+    """Parses, asks for the type of its parameter, and sends that in binary ever after, as asyncpg does. `name`: "" for the
+    unnamed statement, which asyncpg takes where it must not cache."""
 
-    def __init__(self, client):
-        self.client, self.made = client, 0
-        self.prepare()
+    def __init__(self, client, name="b"):
+        self.client, self.name, self.made = client, name, 0
+        while not self.prepare():
+            assert self.made < 9
+
+    @property
+    def statement(self):
+        return self.name and f"{self.name}{self.made}"
 
     def prepare(self):
+        """False: what stood there from before was refused; a moment later it is read anew."""
         self.made += 1
-        self.client.send(parse("select v from typed.t where i = $1", f"b{self.made}"), describe("S", f"b{self.made}"), SYNC)
+        self.client.send(parse("select v from typed.t where i = $1", self.statement), describe("S", self.statement), SYNC)
         told = dict(self.client.until("Z"))
-        assert "E" not in told, error(told["E"])
+        if "E" in told:
+            assert error(told["E"])["C"] in REFUSALS
+            return False
         self.oid = struct.unpack("!HI", told["t"])[1]
+        return True
 
     def read(self):
         """True: the row. Else it was told that the statement is not what it was, and has prepared it anew."""
-        got = ask(self.client, bound_binary(f"b{self.made}", self.oid, 5), execute())
-        if got in (["0A000"], ["42883"]):  # the latter is what a server says of int = text
-            return self.prepare()
+        got = ask(self.client, bound_binary(self.statement, self.oid, 5), execute())
+        if len(got) == 1 and got[0] in REFUSALS:
+            self.prepare()
+            return False
         assert [kind for kind, _ in got] == ["D"] and got[0][1].endswith(b"r"), got
         return True
 
 
+REFUSALS = ("0A000", "42883")  # the latter is what a server says of int = text
+
+
+@pytest.mark.parametrize("name", ["b", ""], ids=["named", "unnamed"])
+@pytest.mark.parametrize("by", ["proxy", "server"])
 @pytest.mark.parametrize("before, after", [("bigint", "float8"), ("float8", "bigint"), ("bigint", "int"), ("int", "bigint"),
                                            ("int", "text"), ("text", "int")])
-def test_types_of_parameters_change(start_proxy, cluster, before, after):
+def test_types_of_parameters_change(start_proxy, cluster, before, after, by, name):
     """A link that prepares the statement behind the change would take what the client sends for something else."""
     proxy = start_proxy({"pool_mode": "transaction", "pool_size": 3, "num_workers": 1, "load_balance_mode": False})
-    admin = proxy.connect()
+    admin = proxy.connect() if by == "proxy" else psycopg.connect(directly(cluster), autocommit=True)
     admin.execute(f"drop schema if exists typed cascade; create schema typed; create table typed.t (v text, i {before});"
-                         "insert into typed.t values ('r', 5)")
+                  "insert into typed.t values ('r', 5)")
     with admin, contextlib.ExitStack() as stack:
         def client():
             return stack.enter_context(Client(proxy.port).login())
@@ -283,12 +299,131 @@ def test_types_of_parameters_change(start_proxy, cluster, before, after):
             for holder in holders:
                 holder.ask("rollback")
             return out
-        old = [Binary(client()) for _ in range(2)]
+        old = [Binary(client(), name) for _ in range(2)]
         assert on_each_link(old[0].read)[0] is True  # and not on all of them
         admin.execute(f"alter table typed.t alter i type {after} using i::{after}")
-        everyone = old + [Binary(client()) for _ in range(6)]
-        for _ in range(3):
+        everyone = old + [Binary(client(), name) for _ in range(6)]
+        for _ in range(4):
             for one in everyone:
                 on_each_link(one.read)
         for one in everyone:  # and it recovers
             assert on_each_link(one.read) == [True, True, True]
+
+
+def directly(cluster):
+    return f"host=127.0.0.1 port={cluster.primary.port} user=postgres dbname=test"
+
+
+def links_of_two(proxy, stack, count=1):
+    """Sessions, and one that holds a link while what it is given for runs: so that they get another one."""
+    clients = [stack.enter_context(Client(proxy.port).login()) for _ in range(count)]
+    holder = stack.enter_context(Client(proxy.port).login())
+
+    def elsewhere(act):
+        holder.ask("begin")
+        holder.ask("select 1")
+        try:
+            return act()
+        finally:
+            holder.ask("rollback")
+    return *clients, elsewhere
+
+
+TRANSACTION = {"pool_mode": "transaction", "pool_size": 3, "num_workers": 1, "load_balance_mode": False}
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_rows_that_were_not_described(start_proxy, cluster, write):
+    """Behind DDL at the server a link that has not had the statement gives rows of other columns: its session hears that
+    before anything is run."""
+    proxy = start_proxy(TRANSACTION)
+    cluster.primary.psql("drop schema if exists typed cascade; create schema typed; create table typed.t (i bigint);"
+                         "insert into typed.t values (5)")
+    sql = "insert into typed.t values (6) returning i" if write else "select i from typed.t where i = 5"
+    with contextlib.ExitStack() as stack:
+        c, elsewhere = links_of_two(proxy, stack)
+        assert ask(c, parse(sql, "p"), describe("S", "p"))[0][0] == "T"
+        cluster.primary.psql("alter table typed.t alter i type float8")
+        assert elsewhere(lambda: run(c)) == ["0A000"]
+        assert elsewhere(lambda: ask(c, describe("S", "p"))) == ["0A000"]
+        assert run(c) == ["0A000"]  # as the server says where it was parsed
+        assert cluster.primary.psql("select count(*) from typed.t") == "1"
+        # Within a unit, behind what needs nothing: nothing of it is left.
+        unit = (parse("insert into typed.t values (7)"), bind(), execute(), bind(statement="p", results=[1]), execute())
+        assert elsewhere(lambda: ask(c, *unit)) == ["0A000"]
+        assert cluster.primary.psql("select count(*) from typed.t") == "1"
+        # In a transaction it fails that.
+        def in_transaction():
+            return ask(c, parse("begin"), bind(), execute()), run(c), run(c), ask(c, parse("rollback"), bind(), execute())
+        assert elsewhere(in_transaction) == ([], ["0A000"], ["25P02"], [])
+        # Parsed anew it is what it is now, and it recovers.
+        assert elsewhere(lambda: ask(c, parse(sql, "p2"), describe("S", "p2")))[0][0] == "T"
+        assert ask(c, bind(statement="p2", results=[1]), execute())[0][0] == "D"
+
+
+def test_a_statement_is_asked_about_in_its_turn(start_proxy, cluster):
+    """What comes ahead of it in the unit makes the table that it reads, here in parts and with a Flush."""
+    proxy = start_proxy(TRANSACTION)
+    with contextlib.ExitStack() as stack:
+        c, elsewhere = links_of_two(proxy, stack)
+        cluster.primary.psql("drop schema if exists typed cascade; create schema typed; create table typed.t (i int)")
+        for sql, name in (("create table typed.t (i int)", "make"), ("insert into typed.t values (1)", "fill"),
+                          ("select i from typed.t", "read"), ("drop table typed.t", "drop")):
+            ask(c, parse(sql, name), describe("S", name))
+        cluster.primary.psql("drop table typed.t")
+        names = ("make", "fill", "read", "drop")
+        unit = [part for name in names for part in (bind(statement=name), execute())]
+        one = ("D", b"\0\1\0\0\0\0011")
+        assert elsewhere(lambda: ask(c, *unit)) == [one]
+        assert ask(c, *unit) == [one]
+        flushed = [part for name in names for part in (bind(statement=name), execute(), message("H"))]
+        assert elsewhere(lambda: ask(c, *flushed)) == [one]
+
+
+def test_a_lock_that_is_waited_for(start_proxy, cluster):
+    """The wait is the client's: its cancel reaches it, and the lock's end ends it."""
+    proxy = start_proxy(TRANSACTION)
+    cluster.primary.psql("drop schema if exists typed cascade; create schema typed; create table typed.t (i int);"
+                         "insert into typed.t values (1)")
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%typed.t%'"
+    with contextlib.ExitStack() as stack:
+        c, elsewhere = links_of_two(proxy, stack)
+        ask(c, parse("select i from typed.t", "p"), describe("S", "p"))
+        with psycopg.connect(directly(cluster)) as locker:
+            locker.execute("lock table typed.t")
+
+            def canceled():
+                c.send(bind(statement="p"), execute(), SYNC)
+                wait_until(lambda: cluster.primary.psql(waiting) == "1", "the wait for the lock")
+                with Client(proxy.port) as other:
+                    other.send(cancel_request(c.key))
+                return [error(payload)["C"] for kind, payload in c.until("Z") if kind == "E"]
+            assert elsewhere(canceled) == ["57014"]
+
+            def granted():
+                c.send(bind(statement="p"), execute(), SYNC)
+                wait_until(lambda: cluster.primary.psql(waiting) == "1", "the wait for the lock")
+                locker.rollback()
+                return [kind for kind, _ in c.until("Z")]
+            assert elsewhere(granted) == ["2", "D", "C", "Z"]
+
+
+def test_a_link_lost_ahead_of_the_unit(start_proxy, cluster):
+    """Nothing of the client's was on its way: it is served by another one."""
+    proxy = start_proxy(TRANSACTION)
+    cluster.primary.psql("drop schema if exists typed cascade; create schema typed; create table typed.t (i int)")
+    waiting = "from pg_stat_activity where wait_event_type = 'Lock' and query like '%typed.t%'"
+    with contextlib.ExitStack() as stack:
+        c, elsewhere = links_of_two(proxy, stack)
+        ask(c, parse("insert into typed.t values (1)", "p"), describe("S", "p"))
+        with psycopg.connect(directly(cluster)) as locker:
+            locker.execute("lock table typed.t")
+
+            def lost():
+                c.send(bind(statement="p"), execute(), SYNC)
+                wait_until(lambda: cluster.primary.psql(f"select count(*) {waiting}") == "1", "the wait for the lock")
+                cluster.primary.psql(f"select pg_terminate_backend(pid) {waiting}")
+                locker.rollback()
+                return [error(payload) if kind == "E" else kind for kind, payload in c.until("Z")]
+            assert elsewhere(lost) == ["2", "C", "Z"]
+        assert cluster.primary.psql("select count(*) from typed.t") == "1"
