@@ -13,7 +13,8 @@ void append_padded(std::string& out, std::string_view text, int width) {
   const auto size = static_cast<int>(std::min<std::size_t>(text.size(), kMaxPadding));
   const auto blanks = static_cast<std::size_t>(std::max(0, std::abs(width) - size));
   if (width > 0) out.append(blanks, ' ');
-  out.append(text);
+  // A client chooses its names: they must not begin a line of their own.
+  for (const char c : text) out += static_cast<unsigned char>(c) < ' ' || c == 0x7f ? '?' : c;
   if (width < 0) out.append(blanks, ' ');
 }
 

@@ -47,6 +47,11 @@ TEST(LogPrefix, AClientThatHasNotSaidItsNameIsUnknown) {
   EXPECT_EQ(format_prefix("%a %u %d", kFacts, who), "child [unknown] [unknown]");
 }
 
+TEST(LogPrefix, NamesBeginNoLineOfTheirOwn) {
+  LogContext who{.application = "a\nb\x1b[1m", .user = "u\r\n", .database = "d\t\x7f", .session = 1};
+  EXPECT_EQ(format_prefix("%a|%u|%d", kFacts, who), "a?b?[1m|u??|d??");
+}
+
 TEST(LogPrefix, PaddingIsBounded) {
   LogContext who = session();
   EXPECT_EQ(format_prefix("%99999999999999999999u", kFacts, who).size(), static_cast<std::size_t>(kMaxPadding));
