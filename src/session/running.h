@@ -70,6 +70,8 @@ struct Seldom {
 struct Progress {
   bool planned = false;
   bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
+  // BEGIN stands ahead of what would run first; of the whole: it leaves a transaction open.
+  bool begins = false, leaves_open = false;
   bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
   bool cancel = false;      // asked for while nothing of the client's was running
   bool copy_over = false;   // COPY FROM: CopyDone or CopyFail has gone to the server

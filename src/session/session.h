@@ -165,6 +165,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   struct Planned;
   Planned planned_in(UnitMessage& message, Seen& seen);
   void keep_to_unit(const route::Plan& before);
+  void begins_with(Seen& seen, const sql::Facts& facts);
   bool tell_of_loss(UnitMessages& messages);
   void forget_pending_of_transaction();
   bool hears_of_loss(sql::Kind kind) const;

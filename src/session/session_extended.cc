@@ -193,6 +193,7 @@ struct Session::Seen {
   NameSet parsed, bound;
   std::vector<std::shared_ptr<const sql::Facts>> facts;  // of texts in the unit itself, kept while it is looked at
   bool binds = false;
+  Begins begins;
 };
 
 // A message's statement, if there is something to plan.
@@ -231,6 +232,12 @@ Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
   return {known->statement->facts.get(), known->statement->query, known->node};
 }
 
+void Session::begins_with(Seen& seen, const sql::Facts& facts) {
+  seen.begins.see(facts.first().kind);
+  work().begins = seen.begins.first;
+  work().leaves_open = seen.begins.now;
+}
+
 // The beginning of the unit has settled where it goes, not what its other parts do there.
 void Session::keep_to_unit(const route::Plan& before) {
   route::Plan& plan = work().plan;
@@ -251,6 +258,7 @@ bool Session::tell_of_loss(UnitMessages& messages) {
     const Planned statement = planned_in(message, seen);
     if (statement.facts == nullptr) continue;
     const Kind kind = statement.facts->first().kind;
+    begins_with(seen, *statement.facts);
     ends = kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
     only_back = only_back && kind == Kind::rollback;
     heard = heard || hears_of_loss(kind);
@@ -280,6 +288,7 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
     const Planned statement = planned_in(message, seen);
     if (statement.facts == nullptr || statement == last) continue;
     if (last.facts != nullptr) add(before, work().plan, write_node);
+    begins_with(seen, *statement.facts);
     if (const Next next = plan_query(*statement.facts, statement.text); next != Next::served) return next;
     if (statement.node != kNoNode) {
       portal_node = work().plan.node = statement.node;

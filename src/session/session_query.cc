@@ -81,6 +81,10 @@ void Session::understand(ByteView input, std::string_view text) {
   if (own().log_statement(settings())) log_statement(worker_.log(), who_, text);
   const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
   work().facts = worker_.facts().facts(text, options);
+  Begins begins;
+  for (const sql::Statement& statement : work().facts->statements) begins.see(statement.kind);
+  work().begins = begins.first;
+  work().leaves_open = begins.now;
   if (work().facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
     log_unparsable(*this, worker_.log(), who_, text);
   if (!unit_open()) vs_.close_prepared("");  // as a server does, whoever answers; amid a unit it may skip the text

@@ -646,6 +646,7 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
       report = lost_while_reading(node, why);
       break;
   }
+  work().begins = work().leaves_open;                   // it was sent
   unit().skip = unit().open && !work().request.synced;  // its Sync is still to come
   unit().open = unit().stalled = false;
   fail_request(report);
@@ -670,6 +671,8 @@ void Session::fail_request(const wire::Report& report) {
   if (over || status == TxStatus::open) {
     vs_.transaction_lost(!over);
     send_ends(parts_.end_all(/*commit=*/false));
+  } else if (status == TxStatus::idle && work().begins) {
+    vs_.transaction_lost(/*stay_failed=*/true);  // what the client has sent behind it must not run by itself
   }
   say_error(report);
   const bool cut = work().request.kind == Request::Kind::extended && !work().request.synced;

@@ -156,4 +156,16 @@ wire::Report shutting_down() {
   return make("FATAL", sqlstate::kAdminShutdown, "terminating connection due to administrator command");
 }
 
+void Begins::see(sql::Kind kind) {
+  using sql::Kind;
+  if (kind == Kind::begin) {
+    now = true;
+  } else if (kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction) {
+    now = false;
+  } else {
+    works_ = true;
+  }
+  if (!works_) first = now;
+}
+
 }  // namespace herdgate::session

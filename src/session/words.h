@@ -5,6 +5,7 @@
 #include "backend/opener.h"
 #include "cluster/view.h"
 #include "pool/errc.h"
+#include "sql/facts.h"
 #include "wire/backend.h"
 
 namespace herdgate::session {
@@ -29,5 +30,15 @@ wire::Report no_such_statement(std::string_view name);
 wire::Report changed_result_type();
 wire::Report no_such_savepoint(std::string_view name);
 wire::Report shutting_down();
+
+// A request that has not run, statement by statement: where it fails, a BEGIN ahead of that has been heard.
+struct Begins {
+  bool now = false;    // what was seen leaves a transaction open
+  bool first = false;  // … up to the first that does anything else
+  void see(sql::Kind kind);
+
+ private:
+  bool works_ = false;
+};
 
 }  // namespace herdgate::session

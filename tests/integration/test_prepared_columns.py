@@ -9,7 +9,7 @@ import pytest
 
 from support import system
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, cancel_request, cstring, describe, error, execute, message, parse, shorts
+from support.wire import SYNC, Client, bind, cancel_request, cstring, describe, error, execute, message, parse, query, shorts
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 SQL = "select * from shaped.t"
@@ -427,3 +427,32 @@ def test_a_link_lost_ahead_of_the_unit(start_proxy, cluster):
                 return [error(payload) if kind == "E" else kind for kind, payload in c.until("Z")]
             assert elsewhere(lost) == ["2", "C", "Z"]
         assert cluster.primary.psql("select count(*) from typed.t") == "1"
+
+
+@pytest.mark.parametrize("by", ["proxy", "server"])
+def test_a_text_amid_the_unit(start_proxy, cluster, by):
+    """As pgjdbc sends it with autosave: BEGIN by messages, SAVEPOINT by a simple query, and then the statement."""
+    proxy = start_proxy(TRANSACTION)
+    cluster.primary.psql("drop schema if exists typed cascade; create schema typed; create table typed.t (i int);"
+                         "insert into typed.t values (3)")
+    begin = parse("begin") + bind() + execute()
+
+    def in_savepoint(c):
+        c.send(begin, query("savepoint s"), bind(statement="p", results=[1]), execute(), SYNC)
+        got = c.until("Z") + c.until("Z")
+        c.ask("rollback")
+        return [error(payload)["C"] if kind == "E" else payload[-8:] for kind, payload in got if kind in "ED"]
+    with contextlib.ExitStack() as stack:
+        c, elsewhere = links_of_two(proxy, stack)
+        ask(c, parse("select i from typed.t", "p"), describe("S", "p"))
+        assert elsewhere(lambda: in_savepoint(c)) == [b"\0\0\0\4\0\0\0\3"]
+        for type_, told in (("bigint", ["0A000"]), ("int", [b"\0\0\0\4\0\0\0\3"])):
+            change = f"alter table typed.t alter i type {type_}"
+            if by == "server":
+                cluster.primary.psql(change)
+            else:
+                with proxy.connect() as admin:
+                    admin.execute(change)
+            for _ in range(2):
+                assert elsewhere(lambda: in_savepoint(c)) == told
+                assert in_savepoint(c) == told
