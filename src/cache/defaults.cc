@@ -41,6 +41,7 @@ constexpr std::string_view kNames[] = {
     "xmloption",
 };
 
+// Roles and databases by oid, too: another one may have the name by now.
 // A dotted name is known only where an ALTER has set it; operators are named in full, since the role's search_path is
 // in force. current_setting() says what the link has, whatever has been altered since its login.
 std::string question() {
@@ -51,14 +52,19 @@ std::string question() {
     names += name;
     names += '\'';
   }
-  return "SELECT n, pg_catalog.current_setting(n, true) FROM (SELECT pg_catalog.unnest(ARRAY[" + names +
+  return "SELECT n, v FROM (SELECT n, pg_catalog.current_setting(n, true) FROM (SELECT pg_catalog.unnest(ARRAY[" +
+         names +
          "]::pg_catalog.text[]) UNION SELECT pg_catalog.split_part(c, '=', 1) FROM pg_catalog.pg_db_role_setting, "
          "pg_catalog.unnest(setconfig) AS c WHERE pg_catalog.strpos(pg_catalog.split_part(c, '=', 1), '.') "
          "OPERATOR(pg_catalog.>) 0 AND (setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR setdatabase "
          "OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) "
          "pg_catalog.current_database())) AND (setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR setrole "
          "OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) "
-         "session_user))) AS names(n) ORDER BY n COLLATE pg_catalog.\"C\"";
+         "session_user))) AS names(n) UNION ALL SELECT '= database', oid::pg_catalog.text FROM pg_catalog.pg_database "
+         "WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database() UNION ALL SELECT pg_catalog.concat("
+         "'= role', rolname OPERATOR(pg_catalog.=) session_user), oid::pg_catalog.text FROM pg_catalog.pg_roles "
+         "WHERE rolname OPERATOR(pg_catalog.=) ANY (ARRAY[session_user, current_user])) AS given(n, v) "
+         "ORDER BY n COLLATE pg_catalog.\"C\"";
 }
 
 // In the rows a name is followed by the length of its value, and that by the value.

@@ -278,7 +278,8 @@ Figures Store::figures() const {
 
 void Store::keep_prepared(std::string_view database, std::string_view gid, Scope scope) {
   const std::lock_guard lock(prepared_mutex_);
-  if (prepared_.size() < kMaxPrepared) prepared_[{std::string(database), std::string(gid)}] = std::move(scope);
+  if (prepared_.size() >= kMaxPrepared) prepared_.clear();  // others have finished them, it seems
+  prepared_.insert_or_assign({std::string(database), std::string(gid)}, std::move(scope));
 }
 
 std::optional<Scope> Store::take_prepared(std::string_view database, std::string_view gid) {

@@ -258,6 +258,13 @@ TEST_F(StoreTest, PreparedTransactionsAreKnownByTheirNames) {
   EXPECT_FALSE(store.take_prepared("e", "g"));
   EXPECT_EQ(store.take_prepared("d", "g"), tables({1, 2}));
   EXPECT_FALSE(store.take_prepared("d", "g"));
+  store.keep_prepared("d", "g", tables({1}));
+  store.keep_prepared("d", "g", tables({2}));
+  EXPECT_EQ(store.take_prepared("d", "g"), tables({2})) << "the last one of the name";
+  // Those that others have finished do not keep new ones out.
+  for (std::size_t i = 0; i <= Store::kMaxPrepared; ++i) store.keep_prepared("d", std::to_string(i), tables({3}));
+  EXPECT_EQ(store.take_prepared("d", std::to_string(Store::kMaxPrepared)), tables({3}));
+  EXPECT_FALSE(store.take_prepared("d", "0"));
 }
 
 // The promise of the store, by many threads on few tables: a hit never shows a state older than the last change whose

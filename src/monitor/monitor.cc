@@ -340,6 +340,7 @@ void Monitor::start_one(NodeId node, bool may_keep) {
   const config::Backend* backend = settings_->backend(node);
   if (!backend) return schedule_.ended(node, true, means_.loop.now());
   ProbeTarget to = target(*backend);
+  to.newest_name = said_[node].newest_name;
   to.may_keep = may_keep && to.database == "postgres" && 2 * period() < ProbeLogins::kLife;
   probes_[node] = hooks_.probe(to, [this, alive = alive_, node](const Answer& answer) {
     if (*alive) ended(node, answer);
@@ -374,6 +375,11 @@ void Monitor::notice_changes(NodeId node, const Answer& answer) {
   if (changed(said.defaults, answer.defaults) && hooks_.defaults_altered) hooks_.defaults_altered();
   const bool crashed = changed(said.counting_since, answer.counting_since);
   if (crashed && node == state_.primary && hooks_.primary_crashed) hooks_.primary_crashed();
+  if (answer.names.empty()) return;
+  const bool renamed = !said.names.empty() && answer.names_before != said.names;
+  said.names = answer.names;
+  said.newest_name = answer.newest_name;
+  if (renamed && hooks_.names_changed) hooks_.names_changed();
 }
 
 // ---- rounds

@@ -59,6 +59,7 @@ struct Hooks {
   std::function<void()> defaults_altered;
   // The primary has recovered from a crash since it was asked last: it may lack what it had shown. Empty: as above.
   std::function<void()> primary_crashed;
+  std::function<void()> names_changed;  // a role or database is called otherwise on a node, or is not there any more
   // For tests; empty: start_probe().
   std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
 };
@@ -170,7 +171,8 @@ class Monitor final : public cluster::Control {
   std::map<NodeId, report::FailoverFigures> failovers_;
   PrimaryFacts primaries_;
   struct Said {
-    std::string configured, defaults, counting_since;  // as in Answer, of the last that had them
+    std::string configured, defaults, counting_since, names;  // as in Answer, of the last that had them
+    std::uint32_t newest_name = 0;
   };
   std::map<NodeId, Said> said_;
   std::map<NodeId, std::string> complaints_;  // about settings the built-in failover needs; said once

@@ -69,7 +69,7 @@ struct MonitorTest : ::testing::Test {
   std::map<int, int> probes;
   std::vector<ProbeTarget> targets;
   std::function<void()> changed = [] {}, gate_empty;
-  int gate_opened = 0, first_looks = 0, reloads = 0, alterations = 0, crashes = 0;
+  int gate_opened = 0, first_looks = 0, reloads = 0, alterations = 0, crashes = 0, renamings = 0;
   std::unique_ptr<Monitor> monitor;
 
   void SetUp() override {
@@ -93,6 +93,7 @@ struct MonitorTest : ::testing::Test {
     hooks.reloaded = [this] { ++reloads; };
     hooks.defaults_altered = [this] { ++alterations; };
     hooks.primary_crashed = [this] { ++crashes; };
+    hooks.names_changed = [this] { ++renamings; };
     hooks.probe = [this](const ProbeTarget& target, ProbeDone done) -> std::unique_ptr<Probing> {
       const int id = target.node.value;
       ++probes[id];
@@ -145,6 +146,12 @@ struct MonitorTest : ::testing::Test {
     loop.cancel(timer);
   }
   const cluster::Node& node(int id) { return *monitor->view()->find(NodeId(id)); }
+  void asked_again(int id) {
+    const int before = probes[id];
+    monitor->connection_failed(NodeId(id));
+    until([&] { return probes[id] > before; });
+    until_polled([&] { return node(id).status == NodeStatus::up; });
+  }
   void attach(int id) {
     monitor->request({cluster::Request::attach, NodeId(id)},
                      [](const std::optional<cluster::Refusal>& refusal) { EXPECT_FALSE(refusal) << refusal->text; });
@@ -198,12 +205,6 @@ TEST_F(MonitorTest, ANodeThatHangsDoesNotHoldUpTheOthers) {
 }
 
 TEST_F(MonitorTest, AServerThatHasReadItsConfigurationAnewIsNoticed) {
-  const auto asked_again = [this](int id) {
-    const int before = probes[id];
-    monitor->connection_failed(NodeId(id));
-    until([&] { return probes[id] > before; });
-    until_polled([&] { return monitor->view()->find(NodeId(id))->status == NodeStatus::up; });
-  };
   world[0].configured = "17.5";
   start();
   until_polled([&] { return node(0).status == NodeStatus::up && node(1).status == NodeStatus::up; });
@@ -234,6 +235,31 @@ TEST_F(MonitorTest, AServerThatHasReadItsConfigurationAnewIsNoticed) {
   asked_again(1);
   until_polled([&] { return alterations == 1; });
   EXPECT_EQ(reloads, 1);
+}
+
+// Of a node by itself: a standby follows later.
+TEST_F(MonitorTest, NamesThatMeanSomethingElseAreTold) {
+  const auto says = [this](const char* before, const char* all, std::uint32_t newest) {
+    world[1].names_before = before;
+    world[1].names = all;
+    world[1].newest_name = newest;
+    asked_again(1);
+  };
+  start();
+  until_polled([&] { return node(0).status == NodeStatus::up && node(1).status == NodeStatus::up; });
+  says("of none", "a", 10);
+  EXPECT_EQ(renamings, 0) << "it had not said before";
+  says("a", "a and b", 20);
+  EXPECT_EQ(targets.back().newest_name, 10u);
+  EXPECT_EQ(renamings, 0) << "one that is new";
+  says("a and b", "a and b", 20);
+  says("", "", 0);  // could not be asked
+  says("a and b", "a and b", 20);
+  EXPECT_EQ(renamings, 0);
+  says("b and a", "b and a", 20);
+  until_polled([&] { return renamings == 1; });
+  says("b and a", "b and a", 20);
+  EXPECT_EQ(renamings, 1);
 }
 
 TEST_F(MonitorTest, WithoutAPrimaryTheSearchGoesOnEverySecond) {

@@ -15,13 +15,19 @@ namespace {
 using cluster::Outcome;
 
 // Role and position in one question; pg_current_wal_lsn() would be an error on a standby, and CASE keeps it off.
+// What is created later has a greater oid, so that what the names up to the last one say changes with a RENAME or DROP
+// only.
 constexpr const char* kRoleQuery =
     "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() "
     "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, "
     "pg_catalog.pg_conf_load_time(), pg_catalog.has_table_privilege('pg_catalog.pg_db_role_setting', 'select'), "
     "CASE WHEN NOT pg_catalog.pg_is_in_recovery() "
     "THEN pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END, "
-    "pg_catalog.pg_stat_get_bgwriter_stat_reset_time()";
+    "pg_catalog.pg_stat_get_bgwriter_stat_reset_time(), names.* FROM (SELECT pg_catalog.max(oid::pg_catalog.int8), "
+    "pg_catalog.md5(pg_catalog.string_agg(name, ' ' ORDER BY name COLLATE \"C\")), pg_catalog.md5(COALESCE("
+    "pg_catalog.string_agg(name, ' ' ORDER BY name COLLATE \"C\") FILTER (WHERE oid::pg_catalog.int8 <= {}), '')) "
+    "FROM (SELECT oid, pg_catalog.concat('d', oid, ' ', datname) AS name FROM pg_catalog.pg_database "
+    "UNION ALL SELECT oid, pg_catalog.concat('r', oid, ' ', rolname) FROM pg_catalog.pg_roles) AS named) AS names";
 // By itself: whoever may not read it is not to fail for it.
 constexpr const char* kDefaultsQuery =
     "SELECT pg_catalog.md5(COALESCE(pg_catalog.string_agg(s::pg_catalog.text, ' ' ORDER BY setdatabase, setrole), '')) "
@@ -40,7 +46,7 @@ constexpr const char* kReceiverQuery =
     "r->>'received_tli' "
     "FROM (SELECT) AS one LEFT JOIN (SELECT pg_catalog.to_jsonb(w) AS r "
     "FROM pg_catalog.pg_stat_wal_receiver w WHERE status = 'streaming') AS receiver ON true";
-constexpr std::size_t kRoleColumns = 6, kSenderColumns = 5, kReceiverColumns = 6;
+constexpr std::size_t kRoleColumns = 9, kSenderColumns = 5, kReceiverColumns = 6;
 
 constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
 
@@ -56,6 +62,12 @@ std::optional<std::uint32_t> parse_timeline(std::string_view text, int base) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), timeline, base);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return timeline;
+}
+
+std::uint32_t parse_oid(std::string_view text) {
+  std::uint32_t oid = 0;
+  std::from_chars(text.data(), text.data() + text.size(), oid);
+  return oid;
 }
 
 std::string text_or_empty(const std::optional<std::string>& value) { return value.value_or(std::string()); }
@@ -86,7 +98,8 @@ class LoginProbe final : public Probing {
     ask_role();
   }
   void ask_role() {
-    client().query(kRoleQuery, deadline_, [this](Result<backend::Rows> rows) { on_role(std::move(rows)); });
+    client().query(fmt::format(kRoleQuery, target_.newest_name), deadline_,
+                   [this](Result<backend::Rows> rows) { on_role(std::move(rows)); });
   }
   backend::Client& client() { return *login_.client; }
   static backend::OpenRequest request(net::Loop& loop, const ProbeTarget& target) {
@@ -108,6 +121,9 @@ class LoginProbe final : public Probing {
     answer_.configured = text_or_empty(rows->front()[2]);
     answer_.timeline = parse_timeline(text_or_empty(rows->front()[4]), /*base=*/16);
     answer_.counting_since = text_or_empty(rows->front()[5]);
+    answer_.newest_name = parse_oid(text_or_empty(rows->front()[6]));
+    answer_.names = text_or_empty(rows->front()[7]);
+    answer_.names_before = text_or_empty(rows->front()[8]);
     if (text_or_empty(rows->front()[3]) != "t") return ask_by_role();
     client().query(kDefaultsQuery, deadline_,
                    [this](Result<backend::Rows> defaults) { on_defaults(std::move(defaults)); });

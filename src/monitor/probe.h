@@ -29,7 +29,8 @@ struct ProbeTarget {
   std::string user, database;  // empty user: no login
   std::optional<auth::Credentials> credentials;
   Duration connect_limit{}, whole_limit{};
-  bool may_keep = false;  // its login serves the next probe too
+  bool may_keep = false;          // its login serves the next probe too
+  std::uint32_t newest_name = 0;  // Answer::newest_name of the last probe
 };
 
 struct ProbeMeans {

@@ -28,14 +28,18 @@ struct Answer {
   cluster::Outcome outcome = cluster::Outcome::healthy;
   std::string text;  // what went wrong
   std::optional<bool> in_recovery;
-  std::optional<std::uint64_t> position;      // written so far (primary), replayed so far (standby)
-  std::optional<std::uint32_t> timeline;      // that it writes (primary), or receives at present (standby)
-  std::string counting_since;                 // its statistics, in its words: anew after a crash; empty: not known
-  std::string configured;                     // when it read its configuration last, in its words; empty: not known
-  std::string defaults;                       // a digest of all ALTER ROLE and DATABASE … SET; empty: not known
-  std::vector<Sender> senders;                // primary only
-  std::optional<std::string> sync_names;      // primary only: synchronous_standby_names
-  std::optional<cluster::Upstream> upstream;  // standby only, while it receives
+  std::optional<std::uint64_t> position;  // written so far (primary), replayed so far (standby)
+  std::optional<std::uint32_t> timeline;  // that it writes (primary), or receives at present (standby)
+  std::string counting_since;             // its statistics, in its words: anew after a crash; empty: not known
+  std::string configured;                 // when it read its configuration last, in its words; empty: not known
+  std::string defaults;                   // a digest of all ALTER ROLE and DATABASE … SET; empty: not known
+  // Digests of what its roles and databases are called, of all and of those with an oid up to the one in the question;
+  // empty: not known.
+  std::string names, names_before;
+  std::uint32_t newest_name = 0;                                  // the greatest oid of these
+  std::vector<Sender> senders;                                    // primary only
+  std::optional<std::string> sync_names;                          // primary only: synchronous_standby_names
+  std::optional<cluster::Upstream> upstream;                      // standby only, while it receives
   std::optional<std::chrono::microseconds> wal_receiver_timeout;  // standby only
   bool stopped = false;  // standby only: a built-in failover that did not end has cut it off
   std::string version;   // standby only: server_version_num

@@ -143,6 +143,11 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
   hooks.first_look = std::move(ready);
   hooks.reloaded = [this] { hint_server_reloads(); };
   hooks.defaults_altered = [this] { renew_links(); };
+  // A link logged in under a name that is another one's now; it may have been made while its standby lagged behind.
+  hooks.names_changed = [this] {
+    renew_links();
+    forget_answers();
+  };
   hooks.primary_crashed = [this] {
     if (shared_.query_cache) outdate_answers();  // no link was there that would have told us (hint_node_trouble())
   };
@@ -257,8 +262,9 @@ void Proxy::renew_links() {
   }
 }
 
+// Whoever asks for that may have changed definitions too, directly at a server.
 bool Proxy::drop_query_cache() {
-  if (shared_.query_cache) flush_query_cache();
+  if (shared_.query_cache) forget_answers();
   return shared_.query_cache != nullptr;
 }
 

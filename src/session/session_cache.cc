@@ -208,12 +208,17 @@ void SessionCache::add(const cache::Effects& effects) {
   ends_ |= effects.ends_transaction;
   unknown_state_ |= effects.unknown_state;
   unknown_now_ |= effects.unknown_state;
-  if (!effects.prepares.empty()) prepares_ = effects.prepares;
   const std::string& database = s_.identity_->database;
+  if (!effects.prepares.empty()) {
+    prepares_ = effects.prepares;
+    store_.take_prepared(database, prepares_);  // what was prepared under the name before has been finished
+  }
   if (!effects.rolls_back_prepared.empty()) store_.take_prepared(database, effects.rolls_back_prepared);
   if (effects.commits_prepared.empty()) return;
-  const cache::Scope all =
-      store_.take_prepared(database, effects.commits_prepared).value_or(cache::Scope{.everything = true});
+  std::optional<cache::Scope> known = store_.take_prepared(database, effects.commits_prepared);
+  // Through another proxy the name may have been given to another transaction since.
+  if (remote_ != nullptr) known.reset();
+  const cache::Scope all = known.value_or(cache::Scope{.everything = true});
   defines_ |= all.database || all.everything;
   scope_.add(all);
 }
@@ -239,6 +244,9 @@ bool SessionCache::redefined() const {
   return first && *first != s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
 }
 
+// As it is set now: a session that is busy goes by older settings, while others already keep what it changes.
+bool SessionCache::invalidates() const { return s_.worker_.snapshot()->settings->memqcache_auto_cache_invalidation; }
+
 // From here until its outcome what is written is in doubt. In a transaction that begins when it is about to end.
 void SessionCache::guard() {
   if (!stirred_) return;
@@ -250,7 +258,11 @@ void SessionCache::guard() {
     guarded_ = false;
     return;
   }
-  if (!s_.settings().memqcache_auto_cache_invalidation || (open && !ends_)) return;
+  if (open && !ends_) return;
+  if (!invalidates()) {
+    unguarded_ = true;
+    return;
+  }
   if (pending_.empty() && scope_.empty()) return;
   cache::Scope all = pending_;
   all.add(scope_);
@@ -451,7 +463,7 @@ void SessionCache::widen() {
   stirred_ = true;
   cache::Scope all{.database = true};
   if (s_.vs_.state().tx.status != TxStatus::idle) return scope_.add(all);
-  if (!s_.settings().memqcache_auto_cache_invalidation) return;
+  if (!invalidates()) return;
   bool asked = false;
   const std::string& database = s_.identity_->database;
   if (remote_ != nullptr) return remote_->mark(database, {std::move(all)}, nullptr, asked).end(/*known=*/true);
@@ -461,7 +473,9 @@ void SessionCache::widen() {
 // The outcome is known: what was in doubt has changed, or has not, and both have been provided for.
 void SessionCache::ready(bool committed) {
   if (unknown_state_ && committed && !unknown_now_ && s_.work().tag == "DISCARD ALL") unknown_state_ = false;
-  if (redefined()) widen();
+  // Sent while nothing was to be invalidated, and that has been switched on since.
+  const bool late = std::exchange(unguarded_, false) && invalidates();
+  if (late || redefined()) widen();
   if (!stirred_) return;
   tell_definitions();
   for (cache::Doubt& doubt : doubts_) doubt.end(/*known=*/true);

@@ -173,6 +173,7 @@ class alignas(64) SessionCache {
   void forget_transaction();
   bool redefined() const;
   void widen();
+  bool invalidates() const;
   void tell_definitions();
   void define_again();
 
@@ -219,7 +220,8 @@ class alignas(64) SessionCache {
   std::size_t at_ = 0;  // the one whose answer comes now
   std::unique_ptr<Asking> asking_;
   std::vector<cache::Remote::Mark> marks_;
-  bool guarded_ = false;  // the mark over what is sent next has been set
+  bool unguarded_ = false;  // something was sent while nothing was to be invalidated
+  bool guarded_ = false;    // the mark over what is sent next has been set
   std::uint64_t last_token_ = 0;
 };
 

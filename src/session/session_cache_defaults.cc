@@ -82,10 +82,14 @@ const std::string& SessionCache::default_path() {
   return default_path_;
 }
 
+// A path that was set names things by what the link's login has given too: "$user" is a role's name.
 const std::string& SessionCache::path_key() {
-  const std::string& path = s_.vs_.search_path_key().empty() ? default_path() : s_.vs_.search_path_key();
-  if (!defined_) return path;
-  return own_path_ = fmt::format("{} in session {}", path, s_.id_.value);
+  const std::string& set = s_.vs_.search_path_key();
+  const std::string& given = default_path();
+  if (!defined_ && set.empty()) return given;
+  own_path_.assign(given).append(1, '\0').append(set);
+  if (defined_) own_path_ += fmt::format(" in session {}", s_.id_.value);
+  return own_path_;
 }
 
 }  // namespace herdgate::session

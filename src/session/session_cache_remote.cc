@@ -86,7 +86,11 @@ bool SessionCache::mark() {
   scope_.database |= wider;
   if (std::exchange(guarded_, true) && !wider) return false;
   const bool open = s_.vs_.state().tx.status != TxStatus::idle;
-  if (!s_.settings().memqcache_auto_cache_invalidation || (open && !ends_)) return false;
+  if (open && !ends_) return false;
+  if (!invalidates()) {
+    unguarded_ = true;
+    return false;
+  }
   cache::Scope all = pending_;
   all.add(scope_);
   // What calls functions or runs event triggers changes nothing by what was planned: that may be old.
