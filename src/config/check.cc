@@ -97,6 +97,7 @@ class Checking {
     if (s_.reserved_connections >= s_.num_init_children)
       warn("reserved_connections",
            "reserved_connections leaves no place for clients, it is not less than num_init_children");
+    if (s_.max_pool == 0) error("max_pool", "max_pool = 0 leaves no connection to any server");
   }
 
   void recovery() {

@@ -212,6 +212,7 @@ INSTANTIATE_TEST_SUITE_P(
         Check{"reserved_connections = 32\n",
               "warning pgpool.conf:8 reserved_connections leaves no place for clients, it is not less than "
               "num_init_children"},
+        Check{"max_pool = 0\n", "error pgpool.conf:8 max_pool = 0 leaves no connection to any server"},
         Check{"log_destination = 'stdout'\n",
               "error pgpool.conf:8 invalid value for parameter \"log_destination\": \"stdout\" (Available values: "
               "stderr, syslog, jsonlog.)"},
