@@ -456,3 +456,25 @@ def test_a_text_amid_the_unit(start_proxy, cluster, by):
             for _ in range(2):
                 assert elsewhere(lambda: in_savepoint(c)) == told
                 assert in_savepoint(c) == told
+
+
+def test_a_long_bind_waits_for_its_statement(start_proxy, cluster):
+    """It is passed on in pieces, and dropped in pieces where the statement is refused."""
+    proxy = start_proxy(TRANSACTION)
+    cluster.primary.psql("drop schema if exists typed cascade; create schema typed; create table typed.t (i int);"
+                         "insert into typed.t values (3)")
+    long = "x" * 3_000_000
+
+    def run_long(c):
+        return ask(c, bind(long, statement="p"), execute())
+    with contextlib.ExitStack() as stack:
+        c, elsewhere = links_of_two(proxy, stack)
+        ask(c, parse("select i, length($1::text) from typed.t", "p"), describe("S", "p"))
+        row = [("D", b"\0\2\0\0\0\0013\0\0\0\0073000000")]
+        assert elsewhere(lambda: run_long(c)) == run_long(c) == row
+        cluster.primary.psql("alter table typed.t alter i type bigint")
+        for _ in range(2):
+            assert elsewhere(lambda: run_long(c)) == run_long(c) == ["0A000"]
+        assert c.ask("select 1") == [["1"]]
+        cluster.primary.psql("alter table typed.t alter i type int")
+        assert elsewhere(lambda: run_long(c)) == run_long(c) == row
