@@ -322,17 +322,36 @@ ProbeTarget Monitor::target(const config::Backend& backend) const {
   t.to = {backend.hostname, backend.port};
   t.connect_limit = or_default(limits.connect_timeout);
   t.whole_limit = or_default(limits.health_check_timeout);
-  if (!asks()) return t;
+  if (asks()) log_in_as_checker(t);
+  return t;
+}
+
+void Monitor::log_in_as_checker(ProbeTarget& t) const {
   t.user = settings_->sr_check_user;
   t.database = settings_->sr_check_database.empty() ? "postgres" : settings_->sr_check_database;
   if (hooks_.credentials) t.credentials = hooks_.credentials(t.user, settings_->sr_check_password);
-  return t;
 }
 
 std::optional<ProbeTarget> Monitor::target_of(NodeId node) const {
   const config::Backend* backend = settings_->backend(node);
   if (backend == nullptr || !asks()) return std::nullopt;
   return target(*backend);
+}
+
+std::optional<ProbeTarget> Monitor::login_of(NodeId node) const {
+  const config::Backend* backend = settings_->backend(node);
+  if (backend == nullptr) return std::nullopt;
+  ProbeTarget t = target(*backend);
+  const config::HealthCheck check = settings_->health_check(node);
+  if (!settings_->sr_check_user.empty()) {
+    log_in_as_checker(t);
+  } else {
+    t.user = check.health_check_user;
+    t.database = check.health_check_database.empty() ? "postgres" : check.health_check_database;
+    if (hooks_.credentials) t.credentials = hooks_.credentials(t.user, check.health_check_password);
+  }
+  if (t.user.empty()) return std::nullopt;
+  return t;
 }
 
 // A login that stays would hold up a DROP of its database, and a CREATE by its pattern: nobody does that to "postgres".

@@ -82,6 +82,8 @@ class Monitor final : public cluster::Control {
   const std::map<NodeId, report::FailoverFigures>& failovers() const { return failovers_; }
   // For a question to the node as sr_check_user; nullopt: there is none.
   std::optional<ProbeTarget> target_of(NodeId node) const;
+  // … in any clustering mode, and where there is no sr_check_user as health_check_user.
+  std::optional<ProbeTarget> login_of(NodeId node) const;
 
   void request(const cluster::Request& request, Answered answered) override;
   void detach_gracefully(NodeId node, Answered answered) override;
@@ -149,6 +151,7 @@ class Monitor final : public cluster::Control {
   void tell_replayed(const std::map<NodeId, Answer>& answers, cluster::ReplicationReport& report);
   void start_one(NodeId node, bool may_keep);
   ProbeTarget target(const config::Backend& backend) const;
+  void log_in_as_checker(ProbeTarget& target) const;
   void ended(NodeId node, const Answer& answer);
 
   ProbeMeans means_;

@@ -134,13 +134,14 @@ Proxy::~Proxy() {
 }
 
 void Proxy::start(bool discard_state, std::function<void()> ready) {
+  start_doubt_.begin();
   monitor::Hooks hooks;
   hooks.publish = [this](cluster::ViewPtr view) { take_view(std::move(view)); };
   hooks.credentials = [this](const std::string& user, const std::string& password) {
     return monitor_credentials(user, password);
   };
   hooks.settled = [this](std::function<void()> done) { when_settled(std::move(done)); };
-  hooks.first_look = std::move(ready);
+  hooks.first_look = [this, ready = std::move(ready)] { start_doubt_.look(ready); };
   hooks.reloaded = [this] { hint_server_reloads(); };
   hooks.defaults_altered = [this] { renew_links(); };
   // A link logged in under a name that is another one's now; it may have been made while its standby lagged behind.
@@ -260,6 +261,11 @@ void Proxy::renew_links() {
       shared_.logins.forget_reported();  // last, for a login may have learned it from a link of before
     });
   }
+}
+
+StartDoubt::Whom Proxy::whom_to_ask() const {
+  const NodeId node = view_->write_node();
+  return {node, monitor_->login_of(node)};
 }
 
 // Whoever asks for that may have changed definitions too, directly at a server.

@@ -12,6 +12,7 @@
 
 #include "monitor/monitor.h"
 #include "server/commit_check.h"
+#include "server/start_doubt.h"
 #include "session/worker.h"
 
 namespace herdgate::server {
@@ -77,6 +78,7 @@ class Proxy final : public session::Workers {
   void outdate_answers();
   void server_has_reloaded();
   void renew_links();
+  StartDoubt::Whom whom_to_ask() const;
   session::SnapshotPtr snapshot() const;
   std::shared_ptr<report::Figures> own_figures() const;
   std::optional<auth::Credentials> monitor_credentials(const std::string& user, const std::string& password) const;
@@ -92,6 +94,7 @@ class Proxy final : public session::Workers {
   backend::Scratch scratch_;
   std::unique_ptr<monitor::Monitor> monitor_;
   CommitCheck commit_check_{{control_, probing_, scratch_}, shared_, *this};
+  StartDoubt start_doubt_{{control_, probing_, scratch_}, shared_, *this, [this] { return whom_to_ask(); }};
   cluster::ViewPtr view_;
   NodeId last_primary_ = kNoNode;                  // also while none is known
   std::shared_ptr<const session::Pauses> pauses_;  // null: none

@@ -38,14 +38,32 @@ Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers
   }
   if (!shared_.memcached) return;
   remote_cache_ = std::make_unique<cache::Remote>(loop_, blocking_, shared_.log, *shared_.memcached);
-  loop_.post([this] { remote_cache_->start(); });
+  loop_.post([this] { use_memcached(); });
 }
 
 Worker::~Worker() {
   sessions_.clear();
   retired_.clear();
   pool_.reset();
+  start_doubt_.reset();
   remote_cache_.reset();
+}
+
+// A stop leaves the mark as a writer's that has died: the next start begins with it anew. Any database does for a mark
+// over everything: its definitions are heard of by the way.
+void Worker::use_memcached() {
+  if (id_ == WorkerId(0)) {
+    bool waits = false;
+    start_doubt_.emplace(remote_cache_->mark("postgres", {.scope = {.everything = true}}, nullptr, waits));
+    start_doubt_->sent();
+  }
+  remote_cache_->start();
+}
+
+void Worker::end_start_doubt() {
+  post([this] {
+    if (start_doubt_) start_doubt_->end(/*known=*/true);
+  });
 }
 
 void Worker::accept(net::Socket socket, const net::Address& peer) {

@@ -151,6 +151,8 @@ class Worker {
   void make_way_for(const sql::Statement& statement);
   // What new sessions of a role or a database begin with has been altered: no link of now is lent to another session.
   void renew_links();
+  // Any thread, once, of the first worker: see server/start_doubt.h. In memcached it is a mark over everything.
+  void end_start_doubt();
   WorkerReport report() const;
   WorkerFigures figures() const;
   // Commits that sessions were told of and whose ids are known.
@@ -166,6 +168,7 @@ class Worker {
  private:
   void check_empty();
   void say_counters();
+  void use_memcached();
   WorkerId id_;
   net::Loop loop_;
   Shared& shared_;
@@ -195,6 +198,7 @@ class Worker {
   std::vector<Histogram> query_times_{kMaxNodes + 1};
   std::unique_ptr<pool::Pool> pool_;
   std::unique_ptr<cache::Remote> remote_cache_;
+  std::optional<cache::Remote::Mark> start_doubt_;
   AuthQueries auth_queries_{*this};
   AgedMap<std::string, std::string> host_names_{kMaxHostNames};  // by address
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
