@@ -153,7 +153,7 @@ void Gathering::ddl(const Statement& s) {
   if (s.into) creates(s);
   if (fires(s) || among(s.ddl_tag, kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
   out_.scope.database = out_.defines = true;
-  out_.scope.everything |= among(s.ddl_tag, kEverything) || s.ddl_tag.starts_with("REVOKE");
+  out_.scope.everything |= among(s.ddl_tag, kEverything) || s.ddl_tag.starts_with("REVOKE") || s.grants_role;
 }
 
 void Gathering::written(const Statement& s) {

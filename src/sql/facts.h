@@ -146,6 +146,7 @@ struct Statement {
   std::optional<int> terminate_pid;  // SELECT pg_terminate_backend(constant [, constant]) and nothing else
   std::string ddl_tag;           // "CREATE TABLE", "REVOKE", "ALTER ROLE", "DROP DATABASE": what the cache must know
   bool role_login_only = false;  // ALTER ROLE that changes nothing but the password or the connection limit
+  bool grants_role = false;      // CREATE ROLE … IN ROLE, ROLE, ADMIN: also a GRANT of a role
 
   // Reads or writes rows and does nothing else that anybody could see: to the session, to the schema, by a function.
   bool only_rows() const {
