@@ -14,12 +14,6 @@ struct Place {
   std::size_t relations = 0, functions = 0;
 };
 
-// Built in, volatile, and running whatever text it is given.
-bool runs_text(std::string_view function) {
-  return function.starts_with("query_to_xml") || function.starts_with("cursor_to_xml") || function == "ts_stat" ||
-         function == "ts_rewrite";
-}
-
 // Of the DDL that ends nothing by itself: what runs event triggers, by their firing matrix, and what does not.
 constexpr std::string_view kFires[] = {"COMMENT", "CREATE INDEX", "REINDEX"};
 constexpr std::string_view kHarmless[] = {"ANALYZE", "CREATE DATABASE", "CREATE TABLESPACE"};
@@ -180,7 +174,7 @@ void Gathering::functions(const Statement& s) {
   for (std::size_t i = 0; i < s.functions.size(); ++i) {
     const std::size_t place = place_.functions + i;
     if (place >= answers_.functions.size() && s.functions[i].by_dot) return unknown();
-    if (runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
+    if (sql::runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
     out_.heeds |= a.user_defined || s.functions[i].by_dot;
     if (a.is_volatile && a.user_defined) unknown();

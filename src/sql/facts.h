@@ -73,6 +73,16 @@ struct Function {
   bool operator==(const Function&) const = default;
 };
 
+// PostgreSQL's own functions that run a text, or whatever view is behind a name: those whose names begin so.
+inline constexpr std::string_view kRunText[] = {"query_to_xml",    "cursor_to_xml", "table_to_xml", "schema_to_xml",
+                                                "database_to_xml", "ts_stat",       "ts_rewrite"};
+inline bool runs_text(std::string_view function) {
+  for (const std::string_view known : kRunText) {
+    if (function.starts_with(known)) return true;
+  }
+  return false;
+}
+
 enum class Isolation : std::uint8_t { read_uncommitted, read_committed, repeatable_read, serializable };
 
 // BEGIN, START TRANSACTION, SET TRANSACTION, SET SESSION CHARACTERISTICS AS TRANSACTION; also AND CHAIN of COMMIT etc.
