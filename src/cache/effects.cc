@@ -23,6 +23,15 @@ bool among(std::string_view tag, const List& list) {
   return std::find(std::begin(list), std::end(list), tag) != std::end(list);
 }
 
+// By its name alone. UPDATE of pg_settings is SET.
+bool may_be_catalog(const sql::Relation& r) {
+  return (r.schema.empty() || r.schema == "pg_catalog") && r.name.starts_with("pg_") && r.name != "pg_settings";
+}
+
+// A table of pg_catalog, or a view that may pass a write on to one. Nothing passes through PostgreSQL's own views but
+// what UPDATE of pg_settings sets.
+bool writes_catalog(const sql::RelationAnswer& a) { return a.view ? a.below_system : a.system_catalog; }
+
 bool fires(const Statement& s) { return s.creates_temp || (s.kind == Kind::ddl && among(s.ddl_tag, kFires)); }
 
 class Gathering {
@@ -156,10 +165,12 @@ void Gathering::written(const Statement& s) {
     const std::size_t place = place_.relations + static_cast<std::size_t>(at - s.relations.begin());
     if (at == s.relations.end() || place >= answers_.relations.size()) {
       out_.scope.database = true;
+      if (may_be_catalog(target)) may_define();
       continue;
     }
     const sql::RelationAnswer& a = answers_.relations[place];
     out_.by_name |= target.schema.empty();
+    if (writes_catalog(a)) may_define();
     out_.scope.database |= a.side_effects;
     if (a.side_effects && a.may_define) may_define();
     out_.unknown_state |= a.leaves_state;
