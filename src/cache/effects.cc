@@ -181,12 +181,18 @@ void Gathering::written(const Statement& s) {
   }
 }
 
+// It may exist when its turn comes: in pg_catalog nothing comes to be, and without a schema all were looked at.
+bool hidden(const sql::Function& f, const sql::FunctionAnswer& a, bool defines) {
+  return !a.exists && !f.by_dot && (f.schema.empty() ? defines : f.schema != "pg_catalog");
+}
+
 void Gathering::functions(const Statement& s) {
   for (std::size_t i = 0; i < s.functions.size(); ++i) {
     const std::size_t place = place_.functions + i;
     if (place >= answers_.functions.size() && s.functions[i].by_dot) return unknown();
     if (sql::runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
+    if (hidden(s.functions[i], a, out_.defines)) return unknown_with_definitions();
     out_.heeds |= a.user_defined || s.functions[i].by_dot;
     if (a.is_volatile && a.user_defined) unknown();
     out_.unknown_state |= a.sets;

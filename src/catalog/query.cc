@@ -196,7 +196,8 @@ constexpr std::string_view kFunctionRows =
     " AND {made f} AND {defines f}) OR {beside f: d}) THEN 'd' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(({made f} AND {sets f}) OR {beside f: c}) THEN 'c' ELSE '' END)::pg_catalog.text"
     " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
-    " AND (a.s IS NULL OR s.nspname = a.s) GROUP BY a.p";
+    " AND (a.s IS NULL OR s.nspname = a.s"
+    " OR (a.s = 'pg_temp'::pg_catalog.name AND s.oid = pg_catalog.pg_my_temp_schema())) GROUP BY a.p";
 
 // e: there are event triggers that DDL runs.
 constexpr std::string_view kEventTriggers =
