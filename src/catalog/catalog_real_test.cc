@@ -4,7 +4,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -138,8 +137,6 @@ create function writes_catalog() returns int language plpgsql as
   'begin update only pg_catalog.pg_enum set enumlabel = ''a'' where false; return 1; end';
 create function reads_catalog() returns int language plpgsql as
   'begin delete from plain where a in (select 1 from pg_class); return 1; end';
-create table rowed (a int);
-create function row_wild(rowed, int default ct.wild(1)) returns int language sql immutable as 'select 1';
 create view v_wild_aggregate as select sum(wild(a)) over () from plain;
 create table owner (a int primary key);
 create table pet (a int primary key references owner on delete cascade) partition by range (a);
@@ -350,9 +347,6 @@ TEST_F(CatalogReal, WhatFunctionsRunBesideTheirBodies) {
   for (const char* view : {"v_creating_sum", "v_text", "v_of_view"})
     EXPECT_TRUE(relation(view, kPath).may_define) << view;
   EXPECT_FALSE(relation("v_wild_sum", kPath).may_define);
-  const auto rows = relation("rowed", kPath).row_functions;
-  const auto named = [](const auto& f) { return f.name == "row_wild" && f.writes; };
-  EXPECT_TRUE(std::any_of(rows.begin(), rows.end(), named));
 }
 
 TEST_F(CatalogReal, WhatFunctionsMayDefine) {

@@ -85,7 +85,12 @@ constexpr std::string_view kRelationParts =
     " (SELECT g.tgconstrrelid FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.id AND g.tgisinternal"
     " AND (g.tgfoid = 1646::pg_catalog.oid OR g.tgfoid = 1647::pg_catalog.oid OR g.tgfoid = 1650::pg_catalog.oid"
     " OR g.tgfoid = 1651::pg_catalog.oid OR g.tgfoid = 1652::pg_catalog.oid OR g.tgfoid = 1653::pg_catalog.oid)"
-    " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.id) e(id) WHERE {few t})";
+    " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.id) e(id) WHERE {few t}),"
+    // the functions that a view calls
+    " within(p, id) AS (SELECT DISTINCT s.p, (m.x)[1]::pg_catalog.oid FROM seen s, pg_catalog.pg_rewrite r,"
+    " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
+    " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x) WHERE r.ev_class = s.oid"
+    " AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name)";
 
 // {defines f}: the source of f may hold a definition, writes to a system catalog, or runs a text that does.
 constexpr std::string_view kDefines =
@@ -126,20 +131,18 @@ constexpr std::string_view kRelationRows =
     " UNION ALL (SELECT DISTINCT 'd', s.p::pg_catalog.text, '', '', s.flags FROM seen s WHERE NOT s.root)"
     " UNION ALL (SELECT DISTINCT 'b', s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text, ''"
     " FROM seen s WHERE NOT s.root AND NOT s.child AND s.relkind <> 'v'::pg_catalog.\"char\" LIMIT {limit})"
-    " UNION ALL (SELECT DISTINCT 'w', s.p::pg_catalog.text, '', '', CASE WHEN {defines f} OR {beside f: d}"
-    " OR {runs text f} THEN 'd' ELSE '' END FROM seen s, pg_catalog.pg_rewrite r,"
-    " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
-    " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc f"
-    " WHERE r.ev_class = s.oid AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name"
-    " AND f.oid = (m.x)[1]::pg_catalog.oid"
-    " AND (f.provolatile = 'v'::pg_catalog.\"char\" OR {beside f: v} OR {runs text f}))"
+    " UNION ALL (SELECT DISTINCT 'w', w.p::pg_catalog.text, '', '', CASE WHEN {defines f} OR {runs text f} THEN 'd'"
+    " ELSE '' END FROM within w, pg_catalog.pg_proc f WHERE f.oid = w.id"
+    " AND (f.provolatile = 'v'::pg_catalog.\"char\" OR {runs text f}))"
+    " UNION ALL (SELECT DISTINCT 'w', w.p::pg_catalog.text, '', '', CASE WHEN beside.d THEN 'd' ELSE '' END"
+    " FROM within w, pg_catalog.pg_proc f, {beside f} WHERE f.oid = w.id AND {made f} AND beside.v)"
     // of its rows' type, of one that they become by themselves, or of any (record, any, anyelement, anynonarray,
     // anycompatible, anycompatiblenonarray)
     " UNION ALL (SELECT DISTINCT 'q', s.p::pg_catalog.text, p.proname::pg_catalog.text, '',"
-    " CASE WHEN p.provolatile = 'v'::pg_catalog.\"char\" OR {beside p: v} THEN 'w' ELSE '' END"
-    " FROM seen s, pg_catalog.pg_class c, pg_catalog.pg_proc p, pg_catalog.pg_type y WHERE s.root AND NOT s.child"
-    " AND c.oid = s.oid AND {made p}"
-    " AND (p.provolatile <> 'i'::pg_catalog.\"char\" OR {beside p: v} OR {beside p: s})"
+    " CASE WHEN p.provolatile = 'v'::pg_catalog.\"char\" THEN 'w' ELSE '' END"
+    " FROM seen s, pg_catalog.pg_class c, pg_catalog.pg_proc p, pg_catalog.pg_type y WHERE s.root AND NOT "
+    "s.child"
+    " AND c.oid = s.oid AND {made p} AND p.provolatile <> 'i'::pg_catalog.\"char\""
     " AND (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<) 2 AND y.oid = p.proargtypes[0]"
     " AND (y.oid = c.reltype OR y.oid = c.reloftype OR y.typbasetype = c.reltype OR y.oid = 2249::pg_catalog.oid"
     " OR y.oid = 2276::pg_catalog.oid OR y.oid = 2283::pg_catalog.oid OR y.oid = 2776::pg_catalog.oid"
@@ -162,18 +165,20 @@ constexpr std::string_view kRelationRows =
     " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
     " AND r.ev_type <> '1'::pg_catalog.\"char\"))";
 
-// {beside f: v}: something that f runs beside its own body is volatile (v), stable (s), may define (d), or sets (c):
-// what an aggregate is made of, and what the defaults of its arguments call.
+// {beside f}: of what f runs beside its own body, which is what an aggregate is made of and what the defaults of its
+// arguments call: is any volatile (v), stable (s), may any define (d), or set (c)? All null where there is nothing.
 constexpr std::string_view kBeside =
-    "({made {f}} AND (EXISTS (SELECT FROM pg_catalog.pg_aggregate g, pg_catalog.pg_proc h"
-    " WHERE g.aggfnoid::pg_catalog.oid = {f}.oid AND (h.oid = g.aggtransfn::pg_catalog.oid"
-    " OR h.oid = g.aggfinalfn::pg_catalog.oid OR h.oid = g.aggcombinefn::pg_catalog.oid"
-    " OR h.oid = g.aggserialfn::pg_catalog.oid OR h.oid = g.aggdeserialfn::pg_catalog.oid"
-    " OR h.oid = g.aggmtransfn::pg_catalog.oid OR h.oid = g.aggminvtransfn::pg_catalog.oid"
-    " OR h.oid = g.aggmfinalfn::pg_catalog.oid) AND {is x})"
-    " OR ({f}.pronargdefaults <> 0 AND EXISTS (SELECT FROM pg_catalog.regexp_matches("
-    "{f}.proargdefaults::pg_catalog.text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc h"
-    " WHERE h.oid = (m.x)[1]::pg_catalog.oid AND {is x}))))";
+    "LATERAL (SELECT pg_catalog.bool_or(h.provolatile = 'v'::pg_catalog.\"char\"),"
+    " pg_catalog.bool_or(h.provolatile = 's'::pg_catalog.\"char\"),"
+    " pg_catalog.bool_or({made h} AND {defines h}), pg_catalog.bool_or({made h} AND {sets h})"
+    " FROM (SELECT a.id FROM pg_catalog.pg_aggregate g,"
+    " LATERAL (VALUES (g.aggtransfn::pg_catalog.oid), (g.aggfinalfn::pg_catalog.oid), (g.aggcombinefn::pg_catalog.oid),"
+    " (g.aggserialfn::pg_catalog.oid), (g.aggdeserialfn::pg_catalog.oid), (g.aggmtransfn::pg_catalog.oid),"
+    " (g.aggminvtransfn::pg_catalog.oid), (g.aggmfinalfn::pg_catalog.oid)) a(id)"
+    " WHERE g.aggfnoid::pg_catalog.oid = f.oid UNION ALL SELECT (m.x)[1]::pg_catalog.oid"
+    " FROM pg_catalog.regexp_matches(f.proargdefaults::pg_catalog.text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m(x)) "
+    "i(id),"
+    " pg_catalog.pg_proc h WHERE {made f} AND h.oid = i.id) beside(v, s, d, c)";
 // {sets f}: its source names set_config, or its body of BEGIN ATOMIC calls it (2078).
 constexpr std::string_view kSets =
     "({f}.prosrc OPERATOR(pg_catalog.~*) 'set_config'::pg_catalog.text OR ({f}.prosrc = ''::pg_catalog.text"
@@ -186,16 +191,17 @@ constexpr std::string_view kTimeByDefault =
 // f: flags of all overloads of a name together. 1184 and 1266 are timestamptz and timetz.
 constexpr std::string_view kFunctionRows =
     "SELECT 'f'::pg_catalog.text, a.p::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text,"
-    " (CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\" OR {beside f: v})"
+    " (CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\" OR beside.v)"
     " THEN 'v' ELSE '' END"
-    " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\" OR {beside f: s} OR {time by f})"
+    " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\" OR beside.s OR {time by f})"
     " THEN 's' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or({made f}) THEN 'u' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.prorettype = 1184::pg_catalog.oid OR f.prorettype = 1266::pg_catalog.oid)"
     " THEN 'z' ELSE '' END || CASE WHEN pg_catalog.bool_or((f.provolatile = 'v'::pg_catalog.\"char\""
-    " AND {made f} AND {defines f}) OR {beside f: d}) THEN 'd' ELSE '' END"
-    " || CASE WHEN pg_catalog.bool_or(({made f} AND {sets f}) OR {beside f: c}) THEN 'c' ELSE '' END)::pg_catalog.text"
-    " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
+    " AND {made f} AND {defines f}) OR beside.d) THEN 'd' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or(({made f} AND {sets f}) OR beside.c) THEN 'c' ELSE '' END)::pg_catalog.text"
+    " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s, {beside f} WHERE f.proname = a.n AND s.oid = "
+    "f.pronamespace"
     " AND (a.s IS NULL OR s.nspname = a.s"
     " OR (a.s = 'pg_temp'::pg_catalog.name AND s.oid = pg_catalog.pg_my_temp_schema())) GROUP BY a.p";
 
@@ -226,22 +232,9 @@ std::string names_that_run_text() {
   return out;
 }
 
-void put_in_besides(std::string& out) {
-  const std::pair<std::string_view, std::string_view> kIs[] = {{"v", "h.provolatile = 'v'::pg_catalog.\"char\""},
-                                                               {"s", "h.provolatile = 's'::pg_catalog.\"char\""},
-                                                               {"d", "{made h} AND {defines h}"},
-                                                               {"c", "{made h} AND {sets h}"}};
-  for (const std::string row : {"f", "p"}) {
-    for (const auto& [x, is] : kIs) {
-      put_in(out, fmt::format("{{beside {}: {}}}", row, x), of(row, kBeside));
-      put_in(out, "{is x}", is);
-    }
-  }
-}
-
 std::string filled_in(std::string_view text) {
   std::string out(text);
-  put_in_besides(out);
+  put_in(out, "{beside f}", kBeside);
   put_in(out, "{time by f}", kTimeByDefault);
   put_in(out, "{limit}", std::to_string(kMaxBelow + 1));
   put_in(out, "{few b}", "b.p OPERATOR(pg_catalog.>) -1 AND b.p OPERATOR(pg_catalog.<) 1000000");
