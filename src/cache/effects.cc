@@ -14,12 +14,6 @@ struct Place {
   std::size_t relations = 0, functions = 0;
 };
 
-// Built in, volatile, and running whatever text it is given.
-bool runs_text(std::string_view function) {
-  return function.starts_with("query_to_xml") || function.starts_with("cursor_to_xml") || function == "ts_stat" ||
-         function == "ts_rewrite";
-}
-
 // Of the DDL that ends nothing by itself: what runs event triggers, by their firing matrix, and what does not.
 constexpr std::string_view kFires[] = {"COMMENT", "CREATE INDEX", "REINDEX"};
 constexpr std::string_view kHarmless[] = {"ANALYZE", "CREATE DATABASE", "CREATE TABLESPACE"};
@@ -28,6 +22,15 @@ template <class List>
 bool among(std::string_view tag, const List& list) {
   return std::find(std::begin(list), std::end(list), tag) != std::end(list);
 }
+
+// By its name alone. UPDATE of pg_settings is SET.
+bool may_be_catalog(const sql::Relation& r) {
+  return (r.schema.empty() || r.schema == "pg_catalog") && r.name.starts_with("pg_") && r.name != "pg_settings";
+}
+
+// A table of pg_catalog, or a view that may pass a write on to one. Nothing passes through PostgreSQL's own views but
+// what UPDATE of pg_settings sets.
+bool writes_catalog(const sql::RelationAnswer& a) { return a.view ? a.below_system : a.system_catalog; }
 
 bool fires(const Statement& s) { return s.creates_temp || (s.kind == Kind::ddl && among(s.ddl_tag, kFires)); }
 
@@ -153,7 +156,7 @@ void Gathering::ddl(const Statement& s) {
   if (s.into) creates(s);
   if (fires(s) || among(s.ddl_tag, kHarmless) || (s.ddl_tag == "ALTER ROLE" && s.role_login_only)) return;
   out_.scope.database = out_.defines = true;
-  out_.scope.everything |= among(s.ddl_tag, kEverything) || s.ddl_tag.starts_with("REVOKE");
+  out_.scope.everything |= among(s.ddl_tag, kEverything) || s.ddl_tag.starts_with("REVOKE") || s.grants_role;
 }
 
 void Gathering::written(const Statement& s) {
@@ -162,10 +165,12 @@ void Gathering::written(const Statement& s) {
     const std::size_t place = place_.relations + static_cast<std::size_t>(at - s.relations.begin());
     if (at == s.relations.end() || place >= answers_.relations.size()) {
       out_.scope.database = true;
+      if (may_be_catalog(target)) may_define();
       continue;
     }
     const sql::RelationAnswer& a = answers_.relations[place];
     out_.by_name |= target.schema.empty();
+    if (writes_catalog(a)) may_define();
     out_.scope.database |= a.side_effects;
     if (a.side_effects && a.may_define) may_define();
     out_.unknown_state |= a.leaves_state;
@@ -176,12 +181,18 @@ void Gathering::written(const Statement& s) {
   }
 }
 
+// It may exist when its turn comes: in pg_catalog nothing comes to be, and without a schema all were looked at.
+bool hidden(const sql::Function& f, const sql::FunctionAnswer& a, bool defines) {
+  return !a.exists && !f.by_dot && (f.schema.empty() ? defines : f.schema != "pg_catalog");
+}
+
 void Gathering::functions(const Statement& s) {
   for (std::size_t i = 0; i < s.functions.size(); ++i) {
     const std::size_t place = place_.functions + i;
     if (place >= answers_.functions.size() && s.functions[i].by_dot) return unknown();
-    if (runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
+    if (sql::runs_text(s.functions[i].name) || place >= answers_.functions.size()) return unknown_with_definitions();
     const sql::FunctionAnswer& a = answers_.functions[place];
+    if (hidden(s.functions[i], a, out_.defines)) return unknown_with_definitions();
     out_.heeds |= a.user_defined || s.functions[i].by_dot;
     if (a.is_volatile && a.user_defined) unknown();
     out_.unknown_state |= a.sets;

@@ -65,6 +65,7 @@ std::string by_relation(const sql::Relation& r, const sql::RelationAnswer& a, co
 std::string by_function(const sql::Function& f, const sql::FunctionAnswer& a) {
   const auto name = [&f] { return full_name(f); };
   if (!a.exists) return f.by_dot ? std::string() : fmt::format("function {} was not found", name());
+  if (f.schema.starts_with("pg_temp")) return fmt::format("function {} is the session's own", name());
   if (a.is_volatile) return fmt::format("function {} is volatile", name());
   if (a.stable) return fmt::format("function {} is not immutable", name());
   if (a.returns_time_zone_type) return fmt::format("function {} returns a time with time zone", name());

@@ -317,6 +317,10 @@ void look_up(Shelf<Name, Answer>* shelf, const Viewpoint& who, const Moment& at,
   }
 }
 
+// One in pg_temp is the asking session's alone.
+bool worth_keeping(const sql::FunctionAnswer& a, const sql::Function& asked) {
+  return answers(a, asked) && !asked.schema.starts_with("pg_temp");
+}
 bool worth_keeping(const sql::RelationAnswer& a) { return a.exists && !a.temporary && !a.below_temporary; }
 
 }  // namespace
@@ -355,8 +359,8 @@ Result<sql::Answers> Catalog::learn(const Viewpoint& who, Found found,
   for (std::size_t i = 0; i < learned.functions.size(); ++i) {
     const sql::FunctionAnswer& a = learned.functions[i];
     found.answers.functions[found.open_functions[i]] = a;
-    const bool keeps = a.exists || found.open.functions[i].by_dot;
-    if (i < reading.functions_asked() && keeps) d.functions.keep(who, found.open.functions[i], a, at, room);
+    const sql::Function& asked = found.open.functions[i];
+    if (i < reading.functions_asked() && worth_keeping(a, asked)) d.functions.keep(who, asked, a, at, room);
   }
   return std::move(found.answers);
 }

@@ -111,12 +111,32 @@ create view v_schema as select table_name from information_schema.tables;
 create function pure(int) returns int language sql immutable as 'select $1';
 create function steady(int) returns int language sql stable as 'select $1';
 create function wild(int) returns int language sql volatile as 'select $1';
+create function wild_step(int, int) returns int language sql volatile strict as 'select $1';
+create function creating_step(int, int) returns int language plpgsql as 'begin create temp table x(); return 1; end';
+create function sets_something() returns int language plpgsql stable as
+  'begin perform set_config(''work_mem'', ''1MB'', false); return 1; end';
 create function mixed(int) returns int language sql immutable as 'select $1';
 create function mixed(text) returns text language sql volatile as 'select $1';
 create function moment() returns timestamptz language sql immutable as $$select '2020-01-01'::timestamptz$$;
 create function clock_face() returns timetz language sql immutable as $$select '10:00+0'::timetz$$;
 create view v_wild as select wild(1);
 create view v_wild_operator as select a from plain where wild(a) = 1;
+create aggregate own_sum (int) (sfunc = int4pl, stype = int);
+create aggregate wild_sum (int) (sfunc = int4pl, stype = int, msfunc = int4pl, minvfunc = wild_step, mstype = int);
+create aggregate creating_sum (int) (sfunc = creating_step, stype = int);
+create function wild_default(int, int default ct.wild(1)) returns int language sql immutable as 'select $1';
+create function setting_default(int default ct.sets_something()) returns int language sql immutable as 'select $1';
+create view v_own_sum as select own_sum(a) from plain;
+create view v_wild_sum as select wild_sum(a) from plain;
+create view v_creating_sum as select creating_sum(a) from plain;
+create view v_wild_default as select wild_default(1);
+create view v_text as select query_to_xml('select 1', true, true, '');
+create view v_of_view as select table_to_xml('ct.v_wild', true, true, '');
+create function grants() returns int language plpgsql as 'begin grant pg_monitor to pg_monitor; return 1; end';
+create function writes_catalog() returns int language plpgsql as
+  'begin update only pg_catalog.pg_enum set enumlabel = ''a'' where false; return 1; end';
+create function reads_catalog() returns int language plpgsql as
+  'begin delete from plain where a in (select 1 from pg_class); return 1; end';
 create view v_wild_aggregate as select sum(wild(a)) over () from plain;
 create table owner (a int primary key);
 create table pet (a int primary key references owner on delete cascade) partition by range (a);
@@ -303,6 +323,36 @@ TEST_F(CatalogReal, Functions) {
   EXPECT_TRUE(function("", "clock_face").returns_time_zone_type);
   EXPECT_FALSE(function("pg_catalog", "wild").exists);
   EXPECT_TRUE(function("pg_catalog", "nextval").is_volatile);
+}
+
+TEST_F(CatalogReal, FunctionsOfTheSession) {
+  const Names f{{}, {{"pg_temp", "own"}}};
+  EXPECT_FALSE(answers(f).functions.at(0).exists);
+  const auto own = answers(f, "create function pg_temp.own() returns int language sql as 'select 1';").functions.at(0);
+  EXPECT_TRUE(own.exists && own.is_volatile && own.user_defined);
+}
+
+TEST_F(CatalogReal, WhatFunctionsRunBesideTheirBodies) {
+  const auto plain = function("ct", "own_sum"), wild = function("ct", "wild_sum"),
+             creating = function("", "creating_sum");
+  EXPECT_FALSE(plain.is_volatile || plain.may_define || plain.sets);
+  EXPECT_TRUE(wild.is_volatile && !wild.may_define) << "its minvfunc";
+  EXPECT_TRUE(creating.is_volatile && creating.may_define);
+  EXPECT_TRUE(function("ct", "wild_default").is_volatile);
+  const auto setting = function("ct", "setting_default");
+  EXPECT_TRUE(setting.stable && setting.sets);
+  EXPECT_FALSE(relation("v_own_sum", kPath).below_writing_function);
+  for (const char* view : {"v_wild_sum", "v_wild_default", "v_creating_sum", "v_text", "v_of_view"})
+    EXPECT_TRUE(relation(view, kPath).below_writing_function) << view;
+  for (const char* view : {"v_creating_sum", "v_text", "v_of_view"})
+    EXPECT_TRUE(relation(view, kPath).may_define) << view;
+  EXPECT_FALSE(relation("v_wild_sum", kPath).may_define);
+}
+
+TEST_F(CatalogReal, WhatFunctionsMayDefine) {
+  EXPECT_TRUE(function("ct", "grants").may_define);
+  EXPECT_TRUE(function("ct", "writes_catalog").may_define);
+  EXPECT_FALSE(function("ct", "reads_catalog").may_define);
 }
 
 TEST_F(CatalogReal, WhatReadsAndWritesReach) {

@@ -86,6 +86,13 @@ TEST_F(CatalogTest, WhatDoesNotExistIsNotKept) {
   EXPECT_EQ(c.lookup(alice, q).open.functions.size(), 1u);
 }
 
+TEST_F(CatalogTest, AFunctionOfTheSessionIsNotKept) {
+  Catalog c = make();
+  const sql::Questions q{{}, {{"pg_temp", "f"}, {"s", "f"}}};
+  ASSERT_TRUE(c.learn(alice, c.lookup(alice, q), {{"f", "0", "", "", "u"}, {"f", "1", "", "", "u"}}));
+  EXPECT_EQ(c.lookup(alice, q).open.functions, (std::vector<sql::Function>{{"pg_temp", "f"}}));
+}
+
 TEST_F(CatalogTest, TheOldestUsedGoesFirst) {
   Catalog c = make(2);
   teach(c, alice, "a");

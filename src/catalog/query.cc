@@ -85,12 +85,24 @@ constexpr std::string_view kRelationParts =
     " (SELECT g.tgconstrrelid FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.id AND g.tgisinternal"
     " AND (g.tgfoid = 1646::pg_catalog.oid OR g.tgfoid = 1647::pg_catalog.oid OR g.tgfoid = 1650::pg_catalog.oid"
     " OR g.tgfoid = 1651::pg_catalog.oid OR g.tgfoid = 1652::pg_catalog.oid OR g.tgfoid = 1653::pg_catalog.oid)"
-    " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.id) e(id) WHERE {few t})";
+    " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.id) e(id) WHERE {few t}),"
+    // the functions that a view calls
+    " within(p, id) AS (SELECT DISTINCT s.p, (m.x)[1]::pg_catalog.oid FROM seen s, pg_catalog.pg_rewrite r,"
+    " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
+    " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x) WHERE r.ev_class = s.oid"
+    " AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name)";
 
-// {defines f}: the source of f may hold a definition, or runs a text that does.
+// {defines f}: the source of f may hold a definition, writes to a system catalog, or runs a text that does.
 constexpr std::string_view kDefines =
-    "f.prosrc OPERATOR(pg_catalog.~*)"
-    " '(^|[^a-z0-9_])(create|alter|drop|import|execute|call|revoke|reassign)([^a-z0-9_]|$)'::pg_catalog.text";
+    "{f}.prosrc OPERATOR(pg_catalog.~*)"
+    " '(^|[^a-z0-9_])((create|alter|drop|import|execute|call|grant|revoke|reassign)([^a-z0-9_]|$)"
+    "|(update|(insert|merge)[[:space:]]+into|delete[[:space:]]+from)[[:space:]]+(only[[:space:]]+)?"
+    "(pg_catalog[.])?pg_)'::pg_catalog.text";
+
+// {runs text f}: it is one of PostgreSQL's own that run a text or a view; {names} are theirs.
+constexpr std::string_view kRunsText =
+    "(f.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid"
+    " AND f.proname::pg_catalog.text OPERATOR(pg_catalog.~) '^({names})'::pg_catalog.text)";
 
 // {leaves f}: the source of f, without its comments, may change what the session has set, locked or created, or runs a
 // text that does. The SET of an UPDATE is none.
@@ -110,26 +122,26 @@ constexpr std::string_view kRuleLeaves =
     " OR pg_catalog.strpos(f.proname::pg_catalog.text, 'advisory_lock'::pg_catalog.text) <> 0))";
 
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
-// w a volatile function called by a view, o the oid of what a read reaches, t of what a write reaches beside that, x a
-// trigger (not one of PostgreSQL's own functions) or a rule that a write may run. A flag d with w or x: it may define;
-// l with x: it may leave something in the session.
+// w a function called by a view that is volatile, runs such a one beside its body, or runs a text, o the oid of what a
+// read reaches, t of what a write reaches beside that, x a trigger (not one of PostgreSQL's own functions) or a rule
+// that a write may run. A flag d with w or x: it may define; l with x: it may leave something in the session.
 constexpr std::string_view kRelationRows =
     "SELECT 'r'::pg_catalog.text, s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text,"
     " s.flags::pg_catalog.text FROM seen s WHERE s.root AND NOT s.child"
     " UNION ALL (SELECT DISTINCT 'd', s.p::pg_catalog.text, '', '', s.flags FROM seen s WHERE NOT s.root)"
     " UNION ALL (SELECT DISTINCT 'b', s.p::pg_catalog.text, s.nspname::pg_catalog.text, s.relname::pg_catalog.text, ''"
     " FROM seen s WHERE NOT s.root AND NOT s.child AND s.relkind <> 'v'::pg_catalog.\"char\" LIMIT {limit})"
-    " UNION ALL (SELECT DISTINCT 'w', s.p::pg_catalog.text, '', '', CASE WHEN {defines f} THEN 'd' ELSE '' END FROM "
-    "seen s, pg_catalog.pg_rewrite r,"
-    " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
-    " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc f"
-    " WHERE r.ev_class = s.oid AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name"
-    " AND f.oid = (m.x)[1]::pg_catalog.oid AND f.provolatile = 'v'::pg_catalog.\"char\")"
+    " UNION ALL (SELECT DISTINCT 'w', w.p::pg_catalog.text, '', '', CASE WHEN {defines f} OR {runs text f} THEN 'd'"
+    " ELSE '' END FROM within w, pg_catalog.pg_proc f WHERE f.oid = w.id"
+    " AND (f.provolatile = 'v'::pg_catalog.\"char\" OR {runs text f}))"
+    " UNION ALL (SELECT DISTINCT 'w', w.p::pg_catalog.text, '', '', CASE WHEN beside.d THEN 'd' ELSE '' END"
+    " FROM within w, pg_catalog.pg_proc f, {beside f} WHERE f.oid = w.id AND {made f} AND beside.v)"
     // of its rows' type, of one that they become by themselves, or of any (record, any, anyelement, anynonarray,
     // anycompatible, anycompatiblenonarray)
     " UNION ALL (SELECT DISTINCT 'q', s.p::pg_catalog.text, p.proname::pg_catalog.text, '',"
     " CASE WHEN p.provolatile = 'v'::pg_catalog.\"char\" THEN 'w' ELSE '' END"
-    " FROM seen s, pg_catalog.pg_class c, pg_catalog.pg_proc p, pg_catalog.pg_type y WHERE s.root AND NOT s.child"
+    " FROM seen s, pg_catalog.pg_class c, pg_catalog.pg_proc p, pg_catalog.pg_type y WHERE s.root AND NOT "
+    "s.child"
     " AND c.oid = s.oid AND {made p} AND p.provolatile <> 'i'::pg_catalog.\"char\""
     " AND (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults) OPERATOR(pg_catalog.<) 2 AND y.oid = p.proargtypes[0]"
     " AND (y.oid = c.reltype OR y.oid = c.reloftype OR y.typbasetype = c.reltype OR y.oid = 2249::pg_catalog.oid"
@@ -153,20 +165,24 @@ constexpr std::string_view kRelationRows =
     " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
     " AND r.ev_type <> '1'::pg_catalog.\"char\"))";
 
-// {beside f: x}: something that f runs beside its own body has volatility x: what an aggregate is made of, and what
-// the defaults of its arguments call.
+// {beside f}: of what f runs beside its own body, which is what an aggregate is made of and what the defaults of its
+// arguments call: is any volatile (v), stable (s), may any define (d), or set (c)? All null where there is nothing.
 constexpr std::string_view kBeside =
-    "({made f} AND (EXISTS (SELECT FROM pg_catalog.pg_aggregate g, pg_catalog.pg_proc h"
-    " WHERE g.aggfnoid::pg_catalog.oid = f.oid AND (h.oid = g.aggtransfn::pg_catalog.oid"
-    " OR h.oid = g.aggfinalfn::pg_catalog.oid OR h.oid = g.aggmtransfn::pg_catalog.oid"
-    " OR h.oid = g.aggmfinalfn::pg_catalog.oid) AND h.provolatile = '{x}'::pg_catalog.\"char\")"
-    " OR (f.pronargdefaults <> 0 AND EXISTS (SELECT FROM pg_catalog.regexp_matches("
-    "f.proargdefaults::pg_catalog.text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m(x), pg_catalog.pg_proc h"
-    " WHERE h.oid = (m.x)[1]::pg_catalog.oid AND h.provolatile = '{x}'::pg_catalog.\"char\"))))";
+    "LATERAL (SELECT pg_catalog.bool_or(h.provolatile = 'v'::pg_catalog.\"char\"),"
+    " pg_catalog.bool_or(h.provolatile = 's'::pg_catalog.\"char\"),"
+    " pg_catalog.bool_or({made h} AND {defines h}), pg_catalog.bool_or({made h} AND {sets h})"
+    " FROM (SELECT a.id FROM pg_catalog.pg_aggregate g,"
+    " LATERAL (VALUES (g.aggtransfn::pg_catalog.oid), (g.aggfinalfn::pg_catalog.oid), (g.aggcombinefn::pg_catalog.oid),"
+    " (g.aggserialfn::pg_catalog.oid), (g.aggdeserialfn::pg_catalog.oid), (g.aggmtransfn::pg_catalog.oid),"
+    " (g.aggminvtransfn::pg_catalog.oid), (g.aggmfinalfn::pg_catalog.oid)) a(id)"
+    " WHERE g.aggfnoid::pg_catalog.oid = f.oid UNION ALL SELECT (m.x)[1]::pg_catalog.oid"
+    " FROM pg_catalog.regexp_matches(f.proargdefaults::pg_catalog.text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m(x)) "
+    "i(id),"
+    " pg_catalog.pg_proc h WHERE {made f} AND h.oid = i.id) beside(v, s, d, c)";
 // {sets f}: its source names set_config, or its body of BEGIN ATOMIC calls it (2078).
 constexpr std::string_view kSets =
-    "(f.prosrc OPERATOR(pg_catalog.~*) 'set_config'::pg_catalog.text OR (f.prosrc = ''::pg_catalog.text"
-    " AND pg_catalog.strpos(f::pg_catalog.text, ':funcid 2078 '::pg_catalog.text) <> 0))";
+    "({f}.prosrc OPERATOR(pg_catalog.~*) 'set_config'::pg_catalog.text OR ({f}.prosrc = ''::pg_catalog.text"
+    " AND pg_catalog.strpos({f}::pg_catalog.text, ':funcid 2078 '::pg_catalog.text) <> 0))";
 // {time by f}: current_date and its like, as a default.
 constexpr std::string_view kTimeByDefault =
     "(f.pronargdefaults <> 0"
@@ -175,18 +191,19 @@ constexpr std::string_view kTimeByDefault =
 // f: flags of all overloads of a name together. 1184 and 1266 are timestamptz and timetz.
 constexpr std::string_view kFunctionRows =
     "SELECT 'f'::pg_catalog.text, a.p::pg_catalog.text, ''::pg_catalog.text, ''::pg_catalog.text,"
-    " (CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\" OR {beside f: v})"
+    " (CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\" OR beside.v)"
     " THEN 'v' ELSE '' END"
-    " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\" OR {beside f: s} OR {time by f})"
+    " || CASE WHEN pg_catalog.bool_or(f.provolatile = 's'::pg_catalog.\"char\" OR beside.s OR {time by f})"
     " THEN 's' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or({made f}) THEN 'u' ELSE '' END"
     " || CASE WHEN pg_catalog.bool_or(f.prorettype = 1184::pg_catalog.oid OR f.prorettype = 1266::pg_catalog.oid)"
-    " THEN 'z' ELSE '' END || CASE WHEN pg_catalog.bool_or(f.provolatile = 'v'::pg_catalog.\"char\""
-    " AND {made f} AND {defines f}) THEN 'd' ELSE '' END"
-    " || CASE WHEN pg_catalog.bool_or({made f}"
-    " AND {sets f}) THEN 'c' ELSE '' END)::pg_catalog.text"
-    " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s WHERE f.proname = a.n AND s.oid = f.pronamespace"
-    " AND (a.s IS NULL OR s.nspname = a.s) GROUP BY a.p";
+    " THEN 'z' ELSE '' END || CASE WHEN pg_catalog.bool_or((f.provolatile = 'v'::pg_catalog.\"char\""
+    " AND {made f} AND {defines f}) OR beside.d) THEN 'd' ELSE '' END"
+    " || CASE WHEN pg_catalog.bool_or(({made f} AND {sets f}) OR beside.c) THEN 'c' ELSE '' END)::pg_catalog.text"
+    " FROM called a, pg_catalog.pg_proc f, pg_catalog.pg_namespace s, {beside f} WHERE f.proname = a.n AND s.oid = "
+    "f.pronamespace"
+    " AND (a.s IS NULL OR s.nspname = a.s"
+    " OR (a.s = 'pg_temp'::pg_catalog.name AND s.oid = pg_catalog.pg_my_temp_schema())) GROUP BY a.p";
 
 // e: there are event triggers that DDL runs.
 constexpr std::string_view kEventTriggers =
@@ -195,26 +212,41 @@ constexpr std::string_view kEventTriggers =
     " AND e.evtevent <> 'login'::pg_catalog.name)";
 
 // {made f}: by a user, or by an extension, in whatever schema: oids below 16384 are PostgreSQL's own.
-constexpr std::string_view kMade = ".oid OPERATOR(pg_catalog.>) 16383::pg_catalog.oid";
+constexpr std::string_view kMade = "{f}.oid OPERATOR(pg_catalog.>) 16383::pg_catalog.oid";
 
 void put_in(std::string& text, std::string_view mark, std::string_view words) {
-  for (std::size_t at = 0; (at = text.find(mark)) != std::string::npos;) text.replace(at, mark.size(), words);
+  for (std::size_t at = 0; (at = text.find(mark, at)) != std::string::npos; at += words.size())
+    text.replace(at, mark.size(), words);
+}
+
+// With `row` as the row of pg_proc that is looked at.
+std::string of(std::string_view row, std::string_view text) {
+  std::string out(text);
+  put_in(out, "{f}", row);
+  return out;
+}
+
+std::string names_that_run_text() {
+  std::string out;
+  for (const std::string_view name : sql::kRunText) out.append(out.empty() ? "" : "|").append(name);
+  return out;
 }
 
 std::string filled_in(std::string_view text) {
   std::string out(text);
-  put_in(out, "{beside f: v}", kBeside);
-  put_in(out, "{x}", "v");
-  put_in(out, "{beside f: s}", kBeside);
-  put_in(out, "{x}", "s");
+  put_in(out, "{beside f}", kBeside);
   put_in(out, "{time by f}", kTimeByDefault);
-  put_in(out, "{sets f}", kSets);
   put_in(out, "{limit}", std::to_string(kMaxBelow + 1));
   put_in(out, "{few b}", "b.p OPERATOR(pg_catalog.>) -1 AND b.p OPERATOR(pg_catalog.<) 1000000");
-  put_in(out, "{defines f}", kDefines);
+  put_in(out, "{runs text f}", kRunsText);
+  put_in(out, "{names}", names_that_run_text());
   put_in(out, "{leaves f}", kLeaves);
   put_in(out, "{leaves r}", kRuleLeaves);
-  for (const std::string of : {"f", "p"}) put_in(out, "{made " + of + "}", of + std::string(kMade));
+  for (const std::string row : {"f", "h", "p"}) {
+    put_in(out, "{defines " + row + "}", of(row, kDefines));
+    put_in(out, "{sets " + row + "}", of(row, kSets));
+    put_in(out, "{made " + row + "}", of(row, kMade));
+  }
   put_in(out, "{few t}", "t.p OPERATOR(pg_catalog.>) -1 AND t.p OPERATOR(pg_catalog.<) 1000000");
   return out;
 }

@@ -99,6 +99,8 @@ class FunctionWalk {
       const sql::FunctionAnswer* answer = at < in_.answers.functions.size() ? &in_.answers.functions[at] : nullptr;
       if (f.by_dot && answer != nullptr && !answer->exists) continue;  // a field
       if (answer == nullptr && seen_.unknown == nullptr) seen_.unknown = &f;
+      seen_.unseen |= sql::runs_text(f.name);
+      if (answer != nullptr && hidden(f, *answer)) seen_.unseen = seen_.any_volatile = true;
       if (f.name == "pg_export_snapshot") seen_.exports_snapshot = &f;
       if (answer != nullptr) seen_.volatile_user |= answer->sets;
       if (answer != nullptr && answer->is_volatile) {
@@ -110,6 +112,10 @@ class FunctionWalk {
   }
 
  private:
+  // It may exist when its turn comes: in pg_catalog nothing comes to be, and without a schema all were looked at.
+  bool hidden(const sql::Function& f, const sql::FunctionAnswer& answer) const {
+    return !answer.exists && (f.schema.empty() ? in_.facts.multi() : f.schema != "pg_catalog");
+  }
   bool writes(const sql::Function& f, const sql::FunctionAnswer* answer) const {
     if (f.by_dot && answer != nullptr && !answer->is_volatile) return false;  // most likely a field all the same
     if (!patterns_.read_only_functions.empty()) return !matches(patterns_.read_only_functions, f);
@@ -167,7 +173,7 @@ void sum_up(const Input& in, Effects& e) {
   }
   const bool unseen = e.functions.unknown != nullptr;
   e.write = by_class || (any_runs && e.writes_by_function());
-  e.opaque = unknown_state || (any_runs && (unseen || e.functions.volatile_user ||
+  e.opaque = unknown_state || (any_runs && (unseen || e.functions.unseen || e.functions.volatile_user ||
                                             e.relations.writing_view != nullptr || e.relations.stateful != nullptr));
   e.rerunnable = e.cls == Class::either && e.select_like && !e.write && !e.functions.any_volatile && !unseen &&
                  e.relations.unknown == nullptr && e.relations.writing_view == nullptr &&

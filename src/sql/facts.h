@@ -73,6 +73,16 @@ struct Function {
   bool operator==(const Function&) const = default;
 };
 
+// PostgreSQL's own functions that run a text, or whatever view is behind a name: those whose names begin so.
+inline constexpr std::string_view kRunText[] = {"query_to_xml",    "cursor_to_xml", "table_to_xml", "schema_to_xml",
+                                                "database_to_xml", "ts_stat",       "ts_rewrite"};
+inline bool runs_text(std::string_view function) {
+  for (const std::string_view known : kRunText) {
+    if (function.starts_with(known)) return true;
+  }
+  return false;
+}
+
 enum class Isolation : std::uint8_t { read_uncommitted, read_committed, repeatable_read, serializable };
 
 // BEGIN, START TRANSACTION, SET TRANSACTION, SET SESSION CHARACTERISTICS AS TRANSACTION; also AND CHAIN of COMMIT etc.
@@ -146,6 +156,7 @@ struct Statement {
   std::optional<int> terminate_pid;  // SELECT pg_terminate_backend(constant [, constant]) and nothing else
   std::string ddl_tag;           // "CREATE TABLE", "REVOKE", "ALTER ROLE", "DROP DATABASE": what the cache must know
   bool role_login_only = false;  // ALTER ROLE that changes nothing but the password or the connection limit
+  bool grants_role = false;      // CREATE ROLE … IN ROLE, ROLE, ADMIN: also a GRANT of a role
 
   // Reads or writes rows and does nothing else that anybody could see: to the session, to the schema, by a function.
   bool only_rows() const {

@@ -73,6 +73,7 @@ inline std::string flags_text(const Statement& s) {
       {s.copy_file_or_program, "copy_file_or_program"},
       {s.explain_analyze, "explain_analyze"},
       {s.role_login_only, "role_login_only"},
+      {s.grants_role, "grants_role"},
   };
   std::string out;
   for (const auto& [on, name] : flags) {

@@ -163,6 +163,16 @@ bool login_only(const ::AlterRoleStmt* alter) {
   return alter->options != nullptr;
 }
 
+// The new role is made a member of others, or others of it.
+bool grants_role(const ::CreateRoleStmt* create) {
+  ListCell* cell = nullptr;
+  foreach (cell, create->options) {
+    const std::string_view name = text_or_empty(static_cast<const ::DefElem*>(lfirst(cell))->defname);
+    if (name == "addroleto" || name == "rolemembers" || name == "adminmembers") return true;
+  }
+  return false;
+}
+
 bool is_relation_type(::ObjectType type) {
   return type == OBJECT_TABLE || type == OBJECT_VIEW || type == OBJECT_MATVIEW || type == OBJECT_FOREIGN_TABLE ||
          type == OBJECT_SEQUENCE || type == OBJECT_INDEX;
@@ -251,6 +261,7 @@ void Walk::root_ddl(const ::Node* node) {
     return;
   }
   if (nodeTag(node) == T_AlterRoleStmt) out_.role_login_only = login_only(as<::AlterRoleStmt>(node));
+  if (nodeTag(node) == T_CreateRoleStmt) out_.grants_role = grants_role(as<::CreateRoleStmt>(node));
   ddl_targets(node);
   ddl_temporary(node);
   if (nodeTag(node) == T_DropStmt) return;
