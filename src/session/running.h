@@ -152,6 +152,7 @@ struct Unit {
   // was told of.
   std::uint64_t asked = 0;
   bool asked_as_told = false;
+  bool sets = false;                   // one that may set something has been written
   bool stalled = false;                // more replies are owed than is good: the rest waits for some of them
   std::optional<wire::Report> poison;  // the error that takes the place of the poisoned one
 
@@ -162,6 +163,7 @@ struct Unit {
     dropped.clear();
     poison.reset();  // one that was skipped behind an error of the server's
     asked = 0;
+    sets = false;
   }
   void reset() {
     forget();

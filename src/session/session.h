@@ -307,9 +307,10 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   std::uint64_t epoch_before_ = 0;                          // of definitions, when its last transaction had not begun
   std::optional<catalog::Epochs::Change> ddl_in_transaction_;  // its commit makes cached catalog answers old once more
   bool defaults_altered_ = false;                              // its commit changes what new sessions begin with
-  bool planned_otherwise_ = false;  // a statement was run by other settings than it was read by
-  bool servers_reload_ = false;     // it has had a server read its configuration anew
-  bool replay_refused_ = false;     // a server has refused what was to be set again
+  bool planned_otherwise_ = false;       // a statement was run by other settings than it was read by
+  std::uint64_t unnamed_otherwise_ = 0;  // PreparedStatement::generation of the unnamed one that was last
+  bool servers_reload_ = false;          // it has had a server read its configuration anew
+  bool replay_refused_ = false;          // a server has refused what was to be set again
   NodeId pending_node_;
   bool xid_asked_ = false;  // the answer has not come yet
   std::uint64_t xid_ = 0;   // of the open transaction; 0: not known
