@@ -287,6 +287,11 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   const cluster::View& view() const { return *snapshot_->view; }
   catalog::Viewpoint viewpoint() const;
   bool has_own_names() const;
+  bool state_unknown() const;
+  bool links_are_shared() const;
+  bool asks_events(const sql::Facts& facts) const;
+  bool may_run_event_triggers(const sql::Facts& facts) const;
+  void note_unseen(pool::ServerLink& link) const;
   std::optional<TimePoint> shown_by(const pool::ServerLink& link) const;
   bool shows_old_definitions(const pool::ServerLink& link, const catalog::Found& found) const;
   // The search_path that the session has set, or else that which its links have been given.

@@ -42,13 +42,12 @@ bool SessionCache::one_snapshot() const {
 
 std::string_view SessionCache::refusal() const {
   const vsession::SessionState& state = s_.vs_.state();
-  return cache::refusal(
-      {.failed_transaction = state.tx.status == TxStatus::failed,
-       .wrote = state.tx.status != TxStatus::idle && (wrote_ || state.tx.wrote),
-       .one_snapshot = one_snapshot(),
-       .temporary = has_pin(state, Pin::temporary_table),
-       .unknown_state = unknown_state_ || has_pin(state, Pin::load) || has_pin(state, Pin::unparsed_state),
-       .role_changed = state.role_changed});
+  return cache::refusal({.failed_transaction = state.tx.status == TxStatus::failed,
+                         .wrote = state.tx.status != TxStatus::idle && (wrote_ || state.tx.wrote),
+                         .one_snapshot = one_snapshot(),
+                         .temporary = has_pin(state, Pin::temporary_table),
+                         .unknown_state = unknown_state_ || s_.state_unknown(),
+                         .role_changed = state.role_changed});
 }
 
 // Is there a point in looking for an entry of this text, where nothing is refused?
@@ -204,12 +203,12 @@ void SessionCache::add(const cache::Effects& effects) {
   heeds_ |= effects.heeds && remote_ != nullptr && !heard();
   renames_ |= effects.renames || (effects.takes_back && has_set_something());
   by_name_ |= effects.by_name;
-  scope_.database |= renames_ && by_name_;
   ends_ |= effects.ends_transaction;
   unknown_state_ |= effects.unknown_state;
   unknown_now_ |= effects.unknown_state;
   if (!effects.prepares.empty()) prepares_ = effects.prepares;
   const std::string& database = s_.identity_->database;
+  scope_.database |= by_name_ && (renames_ || unknown_now_ || s_.state_unknown());
   if (!effects.rolls_back_prepared.empty()) store_.take_prepared(database, effects.rolls_back_prepared);
   if (effects.commits_prepared.empty()) return;
   const cache::Scope all =

@@ -78,6 +78,8 @@ class alignas(64) SessionCache {
   // Names with no schema mean the same for sessions that have set no search_path and have this in common.
   const std::string& default_path();
   // Under which the catalog answers for this session. What it has defined and not committed it keeps to itself.
+  // Until DISCARD ALL: it has done what may have set something unseen.
+  bool unknown_state() const { return unknown_state_; }
   const std::string& path_key();
 
   // Why this session neither looks up nor keeps now; empty: it does.

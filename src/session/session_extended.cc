@@ -27,6 +27,7 @@ void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
   const bool differs = other.node != into.node;
   into.write = into.write || other.write;
   into.opaque = into.opaque || other.opaque;
+  into.unseen = into.unseen || other.unseen;
   into.rerunnable = into.rerunnable && other.rerunnable;
   if (!differs || other.both) return;
   if (into.both) {
@@ -247,6 +248,7 @@ void Session::keep_to_unit(const route::Plan& before) {
 bool Session::tell_of_loss(UnitMessages& messages) {
   Seen seen;
   bool ends = false, only_back = true, heard = false;
+  plan.unseen = plan.unseen || before.unseen;
   for (UnitMessage& message : messages.list) {
     const Planned statement = planned_in(message, seen);
     if (statement.facts == nullptr) continue;
@@ -351,10 +353,7 @@ Session::Next Session::run_unit(ByteView input, UnitMessages& messages, std::siz
   const bool whole = work().request.synced && (!unit_open() || unit().ahead);
   unit().ahead = false;
   if (whole && !work().plan.write && work().copy.empty()) work().copy.assign(input);
-  if (work().plan.opaque) {
-    link->memory.opaque = true;
-    link->memory.opaque_owner = id_;
-  }
+  note_unseen(*link);
   if (work().plan.write) send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_unit(messages, link->link->key().node);
   work().link = link;

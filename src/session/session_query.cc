@@ -142,10 +142,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   if (work().plan.write) send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_query(*facts, *text, link->link->key().node);
   announce_query(facts->first(), *text, *link);
-  if (work().plan.opaque) {
-    link->memory.opaque = true;
-    link->memory.opaque_owner = id_;
-  }
+  note_unseen(*link);
   phase_ = Phase::running;
   work().link = link;
   used += input.size();
@@ -217,8 +214,8 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   work().plan.write = true;
   send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_unknown();
-  link->memory.opaque = true;
-  link->memory.opaque_owner = id_;
+  work().plan.opaque = work().plan.unseen = true;
+  note_unseen(*link);
   phase_ = Phase::running;
   work().link = link;
   used += input.size();
@@ -372,6 +369,7 @@ Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Ex
   input.draw2 = worker_.random().fraction();
   into.plan = route::decide(input);
   return Next::served;
+  vs_.state().unseen = state_unknown();
 }
 
 // The same, from what was planned lately if it can be. That is kept for the newest snapshot only.
@@ -401,6 +399,7 @@ Session::Next Session::decide_anew(const sql::Facts& facts, std::string_view tex
   plan = decided.plan;
   if (asked == nullptr) return Next::served;
   if (!cache_) decided.answers = {};
+  vs_.state().unseen = state_unknown();
   worker_.recent_plans().keep(*asked, {std::move(decided.plan), std::move(decided.answers), 0}, decided.until);
   return Next::served;
 }
@@ -439,7 +438,8 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
   const catalog::Asked asked{facts.serial, wanted.relations, wanted.functions, identity_->database, role, path_key(),
                              epoch};
-  const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !has_own_names();
+  const bool own_names = has_own_names() || (cache_ && state_unknown());
+  const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !own_names;
   if (may_recall) {
     if (const catalog::RecentAnswers::Kept* known = worker_.recent_answers().find(asked, worker_.loop().now())) {
       into.answers = known->answers;
@@ -575,12 +575,13 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
     memory.named_owner = id_;
   } else if (statement.kind == Kind::deallocate && !statement.all) {
     memory.named.erase(statement.name);
-  } else if ((statement.kind == Kind::deallocate && statement.all) ||
-             (statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all)) {
+  } else if (discards || statement.kind == Kind::deallocate) {
     memory.named.clear();
     memory.interned.clear();
     memory.unnamed_owner = SessionId();
   }
 }
 
+  const bool discards = statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all;
+  if (discards && work().link != nullptr) work().link->memory.unseen = false;
 }  // namespace herdgate::session
