@@ -170,6 +170,16 @@ Session::Next Session::plan_explained_in(ByteView messages) {
   return Next::served;
 }
 
+// What SQL has prepared something unseen may have replaced by another statement of its name.
+static const sql::Facts& may_be_anything() {
+  static const auto kFacts = [] {
+    auto facts = std::make_shared<sql::Facts>();
+    facts->statements.emplace_back().kind = Kind::unparsable;
+    return facts;
+  }();
+  return *kFacts;
+}
+
 // Names in a unit. Most clients use the empty one.
 class NameSet {
  public:
@@ -225,6 +235,7 @@ Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
         message.known != nullptr ? *message.known : vs_.find_prepared(message.statement);
     if (!statement || seen.parsed.contains(message.statement)) return {};
     message.known = &statement;
+    if (statement->from_sql && state_unknown()) return {&may_be_anything(), statement->query};
     return {statement->facts.get(), statement->query};
   }
   const vsession::Portal* known = parts_.portal(message.portal);

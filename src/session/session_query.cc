@@ -313,6 +313,7 @@ const sql::Statement* Session::prepared_statement(const sql::Statement& statemen
   return &prepared->facts->first();
 }
 
+  if (statement.kind == Kind::execute && state_unknown()) return nullptr;  // what has the name may be another one
 // For patterns over the text: what EXECUTE runs is the text of its PREPARE.
 std::string_view Session::executed_text(const sql::Statement& statement, std::string_view text) const {
   if (statement.kind == Kind::explain && statement.inner) return executed_text(*statement.inner, text);
