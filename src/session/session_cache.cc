@@ -162,6 +162,7 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
   cache::RecentVerdicts::Kept verdict = recent;
   if (!verdict) {
     const cache::Effects effects = cache::effects_of(facts, answers, s_.prepared_statement(facts.first()));
+    heed_events(facts);
     add(effects);
     if (facts.serial == 0 || facts.first().kind != Kind::select) return;
     verdict = std::make_shared<const cache::Verdict>(cache::standing_verdict(
@@ -189,8 +190,9 @@ void SessionCache::planning(const sql::Facts& facts) {
   if (!definitions_) definitions_ = s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
 }
 
-bool SessionCache::asks_events(const sql::Facts& facts) const {
-  return cache::may_fire(facts) && !s_.worker_.catalog().event_triggers(s_.identity_->database);
+// What event triggers set cannot be seen.
+void SessionCache::heed_events(const sql::Facts& facts) {
+  if (s_.may_run_event_triggers(facts)) unknown_state_ = unknown_now_ = true;
 }
 
 void SessionCache::add(const cache::Effects& effects) {
@@ -206,9 +208,9 @@ void SessionCache::add(const cache::Effects& effects) {
   ends_ |= effects.ends_transaction;
   unknown_state_ |= effects.unknown_state;
   unknown_now_ |= effects.unknown_state;
+  scope_.database |= by_name_ && (renames_ || unknown_now_ || s_.state_unknown());
   if (!effects.prepares.empty()) prepares_ = effects.prepares;
   const std::string& database = s_.identity_->database;
-  scope_.database |= by_name_ && (renames_ || unknown_now_ || s_.state_unknown());
   if (!effects.rolls_back_prepared.empty()) store_.take_prepared(database, effects.rolls_back_prepared);
   if (effects.commits_prepared.empty()) return;
   const cache::Scope all =
@@ -349,6 +351,7 @@ void SessionCache::unplanned(const sql::Facts& facts, const sql::Statement* prep
   catalog::Found found =
       s_.worker_.catalog().lookup(s_.viewpoint(), route::questions(facts, s_.vs_.state(), s_.settings(), prepared));
   if (!found.open.empty()) found.answers = {};
+  heed_events(facts);
   add(cache::effects_of(facts, found.answers, prepared));
 }
 

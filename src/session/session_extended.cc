@@ -248,6 +248,7 @@ void Session::keep_to_unit(const route::Plan& before) {
   route::Plan& plan = work().plan;
   plan.write = plan.write || before.write;
   plan.opaque = plan.opaque || before.opaque;
+  plan.unseen = plan.unseen || before.unseen;
   plan.rerunnable = plan.both = false;
   plan.node = unit_link()->link->key().node;
   plan.rule = route::Rule::cut_unit;
@@ -259,7 +260,6 @@ void Session::keep_to_unit(const route::Plan& before) {
 bool Session::tell_of_loss(UnitMessages& messages) {
   Seen seen;
   bool ends = false, only_back = true, heard = false;
-  plan.unseen = plan.unseen || before.unseen;
   for (UnitMessage& message : messages.list) {
     const Planned statement = planned_in(message, seen);
     if (statement.facts == nullptr) continue;

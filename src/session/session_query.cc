@@ -46,6 +46,11 @@ bool keeps_text(const sql::Facts& facts) {
   return false;
 }
 
+bool defines_something(const sql::Facts& facts) {
+  return std::any_of(facts.statements.begin(), facts.statements.end(),
+                     [](const sql::Statement& s) { return s.kind == Kind::ddl || s.into; });
+}
+
 std::string_view slice(const sql::Statement& statement, std::string_view text) {
   return statement.length == 0 ? text : text.substr(statement.begin, statement.length);
 }
@@ -308,12 +313,12 @@ bool Session::tells_client(Level level) const {
 const sql::Statement* Session::prepared_statement(const sql::Statement& statement) const {
   if (statement.kind == Kind::explain && statement.inner) return prepared_statement(*statement.inner);
   if (statement.kind != Kind::execute && statement.kind != Kind::deallocate) return nullptr;
+  if (statement.kind == Kind::execute && state_unknown()) return nullptr;  // what has the name may be another one
   const vsession::PreparedPtr prepared = vs_.find_prepared(statement.name);
   if (!prepared || !prepared->facts || prepared->facts->statements.empty()) return nullptr;
   return &prepared->facts->first();
 }
 
-  if (statement.kind == Kind::execute && state_unknown()) return nullptr;  // what has the name may be another one
 // For patterns over the text: what EXECUTE runs is the text of its PREPARE.
 std::string_view Session::executed_text(const sql::Statement& statement, std::string_view text) const {
   if (statement.kind == Kind::explain && statement.inner) return executed_text(*statement.inner, text);
@@ -364,13 +369,29 @@ route::Input Session::routing_input(const sql::Facts& facts, std::string_view te
 // Changes nothing of the session but its load balance node.
 Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Explained& into) {
   vs_.state().lb_node = lb_node();
+  vs_.state().unseen = state_unknown();
   route::Input input = routing_input(facts, text, into.answers);
   if (const Next next = answers_for(facts, into); next != Next::served) return next;
   input.draw = worker_.random().fraction();
   input.draw2 = worker_.random().fraction();
   into.plan = route::decide(input);
+  if (links_are_shared() && may_run_event_triggers(facts)) into.plan.opaque = into.plan.unseen = true;
   return Next::served;
-  vs_.state().unseen = state_unknown();
+}
+
+bool Session::links_are_shared() const {
+  return settings().pool_mode == config::PoolMode::transaction || settings().skip_clean_reset;
+}
+
+// What event triggers change and set cannot be seen. The query cache hears of each definition, after which it is asked
+// anew whether there are any; else it is asked each time.
+bool Session::asks_events(const sql::Facts& facts) const {
+  if (!defines_something(facts)) return false;
+  return cache_ ? !worker_.catalog().event_triggers(identity_->database) : links_are_shared();
+}
+
+bool Session::may_run_event_triggers(const sql::Facts& facts) const {
+  return defines_something(facts) && worker_.catalog().event_triggers(identity_->database).value_or(true);
 }
 
 // The same, from what was planned lately if it can be. That is kept for the newest snapshot only.
@@ -378,6 +399,7 @@ Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_vie
   static const sql::Answers kNotAskedYet;
   if (cache_) cache_->planning(facts);
   vs_.state().lb_node = lb_node();
+  vs_.state().unseen = state_unknown();
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
   if (vs_.state().tx.status == TxStatus::idle && !unit_open()) epoch_before_ = epoch;
   if (snapshot_ != worker_.snapshot()) return decide_anew(facts, text, plan, nullptr);
@@ -400,7 +422,6 @@ Session::Next Session::decide_anew(const sql::Facts& facts, std::string_view tex
   plan = decided.plan;
   if (asked == nullptr) return Next::served;
   if (!cache_) decided.answers = {};
-  vs_.state().unseen = state_unknown();
   worker_.recent_plans().keep(*asked, {std::move(decided.plan), std::move(decided.answers), 0}, decided.until);
   return Next::served;
 }
@@ -425,7 +446,7 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
 Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const sql::Statement* prepared = prepared_statement(facts.first());
   const route::Needs wanted = route::needs(facts, vs_.state(), settings(), prepared);
-  const bool events = cache_ && cache_->asks_events(facts);
+  const bool events = asks_events(facts);
   if (!wanted.any() && !events) return Next::served;
   if (work().rest) {
     for (const auto& [known, learned] : work().rest->learned) {
@@ -562,6 +583,8 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   }
   servers_reload_ |= std::any_of(statement.functions.begin(), statement.functions.end(),
                                  [](const sql::Function& f) { return f.name == "pg_reload_conf"; });
+  const bool discards = statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all;
+  if (discards && work().link != nullptr) work().link->memory.unseen = false;
   if (work().link == nullptr || until != vsession::VirtualSession::kUntilNow)
     return;  // UnitWriter has told the link's memory
   pool::LinkMemory& memory = work().link->memory;
@@ -583,6 +606,4 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   }
 }
 
-  const bool discards = statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all;
-  if (discards && work().link != nullptr) work().link->memory.unseen = false;
 }  // namespace herdgate::session
