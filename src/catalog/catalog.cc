@@ -302,12 +302,17 @@ struct Lists {
 bool answers(const sql::FunctionAnswer& known, const sql::Function& asked) { return known.exists || asked.by_dot; }
 bool answers(const sql::RelationAnswer&, const sql::Relation&) { return true; }
 
+// Does what it means hang on the search_path? (pg_temp is each session's own.)
+bool by_path(const sql::Relation& name) { return name.schema.empty() || name.schema.starts_with("pg_temp"); }
+bool by_path(const sql::Function&) { return false; }
+
 template <class Name, class Answer>
 void look_up(Shelf<Name, Answer>* shelf, const Viewpoint& who, const Moment& at, const Limits& limits,
              Lists<Name, Answer> lists) {
   lists.answers.resize(lists.names.size());
   for (std::size_t i = 0; i < lists.names.size(); ++i) {
-    const Answer* known = shelf ? shelf->find(who, lists.names[i], at, limits, lists.until) : nullptr;
+    const bool takes = shelf != nullptr && !(who.path == Viewpoint::Path::own && by_path(lists.names[i]));
+    const Answer* known = takes ? shelf->find(who, lists.names[i], at, limits, lists.until) : nullptr;
     if (known != nullptr && answers(*known, lists.names[i])) {
       lists.answers[i] = *known;
     } else {
@@ -321,7 +326,10 @@ void look_up(Shelf<Name, Answer>* shelf, const Viewpoint& who, const Moment& at,
 bool worth_keeping(const sql::FunctionAnswer& a, const sql::Function& asked) {
   return answers(a, asked) && !asked.schema.starts_with("pg_temp");
 }
-bool worth_keeping(const sql::RelationAnswer& a) { return a.exists && !a.temporary && !a.below_temporary; }
+bool worth_keeping(const Viewpoint& who, const sql::Relation& name, const sql::RelationAnswer& a) {
+  const bool means_it = who.path == Viewpoint::Path::known || !by_path(name);
+  return a.exists && !a.temporary && !a.below_temporary && means_it;
+}
 
 }  // namespace
 
@@ -354,7 +362,8 @@ Result<sql::Answers> Catalog::learn(const Viewpoint& who, Found found,
   for (std::size_t i = 0; i < learned.relations.size(); ++i) {
     const sql::RelationAnswer& a = learned.relations[i];
     found.answers.relations[found.open_relations[i]] = a;
-    if (i < reading.relations_asked() && worth_keeping(a)) d.relations.keep(who, found.open.relations[i], a, at, room);
+    const sql::Relation& name = found.open.relations[i];
+    if (i < reading.relations_asked() && worth_keeping(who, name, a)) d.relations.keep(who, name, a, at, room);
   }
   for (std::size_t i = 0; i < learned.functions.size(); ++i) {
     const sql::FunctionAnswer& a = learned.functions[i];

@@ -31,6 +31,9 @@ inline constexpr std::size_t kMaxDatabases = 64;
 struct Viewpoint {
   std::string database, role, search_path;
   bool own_names = false;  // the session has temporary objects: nothing cached is used for it, nothing kept of it
+  // Where its path may be another one than this: relations without a schema are not kept, or neither kept nor taken
+  // from what is. What functions there are of a name hangs on no path.
+  enum class Path : std::uint8_t { known, not_kept, own } path = Path::known;
   bool operator==(const Viewpoint&) const = default;
 };
 

@@ -184,6 +184,26 @@ TEST_F(CatalogTest, ASessionWithNamesOfItsOwnNeitherUsesNorKeeps) {
   EXPECT_FALSE(knows(c, alice, "b"));
 }
 
+TEST_F(CatalogTest, WhereThePathMayBeAnotherOneOnlyNamesWithoutSchemaAreOnesOwn) {
+  Catalog c = make();
+  teach(c, alice, "a");
+  Viewpoint doubtful = alice;
+  doubtful.path = Viewpoint::Path::not_kept;
+  EXPECT_TRUE(knows(c, doubtful, "a"));
+  teach(c, doubtful, "b");
+  EXPECT_FALSE(knows(c, alice, "b"));
+  doubtful.path = Viewpoint::Path::own;
+  EXPECT_FALSE(knows(c, doubtful, "a"));
+  teach(c, doubtful, "b");
+  EXPECT_FALSE(knows(c, alice, "b"));
+  const sql::Questions with_schema{{{"public", "c"}}, {{"", "f"}}};
+  const auto learned =
+      c.learn(doubtful, c.lookup(doubtful, with_schema), {{"r", "0", "public", "c", ""}, {"f", "0", "", "", ""}});
+  ASSERT_TRUE(learned.has_value());
+  for (const Viewpoint& who : {alice, doubtful}) EXPECT_TRUE(c.lookup(who, with_schema).open.empty());
+  EXPECT_FALSE(c.lookup(doubtful, {{{"pg_temp", "c"}}, {}}).open.empty());
+}
+
 TEST_F(CatalogTest, ManyDatabasesDoNotGrowTheCache) {
   Catalog c = make();
   for (int i = 0; i < 1000; ++i) teach(c, {"db" + std::to_string(i), "alice", "public"}, "a");

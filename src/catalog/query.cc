@@ -90,7 +90,23 @@ constexpr std::string_view kRelationParts =
     " within(p, id) AS (SELECT DISTINCT s.p, (m.x)[1]::pg_catalog.oid FROM seen s, pg_catalog.pg_rewrite r,"
     " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
     " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x) WHERE r.ev_class = s.oid"
-    " AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name)";
+    " AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name),"
+    // the functions of its triggers, each with those that it may call, whose sources say what they do
+    " helps(p, of, id) AS (SELECT 0, f.oid, f.oid FROM touched t, pg_catalog.pg_trigger g, pg_catalog.pg_proc f"
+    " WHERE g.tgrelid = t.id AND f.oid = g.tgfoid AND {made f}"
+    " UNION SELECT e.p, e.of, h.oid FROM helps e, pg_catalog.pg_proc f, pg_catalog.pg_proc h WHERE {few e}"
+    " AND f.oid = e.id AND {made h} AND h.prolang <> 12::pg_catalog.oid AND h.prolang <> 13::pg_catalog.oid"
+    " AND {h named by f})";
+
+// {h named by f}: the source of f has the name of h before a parenthesis; one that is no plain word, anywhere. Or its
+// body of BEGIN ATOMIC calls it.
+constexpr std::string_view kNamed =
+    "((pg_catalog.strpos(pg_catalog.lower(f.prosrc), pg_catalog.lower(h.proname::pg_catalog.text)) <> 0"
+    " AND (h.proname::pg_catalog.text OPERATOR(pg_catalog.!~) '^[a-z_][a-z0-9_]*$'::pg_catalog.text"
+    " OR f.prosrc OPERATOR(pg_catalog.~*) ('(^|[^a-z0-9_])'::pg_catalog.text || h.proname::pg_catalog.text"
+    " || '\"?[[:space:]]*[(]'::pg_catalog.text))) OR (f.prosrc = ''::pg_catalog.text"
+    " AND pg_catalog.strpos(f::pg_catalog.text, ':funcid '::pg_catalog.text || h.oid::pg_catalog.text"
+    " || ' '::pg_catalog.text) <> 0))";
 
 // {defines f}: the source of f may hold a definition, writes to a system catalog, or runs a text that does.
 constexpr std::string_view kDefines =
@@ -105,21 +121,28 @@ constexpr std::string_view kRunsText =
     " AND f.proname::pg_catalog.text OPERATOR(pg_catalog.~) '^({names})'::pg_catalog.text)";
 
 // {leaves f}: the source of f, without its comments, may change what the session has set, locked or created, or runs a
-// text that does. The SET of an UPDATE is none.
+// text that does. The SET of an UPDATE is none, but for that of pg_settings.
 constexpr std::string_view kLeaves =
-    "pg_catalog.regexp_replace(pg_catalog.regexp_replace(pg_catalog.regexp_replace(f.prosrc,"
+    "({sets f} OR pg_catalog.strpos(pg_catalog.lower(f.prosrc), 'pg_settings'::pg_catalog.text) <> 0 OR"
+    " pg_catalog.regexp_replace(pg_catalog.regexp_replace(pg_catalog.regexp_replace(f.prosrc,"
     " '(?n)--.*'::pg_catalog.text, ''::pg_catalog.text, 'g'::pg_catalog.text),"
     " '/[*].*?[*]/'::pg_catalog.text, ' '::pg_catalog.text, 'g'::pg_catalog.text),"
     " 'update([[:space:]]+(?!(loop|then|begin|else)[[:space:]])[^[:space:];]+){0,4}[[:space:]]+set([^a-z0-9_]|$)'"
     "::pg_catalog.text, ' '::pg_catalog.text, 'gi'::pg_catalog.text) OPERATOR(pg_catalog.~*)"
     " '(^|[^a-z0-9_])(set|reset|set_config|temp|temporary|pg_temp|load|listen|unlisten|execute|call|prepare|deallocate"
-    "|discard|pg_(try_)?advisory_lock(_shared)?)([^a-z0-9_]|$)'::pg_catalog.text";
-// {leaves r}: what the rule r runs calls a function of a user that may do so, or one of PostgreSQL's that does.
+    "|discard|pg_(try_)?advisory_lock(_shared)?)([^a-z0-9_]|$)'::pg_catalog.text)";
+// {leaves r}: what the rule r runs calls a function of a user that may do so, or one of PostgreSQL's that does; or it
+// writes or reads what has triggers or rules of its own, as pg_settings has.
 constexpr std::string_view kRuleLeaves =
-    "EXISTS (SELECT FROM pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':funcid ([0-9]+)', 'g') m(x),"
-    " pg_catalog.pg_proc f WHERE f.oid = (m.x)[1]::pg_catalog.oid AND f.provolatile = 'v'::pg_catalog.\"char\""
-    " AND ({made f} OR f.proname = 'set_config'::pg_catalog.name"
-    " OR pg_catalog.strpos(f.proname::pg_catalog.text, 'advisory_lock'::pg_catalog.text) <> 0))";
+    "(EXISTS (SELECT FROM pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':funcid ([0-9]+)', 'g') m(x),"
+    " pg_catalog.pg_proc f WHERE f.oid = (m.x)[1]::pg_catalog.oid AND (f.proname = 'set_config'::pg_catalog.name"
+    " OR ({made f} AND (f.provolatile = 'v'::pg_catalog.\"char\" OR {sets f}))"
+    " OR pg_catalog.strpos(f.proname::pg_catalog.text, 'advisory_lock'::pg_catalog.text) <> 0))"
+    " OR EXISTS (SELECT FROM pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid ([0-9]+)', 'g') m(x)"
+    " WHERE (m.x)[1]::pg_catalog.oid <> r.ev_class AND (EXISTS (SELECT FROM pg_catalog.pg_trigger g"
+    " WHERE g.tgrelid = (m.x)[1]::pg_catalog.oid AND g.tgfoid OPERATOR(pg_catalog.>) 16383::pg_catalog.oid)"
+    " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = (m.x)[1]::pg_catalog.oid"
+    " AND w.ev_type <> '1'::pg_catalog.\"char\"))))";
 
 // Kinds of row: r the relation itself, d flags of something below it (names left out), b a relation under a view,
 // w a function called by a view that is volatile, runs such a one beside its body, or runs a text, o the oid of what a
@@ -156,8 +179,8 @@ constexpr std::string_view kRelationRows =
     " UNION ALL (SELECT DISTINCT 'x', t.p::pg_catalog.text, '', '', CASE WHEN EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id"
     " AND f.oid = g.tgfoid AND {made f} AND {defines f}) THEN 'd' ELSE '' END || CASE WHEN EXISTS"
-    " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id"
-    " AND f.oid = g.tgfoid AND {made f} AND {leaves f}) OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE "
+    " (SELECT FROM pg_catalog.pg_trigger g, helps e, pg_catalog.pg_proc f WHERE g.tgrelid = t.id"
+    " AND e.of = g.tgfoid AND f.oid = e.id AND {leaves f}) OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE "
     "r.ev_class = t.id"
     " AND r.ev_type <> '1'::pg_catalog.\"char\" AND {leaves r}) THEN 'l' ELSE '' END FROM touched t WHERE EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger g, pg_catalog.pg_proc f WHERE g.tgrelid = t.id"
@@ -247,6 +270,8 @@ std::string filled_in(std::string_view text) {
     put_in(out, "{sets " + row + "}", of(row, kSets));
     put_in(out, "{made " + row + "}", of(row, kMade));
   }
+  put_in(out, "{h named by f}", kNamed);
+  put_in(out, "{few e}", "e.p OPERATOR(pg_catalog.>) -1 AND e.p OPERATOR(pg_catalog.<) 1000000");
   put_in(out, "{few t}", "t.p OPERATOR(pg_catalog.>) -1 AND t.p OPERATOR(pg_catalog.<) 1000000");
   return out;
 }

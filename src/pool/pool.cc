@@ -314,7 +314,7 @@ void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
   }
   if (all) {
     link.memory.parameters = no_parameters_;
-    link.memory.opaque = false;
+    link.memory.opaque = link.memory.unseen = false;
   }
   link.cancelled = false;
   auto& cleaner = cleaning_[&link];

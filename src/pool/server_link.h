@@ -85,6 +85,7 @@ struct LinkMemory {
   vsession::DescribedPtr unnamed_described;  // null: not since then
   bool opaque = false;                       // may hold state that we did not see: reset before another session gets it
   SessionId opaque_owner;
+  bool unseen = false;  // … and names may mean another thing there than we think (route::Plan::unseen)
   // What its login gave, and the epoch in which it was asked for that (Accounts::settings_epoch(); 0: never).
   Defaults defaults = Defaults::unknown;
   std::uint64_t defaults_epoch = 0;

@@ -165,10 +165,11 @@ Plan decide(const Input& in) {
   const Effects e = effects_of(in);
   plan.write = e.write;
   plan.opaque = e.opaque;
+  plan.unseen = e.unseen;
   plan.rerunnable = e.rerunnable;
   if (e.cls == Class::local) {
     plan.rule = Rule::local_command;
-    plan.write = plan.opaque = false;
+    plan.write = plan.opaque = plan.unseen = false;
   } else if (in.settings.backend_clustering_mode == config::ClusteringMode::raw) {
     place_raw(in, plan);
   } else {

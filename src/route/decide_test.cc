@@ -108,6 +108,24 @@ TEST(Decide, MissingAnswersCountAsTheWorst) {
   EXPECT_TRUE(x.plan().opaque);
 }
 
+// Where links are shared, DDL that may run what it does not name, or that names what may set something, has them reset.
+TEST(Decide, WhatDdlCallsMayLeaveSomethingOnASharedLink) {
+  Scene x;
+  x.facts = facts_of(statement(sql::Kind::ddl), 'a');
+  sql::Statement& ddl = x.facts.statements.front();
+  ddl.ddl_tag = "ALTER TABLE";
+  EXPECT_FALSE(x.plan().opaque || x.plan().unseen);
+  x.settings.pool_mode = config::PoolMode::transaction;
+  EXPECT_TRUE(x.plan().opaque && x.plan().unseen);
+  ddl.ddl_tag = "CREATE TABLE";
+  EXPECT_FALSE(x.plan().opaque);
+  x.answers.functions.assign(1, {.exists = true, .is_volatile = true});
+  for (const auto& [name, leaves] : {std::pair{"set_config", true}, std::pair{"nextval", false}}) {
+    ddl.functions = {{"", name}};
+    EXPECT_EQ(x.plan().opaque, leaves) << name;
+  }
+}
+
 TEST(Decide, AnswersBelongToTheStatementsInOrder) {
   Scene x;
   x.facts = select_from({{"", "a"}, {"", "b"}});

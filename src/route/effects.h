@@ -57,13 +57,14 @@ struct FunctionsSeen {
   const sql::Function* unknown = nullptr;           // not answered
   bool any_volatile = false, volatile_user = false;
   bool unseen = false;  // may run what nobody has looked at: a text, or a function that was not found
+  bool may_set = false;  // one that is built in and volatile, and not known to be harmless: set_config for one
 };
 
 struct Effects {
   Class cls = Class::primary;
   bool select_like = false;
   bool lists = false;  // read_only_function_list or write_function_list is set
-  bool write = false, opaque = false, rerunnable = false;
+  bool write = false, opaque = false, unseen = false, rerunnable = false;
   RelationsSeen relations;
   FunctionsSeen functions;
   bool writes_by_function() const {

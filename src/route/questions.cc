@@ -25,8 +25,8 @@ Names names_in(const sql::Facts& facts, const Statement* prepared) {
 }
 
 // Then names may mean what only its own link knows, nothing of the catalog is kept, and the link is reset in the end.
-bool has_temporary_table(const vsession::SessionState& state) {
-  return (state.pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
+bool has_own_names(const vsession::SessionState& state) {
+  return state.unseen || (state.pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
 }
 
 // The tests before those that need answers already say "primary".
@@ -63,7 +63,7 @@ Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const 
   if (!names.relations && !names.functions) return {};
   // Whether a link may go to another session as it is depends on the functions and triggers that run, wherever they do.
   const bool shared = links_are_shared(settings);
-  Needs n{.relations = names.fires && shared && !has_temporary_table(state), .functions = names.functions && shared};
+  Needs n{.relations = names.fires && shared && !has_own_names(state), .functions = names.functions && shared};
   if (settings.memory_cache_enabled && cache_asks(facts, prepared)) {
     n.relations = names.relations;
     n.functions = names.functions;

@@ -57,6 +57,8 @@ bool is_plain(const Input& in) {
   if (in.facts.serial == 0 || state.pins != 0 || in.cut_unit || !state.temp_tables.empty() ||
       state.tx_node != kNoNode || in.prepared != nullptr || in.lb_choice != nullptr)
     return false;
+  // What names mean to it counts for it alone, and so does what was not asked because its link is reset anyway.
+  if (state.unseen && (links_are_shared(in.settings) || in.settings.memory_cache_enabled)) return false;
   if (in.settings.prefer_lower_delay_standby || !in.settings.patterns->primary_routing_queries.empty()) return false;
   const cluster::Node* node = in.view.find(state.lb_node);
   return node != nullptr && node->live() && !in.facts.multi() && !names_something_prepared(in.facts.first());

@@ -77,8 +77,8 @@ constexpr const char* kSettings[] = {"settings: load_balance_mode = on",
                                      "settings: backend_clustering_mode = 'raw'"};
 
 std::string seen(const Plan& plan) {
-  return fmt::format("{} {} {}{}{}{} {}", plan.node.value, rule_name(plan.rule), plan.write, plan.both, plan.opaque,
-                     plan.rerunnable, plan.detail);
+  return fmt::format("{} {} {}{}{}{}{} {}", plan.node.value, rule_name(plan.rule), plan.write, plan.both, plan.opaque,
+                     plan.unseen, plan.rerunnable, plan.detail);
 }
 
 // Which way chose the node for reads is told by decide() alone, and it changes nothing.

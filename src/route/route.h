@@ -83,10 +83,13 @@ std::string_view rule_name(Rule rule);
 std::string_view rule_sentence(Rule rule);
 
 struct Plan {
-  NodeId node = kNoNode;    // where it is sent; kNoNode with rule local_command or no_live_node
-  bool write = false;       // may change the database (sets the writing flag when it succeeds)
-  bool both = false;        // class BOTH: takes effect on every link the session has (replayed lazily)
-  bool opaque = false;      // may leave unknown session state on the link: reset before another session gets it
+  NodeId node = kNoNode;  // where it is sent; kNoNode with rule local_command or no_live_node
+  bool write = false;     // may change the database (sets the writing flag when it succeeds)
+  bool both = false;      // class BOTH: takes effect on every link the session has (replayed lazily)
+  bool opaque = false;    // may leave unknown session state on the link: reset before another session gets it
+  // What names mean there may be another thing behind it. As `opaque`, but for functions that nobody asked about where
+  // nobody wants to know: with links that are not shared, without the query cache.
+  bool unseen = false;
   bool rerunnable = false;  // an autocommit read without volatile functions: may be run again elsewhere
   Rule rule = Rule::class_primary;
   std::string detail;  // "relation public.accounts", "function nextval": empty on the hot path if not needed

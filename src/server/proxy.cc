@@ -247,8 +247,10 @@ void Proxy::outdate_answers() {
 }
 
 // Live links have taken over whatever they had not set themselves. Their answers of before the change, and those that
-// were filed under the old settings since, go.
+// were filed under the old settings since, go. What was prepared before has its constants by the old ones: first of
+// all, whoever parses its text from now on is to get another one, and its answers are kept no more.
 void Proxy::server_has_reloaded() {
+  shared_.epochs.define_in_all(catalog::Epochs::Change::results);
   shared_.accounts.settings_changed();
   shared_.logins.forget_reported();
   if (shared_.query_cache) flush_query_cache();

@@ -111,7 +111,7 @@ struct Work : Progress {
     request = Request{};
     facts.reset();
     plan.node = kNoNode;
-    plan.write = plan.both = plan.opaque = plan.rerunnable = false;
+    plan.write = plan.both = plan.opaque = plan.unseen = plan.rerunnable = false;
     plan.rule = route::Plan{}.rule;
     plan.detail.clear();
     tag.clear();
@@ -154,6 +154,7 @@ struct Unit {
   // was told of.
   std::uint64_t asked = 0;
   bool asked_as_told = false;
+  bool sets = false;                   // one that may set something has been written
   bool stalled = false;                // more replies are owed than is good: the rest waits for some of them
   std::optional<wire::Report> poison;  // the error that takes the place of the poisoned one
 
@@ -164,6 +165,7 @@ struct Unit {
     dropped.clear();
     poison.reset();  // one that was skipped behind an error of the server's
     asked = 0;
+    sets = false;
   }
   void reset() {
     forget();

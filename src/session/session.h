@@ -288,6 +288,11 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   const cluster::View& view() const { return *snapshot_->view; }
   catalog::Viewpoint viewpoint() const;
   bool has_own_names() const;
+  bool state_unknown() const;
+  bool links_are_shared() const;
+  bool asks_events(const sql::Facts& facts) const;
+  bool may_run_event_triggers(const sql::Facts& facts) const;
+  void note_unseen(pool::ServerLink& link) const;
   std::optional<TimePoint> shown_by(const pool::ServerLink& link) const;
   bool shows_old_definitions(const pool::ServerLink& link, const catalog::Found& found) const;
   // The search_path that the session has set, or else that which its links have been given.
@@ -308,9 +313,10 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   std::uint64_t epoch_before_ = 0;                          // of definitions, when its last transaction had not begun
   std::optional<catalog::Epochs::Change> ddl_in_transaction_;  // its commit makes cached catalog answers old once more
   bool defaults_altered_ = false;                              // its commit changes what new sessions begin with
-  bool planned_otherwise_ = false;  // a statement was run by other settings than it was read by
-  bool servers_reload_ = false;     // it has had a server read its configuration anew
-  bool replay_refused_ = false;     // a server has refused what was to be set again
+  bool planned_otherwise_ = false;       // a statement was run by other settings than it was read by
+  std::uint64_t unnamed_otherwise_ = 0;  // PreparedStatement::generation of the unnamed one that was last
+  bool servers_reload_ = false;          // it has had a server read its configuration anew
+  bool replay_refused_ = false;          // a server has refused what was to be set again
   NodeId pending_node_;
   bool xid_asked_ = false;  // the answer has not come yet
   std::uint64_t xid_ = 0;   // of the open transaction; 0: not known

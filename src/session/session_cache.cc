@@ -42,13 +42,12 @@ bool SessionCache::one_snapshot() const {
 
 std::string_view SessionCache::refusal() const {
   const vsession::SessionState& state = s_.vs_.state();
-  return cache::refusal(
-      {.failed_transaction = state.tx.status == TxStatus::failed,
-       .wrote = state.tx.status != TxStatus::idle && (wrote_ || state.tx.wrote),
-       .one_snapshot = one_snapshot(),
-       .temporary = has_pin(state, Pin::temporary_table),
-       .unknown_state = unknown_state_ || has_pin(state, Pin::load) || has_pin(state, Pin::unparsed_state),
-       .role_changed = state.role_changed});
+  return cache::refusal({.failed_transaction = state.tx.status == TxStatus::failed,
+                         .wrote = state.tx.status != TxStatus::idle && (wrote_ || state.tx.wrote),
+                         .one_snapshot = one_snapshot(),
+                         .temporary = has_pin(state, Pin::temporary_table),
+                         .unknown_state = unknown_state_ || s_.state_unknown(),
+                         .role_changed = state.role_changed});
 }
 
 // Is there a point in looking for an entry of this text, where nothing is refused?
@@ -163,6 +162,7 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
   cache::RecentVerdicts::Kept verdict = recent;
   if (!verdict) {
     const cache::Effects effects = cache::effects_of(facts, answers, s_.prepared_statement(facts.first()));
+    heed_events(facts);
     add(effects);
     if (facts.serial == 0 || facts.first().kind != Kind::select) return;
     verdict = std::make_shared<const cache::Verdict>(cache::standing_verdict(
@@ -190,8 +190,9 @@ void SessionCache::planning(const sql::Facts& facts) {
   if (!definitions_) definitions_ = s_.worker_.shared().epochs.definitions_at(s_.identity_->epoch_place);
 }
 
-bool SessionCache::asks_events(const sql::Facts& facts) const {
-  return cache::may_fire(facts) && !s_.worker_.catalog().event_triggers(s_.identity_->database);
+// What event triggers set cannot be seen.
+void SessionCache::heed_events(const sql::Facts& facts) {
+  if (s_.may_run_event_triggers(facts)) unknown_state_ = unknown_now_ = true;
 }
 
 void SessionCache::add(const cache::Effects& effects) {
@@ -204,10 +205,10 @@ void SessionCache::add(const cache::Effects& effects) {
   heeds_ |= effects.heeds && remote_ != nullptr && !heard();
   renames_ |= effects.renames || (effects.takes_back && has_set_something());
   by_name_ |= effects.by_name;
-  scope_.database |= renames_ && by_name_;
   ends_ |= effects.ends_transaction;
   unknown_state_ |= effects.unknown_state;
   unknown_now_ |= effects.unknown_state;
+  scope_.database |= by_name_ && (renames_ || unknown_now_ || s_.state_unknown());
   const std::string& database = s_.identity_->database;
   if (!effects.prepares.empty()) {
     prepares_ = effects.prepares;
@@ -362,6 +363,7 @@ void SessionCache::unplanned(const sql::Facts& facts, const sql::Statement* prep
   catalog::Found found =
       s_.worker_.catalog().lookup(s_.viewpoint(), route::questions(facts, s_.vs_.state(), s_.settings(), prepared));
   if (!found.open.empty()) found.answers = {};
+  heed_events(facts);
   add(cache::effects_of(facts, found.answers, prepared));
 }
 

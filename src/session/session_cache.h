@@ -66,9 +66,7 @@ class alignas(64) SessionCache {
   void ready(bool committed);
   void finished();
 
-  // Whether this text ends anything hangs on whether there are event triggers, which is not known.
   bool one_snapshot() const;  // has the transaction, or would it have
-  bool asks_events(const sql::Facts& facts) const;
 
   // What the link's login has given it is part of what answers hang on. True: it is being asked, the session waits.
   bool asks_defaults(pool::ServerLink& link);
@@ -80,6 +78,8 @@ class alignas(64) SessionCache {
   // Under which the catalog answers for this session. What it has defined and not committed it keeps to itself.
   const std::string& path_key();
 
+  // Until DISCARD ALL: it has done what may have set something unseen.
+  bool unknown_state() const { return unknown_state_; }
   // Why this session neither looks up nor keeps now; empty: it does.
   std::string_view refusal() const;
   // What nobody has asked for lately is not kept now (cache/admission.h).
@@ -161,6 +161,7 @@ class alignas(64) SessionCache {
   bool part_of_cut_unit() const;
   void unplanned(const sql::Facts& facts, const sql::Statement* prepared);
   void unplanned_unit(const UnitMessages& unit);
+  void heed_events(const sql::Facts& facts);
   void add(const cache::Effects& effects);
   bool has_set_something() const;
   void guard();

@@ -89,7 +89,7 @@ bool SessionCache::bind(const UnitMessage& message, const UnitMessages& unit, st
     if (known->read_by != s_.vs_.reading()) return false;
     if (known->results != s_.results_epoch()) return false;  // its server may refuse it, for its columns have changed
     // Its plan may be one of settings that the session had for a while.
-    if (s_.planned_otherwise_ && !known->name.empty()) return false;
+    if (known->name.empty() ? known->generation == s_.unnamed_otherwise_ : s_.planned_otherwise_) return false;
     read.facts = known->facts.get();
     read.text = known->query;
     read.types = known->types;

@@ -27,6 +27,7 @@ void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
   const bool differs = other.node != into.node;
   into.write = into.write || other.write;
   into.opaque = into.opaque || other.opaque;
+  into.unseen = into.unseen || other.unseen;
   into.rerunnable = into.rerunnable && other.rerunnable;
   if (!differs || other.both) return;
   if (into.both) {
@@ -169,6 +170,16 @@ Session::Next Session::plan_explained_in(ByteView messages) {
   return Next::served;
 }
 
+// What SQL has prepared something unseen may have replaced by another statement of its name.
+static const sql::Facts& may_be_anything() {
+  static const auto kFacts = [] {
+    auto facts = std::make_shared<sql::Facts>();
+    facts->statements.emplace_back().kind = Kind::unparsable;
+    return facts;
+  }();
+  return *kFacts;
+}
+
 // Names in a unit. Most clients use the empty one.
 class NameSet {
  public:
@@ -225,6 +236,7 @@ Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
         message.known != nullptr ? *message.known : vs_.find_prepared(message.statement);
     if (!statement || seen.parsed.contains(message.statement)) return {};
     message.known = &statement;
+    if (statement->from_sql && state_unknown()) return {&may_be_anything(), statement->query};
     return {statement->facts.get(), statement->query};
   }
   const vsession::Portal* known = parts_.portal(message.portal);
@@ -243,6 +255,7 @@ void Session::keep_to_unit(const route::Plan& before) {
   route::Plan& plan = work().plan;
   plan.write = plan.write || before.write;
   plan.opaque = plan.opaque || before.opaque;
+  plan.unseen = plan.unseen || before.unseen;
   plan.rerunnable = plan.both = false;
   plan.node = unit_link()->link->key().node;
   plan.rule = route::Rule::cut_unit;
@@ -360,10 +373,7 @@ Session::Next Session::run_unit(ByteView input, UnitMessages& messages, std::siz
   const bool whole = work().request.synced && (!unit_open() || unit().ahead);
   unit().ahead = false;
   if (whole && !work().plan.write && work().copy.empty()) work().copy.assign(input);
-  if (work().plan.opaque) {
-    link->memory.opaque = true;
-    link->memory.opaque_owner = id_;
-  }
+  note_unseen(*link);
   if (work().plan.write) send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_unit(messages, link->link->key().node);
   work().link = link;

@@ -454,9 +454,31 @@ bool Session::has_own_names() const {
   return (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
 }
 
+// Something may have been set that we have not seen, on a link that it has. In session mode that lasts; else the link
+// is reset when it is given back.
+bool Session::state_unknown() const {
+  constexpr auto kPins =
+      static_cast<std::uint16_t>(vsession::Pin::unparsed_state) | static_cast<std::uint16_t>(vsession::Pin::load);
+  if ((vs_.state().pins & kPins) != 0) return true;
+  if (cache_ && cache_->unknown_state() && settings().pool_mode == config::PoolMode::session) return true;
+  return std::any_of(links_.begin(), links_.end(), [](const pool::ServerLink* link) { return link->memory.unseen; });
+}
+
+// The plan is about to be carried out there.
+void Session::note_unseen(pool::ServerLink& link) const {
+  link.memory.unseen |= run_->work.plan.unseen;
+  if (!run_->work.plan.opaque) return;
+  link.memory.opaque = true;
+  link.memory.opaque_owner = id_;
+}
+
+// For the route alone it is enough that others do not get what it means by a name: its reads may go where that is as
+// everybody has it.
 catalog::Viewpoint Session::viewpoint() const {
+  using Path = catalog::Viewpoint::Path;
+  const Path path = !state_unknown() ? Path::known : cache_ ? Path::own : Path::not_kept;
   return catalog::Viewpoint{identity_->database, vs_.role_key().empty() ? identity_->user : vs_.role_key(), path_key(),
-                            has_own_names()};
+                            has_own_names(), path};
 }
 
 }  // namespace herdgate::session

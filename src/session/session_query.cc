@@ -46,6 +46,11 @@ bool keeps_text(const sql::Facts& facts) {
   return false;
 }
 
+bool defines_something(const sql::Facts& facts) {
+  return std::any_of(facts.statements.begin(), facts.statements.end(),
+                     [](const sql::Statement& s) { return s.kind == Kind::ddl || s.into; });
+}
+
 std::string_view slice(const sql::Statement& statement, std::string_view text) {
   return statement.length == 0 ? text : text.substr(statement.begin, statement.length);
 }
@@ -146,10 +151,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   if (work().plan.write) send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_query(*facts, *text, link->link->key().node);
   announce_query(facts->first(), *text, *link);
-  if (work().plan.opaque) {
-    link->memory.opaque = true;
-    link->memory.opaque_owner = id_;
-  }
+  note_unseen(*link);
   phase_ = Phase::running;
   work().link = link;
   used += input.size();
@@ -221,8 +223,8 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   work().plan.write = true;
   send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_unknown();
-  link->memory.opaque = true;
-  link->memory.opaque_owner = id_;
+  work().plan.opaque = work().plan.unseen = true;
+  note_unseen(*link);
   phase_ = Phase::running;
   work().link = link;
   used += input.size();
@@ -315,6 +317,7 @@ bool Session::tells_client(Level level) const {
 const sql::Statement* Session::prepared_statement(const sql::Statement& statement) const {
   if (statement.kind == Kind::explain && statement.inner) return prepared_statement(*statement.inner);
   if (statement.kind != Kind::execute && statement.kind != Kind::deallocate) return nullptr;
+  if (statement.kind == Kind::execute && state_unknown()) return nullptr;  // what has the name may be another one
   const vsession::PreparedPtr prepared = vs_.find_prepared(statement.name);
   if (!prepared || !prepared->facts || prepared->facts->statements.empty()) return nullptr;
   return &prepared->facts->first();
@@ -370,12 +373,29 @@ route::Input Session::routing_input(const sql::Facts& facts, std::string_view te
 // Changes nothing of the session but its load balance node.
 Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Explained& into) {
   vs_.state().lb_node = lb_node();
+  vs_.state().unseen = state_unknown();
   route::Input input = routing_input(facts, text, into.answers);
   if (const Next next = answers_for(facts, into); next != Next::served) return next;
   input.draw = worker_.random().fraction();
   input.draw2 = worker_.random().fraction();
   into.plan = route::decide(input);
+  if (links_are_shared() && may_run_event_triggers(facts)) into.plan.opaque = into.plan.unseen = true;
   return Next::served;
+}
+
+bool Session::links_are_shared() const {
+  return settings().pool_mode == config::PoolMode::transaction || settings().skip_clean_reset;
+}
+
+// What event triggers change and set cannot be seen. The query cache hears of each definition, after which it is asked
+// anew whether there are any; else it is asked each time.
+bool Session::asks_events(const sql::Facts& facts) const {
+  if (!defines_something(facts)) return false;
+  return cache_ ? !worker_.catalog().event_triggers(identity_->database) : links_are_shared();
+}
+
+bool Session::may_run_event_triggers(const sql::Facts& facts) const {
+  return defines_something(facts) && worker_.catalog().event_triggers(identity_->database).value_or(true);
 }
 
 // The same, from what was planned lately if it can be. That is kept for the newest snapshot only.
@@ -383,6 +403,7 @@ Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_vie
   static const sql::Answers kNotAskedYet;
   if (cache_) cache_->planning(facts);
   vs_.state().lb_node = lb_node();
+  vs_.state().unseen = state_unknown();
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
   if (vs_.state().tx.status == TxStatus::idle && !unit_open()) epoch_before_ = epoch;
   if (snapshot_ != worker_.snapshot()) return decide_anew(facts, text, plan, nullptr);
@@ -429,7 +450,7 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
 Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const sql::Statement* prepared = prepared_statement(facts.first());
   const route::Needs wanted = route::needs(facts, vs_.state(), settings(), prepared);
-  const bool events = cache_ && cache_->asks_events(facts);
+  const bool events = asks_events(facts);
   if (!wanted.any() && !events) return Next::served;
   if (work().rest) {
     for (const auto& [known, learned] : work().rest->learned) {
@@ -443,7 +464,8 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
   const catalog::Asked asked{facts.serial, wanted.relations, wanted.functions, identity_->database, role, path_key(),
                              epoch};
-  const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !has_own_names();
+  const bool own_names = has_own_names() || (cache_ && state_unknown());
+  const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !own_names;
   if (may_recall) {
     if (const catalog::RecentAnswers::Kept* known = worker_.recent_answers().find(asked, worker_.loop().now())) {
       into.answers = known->answers;
@@ -565,6 +587,8 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   }
   servers_reload_ |= std::any_of(statement.functions.begin(), statement.functions.end(),
                                  [](const sql::Function& f) { return f.name == "pg_reload_conf"; });
+  const bool discards = statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all;
+  if (discards && work().link != nullptr) work().link->memory.unseen = false;
   if (work().link == nullptr || until != vsession::VirtualSession::kUntilNow)
     return;  // UnitWriter has told the link's memory
   pool::LinkMemory& memory = work().link->memory;
@@ -579,8 +603,7 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
     memory.named_owner = id_;
   } else if (statement.kind == Kind::deallocate && !statement.all) {
     memory.named.erase(statement.name);
-  } else if ((statement.kind == Kind::deallocate && statement.all) ||
-             (statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all)) {
+  } else if (discards || statement.kind == Kind::deallocate) {
     memory.named.clear();
     memory.interned.clear();
     memory.unnamed_owner = SessionId();

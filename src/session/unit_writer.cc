@@ -1,5 +1,7 @@
 #include "session/unit_writer.h"
 
+#include <algorithm>
+
 #include "base/sqlstate.h"
 #include "session/session_log.h"
 #include "session/words.h"
@@ -23,6 +25,20 @@ bool may_start_copy(const vsession::PreparedPtr& statement) {
 bool may_take_back(sql::Kind kind) {
   return kind == sql::Kind::deallocate || kind == sql::Kind::discard || kind == sql::Kind::reset ||
          kind == sql::Kind::set;
+}
+
+// What follows in the unit may be read and planned by other settings than those that the session has now.
+bool may_set(const sql::Statement& statement) {
+  const auto reads_by = [](const sql::Setting& setting) {
+    const auto& names = vsession::kReadConstants;
+    return setting.form == sql::SetForm::reset_all ||
+           std::find(std::begin(names), std::end(names), setting.name) != std::end(names);
+  };
+  const auto sets = [](const sql::Function& f) { return f.name == "set_config"; };
+  const bool unseen =
+      statement.settings.empty() && std::any_of(statement.functions.begin(), statement.functions.end(), sets);
+  return unseen || statement.kind == sql::Kind::discard || statement.kind == sql::Kind::execute ||
+         std::any_of(statement.settings.begin(), statement.settings.end(), reads_by);
 }
 
 // What a server takes in a failed transaction.
@@ -152,6 +168,8 @@ bool UnitWriter::parse(const UnitMessage& message) {
   session_.note_trace(read->query);
   log("Parse: ", read->query);
   if (statement->names_prepared) give_own_name(*statement);
+  const bool by_others = session_.unit().sets;
+  note_planned(*statement, by_others);
   if (read->statement.empty()) {
     note_unnamed(*statement);
     pass(message.whole, Owes::parse, item(statement));
@@ -163,7 +181,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
   const bool there = interned.touch(statement->server_name);
   const bool fresh = there && interned.epoch(statement->server_name) == epoch();
   const bool refused = raw_.status() == 'E' && !goes_on_failed(statement->facts->first().kind);
-  if (there && (refused || !fresh || !interned.serves(statement->server_name, SessionId()))) {
+  if (there && (refused || !fresh || by_others || !interned.serves(statement->server_name, SessionId()))) {
     drop(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now; or it is to fail
   } else if (there) {
     raw_.owe_local(kParseComplete, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));
@@ -173,6 +191,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
     return true;
   }
   intern(statement->server_name);
+  if (by_others) interned.keep_for(statement->server_name, session_.id_);
   return send_parse(statement);
 }
 
@@ -253,9 +272,10 @@ void UnitWriter::make_room(const vsession::PreparedStatement& statement) {
 bool UnitWriter::prepare(const vsession::PreparedPtr& statement) {
   if (statement->from_sql) return true;  // bring_up() has seen to it
   if (statement->names_prepared) give_own_name(*statement);
-  const bool by_others = !statement->name.empty() && statement->read_by != session_.vs_.reading() &&
-                         !vsession::same_constants(*statement->read_under, *session_.vs_.parameters());
-  session_.planned_otherwise_ |= by_others;
+  const bool by_others =
+      session_.unit().sets || (statement->read_by != session_.vs_.reading() &&
+                               !vsession::same_constants(*statement->read_under, *session_.vs_.parameters()));
+  note_planned(*statement, by_others);
   if (!session_.has(link_, *statement)) {
     make_room(*statement);
     parse_as(statement->server_name, statement, statement->types, kNotePrepare, item(statement));
@@ -263,8 +283,18 @@ bool UnitWriter::prepare(const vsession::PreparedPtr& statement) {
     fail(changed_result_type());
     return false;
   }
-  if (by_others) link_.memory.interned.keep_for(statement->server_name, session_.id_);
+  if (by_others && !statement->name.empty()) link_.memory.interned.keep_for(statement->server_name, session_.id_);
   return true;
+}
+
+// By others than its session has, or had when it was defined: its answers are not those of the session's settings.
+void UnitWriter::note_planned(const vsession::PreparedStatement& statement, bool by_others) {
+  if (!by_others) return;
+  if (statement.name.empty()) {
+    session_.unnamed_otherwise_ = statement.generation;
+  } else {
+    session_.planned_otherwise_ = true;
+  }
 }
 
 void UnitWriter::describe_ahead(const vsession::PreparedPtr& statement, bool as_told) {
@@ -384,6 +414,8 @@ bool UnitWriter::execute(const UnitMessage& message) {
     const sql::Statement& first = statement->facts->first();
     const sql::Statement* does = first.kind == sql::Kind::execute ? session_.prepared_statement(first) : &first;
     if (does != nullptr && may_take_back(does->kind)) takes_back(statement, *does);
+    const bool set_in_it = !vsession::same_constants(*session_.vs_.parameters(), *session_.vs_.base_parameters());
+    session_.unit().sets |= may_set(first) || (goes_on_failed(first.kind) && set_in_it);
   }
   if (!may_start_copy(statement)) return true;
   // The server would ignore a Sync in copy-in mode, or answer it after an error: it is sent when we know which.

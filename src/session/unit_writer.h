@@ -50,6 +50,7 @@ class UnitWriter {
   void set(const std::string& sql, std::uint16_t of);  // by a statement of ours
   std::uint64_t epoch() const;                         // of the catalog
   void note_unnamed(const vsession::PreparedStatement& statement);
+  void note_planned(const vsession::PreparedStatement& statement, bool by_others);
   void drop(const std::string& name);
   void close_on_link(const std::string& name);
   void intern(const std::string& name);

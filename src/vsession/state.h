@@ -51,8 +51,11 @@ struct SessionState {
   std::uint16_t pins = 0;
   std::vector<std::string> temp_tables;  // check_temp_table = trace: names created and not dropped
   bool role_changed = false;             // SET ROLE / SESSION AUTHORIZATION happened in this session (cache rule)
-  NodeId lb_node = kNoNode;              // the session's load balance node
-  NodeId tx_node = kNoNode;              // REPEATABLE READ and up: the node of the first statement; all follow
+  // Something may have been set on a link of it that nobody saw: what names mean there is not known. The session module
+  // says so before each plan.
+  bool unseen = false;
+  NodeId lb_node = kNoNode;  // the session's load balance node
+  NodeId tx_node = kNoNode;  // REPEATABLE READ and up: the node of the first statement; all follow
 };
 
 }  // namespace herdgate::vsession
