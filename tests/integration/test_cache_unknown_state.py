@@ -129,7 +129,7 @@ def shown(port, table):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_path_set_unseen(start_proxy, cluster, tables, mode, how, known):
     """Its own writes end what they change, and what it means by a name is nothing to others."""
-    proxy = start_proxy({**ON_PRIMARY, "pool_mode": mode})
+    proxy = start_proxy({**ON_PRIMARY, "pool_mode": mode, "num_workers": 1})
     tables(proxy)
 
     def agree():
@@ -155,7 +155,7 @@ def test_a_path_set_unseen(start_proxy, cluster, tables, mode, how, known):
 @pytest.mark.parametrize("mode", MODES)
 def test_others_are_routed_by_what_names_mean_to_them(start_proxy, cluster, tables, mode, cached):
     """A view of that name that calls a volatile function belongs on the primary; the table of others does not."""
-    proxy = start_proxy({"pool_mode": mode, "memory_cache_enabled": cached, "backend_weight0": 0})
+    proxy = start_proxy({"pool_mode": mode, "memory_cache_enabled": cached, "backend_weight0": 0, "num_workers": 1})
     tables(proxy, "create function qu.f() returns int volatile language sql as 'select 1'; drop table qu.twin;"
                   "create view qu.twin as select qu.f() a")
     with Client(proxy.port).login() as a, Client(proxy.port).login() as other:
