@@ -194,8 +194,9 @@ void sum_up(const Input& in, Effects& e) {
   }
   const bool unseen = e.functions.unknown != nullptr;
   e.write = by_class || (any_runs && e.writes_by_function());
-  const bool sets = unknown_state || (any_runs && (e.functions.unseen || e.functions.volatile_user || e.relations.writing_view != nullptr ||
-                                                   e.relations.stateful != nullptr));
+  const bool sets =
+      unknown_state || (any_runs && (e.functions.unseen || e.functions.volatile_user ||
+                                     e.relations.writing_view != nullptr || e.relations.stateful != nullptr));
   ddl = (ddl || (defines && e.functions.may_set)) && links_are_shared(in.settings);
   e.opaque = sets || ddl || (any_runs && unseen);
   e.unseen = asks_functions(in.settings) ? e.opaque : sets;

@@ -56,7 +56,7 @@ struct FunctionsSeen {
   const sql::Function* exports_snapshot = nullptr;  // pg_export_snapshot
   const sql::Function* unknown = nullptr;           // not answered
   bool any_volatile = false, volatile_user = false;
-  bool unseen = false;  // may run what nobody has looked at: a text, or a function that was not found
+  bool unseen = false;   // may run what nobody has looked at: a text, or a function that was not found
   bool may_set = false;  // one that is built in and volatile, and not known to be harmless: set_config for one
 };
 
