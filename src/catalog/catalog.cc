@@ -374,6 +374,12 @@ Result<sql::Answers> Catalog::learn(const Viewpoint& who, Found found,
   return std::move(found.answers);
 }
 
+std::optional<bool> Catalog::had_event_triggers(const std::string& database) const {
+  const auto known = store_->databases.find(database);
+  if (known == store_->databases.end() || !known->second.events.known) return std::nullopt;
+  return known->second.events.there;
+}
+
 std::optional<bool> Catalog::event_triggers(const std::string& database) const {
   const auto known = store_->databases.find(database);
   if (known == store_->databases.end() || !known->second.events.known) return std::nullopt;

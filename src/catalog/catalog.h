@@ -93,6 +93,8 @@ class Catalog {
   // Whether DDL in this database runs event triggers; nothing: not known since the last definition (Epochs::define()).
   // Each answer of a server to whatever question says it.
   std::optional<bool> event_triggers(const std::string& database) const;
+  // When it was asked last, whatever was defined since.
+  std::optional<bool> had_event_triggers(const std::string& database) const;
   // rows: the text columns of query_for(found.open), in order. The answers to all questions of the look-up. Kept are
   // (but of found.old) those that exist and are not temporary: what is missing may come by ways we do not see.
   Result<sql::Answers> learn(const Viewpoint& who, Found found, const std::vector<std::vector<std::string>>& rows);

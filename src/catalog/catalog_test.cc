@@ -150,6 +150,10 @@ TEST_F(CatalogTest, OldAnswersServeTheirAskerOnly) {
   teach(c, alice, "a");
   EXPECT_FALSE(c.lookup(alice, relation("a")).answers.old);
   EXPECT_EQ(c.event_triggers("shop"), false);
+  epochs.define("shop");
+  EXPECT_FALSE(c.event_triggers("shop").has_value());
+  EXPECT_EQ(c.had_event_triggers("shop"), false);
+  EXPECT_FALSE(c.had_event_triggers("other").has_value());
 }
 
 TEST_F(CatalogTest, HowOldAnEpochIsAtLeast) {

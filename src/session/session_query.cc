@@ -394,8 +394,10 @@ bool Session::asks_events(const sql::Facts& facts) const {
   return cache_ ? !worker_.catalog().event_triggers(identity_->database) : links_are_shared();
 }
 
+// As it was asked ahead of the definition: that somebody else defines something at the same time is no reason to take
+// the session for one of unknown state for good.
 bool Session::may_run_event_triggers(const sql::Facts& facts) const {
-  return defines_something(facts) && worker_.catalog().event_triggers(identity_->database).value_or(true);
+  return defines_something(facts) && worker_.catalog().had_event_triggers(identity_->database).value_or(true);
 }
 
 // The same, from what was planned lately if it can be. That is kept for the newest snapshot only.
