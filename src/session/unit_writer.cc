@@ -41,6 +41,12 @@ bool may_set(const sql::Statement& statement) {
          std::any_of(statement.settings.begin(), statement.settings.end(), reads_by);
 }
 
+// Types that the client leaves to the server it is to be told as they are now: what the link has may be from before DDL
+// that we have not seen.
+bool all_declared(ByteView types, const vsession::DescribedPtr& there) {
+  return !there || there->parameters == types || there->parameters == ByteView("\0\0", 2);
+}
+
 // What a server takes in a failed transaction.
 bool goes_on_failed(sql::Kind kind) {
   return kind == sql::Kind::commit || kind == sql::Kind::rollback || kind == sql::Kind::prepare_transaction ||
@@ -181,7 +187,8 @@ bool UnitWriter::parse(const UnitMessage& message) {
   const bool there = interned.touch(statement->server_name);
   const bool fresh = there && interned.epoch(statement->server_name) == epoch();
   const bool refused = raw_.status() == 'E' && !goes_on_failed(statement->facts->first().kind);
-  if (there && (refused || !fresh || by_others || !interned.serves(statement->server_name, SessionId()))) {
+  if (there && (refused || !fresh || by_others || !interned.serves(statement->server_name, SessionId()) ||
+                !all_declared(read->types, interned.described(statement->server_name)))) {
     drop(statement->server_name);  // prepared before some DDL: a Parse of now sees the tables of now; or it is to fail
   } else if (there) {
     raw_.owe_local(kParseComplete, kNoteClient, static_cast<std::uint16_t>(item(statement) + 1));

@@ -478,3 +478,16 @@ def test_a_long_bind_waits_for_its_statement(start_proxy, cluster):
         assert c.ask("select 1") == [["1"]]
         cluster.primary.psql("alter table typed.t alter i type int")
         assert elsewhere(lambda: run_long(c)) == run_long(c) == row
+
+
+def test_who_parses_behind_the_change_is_told_what_is_now(start_proxy, cluster):
+    """A client converts what it sends to the type that it is told: 5.5 would become 5, and find nothing."""
+    proxy = start_proxy({**TRANSACTION, "pool_size": 1})
+    cluster.primary.psql("drop schema if exists typed cascade; create schema typed; create table typed.t (v text, i bigint);"
+                         "insert into typed.t values ('r', 5)")
+    with Client(proxy.port).login() as one, Client(proxy.port).login() as other:
+        assert Binary(one).oid == 20
+        cluster.primary.psql("alter table typed.t alter i type float8")
+        new = Binary(other)
+        assert new.oid == 701
+        assert new.read() is True
