@@ -491,3 +491,18 @@ def test_who_parses_behind_the_change_is_told_what_is_now(start_proxy, cluster):
         new = Binary(other)
         assert new.oid == 701
         assert new.read() is True
+
+
+@pytest.mark.parametrize("name", ["b", ""], ids=["named", "unnamed"])
+@pytest.mark.parametrize("before, after", [("bigint", "float8"), ("float8", "bigint")])
+def test_a_link_that_has_not_had_it(start_proxy, cluster, before, after, name):
+    """Only one link had the statement before the change at the server: the others take what the client was told, too."""
+    proxy = start_proxy(TRANSACTION)
+    cluster.primary.psql(f"drop schema if exists typed cascade; create schema typed; create table typed.t (v text, i {before});"
+                         "insert into typed.t values ('r', 5)")
+    with contextlib.ExitStack() as stack:
+        c, elsewhere = links_of_two(proxy, stack)
+        client = Binary(c, name)
+        cluster.primary.psql(f"alter table typed.t alter i type {after}")
+        assert elsewhere(client.read) is True
+        assert client.read() is True
