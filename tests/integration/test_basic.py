@@ -122,13 +122,13 @@ def test_many_rows(conn):
     assert all(r[1] == "x" * 20 for r in rows[::1000])
 
 
-@pytest.mark.parametrize("size", [1, 8191, 8192, 8193, 65535, 65536, 1 << 20, 50_000_000])
+@pytest.mark.parametrize("size", [1, 8191, 8192, 8193, 65535, 65536, 1 << 20, 5_000_000, pytest.param(50_000_000, marks=pytest.mark.long)])
 def test_one_wide_value(conn, size):
     value = conn.execute("select repeat('ab', %s)", (size,)).fetchone()[0]
     assert len(value) == 2 * size and value == "ab" * size
 
 
-@pytest.mark.parametrize("size", [10_239, 10_241, 70_000, 5_000_000, 40_000_000])
+@pytest.mark.parametrize("size", [10_239, 10_241, 70_000, 5_000_000, pytest.param(40_000_000, marks=pytest.mark.long)])
 def test_long_statement_and_long_parameter(conn, size):
     assert conn.execute("select length('" + "y" * size + "')").fetchone() == (size,)
     assert conn.execute("select length(%s::text)", ("z" * size,)).fetchone() == (size,)

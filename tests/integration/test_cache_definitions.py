@@ -219,7 +219,7 @@ def report(tally):
         print(f"{name:28} {dict(t)}")
 
 
-@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("mode", [pytest.param("session", marks=pytest.mark.long), "transaction"])
 def test_random_definitions(start_proxy, cluster, request, mode):
     proxy = start_proxy({**VIEWS_TOO, "pool_mode": mode})
     seconds = request.config.getoption("--seconds")

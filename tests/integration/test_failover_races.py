@@ -243,7 +243,7 @@ def end_login(h):
     wait_until(lambda: found[0] not in logging_in(), "its end")
 
 
-@pytest.mark.parametrize("how", ["the session", "stop", "kill"])
+@pytest.mark.parametrize("how", [*(pytest.param(h, marks=pytest.mark.long) for h in ("the session", "stop")), "kill"])
 def test_a_login_whose_server_ends_while_the_client_is_asked_for_its_password(herd, how):
     h = herd()
     before = h.write()

@@ -13,7 +13,7 @@ def log_in(proxy):
         return c.execute("select 1").fetchone()[0]
 
 
-@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("mode", [pytest.param("session", marks=pytest.mark.long), "transaction"])
 def test_logins_at_start(cluster, mode):
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
         for _ in range(8):

@@ -214,7 +214,7 @@ def test_a_stopped_proxy_leaves_no_session(start_alone, own_cluster, mode):
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("faults", [False, True], ids=["calm", "faults"])
+@pytest.mark.parametrize("faults", [pytest.param(False, marks=pytest.mark.long, id="calm"), pytest.param(True, id="faults")])
 @pytest.mark.parametrize("mode", SIZES)
 def test_ledger(start_alone, own_cluster, one_run, mode, faults):
     seed, seconds = one_run

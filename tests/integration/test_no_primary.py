@@ -35,7 +35,7 @@ def lose_the_proxy_in_a_failover(h, names):
 
 @pytest.mark.parametrize("sync, names, verdict", [
     ("2 (node1, node2)", 'ANY 2 ("node1", "node2")', "no acknowledged commit is missing: 1 of 2 synchronous standbys answer, 1 are needed"),
-    ("", "", "asynchronous replication: ")])
+    pytest.param("", "", "asynchronous replication: ", marks=pytest.mark.long)])
 def test_the_next_proxy_knows_the_rule_of_the_lost_primary(herd, sync, names, verdict):
     h = herd(sync=sync)
     before = h.write()
@@ -79,6 +79,7 @@ def test_after_search_primary_node_timeout_the_failover_goes_on_when_enough_are_
     assert h.write() == before + 1
 
 
+@pytest.mark.long
 def test_a_switchover_taken_up_ends_however_late_the_old_primary_is_back(herd):
     h = herd(search_primary_node_timeout=1)
     before = h.write()

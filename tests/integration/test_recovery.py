@@ -31,7 +31,12 @@ def prepare(h):
     return h
 
 
-@pytest.fixture(params=["command", "builtin"])
+# By the original's commands and by our own failover; of the latter `./dev test` runs all, of the former one.
+BOTH = pytest.mark.parametrize("herd", ["command", "builtin"], indirect=True)
+BUILTIN_FIRST = pytest.mark.parametrize("herd", [pytest.param("command", marks=pytest.mark.long), "builtin"], indirect=True)
+
+
+@pytest.fixture
 def herd(request):
     made = []
 
@@ -56,6 +61,7 @@ def follows(h, node, primary=None):
     wait_until(lambda: node.psql("select count(*) from after_all") == count, "the rows to follow")
 
 
+@BOTH
 def test_a_standby_without_data_comes_back(herd):
     h = herd(recovery_1st_stage_command="recovery_basebackup")
     h.write()
@@ -94,6 +100,7 @@ def successor_of_node_0(h):
     return h.state()[0]
 
 
+@BUILTIN_FIRST
 def test_an_old_primary_is_rewound(herd):
     """The old primary has written what nobody has received: it can only follow after pg_rewind."""
     h = herd(follow_primary_command="")
@@ -121,6 +128,7 @@ def when_no_failover(h, *words):
     return wait_until(said, "the failover's end")
 
 
+@BUILTIN_FIRST
 def test_failures_are_told_and_leave_the_node_down(herd):
     h = herd(recovery_timeout=3)
     n = h.cluster.nodes[2]
@@ -158,6 +166,7 @@ def test_failures_are_told_and_leave_the_node_down(herd):
     follows(h, n)
 
 
+@BUILTIN_FIRST
 def test_one_recovery_at_a_time_and_nothing_waits_for_it(herd):
     h = herd()
     n = h.cluster.nodes[2]

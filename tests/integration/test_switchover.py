@@ -39,7 +39,7 @@ def roles(h):
     return [n.psql("select pg_is_in_recovery()", "postgres") for n in h.cluster.nodes]
 
 
-@pytest.mark.parametrize("sync", ["", "ANY 1 (node1, node2)"])
+@pytest.mark.parametrize("sync", [pytest.param("", marks=pytest.mark.long), "ANY 1 (node1, node2)"])
 def test_there_and_back_under_writes(herd, sync):
     h = herd(sync=sync)
     writer = run_writers(h, patience=30)

@@ -101,6 +101,7 @@ def test_a_session_whose_role_is_gone_can_leave_it(start_proxy, cluster, marks, 
         assert c.ask("select current_user") == [["postgres"]]
 
 
+@pytest.mark.long  # 30 s; the session's unit tests show the same with a clock of their own
 def test_a_stopped_server_process_does_not_hold_its_next_client_for_ever(start_proxy):
     """What we set ahead is ours: nobody else limits how long its answer may take, and a cancel does not reach it."""
     proxy = start_proxy(ONE_LINK)  # so that c surely gets the link that other had
