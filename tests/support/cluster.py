@@ -44,6 +44,7 @@ host replication all all trust
 CONF = """
 listen_addresses = '127.0.0.1'
 fsync = off
+dynamic_shared_memory_type = mmap  # in the folder: a server that is killed leaves nothing in /dev/shm
 shared_buffers = 64MB
 wal_level = replica
 max_wal_senders = 20
