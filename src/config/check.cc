@@ -23,6 +23,7 @@ class Checking {
     children();
     recovery();
     sockets();
+    ports();
     logging();
     cache();
     authentication();
@@ -61,6 +62,15 @@ class Checking {
     }
     std::erase_if(s_.backends, [](const Backend& b) { return b.port == 0; });
     if (s_.backends.empty()) warn("", "no server is configured, set backend_hostname0 and backend_port0");
+    for (auto b = s_.backends.begin(); b != s_.backends.end(); ++b) {
+      const auto same = std::find_if(s_.backends.begin(), b, [&b](const Backend& other) {
+        return other.hostname == b->hostname && other.port == b->port;
+      });
+      if (same != b)
+        warn(fmt::format("backend_port{}", b->id.value),
+             fmt::format("nodes {} and {} are the same server: {} port {}", same->id.value, b->id.value, b->hostname,
+                         b->port));
+    }
   }
 
   void primaries() {
@@ -124,6 +134,29 @@ class Checking {
     }
     if (s_.listen_addresses.empty() && s_.unix_socket_directories.empty())
       error("listen_addresses", "there is nowhere to listen, listen_addresses and unix_socket_directories are empty");
+  }
+
+  // The services of one process: none may want another one's place.
+  void ports() {
+    struct Service {
+      std::string_view name;
+      int port;
+      const std::vector<std::string>* addresses;
+      const std::vector<std::string>* directories;
+    };
+    const std::vector<std::string> none;
+    const Service services[] = {{"port", s_.port, &s_.listen_addresses, &s_.unix_socket_directories},
+                                {"pcp_port", s_.pcp_port, &s_.pcp_listen_addresses, &s_.pcp_socket_dir},
+                                {"http_port", s_.http_port, &s_.http_listen_addresses, &none}};
+    const auto meet = [](const std::vector<std::string>& a, const std::vector<std::string>& b) {
+      return std::ranges::any_of(a, [&b](const std::string& place) { return std::ranges::count(b, place) != 0; });
+    };
+    for (const Service* b = std::begin(services); b != std::end(services); ++b)
+      for (const Service* a = std::begin(services); a != b; ++a)
+        if (a->port == b->port && b->port != 0 &&
+            (meet(*a->addresses, *b->addresses) || meet(*a->directories, *b->directories)))
+          error(set_one(b->name, a->name),
+                fmt::format("{} and {} are both {}, one of them must be another", a->name, b->name, b->port));
   }
 
   void logging() {
@@ -212,7 +245,16 @@ class Checking {
          made->relations);
     if (!made->read_only_functions.empty() && !made->write_functions.empty())
       warn("write_function_list", "write_function_list is ignored, since read_only_function_list is set");
+    nodes_of("app_name_redirect_preference_list", made->app_name_redirects);
+    nodes_of("database_redirect_preference_list", made->database_redirects);
+    nodes_of("user_redirect_preference_list", made->user_redirects);
     s_.patterns = std::move(made);
+  }
+  void nodes_of(std::string_view name, const std::vector<Redirect>& redirects) {
+    for (const Redirect& redirect : redirects)
+      if (redirect.target == RedirectTarget::node && std::ranges::count(s_.backends, redirect.node, &Backend::id) == 0)
+        warn(name,
+             fmt::format("{}: there is no node {}, \"{}\" has no effect", name, redirect.node.value, redirect.text));
   }
 
   // Everything that was set without effect, in one warning.

@@ -212,6 +212,23 @@ INSTANTIATE_TEST_SUITE_P(
         Check{"reserved_connections = 32\n",
               "warning pgpool.conf:8 reserved_connections leaves no place for clients, it is not less than "
               "num_init_children"},
+        Check{
+            "sr_check_period = 400ms\n",
+            "error pgpool.conf:8 invalid value for parameter \"sr_check_period\": \"400ms\" (This would become 0; the "
+            "smallest value above 0 is 1s.)"},
+        Check{
+            "num_init_children = 0.3\n",
+            "error pgpool.conf:8 invalid value for parameter \"num_init_children\": \"0.3\" (This would become 0; the "
+            "smallest value above 0 is 1.)"},
+        Check{"backend_hostname2 = 'a'\nbackend_port2 = 5432\n",
+              "warning pgpool.conf:9 nodes 0 and 2 are the same server: a port 5432"},
+        Check{"pcp_port = 9999\n", "error pgpool.conf:8 port and pcp_port are both 9999, one of them must be another"},
+        Check{"port = 9898\npcp_listen_addresses = ''\n",
+              "error pgpool.conf:8 port and pcp_port are both 9898, one of them must be another"},
+        Check{"http_port = 9898\n",
+              "error pgpool.conf:8 pcp_port and http_port are both 9898, one of them must be another"},
+        Check{"database_redirect_preference_list = 'a:1,b:2'\n",
+              "warning pgpool.conf:8 database_redirect_preference_list: there is no node 2, \"b:2\" has no effect"},
         Check{"max_pool = 0\n", "error pgpool.conf:8 max_pool = 0 leaves no connection to any server"},
         Check{"log_destination = 'stdout'\n",
               "error pgpool.conf:8 invalid value for parameter \"log_destination\": \"stdout\" (Available values: "
@@ -263,6 +280,11 @@ INSTANTIATE_TEST_SUITE_P(
         Check{"dml_adaptive_object_relationship_list = 'a'\n",
               "error pgpool.conf:8 dml_adaptive_object_relationship_list: invalid object relationship: \"a\" is not of "
               "the form object:dependent"}));
+
+TEST(CrossChecks, OnePortMayServeTwoAddresses) {
+  EXPECT_THAT(told(load_lines("pcp_port = 9999\npcp_listen_addresses = '127.0.0.2'\npcp_socket_dir = '/run'\n")),
+              IsEmpty());
+}
 
 TEST(CrossChecks, ASocketOfMemcachedNeedsNoPort) {
   const std::string on = "memory_cache_enabled = on\nmemqcache_method = memcached\nmemqcache_memcached_port = 0\n";

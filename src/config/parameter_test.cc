@@ -201,7 +201,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Syntax{"authentication_timeout", "300 s", "5min"}, Syntax{"authentication_timeout", "2h", "2h"},
                     Syntax{"authentication_timeout", "1d", "1d"}, Syntax{"authentication_timeout", "1500ms", "2s"},
                     Syntax{"authentication_timeout", "1.5min", "90s"}, Syntax{"authentication_timeout", "0", "0"},
-                    Syntax{"authentication_timeout", "1us", "0"}, Syntax{"authentication_timeout", "5 kB", nullptr},
+                    Syntax{"authentication_timeout", "1us", nullptr}, Syntax{"authentication_timeout", "5 kB", nullptr},
                     Syntax{"authentication_timeout", "5MIN", nullptr}, Syntax{"connect_timeout", "10s", "10s"},
                     Syntax{"connect_timeout", "1", "1ms"}, Syntax{"log_rotation_age", "1d", "1d"},
                     Syntax{"log_rotation_age", "90s", "2min"}, Syntax{"log_rotation_size", "10MB", "10MB"},

@@ -108,6 +108,11 @@ std::string unit_names(Unit unit) {
   return names;
 }
 
+std::string_view unit_name(Unit unit) {
+  if (unit == Unit::none) return "";
+  return std::ranges::find(words_for(unit), amount_of(unit), &UnitWord::amount)->word;
+}
+
 Result<std::int64_t> in_own_unit(const Parameter& p, std::string_view text, const Number& n) {
   std::int64_t amount = amount_of(p.unit);
   if (!n.unit.empty()) {
@@ -129,6 +134,10 @@ Result<std::int64_t> in_own_unit(const Parameter& p, std::string_view text, cons
   const long double rounded = std::rintl(value);
   if (rounded >= 9.2233720368547758e18L || rounded < -9.2233720368547758e18L)
     return bad_value(p, text, "The number is too large.");
+  // Zero is more than little: it switches things off.
+  if (rounded == 0 && value > 0)
+    return bad_value(p, text,
+                     fmt::format("This would become 0; the smallest value above 0 is 1{}.", unit_name(p.unit)));
   return static_cast<std::int64_t>(rounded);
 }
 
