@@ -16,7 +16,11 @@ bool is_async(char type) { return type == kNotice || type == kNotification || ty
 bool wanted_whole(char type) { return type != kDataRow && type != kCopyData; }
 
 Link::Link(LinkId id, LinkKey key, Greeting greeting)
-    : id_(id), key_(std::move(key)), greeting_(std::move(greeting)), scanner_(wanted_whole, kMaxWhole) {}
+    : id_(id), key_(std::move(key)), greeting_(std::move(greeting)), scanner_(wanted_whole, kMaxWhole) {
+  for (const auto& [name, value] : greeting_.parameters) {
+    if (const int place = Reported::place(name); place >= 0) reads_.set(place, value);
+  }
+}
 
 Link::~Link() {
   if (loop_ && socket_.open()) {
@@ -309,6 +313,7 @@ bool Link::deal_async(const wire::Piece& piece) {
   if (piece.type == kParameterStatus) {
     auto status = wire::parse_parameter_status(piece.payload());
     if (!status) return false;
+    if (const int place = Reported::place(status->name); place >= 0) reads_.set(place, status->value);
     const auto known = greeting_.parameters.find(status->name);
     if (known != greeting_.parameters.end()) {
       known->second = status->value;

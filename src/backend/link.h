@@ -21,6 +21,7 @@
 #include "backend/answer.h"
 #include "backend/errc.h"
 #include "backend/ledger.h"
+#include "backend/reported.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/lifetime.h"
@@ -114,6 +115,8 @@ class Link final : public net::Watcher {
   const Greeting& greeting() const { return greeting_; }
   const std::map<std::string, std::string, std::less<>>& reported() const { return greeting_.parameters; }
 
+  const Reported& reads() const { return reads_; }
+
   Bytes take_notices() { return std::exchange(greeting_.notices, {}); }
 
   // Sending: each appends to the output and, where it will be answered, to the ledger.
@@ -180,6 +183,7 @@ class Link final : public net::Watcher {
   LinkKeeper* keeper_ = nullptr;
   LinkKey key_;
   Greeting greeting_;
+  Reported reads_;  // of the greeting, and what has come since
   // What each answer needs; see approach().
   net::Loop* loop_ = nullptr;
   Scratch* scratch_ = nullptr;

@@ -12,6 +12,7 @@ inline constexpr std::string_view kFeatureNotSupported = "0A000";
 inline constexpr std::string_view kReadOnlyTransaction = "25006";
 inline constexpr std::string_view kInFailedTransaction = "25P02";
 inline constexpr std::string_view kIdleInTransactionTimeout = "25P03";
+inline constexpr std::string_view kTransactionTimeout = "25P04";
 inline constexpr std::string_view kInvalidStatementName = "26000";
 inline constexpr std::string_view kInvalidAuthorization = "28000";
 inline constexpr std::string_view kInvalidPassword = "28P01";

@@ -37,7 +37,8 @@ struct LoginResult {
 struct Greeting {
   int minor = 0;  // protocol 3.minor
   pool::ServerLink* link = nullptr;
-  Bytes isolation = {};  // rows of the question for the isolation level and the search_path that the login was given
+  Bytes isolation = {};     // rows of the question for the isolation level and the search_path that the login was given
+  std::uint64_t epoch = 0;  // of the servers' settings, when it was begun
 };
 
 class Login {

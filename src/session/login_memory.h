@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "auth/credentials.h"
+#include "backend/reported.h"
 #include "base/hash.h"
 #include "session/aged_map.h"
 
@@ -45,7 +46,9 @@ class LoginMemory {
     }
   };
   struct Report {
-    Bytes messages;                                            // ParameterStatus, ready to be sent
+    Bytes messages;                                  // ParameterStatus, ready to be sent
+    std::shared_ptr<const backend::Reported> reads;  // of these: what the client reads texts by
+    std::uint64_t epoch = 0;                         // of the servers' settings (pool::Accounts), at the least
     std::vector<std::pair<std::string, std::string>> unusual;  // of these: what a virtual session must be told
     bool superuser = false;
   };

@@ -66,12 +66,19 @@ struct Seldom {
   std::vector<std::pair<std::shared_ptr<const sql::Facts>, sql::Answers>> learned;
 };
 
+// A request that has not run, statement by statement: where it fails, a BEGIN ahead of that has been heard.
+struct Begins {
+  bool first = false;  // what was seen leaves a transaction open, up to the first that does anything else
+  bool now = false;    // … all of it
+  bool works = false;  // there is something else
+  void see(sql::Kind kind);
+};
+
 // How far a request has come: plain values, put back in one assignment.
 struct Progress {
   bool planned = false;
   bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
-  // BEGIN stands ahead of what would run first; of the whole: it leaves a transaction open.
-  bool begins = false, leaves_open = false;
+  Begins begins;
   bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
   bool cancel = false;      // asked for while nothing of the client's was running
   bool copy_over = false;   // COPY FROM: CopyDone or CopyFail has gone to the server

@@ -341,7 +341,7 @@ void Session::welcomed(const LoginResult& login) {
   }
   connected_ = worker_.loop().clock().wall();
   phase_ = Phase::replaying;
-  const Greeting greeting{login.asked->minor, login.link};
+  const Greeting greeting{login.asked->minor, login.link, {}, worker_.shared().accounts.settings_epoch()};
   if (const LoginMemory::Reported known = login.reported) return greet(greeting, *known);
   greeting_ = std::make_unique<Greeting>(greeting);
   wait_for_our_own(Phase::replaying, *greeting_->link->link);
@@ -357,6 +357,8 @@ void Session::take_isolation(ByteView rows) {
 // With what the link now says, remembered for the next login like this one.
 void Session::greet_anew(const Greeting& greeting) {
   LoginMemory::Report report;
+  report.epoch = greeting.epoch;
+  report.reads = std::make_shared<const backend::Reported>(greeting.link->link->reads());
   for (const auto& [name, value] : greeting.link->link->reported()) {
     wire::put_parameter_status(report.messages, name, value);
     if (vsession::VirtualSession::must_be_told(name, value)) report.unusual.emplace_back(name, value);
@@ -384,6 +386,8 @@ void Session::greet(const Greeting& greeting, const LoginMemory::Report& reporte
   wire::put_authentication(out, 0);
   out += reported.messages;
   if (greeting.link != nullptr) out += greeting.link->link->take_notices();
+  told_ = reported.reads;
+  told_epoch_ = reported.epoch;
   superuser_ = reported.superuser;
   secret_.resize(greeting.minor >= 2 ? 32 : 4);
   worker_.secrets().fill(secret_);

@@ -136,7 +136,11 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void announce_query(const sql::Statement& first, std::string_view text, pool::ServerLink& link);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
-  bool end_unopened_transaction(const sql::Statement& statement, std::string_view text);
+  // What a transaction begins and ends with, where no server knows of it (session_begin.cc).
+  bool needs_server(sql::Kind kind) const;
+  std::string_view begin_or_end_here(const sql::Statement& statement, std::string_view text,
+                                     const std::shared_ptr<const sql::Facts>& facts);
+  bool begin_or_end_by_unit(UnitMessages& messages);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   Next plan_terminate(int pid);
   void ask_workers(std::function<void(const report::Server&)> then);
@@ -157,6 +161,12 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void not_under_own_name(const backend::Link& link, const backend::Debt& debt);
   void give_own_names(const sql::Facts& facts, pool::ServerLink& link);
 
+  // What servers report of settings (session_reported.cc).
+  void on_parameter_status(backend::Link& link, const backend::Debt* head, const backend::Message& message);
+  bool has_set(int place, const pool::LinkMemory& memory) const;
+  void note_told(int place, std::string_view value);
+  void tell_reported(pool::ServerLink& link);
+
   // Extended units (session_extended.cc).
   Next serve_unit(ByteView input, std::size_t& used);
   Next serve_messages(ByteView input, UnitMessages& messages, std::size_t& used);
@@ -174,6 +184,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void cut_unit(UnitMessages& messages, std::size_t until, ByteView& input);
   Next run_unit(ByteView input, UnitMessages& messages, std::size_t& used);
   bool unit_is_local(UnitMessages& messages);
+  const std::shared_ptr<const sql::Facts>& facts_of(UnitMessage& parse);
   const vsession::PreparedPtr& named_in(const UnitMessage& message, const UnitMessages& of) const;
   bool stalls(backend::Link& link, std::size_t unit_bytes);
   void unit_parse_undone(std::size_t item, backend::Ended how);
@@ -247,7 +258,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool missing_named(const backend::Link& link, const wire::ServerReport& report);
   vsession::TransactionLinks::Under what_is_under_way(const pool::ServerLink& lost);
   bool may_learn_outcome() const;
-  void tell(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why);
+  void tell(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why,
+            std::string_view farewell);
   void lookup_done();
   void replay_done();
   void run_again();
@@ -327,10 +339,12 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   ClientStream client_;
   SnapshotPtr snapshot_;
   LogContext who_;
-  IdentityPtr identity_;                          // null until the login is over
-  std::unique_ptr<Login> login_;                  // gone at the end of the turn in which it was over
-  std::unique_ptr<Greeting> greeting_;            // while the start-up parameters are replayed on the first link
-  std::unique_ptr<config::SessionSettings> own_;  // PGPOOL SET; null: nothing set
+  IdentityPtr identity_;                           // null until the login is over
+  std::unique_ptr<Login> login_;                   // gone at the end of the turn in which it was over
+  std::unique_ptr<Greeting> greeting_;             // while the start-up parameters are replayed on the first link
+  std::unique_ptr<config::SessionSettings> own_;   // PGPOOL SET; null: nothing set
+  std::shared_ptr<const backend::Reported> told_;  // what the client knows; null until it was greeted
+  std::uint64_t told_epoch_ = 0;  // of the servers' settings: what it was told when is of that one at least
   vsession::VirtualSession vs_;
   std::unique_ptr<std::string> trace_;  // traceparent of the statement being served; who_ refers to it
   std::unique_ptr<Bytes> notices_;      // log lines that the client hears before the next ReadyForQuery

@@ -50,6 +50,8 @@ Defaults SessionCache::defaults_of(const pool::ServerLink& link) const {
 // As a link would answer: one that the session has; else, where any link may work for it, the newest of its kind on the
 // node that reads would go to. In session mode a session has its own link's for good.
 Defaults SessionCache::defaults_expected() const {
+  // A link tells the client first what it has to read such an answer by.
+  if (s_.told_epoch_ != s_.worker_.shared().accounts.settings_epoch()) return Defaults::unknown;
   const NodeId reader = s_.vs_.state().lb_node;
   if (!s_.links_.empty()) {
     const pool::ServerLink* link = s_.held(reader);

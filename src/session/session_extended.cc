@@ -85,6 +85,11 @@ Session::Next Session::serve_messages(ByteView input, UnitMessages& messages, st
     OwnCommands(*this).answer_unit(input);
     return Next::served;
   }
+  if (!unit_open() && begin_or_end_by_unit(messages)) {
+    used += input.size();
+    finish_request();
+    return Next::served;
+  }
   if (cache_ && !unit_open() && cache_->answer_unit(messages)) {
     used += input.size();
     finish_request();
@@ -101,6 +106,14 @@ const vsession::PreparedPtr& Session::named_in(const UnitMessage& message, const
   return vs_.find_prepared(message.statement);
 }
 
+// Null: the message is malformed.
+const std::shared_ptr<const sql::Facts>& Session::facts_of(UnitMessage& message) {
+  if (message.facts) return message.facts;
+  const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
+  if (auto parse = wire::parse_parse(message.payload())) message.facts = worker_.facts().facts(parse->query, options);
+  return message.facts;
+}
+
 // True when no server is needed: nothing but own commands, Close of statements, and Sync.
 bool Session::unit_is_local(UnitMessages& messages) {
   const char first = messages.list.front().type;
@@ -111,10 +124,8 @@ bool Session::unit_is_local(UnitMessages& messages) {
       case wire::fe::kFlush:
         continue;
       case wire::fe::kParse: {
-        auto parse = wire::parse_parse(message.payload());
-        if (!parse) return false;
-        const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
-        if (worker_.facts().facts(parse->query, options)->first().kind != Kind::pool_command) return false;
+        const auto& facts = facts_of(message);
+        if (!facts || facts->first().kind != Kind::pool_command) return false;
         continue;
       }
       case wire::fe::kBind:
@@ -202,7 +213,6 @@ class NameSet {
 // What the messages of a unit have said so far.
 struct Session::Seen {
   NameSet parsed, bound;
-  std::vector<std::shared_ptr<const sql::Facts>> facts;  // of texts in the unit itself, kept while it is looked at
   bool binds = false;
   Begins begins;
 };
@@ -217,12 +227,11 @@ struct Session::Planned {
 
 Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
   if (message.type == wire::fe::kParse) {
-    auto parse = wire::parse_parse(message.payload());
-    if (!parse) return {};
-    const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
-    seen.facts.push_back(worker_.facts().facts(parse->query, options));
+    const auto& facts = facts_of(message);
+    if (!facts) return {};
+    const auto parse = wire::parse_parse(message.payload());
     seen.parsed.add(parse->statement);
-    return {seen.facts.back().get(), parse->query};
+    return {facts.get(), parse->query};
   }
   const bool binds = message.type == wire::fe::kBind;
   const bool describes = message.type == wire::fe::kDescribe;
@@ -246,8 +255,7 @@ Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
 
 void Session::begins_with(Seen& seen, const sql::Facts& facts) {
   seen.begins.see(facts.first().kind);
-  work().begins = seen.begins.first;
-  work().leaves_open = seen.begins.now;
+  work().begins = seen.begins;
 }
 
 // The beginning of the unit has settled where it goes, not what its other parts do there.

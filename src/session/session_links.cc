@@ -201,6 +201,7 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction, con
   const char status = raw.ledger().empty() ? raw.status() : 'I';
   if (status == 'E') return Next::served;                      // a failed transaction takes nothing but its end
   const bool joined = parts_.part(raw.key().node) != nullptr;  // it takes part in the open transaction already
+  if (told_) tell_reported(link);
   bool acknowledge = cache_ && status == 'I' && !joined && cache_->asks_defaults(link);
   const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : instead ? instead : vs_.base_parameters();
   if (wanted == instead) link.retire = true;  // should the statement fail, the link has not what the session has

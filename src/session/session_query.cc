@@ -23,11 +23,6 @@ std::string_view executed_name(const sql::Statement& statement) {
   return statement.kind == Kind::prepare ? std::string_view() : statement.names_prepared();
 }
 
-bool begins_by_start(std::string_view text) {
-  constexpr std::string_view kStart = "start";
-  return sql::same_word(text.substr(sql::scan_start(text).statement, kStart.size()), kStart);
-}
-
 // A server in copy-in mode takes nothing but data.
 bool may_copy(Kind kind) { return kind == Kind::copy_from || kind == Kind::unparsable; }
 
@@ -86,10 +81,7 @@ void Session::understand(ByteView input, std::string_view text) {
   if (own().log_statement(settings())) log_statement(worker_.log(), who_, text);
   const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
   work().facts = worker_.facts().facts(text, options);
-  Begins begins;
-  for (const sql::Statement& statement : work().facts->statements) begins.see(statement.kind);
-  work().begins = begins.first;
-  work().leaves_open = begins.now;
+  for (const sql::Statement& statement : work().facts->statements) work().begins.see(statement.kind);
   if (work().facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
     log_unparsable(*this, worker_.log(), who_, text);
   if (!unit_open()) vs_.close_prepared("");  // as a server does, whoever answers; amid a unit it may skip the text
@@ -282,28 +274,8 @@ bool Session::answer_locally(const sql::Facts& facts, std::string_view text) {
     say_ready();
     return true;
   }
-  if (settings().backend_clustering_mode == config::ClusteringMode::raw) return false;
-  if (first.kind == Kind::begin && status == TxStatus::idle && vs_.state().pins == 0) {
-    vs_.statement_done({.statement = first, .text = text, .tag = "BEGIN", .facts = work().facts});
-    vs_.ready(TxStatus::open);
-    wire::put_command_complete(out, begins_by_start(text) ? "START TRANSACTION" : "BEGIN");
-    client_.added_own();
-    say_ready();
-    return true;
-  }
-  return end_unopened_transaction(first, text);
-}
-
-// COMMIT and ROLLBACK of a transaction of which no live link knows.
-bool Session::end_unopened_transaction(const sql::Statement& statement, std::string_view text) {
-  const TxStatus status = vs_.state().tx.status;
-  if (status == TxStatus::idle || (statement.kind != Kind::commit && statement.kind != Kind::rollback)) return false;
-  if (!parts_.empty()) return false;
-  const bool commits = statement.kind == Kind::commit && status != TxStatus::failed;
-  const std::string_view tag = commits ? "COMMIT" : "ROLLBACK";
-  vs_.statement_done({.statement = statement, .text = text, .tag = tag});
-  vs_.ready(statement.transaction.chain ? TxStatus::open : TxStatus::idle);
-  wire::put_command_complete(client_.own(), tag);
+  if (needs_server(first.kind)) return false;
+  wire::put_command_complete(out, begin_or_end_here(first, text, work().facts));
   client_.added_own();
   say_ready();
   return true;

@@ -423,17 +423,8 @@ void Session::on_async(backend::Link& link, const Debt* head, const Message& mes
   switch (message.type) {
     case kNotification:
       return on_notification(link, message);
-    case kParameterStatus: {
-      auto status = wire::parse_parameter_status(message.payload());
-      // During replay the server repeats what the client was told when it set the value.
-      if (!status || (head != nullptr && head->note != kNoteClient)) return;
-      if (link.key().node == view().write_node()) {
-        head == nullptr ? vs_.parameter_reported(status->name, status->value)
-                        : vs_.parameter_heard(status->name, status->value);
-      }
-      client_.add(message.bytes, message.stable);
-      return;
-    }
+    case kParameterStatus:
+      return on_parameter_status(link, head, message);
     default:
       if (head == nullptr || head->note != kNoteClient || head->fate != backend::Fate::forward) return;
       if (cache_) cache_->noticed();
@@ -557,6 +548,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   }
   const std::string farewell = run_ ? std::exchange(run_->farewell, {}) : std::string();
   const std::string reason = farewell.empty() ? why.text() : farewell;
+  const std::string code = link.farewell();
   worker_.workers().hint_node_trouble(node, reason, link.farewell());
   const vsession::TransactionLinks::Under under = what_is_under_way(*server);
   const bool mid_message = link.mid_forward() && under.carried;
@@ -585,7 +577,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   // What waited for this link is served again: elsewhere, or with the news of the loss.
   if (waited) end_ahead();
   if (waited || (phase_ == Phase::acquiring && !pending_)) phase_ = Phase::idle;
-  tell(loss, node, reason);
+  tell(loss, node, reason, code);
 }
 
 vsession::TransactionLinks::Under Session::what_is_under_way(const pool::ServerLink& lost) {
@@ -611,7 +603,8 @@ bool Session::may_learn_outcome() const {
   return now.ends_transaction && whole && !now.forwarded;
 }
 
-void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why) {
+void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why,
+                   std::string_view farewell) {
   using vsession::TransactionLinks;
   using Tells = TransactionLinks::Tells;
   if (loss.tells == Tells::unknown && may_learn_outcome()) {
@@ -626,12 +619,14 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
     vs_.transaction_lost(/*stay_failed=*/loss.session == TransactionLinks::Leaves::failed);
   send_ends(loss.ends);
   if (phase_ == Phase::closed) return;
+  const bool late = ended_by_time_limit(farewell);
   wire::Report report;
   switch (loss.tells) {
     case Tells::nothing:
       return go_on();
     case Tells::later:
-      pending_error_ = std::make_unique<PendingError>(PendingError{lost_in_transaction(node, why), true});
+      pending_error_ = std::make_unique<PendingError>(
+          PendingError{late ? time_limit_over(node, farewell) : lost_in_transaction(node, why), true});
       return go_on();
     case Tells::once_more:
       work().avoid = node;
@@ -646,7 +641,8 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
       report = lost_while_reading(node, why);
       break;
   }
-  work().begins = work().leaves_open;                   // it was sent
+  if (late) report = time_limit_over(node, farewell);
+  work().begins.first = work().begins.now;              // it was sent
   unit().skip = unit().open && !work().request.synced;  // its Sync is still to come
   unit().open = unit().stalled = false;
   fail_request(report);
@@ -671,7 +667,12 @@ void Session::fail_request(const wire::Report& report) {
   if (over || status == TxStatus::open) {
     vs_.transaction_lost(!over);
     send_ends(parts_.end_all(/*commit=*/false));
-  } else if (status == TxStatus::idle && work().begins) {
+  } else if (status == TxStatus::idle && work().begins.first) {
+    if (!work().begins.works) {  // a client whose BEGIN is refused is in no transaction, and may have sent more already
+      wire::Report last = report;
+      last.severity = "FATAL";
+      return end(last);
+    }
     vs_.transaction_lost(/*stay_failed=*/true);  // what the client has sent behind it must not run by itself
   }
   say_error(report);

@@ -10,6 +10,7 @@
 // Source   PostgreSQL manual, "Message Formats".
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct UnitMessage {
   ByteView whole;
   std::string_view statement, portal;  // not of a Parse: wire::parse_parse(payload()) has all of it
   const vsession::PreparedPtr* known = nullptr;
+  std::shared_ptr<const sql::Facts> facts;  // of a Parse, once they were asked for (Session::facts_of)
 
   ByteView payload() const { return whole.substr(wire::kHeaderBytes); }
   bool good() const { return shape == Shape::good; }

@@ -72,6 +72,19 @@ wire::Report lost_while_reading(NodeId node, const std::string& why) {
               "Run the statement again.");
 }
 
+bool ended_by_time_limit(std::string_view farewell) {
+  return farewell == sqlstate::kIdleInTransactionTimeout || farewell == sqlstate::kTransactionTimeout;
+}
+
+// As the server calls it, for to run the transaction again would end in the same way.
+wire::Report time_limit_over(NodeId node, std::string_view farewell) {
+  const bool idle = farewell == sqlstate::kIdleInTransactionTimeout;
+  return make("ERROR", idle ? sqlstate::kIdleInTransactionTimeout : sqlstate::kTransactionTimeout,
+              idle ? "terminating connection due to idle-in-transaction timeout"
+                   : "terminating connection due to transaction timeout",
+              fmt::format("Node {} has rolled the transaction back.", node.value));
+}
+
 wire::Report outcome_unknown(NodeId node, const std::string& why) {
   return make("ERROR", sqlstate::kOutcomeUnknown,
               fmt::format("connection to node {} was lost, the outcome of the statement is unknown", node.value),
@@ -116,7 +129,8 @@ wire::Report no_primary(const cluster::View& view, std::chrono::seconds waited) 
     why = fmt::format("Node {} is the primary and could not be reached.", node->id.value);
   return make("ERROR", sqlstate::kConnectionFailure,
               fmt::format("waited {} s for a primary, and there is none", waited.count()), std::move(why),
-              "The statement was not sent. Raise failover_wait_timeout if a failover takes longer than this.");
+              "The statement was not sent. A node that works again serves when it is attached (pcp_attach_node, or "
+              "auto_failback). Raise failover_wait_timeout if a failover takes longer than this.");
 }
 
 wire::Report paused(std::string_view database, std::chrono::seconds waited) {
@@ -154,18 +168,6 @@ wire::Report no_such_savepoint(std::string_view name) {
 
 wire::Report shutting_down() {
   return make("FATAL", sqlstate::kAdminShutdown, "terminating connection due to administrator command");
-}
-
-void Begins::see(sql::Kind kind) {
-  using sql::Kind;
-  if (kind == Kind::begin) {
-    now = true;
-  } else if (kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction) {
-    now = false;
-  } else {
-    works_ = true;
-  }
-  if (!works_) first = now;
 }
 
 }  // namespace herdgate::session

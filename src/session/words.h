@@ -18,6 +18,9 @@ wire::Report in_failed_transaction(std::string_view statement);
 wire::Report canceled();
 wire::Report lost_in_transaction(NodeId node, const std::string& why);
 wire::Report lost_while_reading(NodeId node, const std::string& why);
+// A time limit of the server's has ended the transaction, and its connection (farewell: the SQLSTATE).
+bool ended_by_time_limit(std::string_view farewell);
+wire::Report time_limit_over(NodeId node, std::string_view farewell);
 wire::Report outcome_unknown(NodeId node, const std::string& why);
 wire::Report committed_after_all(NodeId node, const std::string& why);
 wire::Report not_committed(NodeId node, const std::string& why);
@@ -30,15 +33,5 @@ wire::Report no_such_statement(std::string_view name);
 wire::Report changed_result_type();
 wire::Report no_such_savepoint(std::string_view name);
 wire::Report shutting_down();
-
-// A request that has not run, statement by statement: where it fails, a BEGIN ahead of that has been heard.
-struct Begins {
-  bool now = false;    // what was seen leaves a transaction open
-  bool first = false;  // … up to the first that does anything else
-  void see(sql::Kind kind);
-
- private:
-  bool works_ = false;
-};
 
 }  // namespace herdgate::session

@@ -17,7 +17,6 @@ def run(sql):
 REQUESTS = {"unit": run("begin") + run("insert into kept values (1)") + SYNC,
             "text": query("begin; insert into kept values (1)"),
             "whole": query("begin; insert into kept values (1); commit"),
-            "alone": run("begin") + SYNC,
             "again": query("begin; commit; begin; insert into kept values (1)")}
 
 

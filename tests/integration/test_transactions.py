@@ -5,6 +5,7 @@ ARCHITECTURE.md, "Transactions over more than one link"; the same decisions by t
 import os
 import signal
 
+import psycopg
 import pytest
 
 from support.system import wait_until
@@ -477,3 +478,18 @@ def test_streamed_bind_with_names_too_long(proxy, primary):
         assert (told, status) == (["08P01"], "I")
         recovers(c)
         assert rows(primary) == 0
+
+
+def test_a_time_limit_of_the_server_is_told_as_that(start_proxy, cluster):
+    """issue: as 40001 it had clients run the transaction again, which ended in the same way."""
+    proxy = start_proxy({"pool_mode": "transaction", "load_balance_mode": False})
+    with proxy.connect() as c:
+        c.execute("set idle_in_transaction_session_timeout = '50ms'")
+        c.execute("begin")
+        pid = c.execute("select pg_backend_pid()").fetchone()[0]
+        wait_until(lambda: cluster.primary.psql(f"select count(*) from pg_stat_activity where pid = {pid}") == "0", "its end")
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            c.execute("select 1")
+        assert c.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+        c.execute("rollback")
+        assert c.execute("select 1").fetchone() == (1,)

@@ -1,0 +1,114 @@
+"""What clients are told of the settings by which they read texts (ParameterStatus), when a server's own settings change under
+sessions that live: always what the answer beside it was written by."""
+import itertools
+
+import pytest
+
+from support.system import wait_until
+from support.wire import SYNC, Client, bind, execute, kinds, parse, query, row
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+WAYS = {"session": {"pool_mode": "session", "load_balance_mode": False},
+        "session, balanced": {"pool_mode": "session"},
+        "transaction": {"pool_mode": "transaction", "load_balance_mode": False, "pool_size": 2},
+        "transaction, balanced": {"pool_mode": "transaction", "pool_size": 2}}
+
+
+class Told(Client):
+    """Remembers what it was told."""
+
+    def login(self, **words):
+        self.told = {}
+        return super().login(**words)
+
+    def receive(self):
+        kind, payload = super().receive()
+        if kind == "S":
+            name, value = payload.split(b"\0")[:2]
+            self.told[name.decode()] = value.decode()
+        return kind, payload
+
+
+def set_everywhere(cluster, value):
+    for node in cluster.nodes:
+        node.psql(f"alter system set datestyle = {value}" if value else "alter system reset datestyle")
+        node.psql("select pg_reload_conf()")
+
+
+def shown_everywhere(cluster, value):
+    for node in cluster.nodes:
+        def shown():
+            with Client(node.port).login() as c:
+                return c.ask("show datestyle") == [[value]]
+        wait_until(shown, "the reload")
+
+
+@pytest.fixture
+def reloaded(cluster):
+    """reloaded(): all servers write dates otherwise from now on."""
+    before = cluster.primary.psql("show datestyle")
+
+    def reload():
+        set_everywhere(cluster, "'SQL, DMY'")
+        shown_everywhere(cluster, "SQL, DMY")
+    yield reload
+    set_everywhere(cluster, None)
+    shown_everywhere(cluster, before)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("first", ["a statement", "a question of ours", "within a transaction"])
+def test_who_was_there_before_the_reload(start_proxy, cluster, reloaded, marks, way, first):
+    proxy = start_proxy({**WAYS[way], "num_workers": 1}, fresh=True)
+    table = marks()
+    cluster.primary.psql(f"create table {table} as select '2020-02-03'::date as day")
+    clients = [Told(proxy.port).login() for _ in range(3)]
+    own = Told(proxy.port).login(DateStyle="German")
+    try:
+        for c in clients:
+            c.ask("select 1")
+            assert c.told["DateStyle"] == "ISO, MDY"
+        assert own.ask("select '2020-02-03'::date") == [["03.02.2020"]]
+        reloaded()
+        for turn, c in itertools.product(range(3), clients):
+            if turn == 0 and first == "a question of ours":
+                c.ask(f"select day as day_{c.key[0]} from {table}")
+            if first == "within a transaction":
+                c.ask("begin")
+            answer = c.ask("select current_setting('datestyle'), '2020-02-03'::date")
+            assert answer == [["SQL, DMY", "03/02/2020"]] and c.told["DateStyle"] == "SQL, DMY"
+            c.send(parse(f"select day, current_setting('datestyle') from {table}"), bind(), execute(), SYNC)
+            messages = c.until()
+            assert kinds(messages) == "12DCZ" and [row(p) for k, p in messages if k == "D"] == [["03/02/2020", "SQL, DMY"]]
+            assert c.told["DateStyle"] == "SQL, DMY"
+            if first == "within a transaction":
+                c.ask("commit")
+            own.send(query(f"select day from {table}"))
+            messages = own.until()
+            assert [row(p) for k, p in messages if k == "D"] == [["03.02.2020"]] and own.told["DateStyle"].startswith("German")
+    finally:
+        for c in (*clients, own):
+            c.close()
+        cluster.primary.psql(f"drop table {table}")
+
+
+def test_nodes_that_write_dates_each_in_its_own_way(start_proxy, cluster, marks):
+    """The client is told of each, with the answer."""
+    standby = cluster.nodes[1]
+    proxy = start_proxy({"pool_mode": "transaction", "num_workers": 1, "backend_weight0": 0, "backend_weight2": 0}, fresh=True)
+    standby.psql("alter system set timezone = 'Asia/Tokyo'")
+    standby.psql("select pg_reload_conf()")
+    try:
+        wait_until(lambda: standby.psql("select current_setting('timezone')", "postgres") == "Asia/Tokyo", "the reload")
+        with Told(proxy.port).login() as c:
+            for _ in range(3):
+                assert c.ask("select current_setting('timezone')") == [["Asia/Tokyo"]] and c.told["TimeZone"] == "Asia/Tokyo"
+                assert c.ask("/*NO LOAD BALANCE*/ select current_setting('timezone')") == [["UTC"]] and c.told["TimeZone"] == "UTC"
+            c.ask("set timezone = 'Europe/Rome'")
+            for comment in ("", "/*NO LOAD BALANCE*/ "):
+                assert c.ask(f"{comment}select current_setting('timezone')") == [["Europe/Rome"]]
+                assert c.told["TimeZone"] == "Europe/Rome"
+    finally:
+        standby.psql("alter system reset timezone")
+        standby.psql("select pg_reload_conf()")
+        wait_until(lambda: standby.psql("select current_setting('timezone')", "postgres") == "UTC", "the reload")
