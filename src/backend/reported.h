@@ -1,5 +1,5 @@
-// What a client reads and writes texts by, as a server reports it (ParameterStatus). Sessions whose link reports something
-// else than their client was told tell it.
+// What a client reads and writes texts by, as a server reports it (ParameterStatus). Sessions whose link reports
+// something else than their client was told tell it.
 //
 // Shape    the settings of kNames, each with its value, and a hash over all: the usual comparison is one number.
 // Threads  a value; the shared ones are not changed.
@@ -15,9 +15,12 @@ namespace herdgate::backend {
 
 class Reported {
  public:
-  static constexpr std::array<std::string_view, 6> kNames{
-      "client_encoding", "DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings",
-      "default_transaction_read_only"};
+  static constexpr std::array<std::string_view, 6> kNames{"client_encoding",
+                                                          "DateStyle",
+                                                          "IntervalStyle",
+                                                          "TimeZone",
+                                                          "standard_conforming_strings",
+                                                          "default_transaction_read_only"};
   // Of these, in lower case: the place of one, or -1.
   static int place(std::string_view name);
   static std::string key(int place);

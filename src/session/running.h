@@ -41,6 +41,8 @@ enum Note : std::uint16_t {
   kNotePoison,         // fails on purpose, in the place of an error that we found ourselves
 };
 
+constexpr std::uint16_t kLastOfReplay = 1;  // the item of a Debt: behind it the link has what the session has set
+
 // A statement, what is known of it, and where it would go.
 struct Explained {
   std::shared_ptr<const sql::Facts> facts;

@@ -163,9 +163,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   // What servers report of settings (session_reported.cc).
   void on_parameter_status(backend::Link& link, const backend::Debt* head, const backend::Message& message);
-  bool has_set(int place, const pool::LinkMemory& memory) const;
   void note_told(int place, std::string_view value);
   void tell_reported(pool::ServerLink& link);
+  void forget_told();
 
   // Extended units (session_extended.cc).
   Next serve_unit(ByteView input, std::size_t& used);
@@ -344,7 +344,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   std::unique_ptr<Greeting> greeting_;             // while the start-up parameters are replayed on the first link
   std::unique_ptr<config::SessionSettings> own_;   // PGPOOL SET; null: nothing set
   std::shared_ptr<const backend::Reported> told_;  // what the client knows; null until it was greeted
-  std::uint64_t told_epoch_ = 0;  // of the servers' settings: what it was told when is of that one at least
+  // Of the servers' settings, in the query cache's terms: those that the client was told last, and since when at least.
+  pool::Defaults told_defaults_ = pool::Defaults::unknown;
+  std::uint64_t told_epoch_ = 0;
   vsession::VirtualSession vs_;
   std::unique_ptr<std::string> trace_;  // traceparent of the statement being served; who_ refers to it
   std::unique_ptr<Bytes> notices_;      // log lines that the client hears before the next ReadyForQuery

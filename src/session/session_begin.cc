@@ -16,25 +16,31 @@ std::size_t count_at(ByteView bytes, std::size_t at) {
          static_cast<unsigned char>(bytes[at + 1]);
 }
 
+constexpr ByteView kNoTypes("\0\0", 2);
+
 // Bind: no values, and no formats for them but one for all.
 bool binds_nothing(ByteView rest) {
   constexpr std::size_t kCount = 2, kFormat = 2;
   if (rest.size() < kCount) return false;
   const std::size_t formats = count_at(rest, 0);
-  const std::size_t values = kCount + formats * kFormat;
-  return formats <= 1 && rest.size() >= values + kCount && count_at(rest, values) == 0;
+  const std::size_t values = kCount + formats * kFormat, results = values + kCount;
+  if (formats > 1 || rest.size() < results + kCount || count_at(rest, values) != 0) return false;
+  return rest.size() == results + kCount + count_at(rest, results) * kFormat;
 }
 
-// Bind, Describe if it likes, Execute and Sync behind it, of one statement under one portal's name.
+// Bind, Describe if it likes, Execute and Sync behind it, of one statement by the unnamed portal, for others would have
+// to be there afterwards.
 bool only_runs(const std::vector<UnitMessage>& messages, std::size_t at, std::string_view statement) {
   const auto is = [&](char type) { return at < messages.size() && messages[at].type == type && messages[at].good(); };
-  if (!is(wire::fe::kBind) || messages[at].statement != statement || !binds_nothing(messages[at].rest())) return false;
-  const std::string_view portal = messages[at++].portal;
+  if (!is(wire::fe::kBind) || messages[at].statement != statement || !messages[at].portal.empty() ||
+      !binds_nothing(messages[at].rest()))
+    return false;
+  ++at;
   if (is(wire::fe::kDescribe)) {
     const UnitMessage& describe = messages[at++];
-    if (describe.what == 'S' ? describe.statement != statement : describe.portal != portal) return false;
+    if (describe.what == 'S' ? describe.statement != statement : !describe.portal.empty()) return false;
   }
-  if (!is(wire::fe::kExecute) || messages[at++].portal != portal) return false;
+  if (!is(wire::fe::kExecute) || !messages[at++].portal.empty()) return false;
   return is(wire::fe::kSync) && at + 1 == messages.size();
 }
 
@@ -82,29 +88,25 @@ std::string_view Session::begin_or_end_here(const sql::Statement& statement, std
 
 // True: the unit is nothing but such a statement, and was answered.
 bool Session::begin_or_end_by_unit(UnitMessages& messages) {
-  if (!work().request.synced || pending_error_) return false;
+  if (!work().request.synced) return false;
   UnitMessage& first = messages.list.front();
-  const bool parses = first.type == wire::fe::kParse;
   vsession::PreparedPtr statement;
-  std::shared_ptr<const sql::Facts> facts;
-  wire::Parse parse;
-  if (parses) {
-    facts = facts_of(first);
-    if (facts) parse = *wire::parse_parse(first.payload());
-  } else if (first.type == wire::fe::kBind && first.good()) {
-    first.known = &vs_.find_prepared(first.statement);
-    statement = *first.known;
-    if (statement && !statement->from_sql) facts = statement->facts;
-  }
-  if (!facts || facts->multi() || needs_server(facts->first().kind)) return false;
-  if (parses) {
-    constexpr ByteView kNoTypes("\0\0", 2);
+  if (first.type == wire::fe::kParse) {
+    const auto& facts = facts_of(first);
+    if (!facts || facts->multi() || needs_server(facts->first().kind)) return false;
+    const wire::Parse parse = *wire::parse_parse(first.payload());
     if (parse.types != kNoTypes || !only_runs(messages.list, 1, parse.statement)) return false;
     auto defined = vs_.define(parse.statement, parse.query, parse.types, facts, results_epoch());
     if (!defined) return false;  // the name is taken
     statement = *defined;
-  } else if (!only_runs(messages.list, 0, first.statement)) {
-    return false;
+  } else {
+    if (first.type != wire::fe::kBind || !first.good()) return false;
+    if (first.known == nullptr) first.known = &vs_.find_prepared(first.statement);
+    const vsession::PreparedPtr& known = *first.known;
+    if (!known || known->from_sql || !known->facts || known->facts->multi()) return false;
+    if (needs_server(known->facts->first().kind) || known->types != kNoTypes) return false;
+    if (!only_runs(messages.list, 0, first.statement)) return false;
+    statement = known;
   }
   note_trace(statement->query);
   if (own().log_statement(settings())) log_statement(worker_.log(), who_, statement->query);
@@ -115,7 +117,7 @@ bool Session::begin_or_end_by_unit(UnitMessages& messages) {
     if (message.type == wire::fe::kDescribe && message.what == 'S') wire::put_parameter_description(out, {});
     if (message.type == wire::fe::kDescribe) wire::put_no_data(out);
   }
-  wire::put_command_complete(out, begin_or_end_here(facts->first(), statement->query, facts));
+  wire::put_command_complete(out, begin_or_end_here(statement->facts->first(), statement->query, statement->facts));
   client_.added_own();
   say_ready();
   return true;

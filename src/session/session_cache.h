@@ -88,6 +88,9 @@ class alignas(64) SessionCache {
   bool waits_for_removal(std::string_view text) { return remote_ != nullptr && wait_for_removal(text); }
   bool remove(std::string_view text);
 
+  // What the link's login gave, if that is known and of now.
+  pool::Defaults defaults_of(const pool::ServerLink& link) const;
+
  private:
   using Read = CacheRead;
   using Looked = CacheLooked;
@@ -117,8 +120,9 @@ class alignas(64) SessionCache {
     std::optional<bool> removed;
   };
   HashKey hash_key() const;
-  pool::Defaults defaults_of(const pool::ServerLink& link) const;
   pool::Defaults defaults_expected() const;
+  pool::Defaults defaults_of_reader() const;
+  pool::Defaults newest_of(NodeId node) const;
   bool knows_defaults() const { return defaults_ != pool::Defaults::unknown; }
   bool takes_defaults(NodeId node);  // those of the link that answers
   bool wait_for_query(const sql::Facts& facts);

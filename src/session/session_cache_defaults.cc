@@ -52,18 +52,24 @@ Defaults SessionCache::defaults_of(const pool::ServerLink& link) const {
 Defaults SessionCache::defaults_expected() const {
   // A link tells the client first what it has to read such an answer by.
   if (s_.told_epoch_ != s_.worker_.shared().accounts.settings_epoch()) return Defaults::unknown;
+  const Defaults expected = defaults_of_reader();
+  const Defaults told = s_.told_defaults_ != Defaults::unknown ? s_.told_defaults_ : newest_of(s_.view().write_node());
+  return told == Defaults::unknown || told == expected ? expected : Defaults::unknown;
+}
+
+Defaults SessionCache::newest_of(NodeId node) const {
+  return node == kNoNode ? Defaults::unknown : s_.key_pool(node)->account->defaults.load(std::memory_order_relaxed);
+}
+
+Defaults SessionCache::defaults_of_reader() const {
   const NodeId reader = s_.vs_.state().lb_node;
   if (!s_.links_.empty()) {
     const pool::ServerLink* link = s_.held(reader);
     return defaults_of(link != nullptr ? *link : *s_.links_.front());
   }
   if (s_.settings().pool_mode == config::PoolMode::session) return Defaults::unknown;
-  for (const NodeId node : {reader, s_.view().write_node()}) {
-    if (node == kNoNode) continue;
-    const Defaults newest = s_.key_pool(node)->account->defaults.load(std::memory_order_relaxed);
-    if (newest != Defaults::unknown) return newest;
-  }
-  return Defaults::unknown;
+  const Defaults newest = newest_of(reader);
+  return newest != Defaults::unknown ? newest : newest_of(s_.view().write_node());
 }
 
 bool SessionCache::takes_defaults(NodeId node) {

@@ -340,6 +340,7 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
     whole.rerunnable = false;
   }
   work().ends_transaction = only_ends && seen.binds;
+  if (!seen.binds) work().begins = {};  // only prepared
   work().planned = true;
   return Next::served;
 }

@@ -201,8 +201,8 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction, con
   const char status = raw.ledger().empty() ? raw.status() : 'I';
   if (status == 'E') return Next::served;                      // a failed transaction takes nothing but its end
   const bool joined = parts_.part(raw.key().node) != nullptr;  // it takes part in the open transaction already
-  if (told_) tell_reported(link);
   bool acknowledge = cache_ && status == 'I' && !joined && cache_->asks_defaults(link);
+  bool told_later = acknowledge;  // behind the answers to what is sent here
   const vsession::ParameterSetPtr& wanted = joined ? vs_.parameters() : instead ? instead : vs_.base_parameters();
   if (wanted == instead) link.retire = true;  // should the statement fail, the link has not what the session has
   if (memory.parameters->fingerprint() != wanted->fingerprint()) {
@@ -213,10 +213,17 @@ Session::Next Session::bring_up(pool::ServerLink& link, bool in_transaction, con
     const vsession::Replay& replay = clean ? identity_->from_nothing() : made;
     acknowledge |= !replay.acknowledged.empty();
     const Note note = acknowledge || greeting_ != nullptr ? kNoteAcknowledged : kNoteReplay;
-    for (const std::string& sql : replay.acknowledged) raw.send_query(sql, backend::Fate::swallow, note);
-    for (const std::string& sql : replay.ahead) raw.send_query(sql, backend::Fate::swallow, note);
+    std::size_t left = replay.acknowledged.size() + replay.ahead.size();
+    told_later |= left != 0;
+    for (const auto* part : {&replay.acknowledged, &replay.ahead}) {
+      for (const std::string& sql : *part)
+        raw.send_query(sql, backend::Fate::swallow, note, --left == 0 ? kLastOfReplay : std::uint16_t{});
+    }
     memory.parameters = wanted;
   }
+  const bool begins = in_transaction && !joined && vs_.state().tx.status != vsession::TxStatus::idle;
+  told_later |= begins || !raw.ledger().empty();
+  if (!told_later) tell_reported(link);
   if (run_) run_->named_error.reset();
   bring_up_named(link);
   if (acknowledge) {
@@ -238,9 +245,13 @@ void Session::join(pool::ServerLink& link, char status) {
   const Ahead ahead = parts_.before(node, vs_.state().tx);
   if (ahead == Ahead::begin || ahead == Ahead::begin_and_fail) {
     if (status != 'I') return;
-    raw.send_query(begin_text(link), backend::Fate::swallow, kNoteReplay);
+    const std::vector<std::string> settings = vs_.transaction_settings();
+    raw.send_query(begin_text(link), backend::Fate::swallow, kNoteReplay,
+                   settings.empty() ? kLastOfReplay : std::uint16_t{});
     parts_.joined(node, link.memory.parameters, vs_.session_parameters());
-    for (const std::string& sql : vs_.transaction_settings()) raw.send_query(sql, backend::Fate::swallow, kNoteReplay);
+    for (const std::string& sql : settings)
+      raw.send_query(sql, backend::Fate::swallow, kNoteReplay,
+                     &sql == &settings.back() ? kLastOfReplay : std::uint16_t{});
     link.memory.parameters = vs_.parameters();
   }
   // The session's transaction has failed where this server does not know of it. What is sent is sure to fail: the

@@ -229,10 +229,11 @@ void Session::forget_pending_of_transaction() {
   if (pending_error_ && pending_error_->of_transaction) pending_error_.reset();
 }
 
-// A pool that tries a connection by an empty text, or cleans it by ROLLBACK, would keep the error to itself.
+// A pool that tries a connection by an empty text, or cleans it by ROLLBACK, would keep the error to itself. Behind
+// BEGIN the statement hears it that would have run: its transaction has failed, as its driver knows.
 bool Session::hears_of_loss(Kind kind) const {
   if (kind == Kind::pool_command) return false;
-  return pending_error_->of_transaction || (kind != Kind::empty && kind != Kind::rollback);
+  return pending_error_->of_transaction || (kind != Kind::empty && kind != Kind::rollback && kind != Kind::begin);
 }
 
 // Empty texts, own commands, DEALLOCATE of what the session has, statements in a failed transaction, and a

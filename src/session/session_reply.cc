@@ -324,24 +324,29 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
   switch (debt.note) {
     // Each ends only the wait that it belongs to: another link may be at work for something else.
     case kNoteDefaults:
-      if (pool::ServerLink* server = of(link); server != nullptr && cache_)
+      if (pool::ServerLink* server = of(link); server != nullptr && cache_) {
         cache_->defaults_told(*server, how == Ended::ok);
+        if (server->memory.parameters->all().empty()) tell_reported(*server);  // nothing is replayed behind it
+      }
       [[fallthrough]];
     case kNoteAcknowledged:
     case kNoteIsolation:
+      if (pool::ServerLink* server = of(link); server != nullptr && debt.item == kLastOfReplay) tell_reported(*server);
       if (phase_ == Phase::replaying && waits_for(link) && link.ledger().empty()) finished_in_chunk_ = true;
       return;
     case kNoteCatalog:
       if (phase_ == Phase::lookup && link.ledger().empty()) finished_in_chunk_ = true;
       return;
-    case kNoteSecondary:
+    case kNoteSecondary:  // the next request may be under way behind it
+      if (of_request && phase_ == Phase::running) tell_reported(*at_work());
       if (phase_ == Phase::idle && link.ledger().empty()) finished_in_chunk_ = true;
       return;
     case kNoteNamed:
     case kNoteReplay:
       // What was not done leaves the link in doubt.
-      if (how != Ended::ok && debt.note == kNoteReplay) {
-        if (pool::ServerLink* server = of(link)) server->retire = true;
+      if (pool::ServerLink* server = of(link); server != nullptr && debt.note == kNoteReplay) {
+        if (how != Ended::ok) server->retire = true;
+        if (debt.item == kLastOfReplay) tell_reported(*server);
       }
       // PREPAREs of the session follow what has to be acknowledged: the last reply ends the waiting, whosever it is.
       if (phase_ == Phase::replaying && waits_for(link) && link.ledger().empty()) finished_in_chunk_ = true;
@@ -607,7 +612,8 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
                    std::string_view farewell) {
   using vsession::TransactionLinks;
   using Tells = TransactionLinks::Tells;
-  if (loss.tells == Tells::unknown && may_learn_outcome()) {
+  const bool late = ended_by_time_limit(farewell);
+  if (loss.tells == Tells::unknown && !late && may_learn_outcome()) {
     send_ends(loss.ends);
     if (phase_ == Phase::closed) return;
     unit().open = unit().stalled = false;
@@ -615,20 +621,21 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
   }
   // It must not be taken for that of the next transaction, whatever ends this one.
   if (parts_.part(view().write_node()) == nullptr) forget_transaction_id();
+  forget_told();
   if (loss.session != TransactionLinks::Leaves::as_it_is)
     vs_.transaction_lost(/*stay_failed=*/loss.session == TransactionLinks::Leaves::failed);
   send_ends(loss.ends);
   if (phase_ == Phase::closed) return;
-  const bool late = ended_by_time_limit(farewell);
   wire::Report report;
   switch (loss.tells) {
     case Tells::nothing:
       return go_on();
     case Tells::later:
       pending_error_ = std::make_unique<PendingError>(
-          PendingError{late ? time_limit_over(node, farewell) : lost_in_transaction(node, why), true});
+          PendingError{late ? time_limit_over(node, farewell, true) : lost_in_transaction(node, why), true});
       return go_on();
     case Tells::once_more:
+      if (late) break;  // it would take as long elsewhere
       work().avoid = node;
       return run_again();
     case Tells::rolled_back:
@@ -641,7 +648,7 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
       report = lost_while_reading(node, why);
       break;
   }
-  if (late) report = time_limit_over(node, farewell);
+  if (late) report = time_limit_over(node, farewell, loss.tells != Tells::unknown);
   work().begins.first = work().begins.now;              // it was sent
   unit().skip = unit().open && !work().request.synced;  // its Sync is still to come
   unit().open = unit().stalled = false;
@@ -665,6 +672,7 @@ void Session::fail_request(const wire::Report& report) {
   const TxStatus status = vs_.state().tx.status;
   const bool over = work().ends_transaction && status != TxStatus::idle;  // an end that fails ends it as well
   if (over || status == TxStatus::open) {
+    forget_told();
     vs_.transaction_lost(!over);
     send_ends(parts_.end_all(/*commit=*/false));
   } else if (status == TxStatus::idle && work().begins.first) {

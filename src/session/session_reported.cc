@@ -10,52 +10,51 @@ using backend::Reported;
 
 void Session::on_parameter_status(backend::Link& link, const backend::Debt* head, const backend::Message& message) {
   const auto status = wire::parse_parameter_status(message.payload());
-  if (!status || !told_) return;  // the greeting tells the others
-  const int place = Reported::place(status->name);
-  const bool ours = head != nullptr && head->note != kNoteClient;
-  if (ours) {
-    // During replay the server repeats what the client was told when it set the value. What it says beside that is of a
-    // reload; should a message to the client be half on its way, the next use of the link tells.
-    const pool::ServerLink* server = of(link);
-    const bool known = place < 0 || !told_ || told_->at(place) == status->value;
-    if (known || server == nullptr || has_set(place, server->memory)) return;
-    if (std::any_of(links_.begin(), links_.end(), [](const auto* other) { return other->link->mid_forward(); })) return;
-  }
+  if (!status || !told_) return;                             // the greeting tells the others
+  if (head != nullptr && head->note != kNoteClient) return;  // tell_reported() tells what is to stay
   if (link.key().node == view().write_node()) {
-    ours || head == nullptr ? vs_.parameter_reported(status->name, status->value)
-                            : vs_.parameter_heard(status->name, status->value);
+    head == nullptr ? vs_.parameter_reported(status->name, status->value)
+                    : vs_.parameter_heard(status->name, status->value);
   }
-  if (place >= 0) note_told(place, status->value);
+  if (const int place = Reported::place(status->name); place >= 0) note_told(place, status->value);
   client_.add(message.bytes, message.stable);
 }
 
-// By the session, or by one before it on the link: replay makes that what the session wants.
-bool Session::has_set(int place, const pool::LinkMemory& memory) const {
-  const std::string key = Reported::key(place);
-  return vs_.parameters()->find(key) != nullptr || memory.parameters->find(key) != nullptr;
-}
-
 void Session::note_told(int place, std::string_view value) {
-  if (!told_ || told_->at(place) == value) return;
+  if (told_->at(place) == value) return;
   auto told = std::make_shared<Reported>(*told_);
   told->set(place, value);
   told_ = std::move(told);
 }
 
-// Ahead of a request: what the link has heard while nobody used it, or from a server with other settings.
+// Ahead of what the client asked for, when the link has all that the session has set: what it has heard while nobody or
+// somebody else used it, or during our own questions, or from a server with other settings.
 void Session::tell_reported(pool::ServerLink& link) {
+  if (!told_) return;
+  const auto half_sent = [](const pool::ServerLink* held) { return held->link->mid_forward(); };
+  if (std::any_of(links_.begin(), links_.end(), half_sent)) return forget_told();
+  if (cache_) {
+    told_defaults_ = cache_->defaults_of(link);
+    if (told_defaults_ != pool::Defaults::unknown) told_epoch_ = worker_.shared().accounts.settings_epoch();
+  }
   const Reported& now = link.link->reads();
-  if (cache_) told_epoch_ = worker_.shared().accounts.settings_epoch();
   if (now.hash() == told_->hash()) return;
   for (int place = 0; place < static_cast<int>(Reported::kNames.size()); ++place) {
     const std::string& value = now.at(place);
-    if (value.empty() || value == told_->at(place) || has_set(place, link.memory)) continue;
+    if (value.empty() || value == told_->at(place)) continue;
     const std::string_view name = Reported::kNames[static_cast<std::size_t>(place)];
-    if (link.link->key().node == view().write_node()) vs_.parameter_reported(name, value);
+    const bool by_login = vs_.parameters()->find(Reported::key(place)) == nullptr;
+    if (by_login && link.link->key().node == view().write_node()) vs_.parameter_reported(name, value);
     wire::put_parameter_status(client_.own(), name, value);
     client_.added_own();
     note_told(place, value);
   }
+}
+
+// What a transaction has set is gone with it: until a link has told, no answers but a server's.
+void Session::forget_told() {
+  told_epoch_ = 0;
+  told_defaults_ = pool::Defaults::unknown;
 }
 
 }  // namespace herdgate::session

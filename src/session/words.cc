@@ -77,12 +77,13 @@ bool ended_by_time_limit(std::string_view farewell) {
 }
 
 // As the server calls it, for to run the transaction again would end in the same way.
-wire::Report time_limit_over(NodeId node, std::string_view farewell) {
+wire::Report time_limit_over(NodeId node, std::string_view farewell, bool rolled_back) {
   const bool idle = farewell == sqlstate::kIdleInTransactionTimeout;
   return make("ERROR", idle ? sqlstate::kIdleInTransactionTimeout : sqlstate::kTransactionTimeout,
               idle ? "terminating connection due to idle-in-transaction timeout"
                    : "terminating connection due to transaction timeout",
-              fmt::format("Node {} has rolled the transaction back.", node.value));
+              rolled_back ? fmt::format("Node {} has rolled the transaction back.", node.value)
+                          : fmt::format("Node {} has ended it; what was committed before that stays.", node.value));
 }
 
 wire::Report outcome_unknown(NodeId node, const std::string& why) {

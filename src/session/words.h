@@ -20,7 +20,7 @@ wire::Report lost_in_transaction(NodeId node, const std::string& why);
 wire::Report lost_while_reading(NodeId node, const std::string& why);
 // A time limit of the server's has ended the transaction, and its connection (farewell: the SQLSTATE).
 bool ended_by_time_limit(std::string_view farewell);
-wire::Report time_limit_over(NodeId node, std::string_view farewell);
+wire::Report time_limit_over(NodeId node, std::string_view farewell, bool rolled_back);
 wire::Report outcome_unknown(NodeId node, const std::string& why);
 wire::Report committed_after_all(NodeId node, const std::string& why);
 wire::Report not_committed(NodeId node, const std::string& why);

@@ -87,7 +87,7 @@ def test_what_begin_says_holds(start_proxy):
         c.send(parse("start transaction isolation level serializable, read only", "b"), describe("S", "b"), SYNC)
         assert state(c.until()) == "1tnZI"
         for _ in range(2):
-            c.send(bind(statement="b", portal="p"), describe("P", "p"), execute("p"), SYNC)
+            c.send(bind(statement="b"), describe(), execute(), SYNC)
             answer = c.until()
             assert state(answer) == "2nCZT" and answer[2][1] == b"START TRANSACTION\0"
             assert c.ask("show transaction_isolation") == [["serializable"]]
@@ -108,6 +108,8 @@ UNITS = {
     "two formats": parse("begin") + bind(formats=(0, 0)) + execute() + SYNC,
     "formats of results": parse("begin") + bind(formats=(1,), results=(1, 1)) + describe() + execute(rows=1) + SYNC,
     "another portal": parse("begin") + bind(portal="p") + execute() + SYNC,
+    "a named portal": parse("begin") + bind(portal="p") + execute("p") + SYNC + bind(portal="p") + SYNC,
+    "types of a statement": parse("begin", "t", types=(23,)) + SYNC + bind(statement="t") + execute() + SYNC,
     "another statement": parse("begin", "x") + bind() + execute() + SYNC,
     "described by another name": parse("begin", "y") + bind(statement="y") + describe("S", "z") + execute() + SYNC,
     "twice": run("begin") + run("begin") + SYNC,

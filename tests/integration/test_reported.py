@@ -1,5 +1,6 @@
 """What clients are told of the settings by which they read texts (ParameterStatus), when a server's own settings change under
 sessions that live: always what the answer beside it was written by."""
+import contextlib
 import itertools
 
 import pytest
@@ -112,3 +113,74 @@ def test_nodes_that_write_dates_each_in_its_own_way(start_proxy, cluster, marks)
         standby.psql("alter system reset timezone")
         standby.psql("select pg_reload_conf()")
         wait_until(lambda: standby.psql("select current_setting('timezone')", "postgres") == "UTC", "the reload")
+
+
+def test_what_another_session_has_set_is_the_servers_own_now(start_proxy, cluster, marks):
+    """Taking it back changes nothing, so the server says nothing of it."""
+    proxy = start_proxy({**WAYS["transaction"], "num_workers": 1, "pool_size": 1}, fresh=True)
+    with Told(proxy.port).login() as c, Told(proxy.port).login(TimeZone="Asia/Tokyo") as other:
+        assert c.ask("show timezone") == [["UTC"]] and other.ask("show timezone") == [["Asia/Tokyo"]]
+        cluster.primary.psql("alter system set timezone = 'Asia/Tokyo'")
+        cluster.primary.psql("select pg_reload_conf()")
+        try:
+            wait_until(lambda: cluster.primary.psql("show timezone", "postgres") == "Asia/Tokyo", "the reload")
+            assert other.ask("show timezone") == [["Asia/Tokyo"]]
+            assert c.ask("show timezone") == [["Asia/Tokyo"]] and c.told["TimeZone"] == "Asia/Tokyo"
+        finally:
+            cluster.primary.psql("alter system reset timezone")
+            cluster.primary.psql("select pg_reload_conf()")
+            wait_until(lambda: cluster.primary.psql("show timezone", "postgres") == "UTC", "the reload")
+
+
+@pytest.mark.parametrize("before", ["select 1", "set timezone = 'Europe/Rome'"])
+@pytest.mark.parametrize("way", ["session", "transaction"])
+def test_what_a_lost_transaction_had_set(start_proxy, cluster, way, before):
+    proxy = start_proxy({**WAYS[way], "num_workers": 1})
+    with Told(proxy.port).login() as c:
+        c.ask(before)
+        expected = c.ask("show timezone")[0][0]
+        c.ask("begin")
+        c.ask("set local timezone = 'Asia/Tokyo'")
+        pid = c.ask("select pg_backend_pid()")[0][0]
+        assert c.told["TimeZone"] == "Asia/Tokyo"
+        cluster.primary.psql(f"select pg_terminate_backend({pid})")
+        wait_until(lambda: cluster.primary.psql(f"select count(*) from pg_stat_activity where pid = {pid}") == "0", "its end")
+        with contextlib.suppress(RuntimeError):  # on its way when the loss is seen, it hears of that
+            c.ask("rollback")
+        assert c.ask("show timezone") == [[expected]] and c.told["TimeZone"] == expected
+
+
+def test_a_transactions_settings_on_its_second_node(start_proxy):
+    proxy = start_proxy({"pool_mode": "transaction", "num_workers": 1, "backend_weight0": 0})
+    with Told(proxy.port).login() as c:
+        for node in ("", "/*NO LOAD BALANCE*/ "):
+            c.ask("begin")
+            c.ask("set local timezone = 'Asia/Tokyo'")
+            assert c.ask(f"{node}select current_setting('timezone')") == [["Asia/Tokyo"]] and c.told["TimeZone"] == "Asia/Tokyo"
+            c.ask("commit")
+            assert c.ask("select current_setting('timezone')") == [["UTC"]] and c.told["TimeZone"] == "UTC"
+
+
+def test_a_kept_answer_is_written_by_what_was_told(start_proxy, cluster, marks):
+    """Of nodes that write dates each in its own way."""
+    standby, table = cluster.nodes[1], marks()
+    proxy = start_proxy({"pool_mode": "transaction", "num_workers": 1, "backend_weight0": 0, "backend_weight2": 0,
+                         "memory_cache_enabled": True}, fresh=True)
+    cluster.primary.psql(f"create table {table} as select '2020-02-03'::date as day")
+    standby.psql("alter system set datestyle = 'SQL, DMY'")
+    standby.psql("select pg_reload_conf()")
+    looks = {"SQL, DMY": "03/02/2020", "ISO, MDY": "2020-02-03"}
+    try:
+        wait_until(lambda: standby.psql("show datestyle", "postgres") == "SQL, DMY", "the reload")
+        with Told(proxy.port).login() as c, Told(proxy.port).login() as other:
+            for _ in range(5):
+                for session in (c, other):
+                    for comment in ("", "/*NO LOAD BALANCE*/ "):
+                        assert session.ask(f"{comment}select day from {table}") == [[looks[session.told["DateStyle"]]]]
+                c.ask(f"update {table} set day = day")
+                assert c.ask(f"select day from {table}") == [[looks[c.told["DateStyle"]]]]
+    finally:
+        standby.psql("alter system reset datestyle")
+        standby.psql("select pg_reload_conf()")
+        wait_until(lambda: standby.psql("show datestyle", "postgres") == "ISO, MDY", "the reload")
+        cluster.primary.psql(f"drop table {table}")
