@@ -94,6 +94,7 @@ def set_conninfo(node, text):
     node.psql("select pg_reload_conf()")
 
 
+@pytest.mark.long
 def test_a_uri_as_primary_conninfo_is_pointed_at_the_new_primary(herd):
     h = herd()
     h.write()

@@ -64,6 +64,7 @@ def test_the_next_proxy_promotes_nobody_who_may_lack_a_commit(herd):
     wait_until(lambda: not os.path.exists(note_of(h)), "the note to be removed")
 
 
+@pytest.mark.long
 def test_after_search_primary_node_timeout_the_failover_goes_on_when_enough_are_back(herd):
     h = herd(sync="ANY 1 (node1, node2)", search_primary_node_timeout=2)
     before = h.write()

@@ -196,6 +196,7 @@ def test_one_recovery_at_a_time_and_nothing_waits_for_it(herd):
     follows(h, n)
 
 
+@pytest.mark.long
 def test_a_standby_that_missed_the_failover_is_pointed_at_the_new_primary():
     h = prepare(BuiltinHerd(recovery_user="postgres", recovery_1st_stage_command="recovery_1st_stage"))
     try:
