@@ -117,7 +117,6 @@ UNITS = {
     "a name twice": parse("begin", "n") + SYNC + parse("begin", "n") + bind(statement="n") + execute() + SYNC,
     "two statements": parse("begin; select 1") + bind() + execute() + SYNC,
     "with types": parse("begin", types=(23,)) + bind() + execute() + SYNC,
-    "prepared by SQL": b"",
     "commit outside": run("commit") + SYNC,
     "rollback outside": run("rollback") + SYNC,
     "begin within": run("begin") + SYNC + run("begin") + SYNC,
@@ -134,8 +133,6 @@ def test_as_at_a_server(start_proxy, cluster, mode, unit):
     told = []
     for port in (cluster.primary.port, proxy.port):
         with Client(port).login() as c:
-            if unit == "prepared by SQL":
-                c.ask("prepare q as select 1")
             c.send(UNITS[unit], parse("select 42"), bind(), execute(), SYNC, run("rollback"), SYNC, run("select 43"), SYNC)
             told.append([])
             while ("D", ["43"]) not in told[-1]:
