@@ -337,7 +337,7 @@ def test_a_node_dies_and_comes_back():
 
         wait_until(lambda: web.figures()["herdgate_health_checks_total"].get(
             frozenset({("node", "1"), ("result", "success")}), 0) >= 1, "a health check")
-        assert web.ok("/readyz") == "ready\n"
+        wait_until(lambda: web.ask("/readyz")[::2] == (200, "ready\n"), "the primary to be found")
         assert web.figure("herdgate_node_role", node="0", role="primary") == 1
         cluster.nodes[1].kill()
         wait_until(lambda: state("1") == ["down"], "node 1 to be down")
