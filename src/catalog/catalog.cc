@@ -186,6 +186,7 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
     a.temporary = has(flags, 't');
     a.unlogged = has(flags, 'u');
     a.view = has(flags, 'v');
+    a.materialized = has(flags, 'm');
   }
   if (kind == 'd') {
     a.below_system |= has(flags, 'c');

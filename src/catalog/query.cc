@@ -74,6 +74,7 @@ constexpr std::string_view kRelationParts =
     " || CASE WHEN c.relrowsecurity THEN 's' ELSE '' END"
     " || CASE WHEN c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\""
     " THEN 'v' ELSE '' END"
+    " || CASE WHEN c.relkind = 'm'::pg_catalog.\"char\" THEN 'm' ELSE '' END"
     " || CASE WHEN c.relkind = 'r'::pg_catalog.\"char\" OR c.relkind = 'p'::pg_catalog.\"char\""
     " OR c.relkind = 'v'::pg_catalog.\"char\" OR c.relkind = 'm'::pg_catalog.\"char\" THEN '' ELSE 'k' END"
     " AS flags"

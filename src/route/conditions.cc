@@ -27,7 +27,7 @@ bool wrote_before(const vsession::SessionState& state, DisableLoadBalanceOnWrite
     case DisableLoadBalanceOnWrite::always:
       return state.tx.wrote;
     case DisableLoadBalanceOnWrite::trans_transaction:
-      return state.tx.wrote || state.wrote_in_session;
+      return state.tx.wrote || state.wrote_in_transaction;
     case DisableLoadBalanceOnWrite::off:
     case DisableLoadBalanceOnWrite::dml_adaptive:
       return false;

@@ -26,7 +26,7 @@ Rule primary_reason(const Input& in) {
 std::optional<Rule> begins_alone(const Input& in) {
   const sql::TransactionOptions& options = in.facts.first().transaction;
   const auto mode = in.settings.disable_load_balance_on_write;
-  if (mode == config::DisableLoadBalanceOnWrite::trans_transaction && in.state.wrote_in_session)
+  if (mode == config::DisableLoadBalanceOnWrite::trans_transaction && in.state.wrote_in_transaction)
     return Rule::transaction_wrote;
   const sql::Isolation isolation = options.isolation.value_or(in.state.default_isolation);
   if (isolation == sql::Isolation::serializable) return Rule::serializable;
@@ -41,12 +41,6 @@ std::optional<Rule> both_is_one(const Input& in) {
   if (in.facts.first().kind != Kind::begin) return std::nullopt;
   if (const auto rule = by_session(in.state, in.settings)) return rule;
   return begins_alone(in);
-}
-
-void place_both(const Input& in, Plan& plan) {
-  const auto alone = both_is_one(in);
-  plan.both = !alone;
-  to_primary(in, plan, alone.value_or(Rule::class_both));
 }
 
 // The node that the session chose for its reads; a new choice when it has none or lost it.
@@ -88,6 +82,20 @@ void place_balanced(const Input& in, Plan& plan) {
     }
   }
   to_primary(in, plan, Rule::delay_too_large);
+}
+
+// The first statement of a transaction that reads all on one node: what it marks must be there.
+bool marks_before_reading(const Input& in) {
+  return in.facts.first().kind == Kind::savepoint && in.state.tx.status == TxStatus::open &&
+         isolation_in_force(in.state) == sql::Isolation::repeatable_read;
+}
+
+void place_both(const Input& in, Plan& plan) {
+  if (marks_before_reading(in) && !by_session(in.state, in.settings) && !by_transaction(in.state, in.settings))
+    return place_balanced(in, plan);
+  const auto alone = both_is_one(in);
+  plan.both = !alone;
+  to_primary(in, plan, alone.value_or(Rule::class_both));
 }
 
 void place_either(const Input& in, const Effects& e, Plan& plan) {

@@ -62,13 +62,14 @@ class RelationWalk {
   void by_answer(const sql::Relation& r, const sql::RelationAnswer& a) {
     if (a.system_catalog) first(seen_.system, r);
     if (a.temporary && ask_temp_) first(seen_.temporary, r);
-    if (a.unlogged && in_.check_unlogged_table) first(seen_.unlogged, r);
-    if (a.view) by_view(r, a);
+    // What a materialized view was made of is not read with it. Of a table children and partitions are.
+    const bool reads_below = !a.materialized;
+    if ((a.unlogged || (reads_below && a.below_unlogged)) && in_.check_unlogged_table) first(seen_.unlogged, r);
+    if (a.view && reads_below) by_view(r, a);
   }
   void by_view(const sql::Relation& r, const sql::RelationAnswer& a) {
     if (a.below_system) first(seen_.system, r);
     if (a.below_temporary && ask_temp_) first(seen_.temporary, r);
-    if (a.below_unlogged && in_.check_unlogged_table) first(seen_.unlogged, r);
     if (a.below_writing_function) first(seen_.writing_view, r);
     if (adaptive_ && std::any_of(a.below.begin(), a.below.end(), [&](const auto& b) { return written(b); }))
       first(seen_.written, r);

@@ -151,6 +151,7 @@ void Scenario::read_state(std::string_view text) {
   vsession::Transaction& tx = state.tx;
   const Flag flags[] = {{"wrote", &tx.wrote},
                         {"session_wrote", &state.wrote_in_session},
+                        {"transaction_wrote", &state.wrote_in_transaction},
                         {"read_only", &tx.read_only},
                         {"read_write", &tx.read_write_explicit},
                         {"default_read_only", &state.default_read_only},
@@ -215,6 +216,7 @@ void Scenario::read_relation(std::string_view name, std::string_view text) {
                         {"temporary", &a.temporary},
                         {"unlogged", &a.unlogged},
                         {"view", &a.view},
+                        {"materialized", &a.materialized},
                         {"row_security", &a.row_security},
                         {"below_temporary", &a.below_temporary},
                         {"below_unlogged", &a.below_unlogged},

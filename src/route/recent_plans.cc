@@ -11,7 +11,8 @@ struct Key {
   std::uint64_t text = 0, epoch = 0;
   NodeId lb_node = kNoNode;
   sql::Isolation default_isolation = sql::Isolation::read_committed;
-  bool default_read_only = false, wrote_in_session = false, allow_sql_comments = false, check_unlogged_table = false;
+  bool default_read_only = false, wrote_in_session = false, wrote_in_transaction = false;
+  bool allow_sql_comments = false, check_unlogged_table = false;
   // Of the open transaction.
   bool open = false, wrote = false, multi_statement_block = false, snapshot_shared = false, read_only = false;
   sql::Isolation isolation = sql::Isolation::read_committed;
@@ -26,6 +27,7 @@ Key key_of(const Asked& asked) {
           .default_isolation = in.state.default_isolation,
           .default_read_only = in.state.default_read_only,
           .wrote_in_session = in.state.wrote_in_session,
+          .wrote_in_transaction = in.state.wrote_in_transaction,
           .allow_sql_comments = in.allow_sql_comments,
           .check_unlogged_table = in.check_unlogged_table};
   const vsession::Transaction& tx = in.state.tx;

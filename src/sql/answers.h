@@ -19,6 +19,7 @@ struct RelationAnswer {
   bool temporary = false;
   bool unlogged = false;
   bool view = false;  // view or materialized view: `below` holds what it is made of
+  bool materialized = false;
   bool row_security = false;
   std::vector<Relation> below;  // base relations of a view, qualified, transitively
   bool below_temporary = false, below_unlogged = false, below_system = false;

@@ -102,10 +102,11 @@ void read_statements(std::string_view text, const ParseOptions& options, Facts& 
     return;
   }
   if (text.size() > kMaxParsedText) {
-    const auto kind = outline(text, options.standard_conforming_strings);
-    if (!kind) facts.parse_error = "text is too long to be parsed";
-    facts.statements.push_back(whole_text(kind.value_or(Kind::unparsable), text));
-    facts.statements.back().too_deep = kind.has_value();
+    const auto known = outline(text, options.standard_conforming_strings);
+    if (!known) facts.parse_error = "text is too long to be parsed";
+    facts.statements.push_back(whole_text(known ? known->kind : Kind::unparsable, text));
+    facts.statements.back().too_deep = known.has_value();
+    facts.statements.back().leaves_nothing = known && known->leaves_nothing;
     return;
   }
   Grammar grammar = read_grammar(std::string(text), options.standard_conforming_strings);

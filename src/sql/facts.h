@@ -141,6 +141,7 @@ struct Statement {
   bool drops_table = false;        // DROP TABLE; the names are in `written`
   bool has_parameters = false;     // $1 …
   bool too_deep = false;           // deeper than kMaxDepth, or kMaxParsedText: everything above is incomplete
+  bool leaves_nothing = false;  // too long, but by its words it leaves the session nothing that a reset does not take
 
   // What it does to the session.
   TransactionOptions transaction;

@@ -73,7 +73,9 @@ bool same_for_all_numbers(const Facts& facts) {
   const Statement& s = facts.first();
   const bool plain = s.kind == Kind::select || s.kind == Kind::insert || s.kind == Kind::update ||
                      s.kind == Kind::delete_ || s.kind == Kind::merge;
-  return plain && s.settings.empty() && !s.terminate_pid && !s.too_deep;
+  const auto names_a_process = [](const Function& f) { return f.name == "pg_terminate_backend"; };
+  const bool numbers_count = std::any_of(s.functions.begin(), s.functions.end(), names_a_process);
+  return plain && s.settings.empty() && !numbers_count && !s.too_deep;
 }
 
 constexpr std::uint8_t kShapeBit = 4;  // among the option bits: the key is a shape, not a text

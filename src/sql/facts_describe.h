@@ -67,6 +67,7 @@ inline std::string flags_text(const Statement& s) {
       {s.drops_table, "drops_table"},
       {s.has_parameters, "has_parameters"},
       {s.too_deep, "too_deep"},
+      {s.leaves_nothing, "leaves_nothing"},
       {s.all, "all"},
       {s.with_hold, "with_hold"},
       {s.binary_cursor, "binary_cursor"},

@@ -73,15 +73,32 @@ std::size_t token_end(std::string_view text, std::size_t at, bool standard_confo
   return at + 1;
 }
 
+// A name by which a function sets or locks for the session, or a word behind which a table may be made. A name written
+// with escapes (U&"…") may be any.
+bool leaves_something(Kind kind, std::string_view text, std::size_t at, std::size_t end) {
+  std::string_view token = text.substr(at, end - at);
+  if (token.starts_with('"')) {
+    if (at > 0 && text[at - 1] == '&') return true;
+    token.remove_prefix(1);
+    token.remove_suffix(1);
+  }
+  const auto begins = [token](std::string_view with) { return same_word(token.substr(0, with.size()), with); };
+  return (kind == Kind::select && same_word(token, "into")) || same_word(token, "set_config") ||
+         begins("pg_advisory_") || begins("pg_try_advisory_");
+}
+
 }  // namespace
 
-std::optional<Kind> outline(std::string_view text, bool standard_conforming_strings) {
+std::optional<Outline> outline(std::string_view text, bool standard_conforming_strings) {
   std::size_t at = scan_start(text).statement;
   const auto kind = first_kind(text, at);
   if (!kind) return std::nullopt;
+  bool leaves_nothing = *kind != Kind::do_block && *kind != Kind::call;
   while (at < text.size() && text[at] != ';') {
-    at = token_end(text, at, standard_conforming_strings);
-    if (at == kUnclosed) return std::nullopt;
+    const std::size_t end = token_end(text, at, standard_conforming_strings);
+    if (end == kUnclosed) return std::nullopt;
+    leaves_nothing = leaves_nothing && !leaves_something(*kind, text, at, end);
+    at = end;
   }
   while (at < text.size()) {
     const std::size_t end = comment_end(text, at);
@@ -89,7 +106,7 @@ std::optional<Kind> outline(std::string_view text, bool standard_conforming_stri
     if (end == at && text[at] != ';' && !is_blank(text[at])) return std::nullopt;  // another statement
     at = end == at ? at + 1 : end;
   }
-  return kind;
+  return Outline{*kind, leaves_nothing};
 }
 
 }  // namespace herdgate::sql

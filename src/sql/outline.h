@@ -1,7 +1,7 @@
 // What a text too long for the parser is, from its quotes and its first word alone.
 //
-// Shape    outline(text) → the kind of the one statement that it holds; nullopt when it holds several, is not closed,
-// or
+// Shape    outline(text) → the kind of the one statement that it holds, and whether a word in it may leave something
+//          with the session (a setting, an advisory lock, a table); nullopt when it holds several, is not closed, or
 //          begins with a word that says too little. The statement is not looked into: it must count as a write.
 // Errors   none.
 // Threads  pure.
@@ -14,6 +14,11 @@
 
 namespace herdgate::sql {
 
-std::optional<Kind> outline(std::string_view text, bool standard_conforming_strings);
+struct Outline {
+  Kind kind;
+  bool leaves_nothing;  // but what a reset of its link takes away
+};
+
+std::optional<Outline> outline(std::string_view text, bool standard_conforming_strings);
 
 }  // namespace herdgate::sql

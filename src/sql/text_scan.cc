@@ -45,7 +45,8 @@ class Words {
     std::string word;
     if (starts_word(peek())) {
       while (at_ < text_.size() && continues_word(text_[at_])) word.push_back(lower(text_[at_++]));
-    } else if (peek() >= '0' && peek() <= '9') {
+    } else if (begins_number()) {
+      ++at_;
       while (at_ < text_.size() && (continues_word(text_[at_]) || text_[at_] == '.')) ++at_;
       word = text_.substr(begin, at_ - begin);
     } else {
@@ -55,6 +56,11 @@ class Words {
   }
 
  private:
+  // -1 is one word, as it is to those who write it.
+  bool begins_number() const {
+    const auto digit = [this](std::size_t at) { return at < text_.size() && text_[at] >= '0' && text_[at] <= '9'; };
+    return digit(at_) || (text_[at_] == '-' && digit(at_ + 1));
+  }
   std::optional<std::string> quoted(char quote) {
     std::string word;
     for (++at_; at_ < text_.size(); ++at_) {

@@ -46,7 +46,8 @@ void VirtualSession::note_pins(const Outcome& outcome) {
   const sql::Statement& s = outcome.statement;
   if (!s.functions.empty() && !calls_nothing(s)) note_functions(outcome);
   if (!outcome.ok) return;
-  if (s.kind == Kind::unparsable || s.too_deep || s.writes_settings()) add_pin(Pin::unparsed_state);
+  const bool not_looked_into = s.kind == Kind::unparsable || (s.too_deep && !s.leaves_nothing);
+  if (not_looked_into || s.writes_settings()) add_pin(Pin::unparsed_state);
   switch (s.kind) {
     case Kind::listen:
     case Kind::unlisten:

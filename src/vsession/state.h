@@ -45,7 +45,8 @@ inline constexpr std::size_t kMaxWritten = 256;
 
 struct SessionState {
   Transaction tx;
-  bool wrote_in_session = false;  // for `always`: a write succeeded, in or outside of a transaction
+  bool wrote_in_session = false;      // for `always`: a write succeeded, in or outside of a transaction
+  bool wrote_in_transaction = false;  // for `trans_transaction`: … in one that was begun
   sql::Isolation default_isolation = sql::Isolation::read_committed;
   bool default_read_only = false;
   std::uint16_t pins = 0;

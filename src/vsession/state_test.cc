@@ -201,6 +201,38 @@ TEST(VirtualSession, MarkingATransactionIsNoWrite) {
   EXPECT_FALSE(session.state().wrote_in_session);
 }
 
+// Not looked into, they leave nothing but what their link is reset for, unless a word in them says more.
+TEST(VirtualSession, LongTextsPinOnlyByTheirWords) {
+  const std::string big(sql::kMaxParsedText, 'x');
+  const std::pair<std::string, bool> cases[] = {
+      {"*insert into a values ('" + big + "')", false},
+      {"*update a set b = 'set_config " + big + "' /* into set_config */", false},
+      {"*insert into a values (1), ('" + big + "'), (my_set_config(1))", false},
+      {"*select set_config('a.b', '" + big + "', false)", true},
+      {"*insert into a values (\"set_config\"('a.b', '" + big + "', false))", true},
+      {"*insert into a values (U&\"\\0073et_config\"('a.b', '" + big + "', false))", true},
+      {"*insert into a values (pg_try_advisory_lock(1), '" + big + "')", true},
+      {"*select '" + big + "' into temp b", true},
+      {"*do $$ begin perform 1; /* " + big + " */ end $$", true},
+  };
+  for (const auto& [text, pins] : cases) {
+    VirtualSession session(kKey);
+    Script script(session);
+    script.step(text.c_str());
+    EXPECT_EQ(session.state().pins != 0, pins) << text.substr(0, 40);
+  }
+}
+
+TEST(VirtualSession, WritesOutsideOfTransactionsAreNoneOfTheirs) {
+  VirtualSession session(kKey);
+  Script script(session);
+  script.step("*insert into a values (1)");
+  EXPECT_TRUE(session.state().wrote_in_session);
+  EXPECT_FALSE(session.state().wrote_in_transaction);
+  for (const char* step : {"begin", "*insert into a values (1)", "rollback"}) script.step(step);
+  EXPECT_TRUE(session.state().wrote_in_transaction);
+}
+
 TEST(VirtualSession, BoundsTheRelationsItRemembers) {
   VirtualSession session(kKey);
   Script script(session);

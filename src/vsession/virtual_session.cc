@@ -33,8 +33,7 @@ void VirtualSession::begin_statement() {
 void VirtualSession::rows_done(bool write) {
   begin_statement();
   if (!write) return;
-  state_.wrote_in_session = true;
-  if (state_.tx.status == TxStatus::open) state_.tx.wrote = true;
+  note_write();
 }
 
 void VirtualSession::statement_done(const Outcome& outcome) {
@@ -44,13 +43,15 @@ void VirtualSession::statement_done(const Outcome& outcome) {
   if (!outcome.statement.settings.empty()) apply_settings(outcome);
   note_prepared(outcome);
   if (outcome.write && !only_marks_transactions(outcome.statement.kind)) {
-    state_.wrote_in_session = true;
-    if (state_.tx.status == TxStatus::open) {
-      state_.tx.wrote = true;
-      if (outcome.remember_names) note_written(outcome.statement.relations);
-    }
+    note_write();
+    if (state_.tx.status == TxStatus::open && outcome.remember_names) note_written(outcome.statement.relations);
   }
   transaction_control(outcome);
+}
+
+void VirtualSession::note_write() {
+  state_.wrote_in_session = true;
+  if (state_.tx.status == TxStatus::open) state_.tx.wrote = state_.wrote_in_transaction = true;
 }
 
 void VirtualSession::note_written(const std::vector<sql::Relation>& relations) {

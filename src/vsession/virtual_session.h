@@ -222,6 +222,7 @@ class VirtualSession {
   void clear_pins();  // DISCARD ALL, end of session
 
  private:
+  void note_write();
   struct Level;       // parameters and the like at the start of the transaction or a savepoint
   struct ResetName {  // see link_parameters()
     std::string name;

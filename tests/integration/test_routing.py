@@ -244,3 +244,80 @@ def test_select_into_and_copy(conn, cluster, marks):
     with conn.cursor().copy(f"copy copied from stdin /* {mark} */") as copy:
         copy.write("2\n")
     assert cluster.where(mark) == PRIMARY
+
+
+@pytest.mark.parametrize("isolation,seen", [("read committed", [0, 1]), ("repeatable read", [0])])
+def test_ending_a_standbys_process_leaves_the_transaction(standby_only, cluster, isolation, seen):
+    """It goes to the node of that process, and what was written on the primary is not committed for it."""
+    with standby_only.connect() as c, standby_only.connect() as victim:
+        pid = victim.execute("select pg_backend_pid() from cows where id = 1").fetchone()[0]
+        c.execute(f"begin isolation level {isolation}")
+        c.execute("insert into cows values (55, 'not to stay')")
+        assert c.execute(f"select pg_terminate_backend({pid})").fetchone() == (True,)
+        c.execute("insert into cows values (56, 'nor this')")  # there still is the transaction, and it is on the primary
+        c.execute("rollback")
+    assert cluster.primary.psql("select count(*) from cows where id in (55, 56)") == "0"
+
+
+def test_which_process_is_ended_depends_on_its_number(standby_only):
+    """One that is no process id, of any session, does not settle where others go."""
+    with standby_only.connect() as c, standby_only.connect() as victim:
+        with pytest.raises(psycopg.errors.Error):
+            c.execute("select pg_terminate_backend(99999999999)")
+        pid = victim.execute("select pg_backend_pid() from cows where id = 1").fetchone()[0]
+        assert c.execute(f"select pg_terminate_backend({pid})").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+def test_savepoint_before_the_first_read_of_one_snapshot(conn, cluster, marks, prepare):
+    """Where all of a transaction is on one node, so are its savepoints."""
+    for end in ("release s", "rollback to s"):
+        conn.execute("begin isolation level repeatable read read only", prepare=prepare)
+        conn.execute("savepoint s", prepare=prepare)
+        assert place(cluster, conn, "select * from cows", marks, prepare=prepare) <= STANDBY
+        conn.execute(end, prepare=prepare)
+        assert place(cluster, conn, "select * from cows", marks, prepare=prepare) <= STANDBY
+        conn.execute("commit", prepare=prepare)
+
+
+def test_a_table_with_an_unlogged_partition(conn, cluster, marks):
+    """A standby would refuse to read it."""
+    cluster.primary.psql("""create table stalls (id int) partition by range (id);
+                            create table stalls1 partition of stalls for values from (0) to (10);
+                            create unlogged table stalls2 partition of stalls for values from (10) to (20)""")
+    cluster.wait_replayed()
+    assert place(cluster, conn, "select * from stalls", marks) == PRIMARY
+    assert place(cluster, conn, "select * from stalls1", marks) <= STANDBY
+
+
+def test_a_materialized_view_is_read_like_a_table(conn, cluster, marks):
+    """Whatever its rows were made of."""
+    cluster.primary.psql("""create materialized view drawn as select writes() as w, random() as r, relname, quick.id
+                              from pg_class left join quick on true""")
+    cluster.wait_replayed()
+    conn.execute("begin")
+    assert place(cluster, conn, "select * from drawn", marks) <= STANDBY
+    conn.execute("commit")
+
+
+def test_writes_outside_of_transactions_do_not_bind_later_ones(start_proxy, cluster, marks):
+    """trans_transaction: the flag is that of explicit transactions."""
+    with start_proxy({"backend_weight0": 0, "disable_load_balance_on_write": "trans_transaction"}).connect() as c:
+        c.execute("update cows set name = 'w' where id = 1")
+        c.execute("begin")
+        assert place(cluster, c, "select 1", marks) <= STANDBY
+        c.execute("update cows set name = 'w' where id = 1")
+        c.execute("commit")
+        c.execute("begin")
+        assert place(cluster, c, "select 1", marks) == PRIMARY
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_reads_behind_a_long_insert_are_balanced(start_proxy, cluster, marks, mode):
+    """Too long to be looked into, and nothing in it that could stay with the session."""
+    proxy = start_proxy({"backend_weight0": 0, "pool_mode": mode})
+    with proxy.connect() as c:
+        c.execute("insert into barns values " + ",".join(f"({i})" for i in range(1000, 200_000)) + " on conflict do nothing")
+        cluster.wait_replayed()
+        assert place(cluster, c, "select * from cows", marks) <= STANDBY
+    cluster.primary.psql("delete from barns where id >= 1000")
