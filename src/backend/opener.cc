@@ -244,19 +244,19 @@ void Opener::succeed() {
 }
 
 Canceller::Canceller(net::Loop& loop, net::BlockingPool& blocking, const OpenRequest& to, const Greeting& greeting,
-                     std::function<void()> done)
+                     OnDone done)
     : loop_(loop), done_(std::move(done)) {
   wire::put_cancel(message_, greeting.pid, greeting.secret);
   connecting_ = net::connect(loop_, blocking, to.to, net::ConnectOptions{to.deadline, to.tcp},
                              [this](Result<net::Socket> socket) {
-                               if (!socket) return finish();
+                               if (!socket) return finish(Delivery::over);
                                socket_ = std::move(*socket);
-                               if (!loop_.watch(socket_.fd(), *this)) return finish();
+                               if (!loop_.watch(socket_.fd(), *this)) return finish(Delivery::over);
                                socket_.write(loop_, message_);
                              });
   timer_ = loop_.after(to.deadline.at - loop_.now(), [this] {
     timer_ = 0;
-    finish();
+    finish(socket_.open() ? Delivery::in_doubt : Delivery::over);
   });
 }
 
@@ -270,12 +270,12 @@ void Canceller::on_ready(unsigned ready) {
   char octet;
   const net::Io io = socket_.read(loop_, std::span(&octet, 1));
   if (io.state == net::Io::would_block || io.state == net::Io::ok) return;
-  finish();  // the server closes when it has delivered the signal
+  finish(Delivery::over);  // the server closes when it has delivered the signal
 }
 
-void Canceller::finish() {
+void Canceller::finish(Delivery how) {
   loop_.cancel(std::exchange(timer_, 0));
-  if (done_) loop_.defer(std::exchange(done_, nullptr));
+  if (done_) loop_.defer([done = std::exchange(done_, nullptr), how] { done(how); });
 }
 
 }  // namespace herdgate::backend

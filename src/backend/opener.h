@@ -94,20 +94,24 @@ class Opener final : public net::Watcher {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-// Sends a cancel request for a link and closes; `done` when the server has closed the connection or the deadline has
-// passed, so that afterwards no late cancel can hit whatever runs there next.
+// Sends a cancel request for a link and closes; `done` when the server has closed the connection, so that afterwards no
+// late cancel can hit whatever runs there next, or when the deadline has passed.
 class Canceller final : public net::Watcher {
  public:
-  Canceller(net::Loop& loop, net::BlockingPool& blocking, const OpenRequest& to, const Greeting& greeting,
-            std::function<void()> done);
+  enum class Delivery {
+    over,      // the server has had it, or will never have it
+    in_doubt,  // sent, and not heard of in time: it may still come
+  };
+  using OnDone = std::function<void(Delivery)>;
+  Canceller(net::Loop& loop, net::BlockingPool& blocking, const OpenRequest& to, const Greeting& greeting, OnDone done);
   ~Canceller() override;
   void on_ready(unsigned ready) override;
 
  private:
-  void finish();
+  void finish(Delivery how);
   net::Loop& loop_;
   Bytes message_;
-  std::function<void()> done_;
+  OnDone done_;
   std::unique_ptr<net::Connecting> connecting_;
   net::Socket socket_;
   net::TimerId timer_ = 0;

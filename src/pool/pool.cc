@@ -522,22 +522,25 @@ void Pool::cancel(ServerLink& link) {
   link.cancelled = true;
   const std::uint64_t id = ++last_cancel_;
   cancels_[id] = Cancel{std::make_unique<backend::Canceller>(wiring_.loop, wiring_.blocking, to, link.link->greeting(),
-                                                             [this, id, alive = alive_] {
-                                                               if (*alive) cancel_over(id);
+                                                             [this, id, alive = alive_](Delivery how) {
+                                                               if (*alive) cancel_over(id, how);
                                                              }),
                         &link};
 }
 
-void Pool::cancel_over(std::uint64_t id) {
+void Pool::cancel_over(std::uint64_t id, Delivery how) {
   ServerLink* link = cancels_.at(id).link;
   cancels_.erase(id);
-  if (link == nullptr || --link->cancels_in_flight > 0) return;
+  if (link == nullptr) return;
+  if (how == Delivery::in_doubt) link->retire = true;  // it must not hit whoever would have the link next
+  if (--link->cancels_in_flight > 0) return;
   if (link->holder != 0) {
     if (const auto tell = std::exchange(link->on_cancels_over, nullptr)) tell();
     return;
   }
   // Given back while the cancel was on its way: now it can be cleaned and lent again.
   if (link->link->lost()) return close(*link, Error{backend::Errc::closed_by_server, {}});
+  if (link->retire) return close(*link, Error{backend::Errc::closed_by_us, "a cancel may still reach it"});
   clean(*link, std::exchange(link->reset, {}));
 }
 

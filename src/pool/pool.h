@@ -166,7 +166,8 @@ class Pool : private backend::LinkKeeper {
   void count_cleaning(const ServerLink& link, int change);
   bool worth_waiting(const KeyPool& pool) const;
   void clean(ServerLink& link, std::vector<std::string> queries);
-  void cancel_over(std::uint64_t id);
+  using Delivery = backend::Canceller::Delivery;
+  void cancel_over(std::uint64_t id, Delivery how);
   void retire_older(const backend::LinkKey& key, TimePoint than);
   bool taken_down(NodeId node) const;
   void stop_opening(Pending& pending);

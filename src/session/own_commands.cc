@@ -215,7 +215,7 @@ OwnCommands::Answer OwnCommands::pgpool_set(const std::vector<std::string>& word
 OwnCommands::Answer OwnCommands::pgpool_reset(const std::vector<std::string>& words) {
   Answer answer;
   if (words.size() == 3 && same(words[2], "all")) {
-    session_.own_.reset();
+    session_.reset_all_own();
     answer.tag = "RESET";
     return answer;
   }

@@ -6,6 +6,7 @@
 // Limits   kMaxItems in a unit; the rest is bounded by the request.
 // Threads  the worker of its session.
 #pragma once
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -82,6 +83,7 @@ struct Progress {
   bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
   Begins begins;
   bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
+  bool waits = false;       // it is a unit, or a part of one, that is still at the head of the input
   bool cancel = false;      // asked for while nothing of the client's was running
   bool copy_over = false;   // COPY FROM: CopyDone or CopyFail has gone to the server
   // How the answer goes.
@@ -93,6 +95,7 @@ struct Progress {
   // Running it again.
   bool rerun = false, on_primary = false;  // decided while the answer came: run again (on the primary)
   NodeId avoid = kNoNode;                  // … but not there
+  bool writes_after_all = false;           // a standby has refused it, because it writes or locks
   // Held back.
   std::optional<Deadline> hold_until;  // since it was held first, however often that happens
   int hold_failures = 0;               // connections that failed after the primary was said to work
@@ -163,10 +166,13 @@ struct Unit {
   // was told of.
   std::uint64_t asked = 0;
   bool asked_as_told = false;
+  std::size_t logged = 0;              // log_client_messages: octets ahead of which messages have been told of already
   bool sets = false;                   // one that may set something has been written
   bool stalled = false;                // more replies are owed than is good: the rest waits for some of them
   std::optional<wire::Report> poison;  // the error that takes the place of the poisoned one
 
+  // Off the head of the input.
+  void taken(std::size_t octets) { logged -= std::min(logged, octets); }
   void forget() {
     items.clear();
     undone.clear();
@@ -180,6 +186,7 @@ struct Unit {
     forget();
     if (items.capacity() > kMaxKeptItems) std::vector<vsession::PreparedPtr>().swap(items);
     link = nullptr;
+    logged = 0;
     open = hold = skip = failed = ahead = stalled = false;
   }
 };
@@ -216,6 +223,7 @@ struct Running {
   std::optional<Bytes> parameters;           // of a statement that is being described: its columns follow
   std::optional<wire::Report> replay_error;  // why the link could not be brought up
   std::optional<wire::Report> named_error;   // why a PREPARE could not be repeated on it
+  Bytes aside;                               // what servers have said unasked while a message was half sent
   std::string farewell;                      // what a FATAL of a server said before its link was lost
 
   // For the next request.
@@ -234,6 +242,7 @@ struct Running {
     replay_error.reset();
     named_error.reset();
     farewell.clear();
+    Bytes().swap(aside);
     parameters.reset();
   }
 };

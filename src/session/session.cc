@@ -323,6 +323,11 @@ Result<Done> Session::reset_own(std::string_view name) {
   return Done{};
 }
 
+void Session::reset_all_own() {
+  own_.reset();
+  heed_own_levels();
+}
+
 void Session::settings_changed() { snapshot_ = worker_.snapshot(); }
 
 void Session::welcomed(const LoginResult& login) {

@@ -71,7 +71,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void on_answer(backend::Link& link, const backend::Answer& answer) override;
   void on_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how) override;
   void on_async(backend::Link& link, const backend::Debt* head, const backend::Message& message) override;
-  void on_notification(const backend::Link& link, const backend::Message& message);
+  void on_notification(backend::Link& link, const backend::Message& message);
   void on_chunk_end(backend::Link& link) override;
   void on_drained(backend::Link& link) override;
   void on_lost(backend::Link& link, const Error& why) override;
@@ -143,6 +143,13 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool begin_or_end_by_unit(UnitMessages& messages);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   Next plan_terminate(int pid);
+  void fix_transaction_node(NodeId node);
+  bool tells_why_rolled_back();
+  bool mid_message() const;
+  void say_aside(backend::Link& link, ByteView message);
+  void give_asides();
+  void log_if_unparsable(const sql::Facts& facts, std::string_view text);
+  void log_messages(ByteView input, const UnitMessages& messages);
   void ask_workers(std::function<void(const report::Server&)> then);
   std::string_view executed_text(const sql::Statement& statement, std::string_view text) const;
   const sql::Statement* prepared_statement(const sql::Statement& statement) const;
@@ -295,6 +302,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   Result<Done> set_own(std::string_view name, std::string_view value);
   Result<Done> reset_own(std::string_view name);
+  void reset_all_own();
   const config::SessionSettings& own() const { return own_ ? *own_ : kNothingSet; }
   const config::Settings& settings() const { return *snapshot_->settings; }
   const cluster::View& view() const { return *snapshot_->view; }

@@ -55,7 +55,12 @@ Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
   UnitMessages messages = worker.lend_messages();
   take_apart(input, messages.list);
   messages.statements = vs_.prepared_changes();
+  const std::size_t before = used;
   const Next next = serve_messages(input, messages, used);
+  if (run_) {
+    run_->unit.taken(used - before);
+    run_->work.waits = next == Next::waiting && used == before;
+  }
   worker.take_back(std::move(messages));
   return next;
 }
@@ -76,9 +81,7 @@ Session::Next Session::serve_messages(ByteView input, UnitMessages& messages, st
     return Next::served;
   }
   if (work().planned) return run_unit(input, messages, used);
-  if (own().log_client_messages(settings())) {
-    for (const UnitMessage& message : messages.list) log_client_message(worker_.log(), who_, true, message.whole);
-  }
+  if (own().log_client_messages(settings())) log_messages(input, messages);
   if (!unit_open() && unit_is_local(messages)) {
     if (const Next next = plan_explained_in(input); next != Next::served) return next;
     used += input.size();
@@ -98,6 +101,15 @@ Session::Next Session::serve_messages(ByteView input, UnitMessages& messages, st
   if (phase_ == Phase::asking) return Next::waiting;
   if (const Next next = plan_unit(messages); next != Next::served) return next;
   return run_unit(input, messages, used);
+}
+
+// Each message once, also where the unit is served again because it waited, or is cut.
+void Session::log_messages(ByteView input, const UnitMessages& messages) {
+  for (const UnitMessage& message : messages.list) {
+    const auto at = static_cast<std::size_t>(message.whole.data() - input.data());
+    if (at >= unit().logged) log_client_message(worker_.log(), who_, true, message.whole);
+  }
+  unit().logged = std::max(unit().logged, input.size());
 }
 
 // What its name means now.
@@ -484,6 +496,7 @@ void Session::unit_item_ended(backend::Link& link, const backend::Debt& debt, ba
       unit().dropped.empty() ? vsession::VirtualSession::kUntilNow : unit_dropped(link, item, ok);
   if (how == backend::Ended::skipped || !item->facts) return;
   if (!ok && !run().farewell.empty()) return;  // the server's last words: on_lost() says what became of it
+  if (!ok && work().rerun) return;             // nobody hears of it: the primary runs it again
   for (const sql::Statement& statement : item->facts->statements) {
     note_done(statement, item->query, ok, item->facts, until);
   }

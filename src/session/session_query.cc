@@ -82,9 +82,14 @@ void Session::understand(ByteView input, std::string_view text) {
   const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
   work().facts = worker_.facts().facts(text, options);
   for (const sql::Statement& statement : work().facts->statements) work().begins.see(statement.kind);
-  if (work().facts->first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
-    log_unparsable(*this, worker_.log(), who_, text);
+  log_if_unparsable(*work().facts, text);
   if (!unit_open()) vs_.close_prepared("");  // as a server does, whoever answers; amid a unit it may skip the text
+}
+
+// In an encoding whose characters cannot be told from quotes no text is parsed, which is not the text's doing.
+void Session::log_if_unparsable(const sql::Facts& facts, std::string_view text) {
+  if (facts.first().kind == Kind::unparsable && vs_.ascii_safe_encoding())
+    log_unparsable(*this, worker_.log(), who_, text);
 }
 
 Session::Next Session::serve_query(ByteView input, std::size_t& used) {
@@ -131,7 +136,8 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     return Next::served;
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
-  if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
+  // Whose process it ends says nothing about where the transaction is.
+  if (vs_.state().tx_node != kNoNode && !facts->first().terminate_pid) vs_.state().tx_node = link->link->key().node;
   if (cache_ && cache_->waits_for_query(*facts)) return Next::waiting;
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(*facts) : nullptr;
@@ -200,7 +206,12 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
     fail_request(std::exchange(pending_error_, nullptr)->report);
     return Next::served;
   }
-  const NodeId node = view().write_node();
+  const bool begun = vs_.state().tx.status != TxStatus::idle && vs_.state().tx_node != kNoNode;
+  work().plan.node = begun ? vs_.state().tx_node : view().write_node();  // one snapshot: where the others are
+  if (begun) work().plan.rule = route::Rule::transaction_node;
+  work().plan.write = true;
+  const NodeId node = node_for(work().plan);
+  fix_transaction_node(node);
   if (node == kNoNode) {
     used += input.size();
     fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
@@ -212,7 +223,6 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   if (!unit_open()) {
     if (const Next next = bring_up(*link, true); next != Next::served) return next;
   }
-  work().plan.write = true;
   send_ends(parts_.writes_at(link->link->key().node));
   if (cache_) cache_->sending_unknown();
   work().plan.opaque = work().plan.unseen = true;
@@ -307,10 +317,11 @@ std::string_view Session::executed_text(const sql::Statement& statement, std::st
 // pg_terminate_backend(constant) goes to the node whose process it names; which one that is the workers' pools know.
 Session::Next Session::plan_terminate(int pid) {
   ask_workers([this, pid](const report::Server& server) {
-    work().plan = route::Plan{.node = view().write_node(), .write = true};
+    work().plan = route::Plan{.node = view().write_node()};
     for (const report::LinkRow& link : server.links) {
       if (link.backend_pid == pid) work().plan.node = link.node;
     }
+    work().plan.write = work().plan.node == view().write_node();  // at a standby nothing is written
     work().planned = true;
   });
   return Next::waiting;
@@ -405,6 +416,13 @@ Session::Next Session::decide_anew(const sql::Facts& facts, std::string_view tex
   return Next::served;
 }
 
+// From REPEATABLE READ up one snapshot serves the whole transaction, and it is on one node.
+void Session::fix_transaction_node(NodeId node) {
+  const vsession::Transaction& tx = vs_.state().tx;
+  if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && vs_.state().tx_node == kNoNode)
+    vs_.state().tx_node = node;
+}
+
 Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
   if (const Next next = decide_or_recall(facts, text, work().plan); next != Next::served) return next;
   work().ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
@@ -412,10 +430,8 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
   if (const std::string_view name = executed_name(facts.first()); !name.empty()) work().executed = name;
   if (work().on_primary || (work().avoid != kNoNode && work().plan.node == work().avoid))
     work().plan.node = view().write_node();
-  const vsession::Transaction& tx = vs_.state().tx;
-  if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && !work().plan.both &&
-      vs_.state().tx_node == kNoNode)
-    vs_.state().tx_node = work().plan.node;
+  work().plan.write |= work().writes_after_all;
+  if (!work().plan.both) fix_transaction_node(work().plan.node);
   work().planned = true;
   return Next::served;
 }

@@ -115,9 +115,13 @@ void Session::on_reply(backend::Link& link, const Debt& head, const Message& mes
       return;
     case kCommandComplete:
       statement_completed(head, message.payload());
+      if (tells_why_rolled_back()) return;
       break;
     case kEmptyQuery:
       ++work().statement;
+      break;
+    case kFunctionResult:
+      vs_.rows_done(/*write=*/true);  // what it does cannot be seen
       break;
     case kCopyIn:
       work().copy_over = false;
@@ -139,10 +143,20 @@ void Session::statement_completed(const Debt& debt, ByteView payload) {
   if (debt.what == Owes::query) note_statement(work().statement++, true);
 }
 
+// A COMMIT that was on its way already when the transaction failed for a reason that its client has not heard.
+bool Session::tells_why_rolled_back() {
+  if (!pending_error_ || !pending_error_->of_transaction || !work().may_commit || work().tag != "ROLLBACK")
+    return false;
+  say_error(std::exchange(pending_error_, nullptr)->report);
+  work().forwarded = true;
+  return true;
+}
+
 // Unless something looks at each message.
 bool Session::takes_answers(const Debt& head) const {
-  return head.note == kNoteClient && run_ != nullptr && run_->known_heads == 0 && !run_->work.cancel &&
-         own().log_backend_messages(settings()) == config::LogBackendMessages::none && !message_log_;
+  return head.note == kNoteClient && run_ != nullptr && !pending_error_ && run_->known_heads == 0 &&
+         !run_->work.cancel && own().log_backend_messages(settings()) == config::LogBackendMessages::none &&
+         !message_log_;
 }
 
 void Session::on_answer(backend::Link& link, const backend::Answer& answer) {
@@ -188,8 +202,12 @@ bool Session::error_is_ours(const backend::Link& link, const Debt& head, const w
       if (pool::ServerLink* server = of(link)) server->retire = true;  // a link in doubt is not used again
       return true;
     }
-    case kNoteSecondary:
     case kNoteTransactionId:
+      // A cancel that came a moment late, say: the transaction has failed, and its client has not heard of it.
+      if (!pending_error_ && vs_.state().tx.status == TxStatus::open)
+        pending_error_ = std::make_unique<PendingError>(PendingError{copy_of(report), /*of_transaction=*/true});
+      return true;
+    case kNoteSecondary:
     case kNoteDefaults:
       return true;
     case kNotePoison:
@@ -228,6 +246,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   if ((can_rerun || can_move) && link.key().node != view().write_node() &&
       (misses || primary_can_do_better(report->sqlstate, report->message))) {
     work().rerun = work().on_primary = true;
+    work().writes_after_all = report->sqlstate == sqlstate::kReadOnlyTransaction;
     return;
   }
   if (own().log_per_node_statement(settings()))
@@ -415,12 +434,38 @@ void Session::not_prepared(backend::Link& link, const Debt& debt) {
 
 // What the session has sent itself comes back under the process id that its client was told: by it clients know their
 // own.
-void Session::on_notification(const backend::Link& link, const Message& message) {
+void Session::on_notification(backend::Link& link, const Message& message) {
   auto told = wire::parse_notification(message.payload());
-  if (!told || told->pid != link.greeting().pid || told->pid == pid_) return client_.add(message.bytes, message.stable);
+  if (!told || told->pid != link.greeting().pid || told->pid == pid_) return say_aside(link, message.bytes);
   told->pid = pid_;
-  wire::put_notification(client_.own(), *told);
+  Bytes own;
+  wire::put_notification(own, *told);
+  say_aside(link, own);
+}
+
+// The client has a part of a message, the rest is still to come.
+bool Session::mid_message() const {
+  return std::any_of(links_.begin(), links_.end(),
+                     [](const pool::ServerLink* held) { return held->link->mid_forward(); });
+}
+
+// What a server says unasked. It may be another one than that which is sending a long row: then the row comes first.
+void Session::say_aside(backend::Link& link, ByteView message) {
+  constexpr std::size_t kMostAside = 256 * 1024;
+  if (!run_ || !mid_message()) {
+    client_.own().append(message);
+    return client_.added_own();
+  }
+  run_->aside.append(message);
+  if (run_->aside.size() > kMostAside) link.pause();
+}
+
+void Session::give_asides() {
+  if (!run_ || run_->aside.empty() || mid_message()) return;
+  client_.own().append(run_->aside);
   client_.added_own();
+  Bytes().swap(run_->aside);
+  for (pool::ServerLink* link : links_) link->link->resume();
 }
 
 void Session::on_async(backend::Link& link, const Debt* head, const Message& message) {
@@ -441,6 +486,7 @@ void Session::on_async(backend::Link& link, const Debt* head, const Message& mes
 // The chunk's bytes are about to go: write them, then go on with whatever has become possible.
 void Session::on_chunk_end(backend::Link& link) {
   if (phase_ == Phase::closed) return;
+  give_asides();
   const bool finished = std::exchange(finished_in_chunk_, false);
   if (pool::ServerLink* server = of(link)) part(*server);
   if (!finished) {
@@ -524,12 +570,13 @@ void Session::replay_done() {
 void Session::run_again() {
   ++run().reruns;
   Bytes again = std::move(work().copy);
-  const bool on_primary = work().on_primary;
+  const bool on_primary = work().on_primary, writes = work().writes_after_all;
   const NodeId avoid = work().avoid;
   run().known_heads = work().heads;
   unit().items.clear();
   work().reset();
   work().on_primary = on_primary;
+  work().writes_after_all = writes;
   work().avoid = avoid;
   phase_ = Phase::idle;
   in_.insert(0, again);
@@ -556,7 +603,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   const std::string code = link.farewell();
   worker_.workers().hint_node_trouble(node, reason, link.farewell());
   const vsession::TransactionLinks::Under under = what_is_under_way(*server);
-  const bool mid_message = link.mid_forward() && under.carried;
+  const bool half_told = link.mid_forward() && under.carried;
   const bool waited = waits_for(link);
   dropped_is_back(*server);
   // In session mode a standby may have served reads beside the link that the pin is about.
@@ -573,7 +620,7 @@ void Session::on_lost(backend::Link& link, const Error& why) {
     report.severity = "FATAL";
     return end(report);
   }
-  if (mid_message) return retire();  // half of a message has gone out: this stream cannot be mended
+  if (half_told) return retire();  // half of a message has gone out: this stream cannot be mended
   using Tells = vsession::TransactionLinks::Tells;
   if (phase_ == Phase::lookup && waited && loss.tells == Tells::nothing) {
     work().look_up().failed = true;
@@ -613,6 +660,10 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
   using vsession::TransactionLinks;
   using Tells = TransactionLinks::Tells;
   const bool late = ended_by_time_limit(farewell);
+  const bool over =
+      loss.tells == Tells::unknown || loss.tells == Tells::rolled_back || loss.tells == Tells::run_it_again;
+  // What has not been sent must not be taken for a unit of its own when that it belongs to is over.
+  if (over && run_ && std::exchange(run_->work.waits, false)) drop_request_from_input();
   if (loss.tells == Tells::unknown && !late && may_learn_outcome()) {
     send_ends(loss.ends);
     if (phase_ == Phase::closed) return;
@@ -693,6 +744,7 @@ void Session::fail_request(const wire::Report& report) {
 // The request that waited lies at the front of the input.
 void Session::drop_request_from_input() {
   in_.erase(0, std::min(in_.size(), work().request.bytes));
+  unit().taken(work().request.bytes);
   rest_follows();
 }
 

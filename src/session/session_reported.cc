@@ -17,7 +17,7 @@ void Session::on_parameter_status(backend::Link& link, const backend::Debt* head
                     : vs_.parameter_heard(status->name, status->value);
   }
   if (const int place = Reported::place(status->name); place >= 0) note_told(place, status->value);
-  client_.add(message.bytes, message.stable);
+  say_aside(link, message.bytes);
 }
 
 void Session::note_told(int place, std::string_view value) {
@@ -31,8 +31,7 @@ void Session::note_told(int place, std::string_view value) {
 // somebody else used it, or during our own questions, or from a server with other settings.
 void Session::tell_reported(pool::ServerLink& link) {
   if (!told_) return;
-  const auto half_sent = [](const pool::ServerLink* held) { return held->link->mid_forward(); };
-  if (std::any_of(links_.begin(), links_.end(), half_sent)) return forget_told();
+  if (mid_message()) return forget_told();
   if (cache_) {
     told_defaults_ = cache_->defaults_of(link);
     if (told_defaults_ != pool::Defaults::unknown) told_epoch_ = worker_.shared().accounts.settings_epoch();

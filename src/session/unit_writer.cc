@@ -172,6 +172,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
   const vsession::PreparedPtr& statement = *defined;
   if (before) session_.unit().replaced.push_back({statement, std::move(before)});
   session_.note_trace(read->query);
+  session_.log_if_unparsable(*statement->facts, read->query);
   log("Parse: ", read->query);
   if (statement->names_prepared) give_own_name(*statement);
   const bool by_others = session_.unit().sets;

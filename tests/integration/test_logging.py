@@ -60,6 +60,8 @@ EXPECTED = [
      ["statement: select 1", r"LOCATION:  session:\d+"]),
     ("a statement of two lines", {"log_statement": True}, "select\n1", ["statement: select", "\t1"]),
     ("text that is no SQL", {}, "no sql at all", [r'Unable to parse the query: "no sql at all" from client 127.0.0.1\(\d+\)']),
+    ("text that is no SQL, extended", {}, ("no sql at all %s", (1,)),
+     [r'Unable to parse the query: "no sql at all \$1" from client 127.0.0.1\(\d+\)']),
     ("notice_per_node_statement", {"notice_per_node_statement": True}, "select 1", []),  # the client's alone
     ("nothing", {}, "select 1", []),
 ]
@@ -122,6 +124,36 @@ def test_lines(plain, marks, name, settings, what, lines):
         ok, got, patterns = matches(plain.log(), begin, end, lines)
         # PGPOOL SET itself is logged only where it comes before the mark.
         assert ok, (got, patterns)
+
+
+def test_messages_of_a_unit_that_waits(plain, marks):
+    """Its statement is asked about, and then it is served from its beginning: each message is logged once."""
+    with plain.connect(application_name="tester") as c:
+        c.execute("create table if not exists logged_once (a int)")
+        c.execute("PGPOOL SET log_client_messages = on")
+        mark = marks()
+        c.execute(f"select a as {mark} from logged_once where a = %s", (1,))
+        c.execute("select 'end'")
+        wait_until(lambda: "select 'end'" in plain.log(), "the lines")
+        of_unit = plain.log()[plain.log().index(mark):]
+        assert [of_unit.count(f"{m} message from frontend.") for m in ("Bind", "Describe", "Execute", "Sync")] == [1] * 4
+        assert plain.log().count(mark) == 1
+
+
+def test_levels_are_back_behind_reset_all(plain, marks):
+    """PGPOOL RESET ALL, as each RESET."""
+    with plain.connect(application_name="tester") as c:
+        c.execute("PGPOOL SET log_min_messages TO debug1")
+        c.execute("PGPOOL RESET ALL")
+        c.execute("PGPOOL SET client_idle_limit_in_recovery TO -1")
+        c.execute("PGPOOL RESET client_idle_limit_in_recovery")
+        before = plain.log().count("DEBUG")
+        c.execute("select 1")
+        c.execute("PGPOOL SET log_statement = on")
+        mark = marks()
+        c.execute(f"select '{mark}'")
+        wait_until(lambda: mark in plain.log(), "the line")
+        assert plain.log().count("DEBUG") == before
 
 
 def test_connections(one_node):
