@@ -190,6 +190,12 @@ std::optional<std::string> print_sync_names(const SyncRule& rule) {
   return fmt::format("ANY {} ({})", rule.count, names);
 }
 
+NodeId promoted_already(const Situation& s, NodeId old_primary) {
+  for (const Candidate& c : s.standbys)
+    if (c.primary && c.usable && c.id != old_primary) return c.id;
+  return kNoNode;
+}
+
 Verdict judge(const Situation& s) {
   for (const Candidate& c : s.standbys)
     if (c.answered && c.receiving)

@@ -59,6 +59,9 @@ struct Verdict {
 };
 // Of a recalled rule: what was done while no proxy ran is not known, so nobody may be out of recovery.
 Verdict judge(const Situation& situation);
+// A node in use, other than the old primary, that is out of recovery: somebody has promoted it, and it is the primary.
+// One that is down for the proxy is none: an older primary may have come back. kNoNode: there is none.
+NodeId promoted_already(const Situation& situation, NodeId old_primary);
 bool has_more(const Candidate& a, const Candidate& b);
 
 }  // namespace herdgate::cluster

@@ -80,6 +80,18 @@ TEST(Judge, AStandbyThatStillReceivesForbidsIt) {
   EXPECT_EQ(v.text, "node 2 still receives from the old primary");
 }
 
+TEST(PromotedAlready, IsOneInUseThatIsOutOfRecovery) {
+  Candidate promoted = silent(2);
+  promoted.primary = true;
+  EXPECT_EQ(promoted_already({{at(1, 100), promoted}, SyncRule{}, {}, kNoNode}, NodeId(0)), NodeId(2));
+  EXPECT_EQ(promoted_already({{at(1, 100), at(2, 100)}, SyncRule{}, {}, kNoNode}, NodeId(0)), kNoNode);
+  EXPECT_EQ(promoted_already({{at(1, 100), promoted}, SyncRule{}, {}, kNoNode}, NodeId(2)), kNoNode)
+      << "the old primary of a switchover";
+  promoted.usable = false;
+  EXPECT_EQ(promoted_already({{at(1, 100), promoted}, SyncRule{}, {}, kNoNode}, NodeId(0)), kNoNode)
+      << "an older primary that has come back";
+}
+
 TEST(Judge, EnoughSynchronousStandbysMustAnswer) {
   const SyncRule any1{1, {"n1", "n2"}, false}, all2{2, {"n1", "n2"}, false}, any2of3{2, {"n1", "n2", "n3"}, false};
   EXPECT_EQ(judge({{at(1, 100), silent(2)}, any1, {}, kNoNode}).promote, kNoNode);

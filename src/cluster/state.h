@@ -135,6 +135,7 @@ struct PromotionEnded {
   NodeId promoted = kNoNode;  // kNoNode: not done, `text` says why
   std::string text;
   std::vector<std::pair<NodeId, std::string>> left_behind;  // standbys that could not follow, and why
+  bool already = false;  // … by somebody else: it was found out of recovery, and nothing was done
 };
 // A standby that was pointed at the new primary does not receive from it.
 struct LeftBehind {

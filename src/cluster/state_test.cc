@@ -188,7 +188,7 @@ class Player {
                                              : RunCommand::follow_primary,
                         read_id(in)};
   }
-  // promoted 1 | promoted -1 why | promoted 1 behind 2 why
+  // promoted 1 | promoted 1 already | promoted -1 why | promoted 1 behind 2 why
   static Event promoted(std::istringstream& in) {
     PromotionEnded p;
     p.promoted = read_id(in);
@@ -197,6 +197,8 @@ class Player {
     if (in >> word && word == "behind") {
       const NodeId id = read_id(in);
       p.left_behind.push_back({id, rest(in)});
+    } else if (word == "already") {
+      p.already = true;
     } else if (!word.empty()) {
       in.seekg(at);
       p.text = rest(in);

@@ -71,6 +71,8 @@ class Turn {
   void run_next_command(RunCommand::Kind kind);
   void commands_done();
   void promote_builtin();
+  void promote_unless_there_is_one();
+  void promoted_by_others(NodeId node);
   void promote_by_request();
   std::vector<NodeId> no_standbys() const;
   bool promotes_builtin();

@@ -207,7 +207,7 @@ void Turn::choose_successor() {
     say(Level::log, fmt::format("failover: set new main node: {}", operation.new_main.value));
   if (primary_is_lost()) {
     state_.lost->heir = operation.new_main;
-    if (state_.rules.failover.builtin) return promote_builtin();
+    if (state_.rules.failover.builtin) return promote_unless_there_is_one();
   }
   begin_commands(RunCommand::failover, operation.downed);
 }
@@ -275,6 +275,25 @@ void Turn::promote_builtin() {
                                state_.lost->planned, state_.lost->resumed, state_.lost->searched < kResumePatience};
 }
 
+// One of those that were asked may be the primary by now: somebody else was faster.
+void Turn::promote_unless_there_is_one() {
+  settle_primary();
+  primary_found() ? promoted_by_others(state_.primary) : promote_builtin();
+}
+
+// The others are left as they are: whoever promoted it may be pointing them at it.
+void Turn::promoted_by_others(NodeId node) {
+  Operation& operation = *state_.operation;
+  if (Member* member = find(node); member && member->node.live()) take_role(*member, false);
+  if (Member* old = find(state_.lost->primary)) old->returns = false;
+  say(Level::warning, fmt::format("node {} is the primary already, nobody is promoted", node.value),
+      "Somebody else has promoted it. A standby that does not follow it is to be detached and attached.");
+  if (operation.demand.kind == Demand::switchover)
+    operation.problem =
+        node == operation.demand.node ? "" : fmt::format("node {} was promoted by somebody else", node.value);
+  commands_done();
+}
+
 // A switchover while there is no primary: a person wants this one, if it lacks nothing.
 void Turn::promote_by_request() {
   Operation& operation = *state_.operation;
@@ -326,6 +345,7 @@ void Turn::operator()(const PromotionEnded& event) {
     end_operation();
     return state_.demands.push_back({Demand::search, state_.lost->primary, {}});
   }
+  if (event.already) return promoted_by_others(event.promoted);
   if (state_.lost->planned) return switched(event);
   if (event.promoted == state_.operation->demand.node) state_.operation->problem.clear();
   if (state_.operation->demand.kind == Demand::switchover && event.promoted != state_.operation->demand.node)

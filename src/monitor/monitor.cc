@@ -38,6 +38,7 @@ Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
                  [this](NodeId node, const std::string& reason) {
                    feed(cluster::LeftBehind{node, reason});
                  },
+                 [this] { return primary_found(); },
                  [this](NodeId node, const PrimaryFacts::Facts& said) { primaries_.promoted(node, said); }}),
       switchover_(means, log, [this](const cluster::SwitchStepEnded& event) { feed(event); }),
       note_(means) {}
@@ -201,6 +202,14 @@ void Monitor::promote(const cluster::Promotion& promotion) {
   means_.loop.defer([this, alive = alive_, begin] {  // the note is set at the end of this turn
     if (*alive) note_.settled(kNoteLimit, [this, begin] { when_settled(begin); });
   });
+}
+
+// A probe may have heard it while a promotion was under way.
+NodeId Monitor::primary_found() const {
+  const cluster::Node* node = view_->find(view_->primary);
+  const bool lost = state_.lost && state_.lost->primary == view_->primary;
+  const bool found = node && node->live() && node->real_role == cluster::Role::primary && !lost;
+  return found ? node->id : kNoNode;
 }
 
 Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const {

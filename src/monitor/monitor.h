@@ -120,6 +120,7 @@ class Monitor final : public cluster::Control {
   void answer(Answered answered, std::optional<cluster::Refusal> refusal);
   void tell_first_look();
   void promote(const cluster::Promotion& promotion);
+  NodeId primary_found() const;
   Promoter::Job promotion_job(const cluster::Promotion& promotion) const;
   ProbeTarget powerful(const config::Backend& backend, const std::string& database) const;
   void switch_step(const cluster::SwitchStep& step);

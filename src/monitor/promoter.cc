@@ -23,7 +23,7 @@ constexpr std::size_t kExamineColumns = 7;
 // of it has been received. The control file names it only after the next restartpoint; the receiver is gone by now, and
 // pg_walfile_name() is refused in recovery.
 constexpr const char* kPosition =
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), position, "
+    "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), position, "
     "GREATEST((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()), "
     "(SELECT pg_catalog.max(('x' || pg_catalog.substr(name, 1, 8))::pg_catalog.bit(32)::pg_catalog.int4) "
     "FROM pg_catalog.pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' "
@@ -33,8 +33,9 @@ constexpr const char* kPosition =
     "<= pg_catalog.pg_wal_lsn_diff(position, '0/0'))) "
     "FROM (SELECT GREATEST(COALESCE(pg_catalog.pg_last_wal_receive_lsn(), '0/0'), "
     "COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')) AS position) AS p";
-constexpr std::size_t kPositionColumns = 3;
+constexpr std::size_t kPositionColumns = 4;
 constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
+constexpr const char* kStillPromoting = "SELECT true, pg_catalog.pg_is_in_recovery()";
 constexpr const char* kFacts =
     "SELECT pg_catalog.current_setting('synchronous_standby_names'), pg_catalog.pg_current_wal_lsn()";
 const std::string kFollows =
@@ -62,7 +63,7 @@ void Promoter::start(Job job) {
   means_.loop.cancel(std::exchange(timer_, 0));
   job_ = std::move(job);
   servers_.clear();
-  chosen_ = kNoNode;
+  chosen_ = already_ = kNoNode;
   for (const Standby& standby : job_.standbys) {
     auto server = std::make_unique<Server>();
     server->standby = standby;
@@ -168,6 +169,11 @@ bool Promoter::may_receive() const {
          });
 }
 
+NodeId Promoter::promoted_by_others() const {
+  const NodeId seen = cluster::promoted_already(situation(), job_.old_primary);
+  return seen != kNoNode || !hooks_.primary ? seen : hooks_.primary();
+}
+
 void Promoter::give_up(const cluster::PromotionEnded& end) {
   servers_.clear();  // and with them the locks
   hooks_.done(end);
@@ -181,6 +187,10 @@ void Promoter::examined() {
     const cluster::Verdict verdict = judge_resumed(situation(), job_.old_primary, job_.patient);
     return give_up({verdict.promote, verdict.text, {}});
   }
+  const auto back = [this](const auto& s) { return s->candidate.id == job_.old_primary && s->candidate.primary; };
+  if (std::any_of(servers_.begin(), servers_.end(), back)) return give_up({job_.old_primary, "it was not stopped", {}});
+  const NodeId already = promoted_by_others();
+  if (already != kNoNode) return give_up({already, {}, {}, true});
   const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
   const auto found = std::find_if(servers_.begin(), servers_.end(), receiving);
   if (found == servers_.end() || may_receive()) return stop_receivers();
@@ -210,9 +220,10 @@ void Promoter::stop_receivers() {
 void Promoter::read_positions() {
   const auto take = [](Server& server, const backend::Rows& rows) {
     if (rows.size() != 1 || rows.front().size() != kPositionColumns) return;
-    server.candidate.receiving = text_of(rows, 0) == "t";
-    server.candidate.position = parse_position(text_of(rows, 1)).value_or(0);
-    const std::string timeline = text_of(rows, 2);
+    server.candidate.primary = text_of(rows, 0) == "f";
+    server.candidate.receiving = text_of(rows, 1) == "t";
+    server.candidate.position = parse_position(text_of(rows, 2)).value_or(0);
+    const std::string timeline = text_of(rows, 3);
     std::from_chars(timeline.data(), timeline.data() + timeline.size(), server.candidate.timeline);
   };
   each([](const Server& s) { return s.candidate.answered; }, [](const Server&) { return kPosition; }, take,
@@ -223,6 +234,8 @@ void Promoter::positions_read() {
   const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
   if (std::any_of(servers_.begin(), servers_.end(), receiving) && means_.loop.now() - began_ < kCalmLimit)
     return later(kCalmPause, [this] { read_positions(); });
+  already_ = promoted_by_others();
+  if (already_ != kNoNode) return restore();
   const cluster::Verdict verdict = job_.resumed   ? judge_resumed(situation(), job_.old_primary, job_.patient)
                                    : job_.planned ? judge_switchover(situation(), job_.old_primary)
                                                   : judge(situation());
@@ -242,18 +255,34 @@ Promoter::Server* Promoter::successor() {
 void Promoter::promote(NodeId node) {
   chosen_ = node;
   say(Level::log, fmt::format("promoting node {}", node.value));
-  Server* server = successor();
-  server->client->query(kPromote, Deadline::after(means_.loop.now(), kPromoteLimit),
-                        [this, server, run = run_](Result<backend::Rows> rows) {
-                          if (run != run_) return;
-                          const bool well = rows && text_of(*rows, 0) == "t" && text_of(*rows, 1) == "f";
-                          if (!rows) server->trouble = rows.error().text();
-                          if (well) return later(Duration::zero(), [this] { ask_its_facts(); });
-                          verdict_ = fmt::format("node {} could not be promoted: {}", server->candidate.id.value,
-                                                 server->trouble.empty() ? "it is still in recovery" : server->trouble);
-                          chosen_ = kNoNode;
-                          later(Duration::zero(), [this] { restore(); });
-                        });
+  successor()->client->query(kPromote, Deadline::after(means_.loop.now(), kPromoteLimit),
+                             [this, run = run_](Result<backend::Rows> rows) {
+                               if (run != run_) return;
+                               if (!rows) return not_promoted(rows.error().text());
+                               promotion_told(*rows);
+                             });
+}
+
+// A server that has been told to cannot be told not to: while it replays what it has, no other one may be promoted.
+void Promoter::promotion_told(const backend::Rows& rows) {
+  if (text_of(rows, 1) == "f") return later(Duration::zero(), [this] { ask_its_facts(); });
+  if (means_.loop.now() - began_ > kLongestPromotion) return not_promoted("it is still in recovery");
+  later(kPromotionPause, [this] { ask_again(); });
+}
+
+void Promoter::ask_again() {
+  successor()->client->query(kStillPromoting, Deadline::after(means_.loop.now(), kStepLimit),
+                             [this, run = run_](Result<backend::Rows> rows) {
+                               if (run != run_) return;
+                               if (!rows) return not_promoted(rows.error().text());
+                               promotion_told(*rows);
+                             });
+}
+
+void Promoter::not_promoted(const std::string& why) {
+  verdict_ = fmt::format("node {} could not be promoted: {}", chosen_.value, why);
+  chosen_ = kNoNode;
+  later(Duration::zero(), [this] { restore(); });
 }
 
 // Now, since it may die before it is probed. Its own settings count from now on, and only what it says after the
@@ -379,9 +408,9 @@ void Promoter::put_back(std::function<void()> then) {
 }
 
 void Promoter::restored() {
-  cluster::PromotionEnded end{kNoNode, verdict_, {}};
+  cluster::PromotionEnded end{already_, verdict_, {}, already_ != kNoNode};
   for (const auto& server : servers_) {
-    if (!server->stopped) continue;
+    if (!server->stopped || server->candidate.id == already_) continue;
     end.left_behind.push_back({server->candidate.id,
                                "its primary_conninfo could not be put back, so it receives "
                                "nothing: " +

@@ -4,7 +4,7 @@
 //          within kFollowLimit. What is decided, cluster::judge decides.
 // Limits   kStepLimit for each question to a standby, kCalmLimit until none receives from the old primary,
 // kPromoteLimit
-//          for the promotion.
+//          for the promotion, kLongestPromotion where the server says that it has still to replay what it has.
 // Errors   in PromotionEnded::text; then every standby has its old primary_conninfo again, or is
 //          named in PromotionEnded::left_behind; a stopped one keeps it in the setting (cluster::stopped_conninfo).
 // Threads  one loop.
@@ -29,6 +29,8 @@ inline constexpr Duration kStepLimit = std::chrono::seconds(3);
 inline constexpr Duration kCalmLimit = std::chrono::seconds(1);
 inline constexpr Duration kCalmPause = std::chrono::milliseconds(50);
 inline constexpr Duration kPromoteLimit = std::chrono::seconds(30);
+inline constexpr Duration kLongestPromotion = std::chrono::minutes(10);
+inline constexpr Duration kPromotionPause = std::chrono::seconds(1);
 
 class Promoter {
  public:
@@ -50,6 +52,8 @@ class Promoter {
   struct Hooks {
     std::function<void(const cluster::PromotionEnded&)> done;
     std::function<void(NodeId, const std::string&)> left_behind;
+    // Who is the primary by now, as others than this one have learned. kNoNode: nobody. Empty: nobody would know.
+    std::function<NodeId()> primary;
     // What the new primary says of itself, before `done`.
     std::function<void(NodeId, const PrimaryFacts::Facts&)> promoted;
   };
@@ -84,6 +88,7 @@ class Promoter {
   bool waits_for_locks();
   cluster::Situation situation() const;
   bool may_receive() const;
+  NodeId promoted_by_others() const;
   void give_up(const cluster::PromotionEnded& end);
   void examined();
   void stop_receivers();
@@ -91,6 +96,9 @@ class Promoter {
   void read_positions();
   void positions_read();
   void promote(NodeId node);
+  void promotion_told(const backend::Rows& rows);
+  void ask_again();
+  void not_promoted(const std::string& why);
   void ask_its_facts();
   void promoted(const PrimaryFacts::Facts& said);
   void make_slots();
@@ -113,7 +121,7 @@ class Promoter {
   std::function<void()> then_;
   std::uint64_t run_ = 0;  // answers of earlier jobs are dropped
   TimePoint began_{};
-  NodeId chosen_ = kNoNode;
+  NodeId chosen_ = kNoNode, already_ = kNoNode;
   std::string verdict_;
   net::TimerId timer_ = 0;
 };

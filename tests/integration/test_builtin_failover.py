@@ -337,3 +337,70 @@ def test_a_long_wal_receiver_timeout_is_named(herd):
     wait_until(lambda: "wal_receiver_timeout of node 1 is longer" in h.proxy.log(), "the warning")
     wait_until(lambda: "ALTER SYSTEM SET wal_receiver_timeout = '2s'" in h.proxy.log(), "the log to say so")
     assert "wal_receiver_timeout of node 2" not in h.proxy.log()
+
+
+def of_roles(h):
+    return [n.psql("select pg_is_in_recovery()", "postgres") for n in h.cluster.nodes[1:]]
+
+
+def test_a_standby_that_somebody_else_has_promoted_is_the_primary(herd):
+    """Asynchronous, so the remaining standby could be promoted as well: there would be two primaries."""
+    h = herd(health_check_period=0).start()
+    h.write()
+    h.cluster.nodes[1].promote()
+    h.cluster.nodes[0].kill()
+    assert h.write() >= 2
+    h.wait_for(primary=1, down=(0,))
+    wait_until(lambda: "node 1 is the primary already, nobody is promoted" in h.proxy.log(), "the log to say so")
+    wait_until(lambda: "=== Failover done." in h.proxy.log(), "the end of the failover")
+    assert of_roles(h) == ["f", "t"]
+    assert "promoting node" not in h.proxy.log()
+    # And it recovers: the old one comes back as a standby of it.
+    h.cluster.nodes[0].rebuild(h.cluster.nodes[1])
+    assert h.state() == (1, (0,), (1,))
+
+
+def test_the_promotion_itself_sees_that_somebody_else_was_faster(herd):
+    """The probes cannot log in any more, so that only the one who is to promote hears of it."""
+    h = herd(recovery_user="postgres", sr_check_user="checker")
+    h.cluster.primary.psql("create role checker login in role pg_monitor")
+    h.cluster.wait_replayed()
+    h.start()
+    h.write()
+    h.cluster.primary.psql("alter role checker nologin")
+    h.cluster.wait_replayed()
+    for n in h.cluster.nodes:
+        n.psql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'checker'")
+    wait_until(lambda: "could not check node 1" in h.proxy.log(), "a probe to be refused")
+    h.cluster.nodes[1].promote()
+    h.cluster.nodes[0].kill()
+    wait_until(lambda: "node 1 is the primary already, nobody is promoted" in h.proxy.log(), "the log to say so")
+    wait_until(lambda: "=== Failover done." in h.proxy.log(), "the end of the failover")
+    assert of_roles(h) == ["f", "t"]
+    assert "promoting node" not in h.proxy.log()
+    # And it recovers.
+    h.cluster.nodes[1].psql("alter role checker login")
+    assert h.write() >= 2
+    h.wait_for(primary=1, down=(0,))
+
+
+@pytest.mark.long
+def test_a_standby_that_has_much_to_replay_is_waited_for(herd):
+    """pg_promote() gives up after 25 s; the standby is promoted all the same."""
+    h = herd().start()
+    h.write()
+    chosen = h.cluster.nodes[1]
+    replay = int(chosen.psql("select pid from pg_stat_activity where backend_type = 'startup'"))
+    os.kill(replay, signal.SIGSTOP)
+    try:
+        h.cluster.nodes[0].kill()
+        wait_until(lambda: "promoting node 1" in h.proxy.log(), "the promotion to begin")
+        wait_until(lambda: "server did not promote within" in chosen.log(), "pg_promote() to give up")
+    finally:
+        os.kill(replay, signal.SIGCONT)
+    wait_until(lambda: "built-in failover: node 1 was promoted" in h.proxy.log(), "the end of it")
+    h.wait_for(primary=1, down=(0,))
+    assert of_roles(h) == ["f", "t"]
+    # And it recovers: the other one follows.
+    streams_from(chosen, 1)
+    assert h.write() >= 2
