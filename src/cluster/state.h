@@ -146,7 +146,7 @@ struct LeftBehind {
 struct SwitchStepEnded {
   SwitchStep::Kind kind = SwitchStep::check;
   std::uint64_t operation = 0;
-  std::string problem;   // check: why not; stop: why the primary still works. Empty: well
+  std::string problem;   // check, drain: why not; stop: why the primary still works. Empty: well
   bool returned = true;  // stop: the old primary answers as a standby
 };
 struct AlarmRang {

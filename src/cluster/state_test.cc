@@ -115,7 +115,7 @@ class Player {
     if (word == "promoted") return promoted(in);
     if (word == "alarm") return alarm(in);
     if (word == "checked") return SwitchStepEnded{SwitchStep::check, state_.operations, rest(in)};
-    if (word == "drained") return SwitchStepEnded{SwitchStep::drain, state_.operations, {}};
+    if (word == "drained") return SwitchStepEnded{SwitchStep::drain, state_.operations, rest(in)};
     if (word == "stopped") return stopped(in);
     if (word == "behind") {
       const NodeId id = read_id(in);

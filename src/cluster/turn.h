@@ -100,6 +100,7 @@ class Turn {
   void give_up_switchover(const std::string& problem);
   void give_up_switchover_without_nodes();
   void stop_old_primary();
+  void lose_old_primary();
   void take_back_old_primary(const std::string& why);
   void switched(const PromotionEnded& event);
 

@@ -48,13 +48,22 @@ void Turn::operator()(const SwitchStepEnded& event) {
     case SwitchStep::check:
       return event.problem.empty() ? next_switch_step(SwitchStep::drain) : give_up_switchover(event.problem);
     case SwitchStep::drain:
-      return stop_old_primary();
+      return event.problem.empty() ? stop_old_primary() : give_up_switchover(event.problem);
     case SwitchStep::stop:
       if (!event.problem.empty()) return take_back_old_primary(event.problem);
-      // A server that did not come back may be in any state: from here on it is a failover like any other.
-      state_.lost->planned = event.returned;
+      if (!event.returned) lose_old_primary();
       return promote_builtin();
   }
+}
+
+// It may be in any state: from here on it is a failover like any other, and it goes on as the primary when it is back
+// before another was promoted.
+void Turn::lose_old_primary() {
+  state_.lost->planned = false;
+  Member* old = find(state_.operation->old_primary);
+  if (!old || old->node.live()) return;
+  old->held = false;
+  old->returns = true;
 }
 
 void Turn::stop_old_primary() {

@@ -182,12 +182,14 @@ void Switchover::drain() {
 // ---- stop the old primary; it comes back as a standby
 
 void Switchover::stop() {
+  works_ = false;
+  if (from_->broken()) return ended("the connection to the primary is lost, so it could not be told to stop");
   from_->query("SELECT " + facts_.restart + "('fast')", Deadline::after(means_.loop.now(), kSwitchStepLimit),
                [this](const Result<backend::Rows>& rows) { stopped(rows); });
 }
 
 void Switchover::stopped(const Result<backend::Rows>& rows) {
-  // The end of the connection is as good as an answer: it is what was asked for.
+  // The end of the connection may be what was asked for; what it does then says whether it was.
   const bool refused = !rows && rows.error().code == backend::Errc::query_failed &&
                        rows.error().context.find("57P01") == std::string::npos;
   if (refused) return ended("the primary could not be restarted: " + rows.error().text());
@@ -196,11 +198,16 @@ void Switchover::stopped(const Result<backend::Rows>& rows) {
 
 void Switchover::wait_for_return() {
   const Duration waited = means_.loop.now() - began_;
+  if (works_ && waited > kStopLimit)
+    return ended(
+        fmt::format("node {} was not stopped and is the primary still; a file standby.signal in its data "
+                    "directory, if there is one, is to be removed",
+                    step_.from.value));
   if (waited > kReturnLimit) {
     say(Level::warning, fmt::format("node {} did not come back as a standby", step_.from.value));
     return ended({}, false);
   }
-  if (waited > kRemoteStartAfter && !std::exchange(helped_, true)) remote_start();
+  if (waited > kRemoteStartAfter && !works_ && !std::exchange(helped_, true)) remote_start();
   look_for_return();
 }
 
@@ -211,6 +218,7 @@ void Switchover::look_for_return() {
   from_->query("SELECT pg_catalog.pg_is_in_recovery()", Deadline::after(means_.loop.now(), kSwitchStepLimit),
                [this](const Result<backend::Rows>& rows) {
                  if (rows && text_of(*rows, 0) == "t") return ended({});
+                 works_ = rows && text_of(*rows, 0) == "f";
                  later([this] { wait_for_return(); });
                });
 }

@@ -3,8 +3,9 @@
 //
 // Shape    run() does one step; each ends with a SwitchStepEnded. What is decided, cluster/switchover.h decides.
 // Limits   kSwitchStepLimit for each question, kCheckpointLimit for the checkpoint that comes before anything waits,
-//          `drain_limit` for transactions under way, kReturnLimit until the old primary answers as a standby; after
-//          kRemoteStartAfter without it, pgpool_remote_start of the new primary is tried.
+//          `drain_limit` for transactions under way, kStopLimit until the old primary answers as one no more,
+//          kReturnLimit until it answers as a standby; after kRemoteStartAfter without any answer,
+//          pgpool_remote_start of the new primary is tried.
 // Errors   in SwitchStepEnded::problem.
 // Threads  one loop.
 // Source   PostgreSQL manual, "Hot Standby", "pg_stat_activity", "ALTER SYSTEM"; sql/extension/pgpool_recovery.
@@ -24,6 +25,7 @@ inline constexpr Duration kSwitchStepLimit = std::chrono::seconds(3);
 inline constexpr Duration kCheckpointLimit = std::chrono::minutes(5);
 inline constexpr Duration kReturnLimit = std::chrono::seconds(30);
 inline constexpr Duration kRemoteStartAfter = std::chrono::seconds(10);
+inline constexpr Duration kStopLimit = std::chrono::seconds(10);
 inline constexpr Duration kSwitchPause = std::chrono::milliseconds(20);
 inline constexpr Duration kReloadLimit = std::chrono::seconds(2);
 
@@ -75,6 +77,7 @@ class Switchover {
   std::shared_ptr<backend::Client> from_, to_;
   std::string conninfo_, slot_;
   bool helped_ = false;  // pgpool_remote_start was called
+  bool works_ = false;   // the old primary, as it said when it was asked last
   TimePoint began_{};
   net::TimerId timer_ = 0;
 };

@@ -136,6 +136,56 @@ def test_the_new_primary_dies_while_the_old_one_stops(herd):
     wait_until(lambda: h.write() >= 1, "writes")
 
 
+def still_there(h):
+    """Nothing has changed, and nobody is the worse for it."""
+    h.wait_for(primary=0, down=())
+    assert roles(h) == ["f", "t", "t"]
+    for number in (1, 2):
+        follows(h, h.cluster.nodes[number], h.cluster.nodes[0])
+    assert h.write() >= 2
+    assert "pgpool_remote_start" not in h.proxy.log()
+
+
+def test_a_connection_that_is_lost_while_writes_end_stops_nothing(herd):
+    h = herd()
+    h.write()
+    ours = "datname = 'template1' and backend_type = 'client backend'"
+    with h.proxy.connect(autocommit=False) as c:
+        c.execute("insert into t values (1)")
+        answers = []
+        asker = threading.Thread(target=lambda: answers.append(switch(h, 1)))
+        asker.start()
+        # It asks for others' transactions, as long as there are any.
+        wait_until(lambda: h.cluster.nodes[0].psql("select count(*) from pg_stat_activity where state <> 'active' and "
+                                                   f"query like '%backend_type = ''client backend''%' and {ours}") == "1",
+                   "the switchover to wait for the transaction")
+        h.cluster.nodes[0].psql(f"select pg_terminate_backend(pid) from pg_stat_activity where {ours}")
+        asker.join(60)
+        c.execute("insert into t values (1)")
+        c.commit()
+    assert "could not switch over to node 1" in answers[0] and "node 0 could not be asked" in answers[0]
+    still_there(h)
+    # And it recovers.
+    assert switch(h, 1) == "pcp_promote_node -- Command Successful\n"
+    h.wait_for(primary=1, down=())
+
+
+def test_a_primary_that_was_not_stopped_is_taken_back(herd):
+    h = herd()
+    h.write()
+    n = h.cluster.nodes
+    n[0].psql("drop extension pgpool_recovery", "template1")
+    n[0].psql("create function pgpool_restart_as_standby(text) returns bool language sql as 'select true'", "template1")
+    answer = switch(h, 1)
+    assert "could not switch over to node 1" in answer and "node 0 was not stopped and is the primary still" in answer
+    still_there(h)
+    # And it recovers.
+    n[0].psql("drop function pgpool_restart_as_standby", "template1")
+    n[0].psql("create extension pgpool_recovery", "template1")
+    assert switch(h, 1) == "pcp_promote_node -- Command Successful\n"
+    h.wait_for(primary=1, down=())
+
+
 def test_by_failover_command(herd):
     """As the original: the scripts do it, here the samples of etc/."""
     for name in ("failover.sh", "follow_primary.sh"):
