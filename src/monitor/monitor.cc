@@ -258,12 +258,13 @@ void Monitor::say(const cluster::Said& said) {
   log_.write(who_, LogLine{.level = said.level, .text = said.text, .detail = said.detail});
 }
 
+// On the disk, since after a loss of power nothing else tells a primary that was replaced from the one of now.
 void Monitor::save(const std::string& text) {
   unsaved_ = text;
   if (saving_) return;
   auto result = std::make_shared<Result<Done>>(Done{});
   saving_ = means_.blocking.submit(
-      means_.loop, [result, path = state_path_, text] { *result = write_state_file(path, text); },
+      means_.loop, [result, path = state_path_, text] { *result = write_state_file(path, text, Durable::yes); },
       [this, result, alive = alive_, text] {
         if (!*alive) return;
         saving_ = false;
