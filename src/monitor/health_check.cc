@@ -21,7 +21,8 @@ HealthChecks::~HealthChecks() {
   for (auto& [id, node] : nodes_) loop_.cancel(node.timer);
 }
 
-// A check under way goes on as it began; what waits is armed anew, for the period may have changed.
+// A check under way goes on as it began. What waits is due as it was, or sooner where the period is shorter by now:
+// reloads that follow each other closely must not put it off for ever.
 void HealthChecks::configure(config::SettingsPtr settings) {
   settings_ = std::move(settings);
   std::erase_if(nodes_, [&](auto& item) {
@@ -40,8 +41,8 @@ void HealthChecks::configure(config::SettingsPtr settings) {
     figures_.try_emplace(b.id);
     if (fresh)
       arm(b.id, Duration::zero(), &HealthChecks::begin);
-    else if (!item->second.probe && item->second.round == 0)
-      arm(b.id, period, &HealthChecks::begin);
+    else if (const Node& node = item->second; !node.probe && node.round == 0 && node.armed + period < node.due)
+      arm(b.id, std::max(Duration::zero(), node.armed + period - loop_.now()), &HealthChecks::begin);
   }
   hooks_.counted(figures_);
 }
@@ -49,6 +50,8 @@ void HealthChecks::configure(config::SettingsPtr settings) {
 void HealthChecks::arm(NodeId id, Duration delay, void (HealthChecks::*work)(NodeId)) {
   Node& node = nodes_.at(id);
   loop_.cancel(node.timer);
+  node.armed = loop_.now();
+  node.due = node.armed + delay;
   node.timer = loop_.after(delay, [this, id, work] {
     nodes_.at(id).timer = 0;
     (this->*work)(id);

@@ -47,6 +47,7 @@ class HealthChecks {
     std::shared_ptr<Probing> probe;
     int round = 0;  // 0: the first try
     TimePoint began{};
+    TimePoint armed{}, due{};  // of the timer
     bool pretends = false;
   };
   void arm(NodeId id, Duration delay, void (HealthChecks::*work)(NodeId));

@@ -171,6 +171,30 @@ TEST_F(HealthTest, AReloadTakesNodesInAndOut) {
   EXPECT_EQ(checks->figures().count(NodeId(1)), 0u);
 }
 
+TEST_F(HealthTest, ReloadsMoreOftenThanThePeriodDoNotPutItOff) {
+  start();
+  until([&] { return ended.size() == 2; });
+  net::TimerId timer = 0;
+  const std::function<void()> reload = [&] {
+    checks->configure(std::make_shared<config::Settings>(settings));
+    timer = loop.after(std::chrono::milliseconds(200), reload);
+  };
+  reload();
+  until([&] { return figures(0).total == 2; });
+  loop.cancel(timer);
+}
+
+TEST_F(HealthTest, AReloadWithAShorterPeriodCountsAtOnceAndALongerOneAfterTheNextCheck) {
+  settings.own_health_checks[0].health_check_period = std::chrono::hours(1);
+  start();
+  until([&] { return ended.size() == 2; });
+  settings.own_health_checks[0].health_check_period = std::chrono::seconds(1);
+  settings.own_health_checks[1].health_check_period = std::chrono::hours(1);
+  checks->configure(std::make_shared<config::Settings>(settings));
+  until([&] { return figures(0).total == 3; });
+  EXPECT_EQ(figures(1).total, 2u);
+}
+
 TEST_F(HealthTest, TheTestFileMakesANodeFailOnce) {
   std::string name = std::filesystem::temp_directory_path() / "herdgate_XXXXXX";
   ASSERT_NE(::mkdtemp(name.data()), nullptr);
