@@ -45,6 +45,8 @@ struct Member {
   bool suspected = false;   // a session could not work with it; the next probe decides
   bool doubted = false;     // the primary: a session could not work with it, and nothing has shown yet that it works
   bool ending = false;      // a session was told that it shuts down; the next probe decides
+  bool silent = false;      // the last probe did not reach it
+  bool rises = false;       // has left recovery since the primary was last heard to be out of it
   bool answered = false;    // a probe has come to an end since start
   bool invalid = false;     // says it is a primary while another node is; said in the log
   bool streams = false;     // the primary's last report shows it receiving

@@ -113,8 +113,18 @@ void Turn::take_role(Member& member, bool in_recovery) {
   const Role role = in_recovery ? Role::standby : Role::primary;
   if (role == Role::standby && member.node.real_role != role && state_.rules.streaming)
     say(Level::log, fmt::format("find_primary_node: standby node is {}", member.node.id.value));
+  if (member.node.id == state_.primary && !in_recovery)
+    for (Member& m : state_.members) m.rises = false;
+  else
+    member.rises = !in_recovery && (member.rises || member.node.real_role == Role::standby);
   member.node.real_role = role;
   if (in_recovery) member.superseded = false;
+}
+
+bool Turn::is_checked(NodeId node) const {
+  const auto& setups = state_.rules.nodes;
+  const auto setup = std::find_if(setups.begin(), setups.end(), [&](const NodeSetup& n) { return n.id == node; });
+  return setup != setups.end() && setup->health_checked;
 }
 
 // Where health checks are on, they decide; where they are off, the probes of the replication check stand in for them.
@@ -153,8 +163,10 @@ void Turn::operator()(const ProbeResult& event) {
   const bool gone = event.outcome == Outcome::unreachable;
   if (gone || (event.outcome == Outcome::not_ready && member->ending)) {
     if (member->node.live()) lost_by_probe(*member, event);
+    member->silent = gone;
     return;
   }
+  member->silent = false;
   if (event.outcome == Outcome::not_ready)
     return complain(*member, fmt::format("node {} is not ready", id), event.text);
   member->suspected = member->doubted = member->ending = false;

@@ -44,6 +44,7 @@ class Turn {
   // turn.cc
   void take_rules(const Rules& rules);
   void apply_file(const StateFile& file);
+  bool is_checked(NodeId node) const;
   void lost_by_probe(Member& member, const ProbeResult& event);
   void answered_again(Member& member, std::optional<bool> in_recovery);
   void complain(Member& member, std::string text, const std::string& detail);
@@ -107,6 +108,7 @@ class Turn {
   // turn_primary.cc
   bool all_answered() const;
   NodeId owner_of_standbys() const;
+  NodeId risen_beside_a_silent_primary() const;
   NodeId choose_primary() const;
   bool primary_found() const;
   void settle_primary();

@@ -124,6 +124,7 @@ void Turn::clear_figures(Member& member) {
   node.replication_state.clear();
   node.replication_sync_state.clear();
   member.invalid = member.streams = member.suspected = member.doubted = member.ending = false;
+  member.silent = member.rises = false;
   member.upstream.reset();
   member.complaint.clear();
 }

@@ -37,6 +37,19 @@ NodeId Turn::owner_of_standbys() const {
   return owner;
 }
 
+// A primary that nothing takes down does not answer, and a standby was promoted since it was heard last: that one has
+// taken over. One that was out of recovery before has not.
+NodeId Turn::risen_beside_a_silent_primary() const {
+  const auto standing = std::find_if(state_.members.begin(), state_.members.end(),
+                                     [&](const Member& m) { return m.node.id == state_.primary; });
+  if (standing == state_.members.end() || !standing->node.live() || !standing->silent) return kNoNode;
+  const bool goes_down = state_.rules.failover.on_backend_error || is_checked(standing->node.id);
+  if (standing->node.allow_to_failover && goes_down) return kNoNode;
+  const auto risen = [](const Member& m) { return m.rises && says_primary(m); };
+  if (std::count_if(state_.members.begin(), state_.members.end(), risen) != 1) return kNoNode;
+  return std::find_if(state_.members.begin(), state_.members.end(), risen)->node.id;
+}
+
 // A primary that stands stays, also while it is down, until another node is found to be one; before every node was
 // heard the lowest id counts, so that the order of answers at start does not matter.
 NodeId Turn::choose_primary() const {
@@ -50,6 +63,7 @@ NodeId Turn::choose_primary() const {
   if (state_.rules.failover.detach_false_primary && all_answered()) {
     if (const NodeId owner = owner_of_standbys(); owner != kNoNode) return owner;
   }
+  if (const NodeId risen = risen_beside_a_silent_primary(); risen != kNoNode) return risen;
   for (const Member& m : state_.members) {
     const bool says_so = says_primary(m);
     if (says_so && lowest == kNoNode) lowest = m.node.id;
@@ -77,8 +91,9 @@ void Turn::settle_primary() {
     state_.searching = false;
     if (state_.primary == before) return;
     if (Member* old = find(before)) {
-      old->superseded = !old->node.live();
+      old->superseded = !old->node.live() || old->silent;
       old->reported = false;
+      if (old->silent) old->node.real_role = Role::unknown;
     }
     if (Member* fresh = find(state_.primary)) fresh->superseded = false;
     say(Level::log, fmt::format("find_primary_node: primary node is {}", state_.primary.value));
