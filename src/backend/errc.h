@@ -13,7 +13,8 @@ enum class Errc {
   timed_out,
   query_failed,
   result_too_large,
-  not_looked_up,  // the name of the server could not be looked up: trouble of ours, not of the server
+  not_looked_up,   // the name of the server could not be looked up: trouble of ours, not of the server
+  name_not_found,  // the name service says that there is no such name
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::backend

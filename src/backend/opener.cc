@@ -28,7 +28,7 @@ auth::ServerAuth make_auth(const OpenRequest& request) {
 
 bool OpenFailure::against_node() const {
   return error.code == make_error_code(Errc::connect_failed) || error.code == make_error_code(Errc::timed_out) ||
-         error.code == make_error_code(Errc::closed_by_server);
+         error.code == make_error_code(Errc::closed_by_server) || error.code == make_error_code(Errc::name_not_found);
 }
 
 bool OpenFailure::elsewhere() const {
@@ -72,6 +72,7 @@ void Opener::connected(Result<net::Socket> socket) {
     const bool name_service =
         why == make_error_code(net::Errc::busy) || why == make_error_code(net::Errc::name_service_failed);
     if (name_service) return fail(Error{Errc::not_looked_up, why.text()});
+    if (why == make_error_code(net::Errc::name_not_found)) return fail(Error{Errc::name_not_found, why.text()});
     const bool said = why == make_error_code(net::Errc::connect_failed);  // our own code says the same words
     return fail(Error{Errc::connect_failed, said ? why.context : why.text()});
   }

@@ -94,6 +94,7 @@ struct ProbeResult {
   std::optional<bool> in_recovery;   // when it was asked and answered
   std::string text;                  // what went wrong
   std::optional<Upstream> upstream;  // a standby that receives
+  bool nameless = false;             // unreachable: the name service knows no such name
 };
 // The end of a health check, retries included.
 struct HealthChecked {
@@ -107,6 +108,7 @@ struct Answered {
   Outcome outcome = Outcome::healthy;
   std::optional<bool> in_recovery;
   std::string text;
+  bool nameless = false;  // as above
 };
 struct NodeReplication {
   NodeId node;

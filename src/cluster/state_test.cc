@@ -152,7 +152,8 @@ class Player {
     if (outcome == "standby") r.in_recovery = true;
     if (outcome == "refused") r.outcome = Outcome::refused;
     if (outcome == "not_ready") r.outcome = Outcome::not_ready;
-    if (outcome == "unreachable") r.outcome = Outcome::unreachable;
+    if (outcome == "unreachable" || outcome == "nameless") r.outcome = Outcome::unreachable;
+    r.nameless = outcome == "nameless";
     r.text = rest(in);
     read_upstream(r);
     return r;
@@ -178,7 +179,7 @@ class Player {
   }
   static Event answer(std::istringstream& in) {
     const ProbeResult r = std::get<ProbeResult>(probe(in));
-    return Answered{r.node, r.outcome, r.in_recovery, r.text};
+    return Answered{r.node, r.outcome, r.in_recovery, r.text, r.nameless};
   }
   static Event ended(std::istringstream& in) {
     std::string kind;

@@ -130,10 +130,11 @@ bool Turn::is_checked(NodeId node) const {
 // Where health checks are on, they decide; where they are off, the probes of the replication check stand in for them.
 void Turn::lost_by_probe(Member& member, const ProbeResult& event) {
   const int id = event.node.value;
-  const auto& setups = state_.rules.nodes;
-  const auto setup = std::find_if(setups.begin(), setups.end(), [&](const NodeSetup& n) { return n.id == event.node; });
-  const bool checked = setup != setups.end() && setup->health_checked;
-  const bool counts = member.ending || (state_.rules.failover.on_backend_error && (member.suspected || !checked));
+  const bool checked = is_checked(event.node);
+  // A name service may err for a moment: its word counts by the retries of the health check, or the second time.
+  const bool certain = !event.nameless || (!checked && member.silent);
+  const bool hinted = state_.rules.failover.on_backend_error && (member.suspected || !checked);
+  const bool counts = member.ending || (certain && hinted);
   if (!member.node.allow_to_failover)
     return complain(member, fmt::format("node {} does not answer; failover is disallowed on the node", id), event.text);
   if (!counts) return complain(member, fmt::format("node {} does not answer", id), event.text);

@@ -178,7 +178,7 @@ void Turn::operator()(const Answered& event) {
   if (std::erase(awaited, event.node) == 0) return;
   // The rule for a connection of a session holds here too: without failover_on_backend_error the retries of the health
   // check come before the verdict.
-  if (gone && member->node.allow_to_failover && state_.rules.failover.on_backend_error)
+  if (gone && !event.nameless && member->node.allow_to_failover && state_.rules.failover.on_backend_error)
     mark_down(*member, event.text, Cause::connection);
   else if (gone)
     state_.operation->silent.push_back(event.node);

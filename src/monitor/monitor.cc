@@ -385,7 +385,7 @@ void Monitor::ended(NodeId node, const Answer& answer) {
     schedule_.hint(node, means_.loop.now());
   learn(node, answer);
   notice_changes(node, answer);
-  feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text, answer.upstream});
+  feed(cluster::ProbeResult{node, answer.outcome, answer.in_recovery, answer.text, answer.upstream, answer.nameless});
   // A probe that has logged in is a connection like any other: the node is up, not only waiting for one.
   if (answer.outcome == cluster::Outcome::healthy && asks()) first_connection(node);
   if (round_.awaited.erase(node) == 0) return;

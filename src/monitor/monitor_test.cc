@@ -558,6 +558,7 @@ TEST(Outcomes, WhatErrorsSayAboutANode) {
   EXPECT_EQ(outcome_of({Errc::timed_out, ""}), Outcome::unreachable);
   EXPECT_EQ(outcome_of({Errc::closed_by_server, ""}), Outcome::unreachable);
   EXPECT_EQ(outcome_of({Errc::protocol_broken, ""}), Outcome::unreachable);
+  EXPECT_EQ(outcome_of({Errc::name_not_found, "db1: Name or service not known"}), Outcome::unreachable);
   EXPECT_EQ(outcome_of({Errc::not_looked_up, "db1:5432"}), Outcome::not_ready) << "trouble of ours, not of the server";
   EXPECT_EQ(outcome_of({Errc::login_refused, "the database system is starting up"}), Outcome::not_ready);
   EXPECT_EQ(outcome_of({Errc::login_failed, "password authentication failed"}), Outcome::refused);

@@ -169,6 +169,7 @@ class LoginProbe final : public Probing {
   }
   void fail(const Error& error) {
     answer_.outcome = outcome_of(error);
+    answer_.nameless = error.code == backend::Errc::name_not_found;
     answer_.text = error.text();
     finish();
   }
@@ -224,6 +225,7 @@ class Ping final : public Probing, public net::Watcher {
       const Error& why = socket.error();
       const bool ours = own_shortage(why.context) || why == make_error_code(net::Errc::busy) ||
                         why == make_error_code(net::Errc::name_service_failed);
+      nameless_ = why == make_error_code(net::Errc::name_not_found);
       return end(ours ? Outcome::not_ready : Outcome::unreachable, why.text());
     }
     socket_ = std::move(*socket);
@@ -247,6 +249,7 @@ class Ping final : public Probing, public net::Watcher {
     Answer answer;
     answer.outcome = outcome;
     answer.text = std::move(text);
+    answer.nameless = nameless_;
     loop_.defer([alive = alive_, done = std::exchange(done_, nullptr), answer = std::move(answer)] {
       if (*alive) done(answer);
     });
@@ -256,6 +259,7 @@ class Ping final : public Probing, public net::Watcher {
   ProbeDone done_;
   std::unique_ptr<net::Connecting> connecting_;
   net::Socket socket_;
+  bool nameless_ = false;
   net::TimerId timer_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
@@ -266,7 +270,8 @@ Outcome outcome_of(const Error& error) {
   using backend::Errc;
   if (own_shortage(error.context)) return Outcome::not_ready;
   if (error.code == Errc::login_refused || error.code == Errc::not_looked_up) return Outcome::not_ready;
-  for (Errc against_node : {Errc::connect_failed, Errc::timed_out, Errc::closed_by_server, Errc::protocol_broken})
+  for (Errc against_node :
+       {Errc::connect_failed, Errc::timed_out, Errc::closed_by_server, Errc::protocol_broken, Errc::name_not_found})
     if (error.code == against_node) return Outcome::unreachable;
   return Outcome::refused;
 }

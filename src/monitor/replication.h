@@ -26,7 +26,8 @@ struct Sender {
 
 struct Answer {
   cluster::Outcome outcome = cluster::Outcome::healthy;
-  std::string text;  // what went wrong
+  std::string text;       // what went wrong
+  bool nameless = false;  // unreachable: there is no such name, said the name service; no server was asked
   std::optional<bool> in_recovery;
   std::optional<std::uint64_t> position;  // written so far (primary), replayed so far (standby)
   std::optional<std::uint32_t> timeline;  // that it writes (primary), or receives at present (standby)

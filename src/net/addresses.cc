@@ -34,6 +34,7 @@ Resolved resolve(const std::string& host, int port, Resolve how) {
   const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list);
   if (code != 0) {
     result.problem = code == EAI_SYSTEM ? std::generic_category().message(errno) : ::gai_strerror(code);
+    result.unknown = code == EAI_AGAIN || code == EAI_FAIL || code == EAI_MEMORY || code == EAI_SYSTEM;
     result.temporary = code == EAI_AGAIN;
     return result;
   }

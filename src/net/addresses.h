@@ -20,7 +20,8 @@ Result<Address> unix_address(const std::string& path);
 struct Resolved {
   std::vector<Address> addresses;  // empty on failure
   std::string problem;
-  bool temporary = false;  // asking again may help
+  bool unknown = false;    // whether there is such a name could not be learned: trouble of ours or of the name service
+  bool temporary = false;  // … and asking again soon may help
 };
 enum class Resolve { any, numeric, passive };
 Resolved resolve(const std::string& host, int port, Resolve how);

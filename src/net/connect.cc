@@ -98,7 +98,7 @@ void Attempt::looked_up(const Resolved& found) {
     return later(kResolveAgainAfter * look_ups_, &Attempt::look_up);
   if (found.addresses.empty())
     return finish(
-        fail(found.temporary ? Errc::name_service_failed : Errc::name_not_found, to_.host + ": " + found.problem));
+        fail(found.unknown ? Errc::name_service_failed : Errc::name_not_found, to_.host + ": " + found.problem));
   addresses_ = found.addresses;
   try_next();
 }
