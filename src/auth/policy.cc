@@ -153,6 +153,25 @@ Decision decide_by_server(const PolicyInput& in) {
 
 Decision decide(const PolicyInput& in) { return in.enable_pool_hba ? decide_by_rule(in) : decide_by_server(in); }
 
+// Of a trusted client too: an md5 hash logs in to the servers.
+bool secret_matters(const PolicyInput& in) {
+  if (!in.enable_pool_hba) return true;
+  if (!in.rule) return false;
+  switch (*in.rule) {
+    case HbaMethod::trust:
+    case HbaMethod::md5:
+    case HbaMethod::scram_sha_256:
+    case HbaMethod::password:
+      return true;
+    case HbaMethod::reject:
+    case HbaMethod::cert:
+    case HbaMethod::pam:
+    case HbaMethod::ldap:
+      break;
+  }
+  return false;
+}
+
 Refusal refuse_unproved(std::string_view user) {
   return refuse_method(Method::password, Errc::no_entry,
                        fmt::format("pool_passwd file does not contain an entry for \"{}\"", user));

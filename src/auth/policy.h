@@ -36,6 +36,8 @@ struct AskServer {};
 using Decision = std::variant<ClientChallenge, Refusal, AskServer>;
 
 Decision decide(const PolicyInput& in);
+// False: the rules refuse the client whatever is known of the user, so nobody need be asked for a verifier.
+bool secret_matters(const PolicyInput& in);
 
 // For a session whose password nobody has compared: the server trusts, the rule does not.
 Refusal refuse_unproved(std::string_view user);

@@ -192,6 +192,18 @@ TEST(Policy, AuthQueryFillsInForTheFile) {
   }
 }
 
+TEST(Policy, WhomTheRulesRefuseNobodyIsAskedAbout) {
+  using M = HbaMethod;
+  for (const M method : {M::md5, M::scram_sha_256, M::password, M::trust})
+    EXPECT_TRUE(secret_matters(with_rule(method, Kind::none)));
+  PolicyInput in = with_rule(M::reject, Kind::none);
+  EXPECT_FALSE(secret_matters(in));
+  in.rule = std::nullopt;
+  EXPECT_FALSE(secret_matters(in));
+  in.enable_pool_hba = false;
+  EXPECT_TRUE(secret_matters(in)) << "the server decides";
+}
+
 TEST(Policy, AuthQueryThatFindsNobodyLeadsToAMockRun) {
   for (const auto& [method, expected] :
        {std::pair<HbaMethod, std::string>{HbaMethod::md5, "mock md5"}, {HbaMethod::scram_sha_256, "mock scram"}}) {

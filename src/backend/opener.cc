@@ -80,7 +80,9 @@ void Opener::connected(Result<net::Socket> socket) {
   if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
     return fail(Error{Errc::connect_failed, watched.error().text()});
   greeting_.minor = kNewestMinor;  // an older server says so by NegotiateProtocolVersion
-  wire::put_startup(out_, kNewestMinor, {{"user", request_.key.user}, {"database", request_.key.database}});
+  std::vector<std::pair<std::string, std::string>> parameters = std::move(request_.settings);
+  parameters.insert(parameters.end(), {{"user", request_.key.user}, {"database", request_.key.database}});
+  wire::put_startup(out_, kNewestMinor, parameters);
   write_some();
 }
 

@@ -12,6 +12,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "auth/server_auth.h"
 #include "backend/errc.h"
@@ -52,6 +55,8 @@ struct OpenRequest {
   Deadline deadline;
   net::TcpOptions tcp;
   std::optional<auth::Credentials> credentials;
+  // Settings that the session begins with, whatever the server, the database or the role would have it begin with.
+  std::vector<std::pair<std::string, std::string>> settings = {};
 };
 
 class Opener final : public net::Watcher {

@@ -216,7 +216,10 @@ class Checking {
   }
 
   void authentication() {
-    if (!s_.auth_query.empty() && s_.auth_query_user.empty()) error("auth_query", "auth_query needs auth_query_user");
+    if (s_.auth_query.empty()) return;
+    if (s_.auth_query_user.empty()) error("auth_query", "auth_query needs auth_query_user");
+    if (s_.auth_query_database.empty())
+      warn("auth_query", "auth_query_database is empty, so auth_query runs in whatever database a client asks for");
   }
 
   void patterns() {

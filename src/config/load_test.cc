@@ -241,7 +241,11 @@ INSTANTIATE_TEST_SUITE_P(
             "log_file_mode = 0999\n",
             "error pgpool.conf:8 invalid value for parameter \"log_file_mode\": \"0999\" (A number that begins with 0 "
             "is octal, of the digits 0 to 7.)"},
-        Check{"auth_query = 'select 1'\n", "error pgpool.conf:8 auth_query needs auth_query_user"},
+        Check{"auth_query = 'select 1'\nauth_query_database = 'd'\n",
+              "error pgpool.conf:8 auth_query needs auth_query_user"},
+        Check{"auth_query = 'select 1'\nauth_query_user = 'u'\n",
+              "warning pgpool.conf:8 auth_query_database is empty, so auth_query runs in whatever database a client "
+              "asks for"},
         Check{"backend_flag1 = ALWAYS_PRIMARY\n",
               "warning pgpool.conf 2 nodes have the flag ALWAYS_PRIMARY, the first one is used"},
         Check{"listen_addresses = ''\nunix_socket_directories = ''\n",

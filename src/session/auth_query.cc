@@ -30,6 +30,13 @@ auth::StoredSecret verifier_in(const backend::Rows& rows) {
   return parsed ? *parsed : auth::StoredSecret{};
 }
 
+// The client may have named the database. Its owner sets what sessions begin with there (ALTER DATABASE … SET), but not
+// what is asked for at start-up: by a search_path of his, his tables and operators would take the place of the
+// catalog's, and his code would run as auth_query_user.
+std::vector<std::pair<std::string, std::string>> own_settings() {
+  return {{"search_path", "pg_catalog, pg_temp"}, {"standard_conforming_strings", "on"}};
+}
+
 }  // namespace
 
 AuthQueries::~AuthQueries() { worker_.loop().cancel(idle_timer_); }
@@ -86,8 +93,8 @@ void AuthQueries::open(const Target& target) {
   request.to = {target.host, target.port};
   request.deadline = Deadline::after(loop.now(), kLimit);
   request.credentials = credentials();
+  request.settings = own_settings();
   client_ = std::make_unique<backend::Client>(loop, worker_.blocking(), worker_.scratch(), request);
-  client_->query("SET standard_conforming_strings = on", request.deadline, [](Result<backend::Rows>) {});
 }
 
 void AuthQueries::begin_next() {

@@ -3,6 +3,7 @@
 // Shape    ask() for a user; `done` gets the verifier, or kind none when there is no such user. Answers are remembered
 // in
 //          LoginMemory, so look there first. Logins of the same user that come meanwhile wait for the same answer.
+//          Its connection has search_path = pg_catalog, pg_temp, whatever the database or the role sets.
 // Limits   one connection per worker, outside the limits of the pool, kept for kIdle; one query at a time; kMaxWaiting
 //          logins; kLimit for each query, the opening of the connection included.
 // Errors   Errc::auth_query_failed with what the server or the connection said. A kept connection that turns out to be

@@ -268,7 +268,8 @@ void Login::find_rule() {
     const config::HbaRule* rule = config::match(snapshot.hba->rules, who);
     if (rule != nullptr) policy_.rule = method_from(rule->method);
   }
-  if (!policy_.pool_passwd.known() && !snapshot.settings->auth_query.empty()) return run_auth_query();
+  const bool asks = !policy_.pool_passwd.known() && !snapshot.settings->auth_query.empty();
+  if (asks && auth::secret_matters(policy_)) return run_auth_query();
   decide();
 }
 

@@ -227,6 +227,52 @@ def test_auth_query(start_proxy):
     stays_out(proxy, "x' or true --")
 
 
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("rules", [("host all scram_user 127.0.0.1/32 reject",), ("local all all trust",)])
+def test_whom_the_rules_refuse_auth_query_does_not_ask_about(start_proxy, cluster, marks, rules):
+    mark = marks()
+    proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "postgres", "auth_query_database": "postgres",
+                         "auth_query": f"select rolpassword /* {mark} */ from pg_authid where rolname = $1"},
+                        hba(*rules, "host all md5_user 127.0.0.1/32 scram-sha-256"), fresh=True)
+    stays_out(proxy, "scram_user", "scram_user", match="client authentication failed|pool_hba.conf")
+    assert askers(cluster, mark)[1] == 0
+    stays_out(proxy, "md5_user")  # who has a rule is asked about
+    assert askers(cluster, mark)[1] == 1
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("whose", ["database", "role"])
+def test_auth_query_means_the_catalogs_own_names(start_proxy, cluster, whose):
+    """Whoever owns the database that a client names has neither his code run there nor his verifiers believed."""
+    primary = cluster.primary
+    primary.psql("create role thief login; create role den_asker superuser login", "postgres")
+    primary.psql("create database den owner thief", "postgres")
+    with psycopg.connect(f"host={cluster.folder} port={primary.port} user=thief dbname=den", autocommit=True) as c:
+        c.execute("create table ran (who text)")
+        c.execute("create schema evil")
+        c.execute("create function evil.same(a name, b name) returns bool language plpgsql as $$ begin "
+                  "insert into public.ran values (current_user); return true; end $$")
+        c.execute("create operator evil.= (leftarg = name, rightarg = name, function = evil.same)")
+        c.execute("grant all on schema evil to public")
+        c.execute("grant all on ran to public")
+    target = "database den" if whose == "database" else "role den_asker"
+    try:
+        primary.psql(f"alter {target} set search_path = evil, pg_catalog, public", "postgres")
+        primary.psql(f"alter {target} set standard_conforming_strings = off", "postgres")
+        proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "den_asker",
+                             "auth_query": "select rolpassword from pg_authid where rolname = $1"},
+                            hba("host all all 127.0.0.1/32 scram-sha-256"), fresh=True)
+        gets_in(proxy, "scram_user", "scram_user", dbname="den")
+        stays_out(proxy, "nobody_here", dbname="den")
+        stays_out(proxy, "x\\' or true --", dbname="den")
+        assert primary.psql("select count(*) from public.ran", "den") == "0"
+        assert "auth_query failed" not in proxy.log()
+        proxy.stop()
+    finally:
+        primary.psql("drop database den with (force)", "postgres")
+        primary.psql("drop role thief; drop role den_asker", "postgres")
+
+
 def askers(cluster, mark):
     """The server processes that have run the auth_query with this mark, and how often they did."""
     lines = [line for line in cluster.primary.log().splitlines() if mark in line and "statement:" in line]
