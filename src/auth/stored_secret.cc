@@ -82,7 +82,7 @@ std::optional<std::string> run_aes(ByteView in, const AesKey& key, Direction dir
 }  // namespace
 
 Result<StoredSecret> parse_stored(std::string_view text) {
-  if (text.empty()) return StoredSecret{};
+  if (text.empty() || text == kTextPrefix) return StoredSecret{};
   if (is_md5_entry(text)) return stored(Kind::md5, text);
   if (text.starts_with(kScramPrefix)) return parse_scram(text);
   if (text.starts_with(kAesPrefix) && is_aes_text(text.substr(kAesPrefix.size()))) {

@@ -23,7 +23,7 @@ struct StoredSecret {
 
 // The password column of pool_passwd: md5…, AES…, TEXT…, SCRAM-SHA-256$…, anything else is the password itself.
 // "md5" and "AES" mark their form only when what follows has it; a broken SCRAM verifier is an error, because a
-// password of that shape is less likely than a cut line.
+// password of that shape is less likely than a cut line. An empty password, TEXT alone too, is none.
 Result<StoredSecret> parse_stored(std::string_view text);
 
 // rolpassword as an auth_query returns it: md5… or SCRAM-SHA-256$…, nothing else. Empty: the user has no password.

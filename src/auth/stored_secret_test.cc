@@ -26,6 +26,7 @@ TEST(ParseStored, TellsTheFormsOfPoolPasswdApart) {
       {"AESTHETIC", Kind::plain, "AESTHETIC"},
       {"AES", Kind::plain, "AES"},
       {"TEXTpencil", Kind::plain, "pencil"},
+      {"TEXT", Kind::none, ""},
       {"TEXTmd56520b9e6d1360465923cccaa4a18e5f0", Kind::plain, "md56520b9e6d1360465923cccaa4a18e5f0"},
       {"pencil", Kind::plain, "pencil"},
       {kVerifier, Kind::scram, kVerifier},

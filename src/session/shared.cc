@@ -9,6 +9,7 @@ namespace herdgate::session {
 auth::StoredSecret stored_secret(const config::PasswordEntry& entry) {
   using From = config::SecretKind;
   using To = auth::StoredSecret::Kind;
+  if (entry.value.empty()) return {};
   To kind = To::plain;
   if (entry.kind == From::md5) kind = To::md5;
   if (entry.kind == From::aes) kind = To::aes;

@@ -47,7 +47,7 @@ struct Snapshot {
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
-// A line of pool_passwd as module auth wants it.
+// A line of pool_passwd as module auth wants it. An empty password is none, as in PostgreSQL.
 auth::StoredSecret stored_secret(const config::PasswordEntry& entry);
 
 // Finds the session that a cancel request means.

@@ -7,6 +7,14 @@ namespace {
 
 CancelRegister::Target target(std::uint64_t session) { return {WorkerId(0), SessionId(session)}; }
 
+TEST(StoredSecret, AnEmptyPasswordIsNone) {
+  using Kind = config::SecretKind;
+  for (const Kind kind : {Kind::plain, Kind::text, Kind::aes}) {
+    EXPECT_FALSE(stored_secret({.user = "alice", .kind = kind, .value = ""}).known());
+    EXPECT_TRUE(stored_secret({.user = "alice", .kind = kind, .value = "x"}).known());
+  }
+}
+
 TEST(CancelRegister, OnlyNumberAndSecretTogetherFindASession) {
   CancelRegister cancels;
   cancels.add(7, "abcd", target(1));

@@ -80,6 +80,21 @@ def test_pooled_connection_does_not_let_a_stranger_in(start_proxy):
         stays_out(proxy, "scram_user", "")
 
 
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("entry", ["", "TEXT"])
+@pytest.mark.parametrize("parameters,method", [({}, None), ({"enable_pool_hba": True}, "scram-sha-256"),
+                                               ({"enable_pool_hba": True}, "md5")])
+def test_an_empty_entry_lets_nobody_in(start_proxy, entry, parameters, method):
+    """libpq sends no empty password: here it is proved."""
+    rules = hba(f"host all all 127.0.0.1/32 {method}") if method else {}
+    proxy = start_proxy(parameters, {**rules, **passwd("scram_user:" + entry, "test:" + entry)})
+    for user in ("scram_user", "test") if method else ("scram_user",):
+        with Client(proxy.port) as c:
+            c.send(startup(user=user))
+            kind, payload = c.receive()
+            assert kind == "E", (kind, payload)  # not even asked
+
+
 # With pool_hba.
 
 ENTRIES = ("scram_user:TEXTscram_user", "md5_user:TEXTmd5_user", "password_user:TEXTpassword_user", "test:TEXTtest")
