@@ -15,6 +15,7 @@ enum class Errc {
   result_too_large,
   not_looked_up,   // the name of the server could not be looked up: trouble of ours, not of the server
   name_not_found,  // the name service says that there is no such name
+  own_shortage,    // of descriptors, memory or ports: ours too
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::backend

@@ -32,7 +32,8 @@ bool OpenFailure::against_node() const {
 }
 
 bool OpenFailure::elsewhere() const {
-  return against_node() || server.has_value() || error.code == make_error_code(Errc::not_looked_up);
+  return against_node() || server.has_value() || error.code == make_error_code(Errc::not_looked_up) ||
+         error.code == make_error_code(Errc::own_shortage);
 }
 
 Opener::Opener(net::Loop& loop, net::BlockingPool& blocking, OpenRequest request, OnDone done, OnMethod on_method)
@@ -73,12 +74,13 @@ void Opener::connected(Result<net::Socket> socket) {
         why == make_error_code(net::Errc::busy) || why == make_error_code(net::Errc::name_service_failed);
     if (name_service) return fail(Error{Errc::not_looked_up, why.text()});
     if (why == make_error_code(net::Errc::name_not_found)) return fail(Error{Errc::name_not_found, why.text()});
+    if (why == make_error_code(net::Errc::own_shortage)) return fail(Error{Errc::own_shortage, why.context});
     const bool said = why == make_error_code(net::Errc::connect_failed);  // our own code says the same words
     return fail(Error{Errc::connect_failed, said ? why.context : why.text()});
   }
   socket_ = std::move(*socket);
   if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
-    return fail(Error{Errc::connect_failed, watched.error().text()});
+    return fail(Error{Errc::own_shortage, watched.error().text()});
   greeting_.minor = kNewestMinor;  // an older server says so by NegotiateProtocolVersion
   std::vector<std::pair<std::string, std::string>> parameters = std::move(request_.settings);
   parameters.insert(parameters.end(), {{"user", request_.key.user}, {"database", request_.key.database}});

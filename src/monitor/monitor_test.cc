@@ -563,7 +563,7 @@ TEST(Outcomes, WhatErrorsSayAboutANode) {
   EXPECT_EQ(outcome_of({Errc::login_refused, "the database system is starting up"}), Outcome::not_ready);
   EXPECT_EQ(outcome_of({Errc::login_failed, "password authentication failed"}), Outcome::refused);
   EXPECT_EQ(outcome_of({Errc::query_failed, "permission denied"}), Outcome::refused);
-  EXPECT_EQ(outcome_of({Errc::connect_failed, "could not connect: Too many open files"}), Outcome::not_ready)
+  EXPECT_EQ(outcome_of({Errc::own_shortage, "db1:5432: Too many open files"}), Outcome::not_ready)
       << "our own shortage must not take the herd down";
 }
 

@@ -50,13 +50,6 @@ constexpr std::size_t kRoleColumns = 9, kSenderColumns = 5, kReceiverColumns = 6
 
 constexpr std::uint32_t kSslRequestBytes = 8, kSslRequestCode = 80877103;
 
-// The system's words for running out of something of our own; net gives errors as text.
-bool own_shortage(std::string_view text) {
-  for (int code : {EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL})
-    if (text.find(std::strerror(code)) != std::string_view::npos) return true;
-  return false;
-}
-
 std::optional<std::uint32_t> parse_timeline(std::string_view text, int base) {
   std::uint32_t timeline = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), timeline, base);
@@ -223,7 +216,7 @@ class Ping final : public Probing, public net::Watcher {
   void connected(Result<net::Socket> socket) {
     if (!socket) {
       const Error& why = socket.error();
-      const bool ours = own_shortage(why.context) || why == make_error_code(net::Errc::busy) ||
+      const bool ours = why == make_error_code(net::Errc::own_shortage) || why == make_error_code(net::Errc::busy) ||
                         why == make_error_code(net::Errc::name_service_failed);
       nameless_ = why == make_error_code(net::Errc::name_not_found);
       return end(ours ? Outcome::not_ready : Outcome::unreachable, why.text());
@@ -268,8 +261,8 @@ class Ping final : public Probing, public net::Watcher {
 
 Outcome outcome_of(const Error& error) {
   using backend::Errc;
-  if (own_shortage(error.context)) return Outcome::not_ready;
-  if (error.code == Errc::login_refused || error.code == Errc::not_looked_up) return Outcome::not_ready;
+  for (Errc not_of_node : {Errc::login_refused, Errc::not_looked_up, Errc::own_shortage})
+    if (error.code == not_of_node) return Outcome::not_ready;
   for (Errc against_node :
        {Errc::connect_failed, Errc::timed_out, Errc::closed_by_server, Errc::protocol_broken, Errc::name_not_found})
     if (error.code == against_node) return Outcome::unreachable;

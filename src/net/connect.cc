@@ -14,6 +14,9 @@ constexpr std::chrono::milliseconds kResolveAgainAfter{100};
 // connect() on a UNIX socket whose queue is full says EAGAIN, and nothing tells when there is room.
 constexpr std::chrono::milliseconds kQueueFullAgainAfter{10};
 
+// This machine is short of something; the peer has not heard of us.
+bool is_own_shortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
+
 std::string where(const Destination& to) {
   if (to.port == Destination::kIsPath) return to.host;
   return to.host.starts_with('/') ? fmt::format("{}/.s.PGSQL.{}", to.host, to.port)
@@ -67,6 +70,8 @@ class Attempt final : public Connecting, public Watcher {
   Socket socket_;
   bool watched_ = false;
   std::string problem_;
+  bool short_ = false;  // of an address we do not know whether it would have answered
+  bool tried_ = false;  // one did not
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // look-ups hold it weakly
 };
 
@@ -104,7 +109,8 @@ void Attempt::looked_up(const Resolved& found) {
 }
 
 void Attempt::try_next() {
-  if (next_ == addresses_.size()) return finish(fail(Errc::connect_failed, where(to_) + ": " + problem_));
+  if (next_ == addresses_.size())
+    return finish(fail(short_ || !tried_ ? Errc::own_shortage : Errc::connect_failed, where(to_) + ": " + problem_));
   ++next_;
   try_address();
 }
@@ -119,7 +125,8 @@ void Attempt::try_address() {
     return finish(std::move(socket_));
   if (errno == EAGAIN && address.is_unix()) return later(kQueueFullAgainAfter, &Attempt::try_address);
   if (errno != EINPROGRESS && errno != EINTR) return address_failed(errno);
-  if (auto watched = loop_.watch(socket_.fd(), *this); !watched) return finish(fail(std::move(watched.error())));
+  if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
+    return finish(fail(Errc::own_shortage, watched.error().text()));
   watched_ = true;
   // One address that never answers must not eat the time of those after it: each gets an equal share of what is left.
   const std::size_t left = addresses_.size() - next_ + 1;
@@ -145,6 +152,10 @@ void Attempt::address_failed(int error) {
   loop_.cancel(std::exchange(step_timer_, 0));
   drop_socket();
   problem_ = std::generic_category().message(error);
+  if (is_own_shortage(error)) short_ = true;
+  // No port of ours is free, or the machine does not have this family: where there is another address that one decides.
+  else if (error != EADDRNOTAVAIL)
+    tried_ = true;
   try_next();
 }
 

@@ -13,7 +13,9 @@ enum class Errc {
   address_in_use,
   listen_failed,
   accept_failed,
+  no_room,              // for another connection
   name_service_failed,  // the name could not be looked up now; it may exist
+  own_shortage,         // of descriptors, memory or ports: nobody was asked
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::net

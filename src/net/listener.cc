@@ -17,6 +17,7 @@ namespace {
 // One more is accepted in a turn for so many descriptors that are ready in it.
 constexpr int kReadyForOneMore = 16;
 constexpr std::chrono::milliseconds kAcceptAgainAfter{100};
+constexpr std::chrono::minutes kSayAgainAfter{1};
 
 std::string words_of(int error) { return std::generic_category().message(error); }
 
@@ -143,12 +144,13 @@ Result<std::unique_ptr<Listener>> Listener::unix_socket(Loop& loop, const UnixOp
   return listener;
 }
 
-Result<Done> Listener::start(Accepted accepted, Troubled troubled) {
+Result<Done> Listener::start(Accepted accepted, Troubled troubled, Room room) {
   HG_ASSERT(!accepted_);
   HG_CHECK(loop_->watch(socket_.fd(), *this, Loop::Trigger::level));
   watched_ = true;
   accepted_ = std::move(accepted);
   troubled_ = std::move(troubled);
+  room_ = std::move(room);
   return Done{};
 }
 
@@ -196,12 +198,15 @@ void Listener::on_ready(unsigned) {
 // False: there may be no other at the moment.
 bool Listener::accept_one() {
   if (!watched_) return false;
+  if (room_ && !room_()) {
+    troubled(Error{Errc::no_room, {}});
+    return false;
+  }
   Address peer;
   peer.length = sizeof peer.storage;
   const int fd =
       ::accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&peer.storage), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd >= 0) {
-    short_of_descriptors_ = false;
     accepted_(Socket(fd), peer);
     return true;
   }
@@ -209,10 +214,18 @@ bool Listener::accept_one() {
   if (error == EAGAIN || error == EWOULDBLOCK) return false;
   // Anything else is the trouble of that one connection (accept(2) hands on its pending network errors).
   if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) return true;
-  // Said once until it works again: every attempt would fill the log.
-  if (!std::exchange(short_of_descriptors_, true)) troubled_(Error{Errc::accept_failed, words_of(error)});
-  rest();
+  troubled(Error{Errc::accept_failed, words_of(error)});
   return false;
+}
+
+// One that leaves lets one in, and then there is trouble again: it would fill the log.
+void Listener::troubled(const Error& error) {
+  const TimePoint now = loop_->now();
+  if (now >= quiet_until_) {
+    quiet_until_ = now + kSayAgainAfter;
+    troubled_(error);
+  }
+  rest();
 }
 
 }  // namespace herdgate::net

@@ -109,15 +109,16 @@ using Connected = std::function<void(Result<Socket>)>;
 std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destination& to,
                                     const ConnectOptions& options, Connected done);
 
-// Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out it
-// pauses for a moment and says so through `troubled` instead of spinning. The callbacks may pause it, not destroy it.
-// One client is accepted for each turn, and more when the turn has much else to do: so accept4() is not called for
-// nothing, and a turn's length does not bound how many get in.
-// It is made anywhere; from start() to close() it belongs to the thread of its loop.
+// Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out, or
+// there is no room, it pauses for a moment and says so through `troubled`, once in a while, instead of spinning. The
+// callbacks may pause it, not destroy it. One client is accepted for each turn, and more when the turn has much else to
+// do: so accept4() is not called for nothing, and a turn's length does not bound how many get in. It is made anywhere;
+// from start() to close() it belongs to the thread of its loop.
 class Listener final : public Watcher {
  public:
   using Accepted = std::function<void(Socket, const Address&)>;
   using Troubled = std::function<void(const Error&)>;
+  using Room = std::function<bool()>;
   // hand_down: of the sockets that it accepts; null: the system's.
   static Result<std::vector<std::unique_ptr<Listener>>> tcp(Loop& loop, const std::string& address, int port,
                                                             int backlog, const TcpOptions* hand_down = nullptr);
@@ -128,7 +129,8 @@ class Listener final : public Watcher {
   static Result<std::unique_ptr<Listener>> unix_socket(Loop& loop, const UnixOptions& options);
   ~Listener() override;
   void serve_on(Loop& loop) { loop_ = &loop; }  // before start(): another loop than the one it was made for
-  Result<Done> start(Accepted accepted, Troubled troubled);
+  // room: whether one more may come in; until then it waits in the kernel's queue. Null: there always is.
+  Result<Done> start(Accepted accepted, Troubled troubled, Room room = {});
   void close();  // whoever connects from now on is refused; a UNIX socket's file is removed
   void pause();
   void resume();
@@ -141,13 +143,16 @@ class Listener final : public Watcher {
   void watch();
   void unwatch();
   void rest();
+  void troubled(const Error& error);
   Loop* loop_;
   Socket socket_;
   std::string path_;         // UNIX socket file to remove at the end
   std::uint64_t inode_ = 0;  // … if it is still this one
   Accepted accepted_;
   Troubled troubled_;
-  bool watched_ = false, paused_ = false, short_of_descriptors_ = false;
+  Room room_;
+  bool watched_ = false, paused_ = false;
+  TimePoint quiet_until_{};  // nothing is said of trouble
   TimerId retry_ = 0;
 };
 

@@ -174,6 +174,25 @@ TEST_F(SocketTest, ARefusedConnectionNamesTheDestination) {
   EXPECT_EQ(socket.error().context, fmt::format("127.0.0.1:{}: Connection refused", port));
 }
 
+// The peer has not heard of us, so nothing is known of it.
+TEST_F(SocketTest, WithoutADescriptorItIsOurOwnShortage) {
+  const auto listener = tcp_listener("127.0.0.1");
+  std::vector<Socket> held, accepted;
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  rlimit low = before;
+  { low.rlim_cur = static_cast<rlim_t>(Socket(::dup(0)).fd()) + 2; }
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  for (int fd = ::dup(0); fd >= 0; fd = ::dup(0)) held.emplace_back(fd);
+  const auto socket = connect_to({"127.0.0.1", listener->port()});
+  held.clear();
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_FALSE(socket);
+  EXPECT_EQ(socket.error().code, make_error_code(Errc::own_shortage));
+  EXPECT_EQ(socket.error().context, fmt::format("127.0.0.1:{}: Too many open files", listener->port()));
+  EXPECT_TRUE(connect_to({"127.0.0.1", listener->port()})) << "and it recovers";
+}
+
 TEST_F(SocketTest, AnUnknownNameIsAnError) {
   const auto socket = connect_to({"name with blanks", 5432});
   ASSERT_FALSE(socket);
@@ -447,6 +466,30 @@ TEST_F(UnixListener, SurvivesTheDescriptorLimit) {
   held.clear();
   ::setrlimit(RLIMIT_NOFILE, &before);
   run_until([&] { return accepted == 2; });
+}
+
+// Where there is no room clients wait in the kernel's queue; it is said once, also when one that leaves lets one in.
+TEST_F(UnixListener, AcceptsOnlyWhereThereIsRoom) {
+  const auto listener = listen();
+  ASSERT_TRUE(listener);
+  std::vector<Socket> inside, outside;
+  std::vector<Error> troubles;
+  std::size_t places = 1;
+  const auto accepted = [&](Socket socket, const Address&) { inside.push_back(std::move(socket)); };
+  const auto troubled = [&](const Error& error) { troubles.push_back(error); };
+  ASSERT_TRUE((*listener)->start(accepted, troubled, [&] { return inside.size() < places; }));
+  for (int i = 0; i < 3; ++i) {
+    auto socket = connect_to({folder, 5});
+    ASSERT_TRUE(socket);
+    outside.push_back(std::move(*socket));
+  }
+  run_until([&] { return !troubles.empty(); });
+  EXPECT_EQ(inside.size(), 1u);
+  EXPECT_EQ(troubles[0].code, make_error_code(Errc::no_room));
+  for (places = 2; places <= 3; ++places) {
+    run_until([&] { return inside.size() == places; });
+  }
+  EXPECT_EQ(troubles.size(), 1u);
 }
 
 TEST_F(SocketTest, ThePoolRunsJobsElsewhereAndAnswersAtHome) {

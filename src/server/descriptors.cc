@@ -12,10 +12,7 @@ namespace herdgate::server {
 
 DescriptorNeed needed_descriptors(int num_init_children, int max_pool, std::size_t nodes) {
   DescriptorNeed need{.clients = num_init_children, .nodes = static_cast<std::int64_t>(nodes)};
-  // Each factor is an int and there are at most 128 nodes: 2^31 * 2^31 fits, times 128 may not.
-  const std::int64_t links = need.clients * std::max(max_pool, 1);
-  const std::int64_t limit = std::numeric_limits<std::int64_t>::max() / 1024;
-  need.links = links > limit ? limit : links * need.nodes;
+  need.links = need.clients * std::max(max_pool, 1);  // of all nodes together; each factor is an int
   return need;
 }
 
@@ -27,6 +24,13 @@ std::int64_t raise_descriptor_limit() {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) limit = before;
   if (limit.rlim_cur == RLIM_INFINITY) return std::numeric_limits<std::int64_t>::max();
   return static_cast<std::int64_t>(limit.rlim_cur);
+}
+
+SocketBounds socket_bounds(const DescriptorNeed& need, std::int64_t limit) {
+  constexpr std::int64_t kShareOfWaiting = 4;
+  const std::int64_t left = std::max<std::int64_t>(limit - kOwnDescriptors - need.clients, need.nodes);
+  const std::int64_t links = std::min(need.links, left - left / kShareOfWaiting);
+  return {need.clients + left - links, links};
 }
 
 Result<std::optional<std::string>> judge_descriptors(const DescriptorNeed& need, std::int64_t limit) {

@@ -1,6 +1,7 @@
 // How many file descriptors the configuration may need, against how many the system grants.
 //
-// Shape    needed_descriptors(...) and judge() are pure; raise_descriptor_limit() sets the soft limit to the hard one.
+// Shape    needed_descriptors(...), judge_descriptors() and socket_bounds() are pure; raise_descriptor_limit() sets the
+//          soft limit to the hard one.
 // Source   setrlimit(2).
 #pragma once
 #include <cstdint>
@@ -22,6 +23,13 @@ struct DescriptorNeed {
 DescriptorNeed needed_descriptors(int num_init_children, int max_pool, std::size_t nodes);
 
 std::int64_t raise_descriptor_limit();  // the limit now in force
+
+// How many sockets clients and servers may take, so that kOwnDescriptors are left whatever comes from outside. Where
+// not all that is configured fits, some are still for clients that wait, cancel, or have not logged in yet.
+struct SocketBounds {
+  std::int64_t clients = 0, links = 0;
+};
+SocketBounds socket_bounds(const DescriptorNeed& need, std::int64_t limit);
 
 // An error refuses the start, a text is a warning.
 Result<std::optional<std::string>> judge_descriptors(const DescriptorNeed& need, std::int64_t limit);

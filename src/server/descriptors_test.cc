@@ -9,12 +9,12 @@ namespace {
 
 TEST(Descriptors, EnoughIsSilentFewWarnTooFewRefuse) {
   const DescriptorNeed need = needed_descriptors(/*num_init_children=*/100, /*max_pool=*/4, /*nodes=*/3);
-  EXPECT_EQ(need.links, 1200);
-  EXPECT_EQ(need.most(), 1300 + kOwnDescriptors);
+  EXPECT_EQ(need.links, 400) << "max_pool x num_init_children, whatever the nodes";
+  EXPECT_EQ(need.most(), 500 + kOwnDescriptors);
   EXPECT_FALSE(judge_descriptors(need, need.most()).value());
   const auto warned = judge_descriptors(need, need.most() - 1);
   ASSERT_TRUE(warned && *warned);
-  EXPECT_EQ(**warned, "100 clients and 1200 server connections may need 1600 file descriptors, the limit is 1599");
+  EXPECT_EQ(**warned, "100 clients and 400 server connections may need 800 file descriptors, the limit is 799");
   EXPECT_TRUE(judge_descriptors(need, need.least()).value());
   EXPECT_FALSE(judge_descriptors(need, need.least() - 1));
 }
@@ -24,6 +24,19 @@ TEST(Descriptors, AbsurdNumbersDoNotOverflow) {
   const DescriptorNeed need = needed_descriptors(kMax, kMax, 128);
   EXPECT_GT(need.most(), need.least());
   EXPECT_FALSE(judge_descriptors(need, 1'000'000));
+}
+
+TEST(Descriptors, WhatComesFromOutsideLeavesOurOwn) {
+  const DescriptorNeed need = needed_descriptors(/*num_init_children=*/100, /*max_pool=*/4, /*nodes=*/3);
+  for (std::int64_t limit = need.least(); limit < 2 * need.most(); ++limit) {
+    const SocketBounds bounds = socket_bounds(need, limit);
+    EXPECT_EQ(bounds.clients + bounds.links, limit - kOwnDescriptors);
+    EXPECT_GE(bounds.clients, need.clients);
+    EXPECT_GE(bounds.links, need.nodes);
+    EXPECT_LE(bounds.links, need.links);
+  }
+  EXPECT_EQ(socket_bounds(need, 1000).links, 400) << "all, where they fit";
+  EXPECT_EQ(socket_bounds(need, 800).clients, 200) << "not num_init_children alone: some wait or cancel";
 }
 
 TEST(Descriptors, TheLimitIsRaised) { EXPECT_GT(raise_descriptor_limit(), 0); }

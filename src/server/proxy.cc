@@ -10,10 +10,16 @@
 namespace herdgate::server {
 namespace {
 
-pool::Limits limits_of(const config::Settings& settings) {
-  return pool::Limits{
-      .total = static_cast<std::size_t>(settings.max_pool) * static_cast<std::size_t>(settings.num_init_children),
-      .per_key = static_cast<std::size_t>(settings.pool_size)};
+pool::Limits limits_of(const config::Settings& settings, const SocketBounds& sockets) {
+  const std::size_t configured =
+      static_cast<std::size_t>(settings.max_pool) * static_cast<std::size_t>(settings.num_init_children);
+  return pool::Limits{.total = std::min(configured, static_cast<std::size_t>(sockets.links)),
+                      .per_key = static_cast<std::size_t>(settings.pool_size)};
+}
+
+SocketBounds bounds_of(const config::Settings& settings) {
+  return socket_bounds(needed_descriptors(settings.num_init_children, settings.max_pool, settings.backends.size()),
+                       raise_descriptor_limit());
 }
 
 // A result has to fit into a block of the original's memory, head included, and into memqcache_maxcache.
@@ -112,7 +118,8 @@ Proxy::Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool
       blocking_(blocking),
       files_(std::move(files)),
       interfaces_(std::make_shared<const std::vector<config::Interface>>(local_interfaces())),
-      shared_(log, limits_of(*files_.settings)) {
+      sockets_(bounds_of(*files_.settings)),
+      shared_(log, limits_of(*files_.settings, sockets_)) {
   shared_.query_cache = query_cache(clock, *files_.settings);
   shared_.memcached = memcached(*files_.settings, shared_.epochs);
   shared_.started = clock.wall();
@@ -325,7 +332,8 @@ void Proxy::listen_on(net::Loop& loop, net::Listener::Accepted accepted) {
   };
   for (const auto& listener : listeners_) {
     listener->serve_on(loop);
-    if (const auto started = listener->start(accepted, troubled); !started) troubled(started.error());
+    const auto started = listener->start(accepted, troubled, [this] { return has_room(); });
+    if (!started) troubled(started.error());
   }
 }
 
@@ -335,6 +343,13 @@ void Proxy::close_listeners() {
   };
   if (workers_.size() > 1) return close();
   workers_.front()->post(close);
+}
+
+// Those that have not logged in count too: a flood of them must leave us the descriptors for links, probes and scripts.
+bool Proxy::has_room() const {
+  std::int64_t open = 0;
+  for (const auto& worker : workers_) open += worker->load().load(std::memory_order_relaxed);
+  return open < sockets_.clients;
 }
 
 // To the worker with the fewest clients.
@@ -357,7 +372,7 @@ void Proxy::reload(Files files) {
   };
   const bool otherwise = kept_by(*files.settings) != kept_by(*files_.settings);
   files_ = std::move(files);
-  shared_.accounts.set_limits(limits_of(*files_.settings));
+  shared_.accounts.set_limits(limits_of(*files_.settings, sockets_));
   shared_.logins.clear();
   monitor_->reload(files_.settings);
   view_ = monitor_->view();

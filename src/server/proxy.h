@@ -1,8 +1,8 @@
 // The proxy proper: the workers with their threads, the monitor on the control loop, and the snapshots between them.
 //
 // Shape    start(), serve(), reload(), stop(). Everything that is configured comes in as Files.
-// Limits   num_workers threads; the rest is bounded by its parts.
-// Errors   start() fails when a thread or a descriptor cannot be had; afterwards nothing fails as a whole.
+// Limits   num_workers threads; SocketBounds of clients and links, known at the start; the rest is bounded by its
+// parts. Errors   start() fails when a thread or a descriptor cannot be had; afterwards nothing fails as a whole.
 // Threads  the control thread, except hint_* and post*, which any worker may call.
 #pragma once
 #include <atomic>
@@ -12,6 +12,7 @@
 
 #include "monitor/monitor.h"
 #include "server/commit_check.h"
+#include "server/descriptors.h"
 #include "server/start_doubt.h"
 #include "session/worker.h"
 
@@ -64,6 +65,7 @@ class Proxy final : public session::Workers {
  private:
   void listen_on(net::Loop& loop, net::Listener::Accepted accepted);
   void hand_out(net::Socket socket, const net::Address& peer);
+  bool has_room() const;
   void close_listeners();
   void publish();
   void take_view(cluster::ViewPtr view);
@@ -90,6 +92,7 @@ class Proxy final : public session::Workers {
   net::BlockingPool probing_{kProbingThreads};  // look-ups for probes wait behind nothing that clients cause
   Files files_;
   std::shared_ptr<const std::vector<config::Interface>> interfaces_;
+  const SocketBounds sockets_;
   session::Shared shared_;
   backend::Scratch scratch_;
   std::unique_ptr<monitor::Monitor> monitor_;

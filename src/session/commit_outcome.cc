@@ -137,13 +137,15 @@ void Session::outcome_answered(const Result<backend::Rows>& rows) {
   vsession::Fate fate = vsession::Fate::unknown;
   if (rows && rows->size() == 1 && rows->front().size() == 1) fate = vsession::fate_of(rows->front()[0]);
   if (!rows) fate = vsession::fate_of_error(rows.error().text());
-  if (!rows && fate == vsession::Fate::unknown) {  // not reached: the probe's word comes with a snapshot
+  // Not even asked, for want of a socket of ours: that is no word about the node.
+  const bool unasked = !rows && rows.error().code == make_error_code(backend::Errc::own_shortage);
+  if (!rows && fate == vsession::Fate::unknown && !unasked) {  // not reached: the probe's word comes with a snapshot
     const NodeId primary = worker_.snapshot()->view->write_node();
     worker_.workers().hint_node_trouble(primary, rows.error().text(), {});
     return;
   }
-  if (fate != vsession::Fate::running) return outcome_learned(fate);
-  close_outcome();  // its id will not be given out again
+  if (fate != vsession::Fate::running && !unasked) return outcome_learned(fate);
+  if (!unasked) close_outcome();  // its id will not be given out again
   lost_commit_->again = worker_.loop().after(kAskAgain, [this] {
     lost_commit_->again = 0;
     ask_outcome();

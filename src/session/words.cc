@@ -40,6 +40,10 @@ wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
                 fmt::format("{}.", failure.error.text()),
                 "Raise max_pool, pool_size or query_wait_timeout, or close idle transactions.");
   if (code == pool::Errc::stopping) return shutting_down();
+  if (code == backend::Errc::own_shortage)
+    return make("ERROR", sqlstate::kTooManyConnections, "could not get a server connection",
+                fmt::format("{}.", failure.error.text()),
+                "The proxy is short of file descriptors, memory or ports; the node has not been asked.");
   return make("ERROR", sqlstate::kConnectionFailure, fmt::format("could not connect to node {}", node.value),
               fmt::format("{}.", failure.error.text()), "The node is probed and used again when it answers.");
 }

@@ -3,6 +3,7 @@ recovers". Every case has a cluster and a proxy of its own, because it breaks th
 """
 import os
 import signal
+import socket
 import time
 
 import psycopg
@@ -131,6 +132,59 @@ def test_kill_of_the_primary(herd):
     h.proxy.start()
     assert h.write() >= 3
     h.wait_for(primary=1, down=())
+
+
+def limited(descriptors):
+    """What a command line begins with to have so many file descriptors, as the server user."""
+    user = system.SERVER_USER
+    drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if os.getuid() == 0 else []
+    return ["prlimit", f"--nofile={descriptors}:{descriptors}", *drop]
+
+
+def flood(proxy, sockets):
+    """Connections that say nothing, until the proxy takes no more. A few at a time: the kernel drops what comes too fast."""
+    def more():
+        for _ in range(10):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("127.0.0.1", proxy.port))
+            sockets.append(s)
+        assert len(sockets) < 900  # or it is we who have no more descriptors
+        return "new clients wait" in proxy.log()
+    wait_until(more, "the flood to be noticed", poll=0.05)
+
+
+def test_a_flood_before_login_stops_neither_writes_nor_the_failover(herd):
+    h = herd(num_init_children=8, pool_mode="transaction")
+    h.proxy.prefix = limited(400)
+    h.start()
+    h.write()
+    sessions = [h.proxy.connect() for _ in range(6)]
+    silent = []
+    try:
+        flood(h.proxy, silent)
+        for c in sessions:  # each needs a connection to the primary of its own, and most have to be made
+            c.execute("begin")
+            c.execute("insert into t values (2)")
+        for c in sessions:
+            c.execute("commit")
+        assert "=== Starting degeneration." not in h.proxy.log()
+        h.cluster.nodes[0].kill()
+        wait_until(lambda: "failover_command for node 0 ended with exit code 0" in h.proxy.log(), "the failover")
+
+        def writes():
+            try:
+                return sessions[0].execute("insert into t values (3)").rowcount == 1
+            except psycopg.Error:
+                return False
+        wait_until(writes, "a write on the new primary")
+        assert h.proxy.log().count("new clients wait") <= 3  # a listener each, once a minute
+    finally:
+        for s in [*silent, *sessions]:
+            s.close()
+    # And it recovers.
+    h.wait_for(primary=1, down=(0,))
+    h.write()
 
 
 def test_kill_of_a_standby(herd):
