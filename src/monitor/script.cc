@@ -18,6 +18,7 @@ namespace herdgate::monitor {
 namespace {
 
 constexpr std::size_t kReadBytes = 16 * 1024;
+constexpr std::chrono::milliseconds kLookAgain{100};  // whether it has ended, where nothing tells
 
 int open_pidfd(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
 
@@ -86,6 +87,7 @@ class ShellCommand final : public Script {
   ~ShellCommand() override {
     *alive_ = false;
     loop_.cancel(timer_);
+    loop_.cancel(looking_);
   }
 
   void start(const std::string& command, Duration limit) {
@@ -107,16 +109,28 @@ class ShellCommand final : public Script {
     if (::pipe2(pipe, O_CLOEXEC | O_NONBLOCK) != 0) return std::strerror(errno);
     // The shell's end blocks, as programs expect of their output.
     ::fcntl(pipe[1], F_SETFL, 0);
-    const int error = SpawnOptions(pipe[1]).spawn(pid_, command);
+    const bool heard = output_.listen(pipe[0]);
+    const int error = heard ? SpawnOptions(pipe[1]).spawn(pid_, command) : 0;
     ::close(pipe[1]);
-    if (error != 0) {
-      ::close(pipe[0]);
-      return std::strerror(error);
+    if (heard && error == 0) {
+      watch_end();
+      return {};
     }
-    if (!output_.listen(pipe[0])) return "could not watch its output";
+    output_.close();
+    return heard ? std::strerror(error) : "could not watch its output";
+  }
+  // It runs: what we are short of now must not leave it without an end.
+  void watch_end() {
     const int pidfd = open_pidfd(pid_);
-    if (pidfd < 0 || !end_.listen(pidfd)) return "could not watch it";
-    return {};
+    if (pidfd >= 0 && end_.listen(pidfd)) return;
+    end_.close();
+    look_again();
+  }
+  void look_again() {
+    looking_ = loop_.after(kLookAgain, [this] {
+      looking_ = 0;
+      if (!reap()) look_again();
+    });
   }
   void read() {
     char buffer[kReadBytes];
@@ -143,9 +157,9 @@ class ShellCommand final : public Script {
     output_.close();
     close_if_over();
   }
-  void reap() {
+  bool reap() {
     int status = 0;
-    if (::waitpid(pid_, &status, WNOHANG) != pid_) return;
+    if (::waitpid(pid_, &status, WNOHANG) != pid_) return false;
     end_.close();
     loop_.cancel(std::exchange(timer_, 0));
     if (output_.fd() >= 0) read();  // what it wrote last belongs before the news of its end
@@ -154,6 +168,7 @@ class ShellCommand final : public Script {
     if (WIFEXITED(status)) end.exit_code = WEXITSTATUS(status);
     if (WIFSIGNALED(status)) end.signal = WTERMSIG(status);
     report(end);
+    return true;
   }
   void report(const ScriptEnd& end) {
     loop_.defer([this, alive = alive_, end] {
@@ -174,7 +189,7 @@ class ShellCommand final : public Script {
   ScriptEvents events_;
   Ear output_, end_;
   pid_t pid_ = 0;
-  net::TimerId timer_ = 0;
+  net::TimerId timer_ = 0, looking_ = 0;
   std::string rest_;
   std::size_t lines_ = 0;
   bool timed_out_ = false, ended_ = false;

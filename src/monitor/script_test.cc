@@ -1,8 +1,15 @@
 #include "monitor/script.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <vector>
 
 namespace herdgate::monitor {
@@ -71,6 +78,27 @@ TEST_F(Scripts, AProcessLeftBehindDoesNotHoldUpTheEnd) {
   EXPECT_LT(clock.now() - began, std::chrono::seconds(10));
   ASSERT_EQ(lines.size(), 2u);
   ::kill(std::stoi(lines[1]), SIGKILL);
+}
+
+// From here on the kernel answers this process as it does when no descriptor is left, for pidfd_open() alone.
+void refuse_pidfds() {
+  sock_filter program[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EMFILE),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{std::size(program), program};
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) ::_exit(2);
+}
+
+TEST_F(Scripts, WithoutAPidfdTheEndIsSeenAllTheSame) {
+  const auto in_a_child = [this] {
+    refuse_pidfds();
+    if (::syscall(SYS_pidfd_open, ::getpid(), 0) >= 0) ::_exit(3);
+    const ScriptEnd e = run("echo heard; exit 7");
+    ::_exit(e.problem.empty() && e.exit_code == 7 && lines == Words{"heard"} ? 0 : 1);
+  };
+  EXPECT_EXIT(in_a_child(), ::testing::ExitedWithCode(0), "");
 }
 
 TEST_F(Scripts, LongLinesAreCut) {
