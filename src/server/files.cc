@@ -50,13 +50,16 @@ void read_hba(const FilePaths& paths, FilesRead& out) {
   out.files.hba = std::move(loaded);
 }
 
-// A pool_passwd that does not exist is an empty one: pg_md5 -m makes it when the first user is entered.
-void read_passwords(FilesRead& out) {
+// A pool_passwd that does not exist is an empty one: pg_md5 -m makes it when the first user is entered. One that has
+// been there is missed.
+void read_passwords(FilesRead& out, const Files* before) {
   auto passwords = std::make_shared<config::PasswordFile>();
   const std::string name = out.files.settings->pool_passwd;
   const std::string path = out.files.settings->beside_config(name);
-  if (!name.empty() && !missing(path)) {
+  const bool missed = before != nullptr && before->has_passwords;
+  if (!name.empty() && (missed || !missing(path))) {
     if (const auto text = read_file(path)) {
+      out.files.has_passwords = true;
       *passwords = config::parse_pool_passwd(*text, path);
       add(out.findings, passwords->findings);
     } else {
@@ -75,10 +78,27 @@ void read_pcp(const FilePaths& paths, FilesRead& out) {
   }
 }
 
-void read_key(const FilePaths& paths, FilesRead& out) {
-  if (paths.key.empty() || (missing(paths.key) && !paths.key_given)) return;
+bool is_encrypted(const std::string& password) {
+  const auto stored = auth::parse_stored(password);
+  return stored && stored->kind == auth::StoredSecret::Kind::aes;
+}
+
+bool key_is_needed(const Files& files) {
+  const config::Settings& settings = *files.settings;
+  const bool by_checks = std::ranges::any_of(settings.backends, [&](const config::Backend& node) {
+    return is_encrypted(settings.health_check(node.id).health_check_password);
+  });
+  return by_checks || is_encrypted(settings.sr_check_password) || is_encrypted(settings.recovery_password) ||
+         is_encrypted(settings.auth_query_password) ||
+         std::ranges::count(files.passwords->entries, config::SecretKind::aes, &config::PasswordEntry::kind) > 0;
+}
+
+void read_key(const FilePaths& paths, FilesRead& out, const Files* before) {
+  const bool missed = before != nullptr && before->key && key_is_needed(out.files);
+  if (paths.key.empty() || (missing(paths.key) && !paths.key_given && !missed)) return;
   auto read = auth::read_key_file(paths.key);
-  if (!read) return out.findings.push_back({Severity::warning, paths.key, 0, read.error().text()});
+  const Severity severity = missed ? Severity::error : Severity::warning;
+  if (!read) return out.findings.push_back({severity, paths.key, 0, read.error().text()});
   if (!read->warning.empty()) out.findings.push_back({Severity::warning, paths.key, 0, read->warning});
   out.files.key = std::move(read->key);
 }
@@ -147,15 +167,15 @@ bool FilesRead::has_errors() const {
   return std::ranges::any_of(findings, [](const Finding& f) { return f.severity == Severity::error; });
 }
 
-FilesRead read_files(const FilePaths& paths, const config::LoadOptions& options) {
+FilesRead read_files(const FilePaths& paths, const config::LoadOptions& options, const Files* before) {
   FilesRead out;
   config::Loaded loaded = config::load(paths.config, read_file, options);
   out.findings = std::move(loaded.findings);
   out.files.settings = std::make_shared<const config::Settings>(std::move(loaded.settings));
   read_hba(paths, out);
-  read_passwords(out);
+  read_passwords(out, before);
   read_pcp(paths, out);
-  read_key(paths, out);
+  read_key(paths, out, before);
   check_passwords(out);
   return out;
 }

@@ -27,7 +27,9 @@ struct FilesRead {
   std::vector<config::Finding> findings;
   bool has_errors() const;
 };
-FilesRead read_files(const FilePaths& paths, const config::LoadOptions& options = {});
+// before: at a reload, what is in force. What was there and is not any more is an error then: a tool may be replacing
+// it, and without it nobody would get in.
+FilesRead read_files(const FilePaths& paths, const config::LoadOptions& options = {}, const Files* before = nullptr);
 
 Result<std::string> read_file(const std::string& path);
 LogSettings log_settings(const config::Settings& settings);

@@ -23,6 +23,7 @@ struct Files {
   config::SettingsPtr settings;
   std::shared_ptr<const config::HbaLoaded> hba;           // null: enable_pool_hba is off
   std::shared_ptr<const config::PasswordFile> passwords;  // never null
+  bool has_passwords = false;                             // the file exists
   std::optional<auth::Secret> key;
 };
 

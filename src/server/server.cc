@@ -182,7 +182,7 @@ Result<Done> Server::read_again() {
   const auto since = std::chrono::duration_cast<std::chrono::microseconds>(loop_.clock().now().time_since_epoch());
   notify(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", since.count()));
   HG_LOG(log_, who_, Level::log, "reloading the configuration files");
-  FilesRead read = read_files(options_.paths);
+  FilesRead read = read_files(options_.paths, {}, &files_);
   say_findings(read.findings);
   if (read.has_errors()) {
     HG_LOG(log_, who_, Level::warning, "configuration files have errors, the settings in force stay as they are");

@@ -1,7 +1,9 @@
 """Who gets in, by which method, and who does not. The servers ask scram_user, md5_user and password_user by the
 method of their name; everybody else is trusted by the servers (see support/cluster.py)."""
 import hashlib
+import os
 import re
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +153,56 @@ def test_hba_reload(start_proxy):
             return False
 
     system.wait_until(in_now, "the new pool_hba.conf to count")
+
+
+# A tool may be replacing a file just now.
+
+def reload_while_missing(proxy, name):
+    """The reload is refused as long as the file is away."""
+    path = f"{proxy.folder}/{name}"
+    os.rename(path, path + ".away")
+    seen = proxy.log().count("the settings in force stay as they are")
+    os.kill(proxy.process.pid, signal.SIGHUP)
+    system.wait_until(lambda: proxy.log().count("the settings in force stay as they are") > seen, "the reload to be refused")
+    assert re.search(rf'ERROR:  .*{re.escape(path)}.*No such file', proxy.log()), proxy.log()[-2000:]
+    os.rename(path + ".away", path)
+
+
+def reload_well(proxy):
+    seen = proxy.log().count("configuration files reloaded")
+    os.kill(proxy.process.pid, signal.SIGHUP)
+    system.wait_until(lambda: proxy.log().count("configuration files reloaded") > seen, "the reload")
+
+
+@pytest.mark.herdgate_only
+def test_a_reload_without_pool_passwd_changes_nothing(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True},
+                        {**hba("host all all 127.0.0.1/32 scram-sha-256"), **passwd(*ENTRIES)}, fresh=True)
+    reload_while_missing(proxy, "pool_passwd")
+    gets_in(proxy, "scram_user", "scram_user")
+    stays_out(proxy, "scram_user")
+    with open(f"{proxy.folder}/pool_passwd", "w") as f:
+        f.write("test:TEXTtest\n")
+    reload_well(proxy)  # and it recovers: what is there counts
+    stays_out(proxy, "scram_user", "scram_user")
+    gets_in(proxy, "test", "test")
+
+
+@pytest.mark.herdgate_only
+def test_a_reload_without_the_key_changes_nothing_while_it_is_needed(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True},
+                        {**hba("host all all 127.0.0.1/32 scram-sha-256"), ".pgpoolkey": "secretkey\n",
+                         **passwd("test:AESqiSVgRwNsmx6kzTHrNFLcg==")}, fresh=True)
+    gets_in(proxy, "test", "pencil")
+    reload_while_missing(proxy, ".pgpoolkey")
+    gets_in(proxy, "test", "pencil")
+    reload_well(proxy)
+    gets_in(proxy, "test", "pencil")
+    with open(f"{proxy.folder}/pool_passwd", "w") as f:
+        f.write("test:TEXTpencil\n")
+    os.unlink(f"{proxy.folder}/.pgpoolkey")
+    reload_well(proxy)  # nothing needs it any more
+    gets_in(proxy, "test", "pencil")
 
 
 # CVE-2025-46801: three ways by which the original once let everybody in.
