@@ -134,6 +134,7 @@ Proxy::~Proxy() {
   // Its jobs post their results to loops that end with the workers.
   blocking_.stop();
   probing_.stop();
+  shared_.names.stop();
   control_.cancel(pause_timer_);
   control_.cancel(outdating_);
   control_.cancel(reload_timer_);

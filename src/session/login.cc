@@ -278,7 +278,7 @@ void Login::find_rule() {
 void Login::ask_host_name() {
   host_name_asked_ = true;
   auto name = std::make_shared<std::string>();
-  const bool queued = session_.worker_.blocking().submit(
+  const bool queued = session_.worker_.names().submit(
       session_.worker_.loop(), [name, peer = session_.peer()] { *name = net::verified_host_name(peer); },
       [this, name, alive = alive()] {
         if (!*alive || state_ == State::done) return;

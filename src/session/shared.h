@@ -27,6 +27,7 @@
 #include "config/hba.h"
 #include "config/password_file.h"
 #include "config/settings.h"
+#include "net/socket.h"
 #include "pool/accounts.h"
 #include "report/snapshot.h"
 #include "session/login_memory.h"
@@ -138,6 +139,9 @@ struct Shared {
   std::unique_ptr<cache::Sharing> memcached;  // null: the answers are in query_cache itself
   HashKey hash_key;
   auth::Secret mock_secret;
+  // Clients' names are looked up apart: while a name service is silent, passwords are checked all the same.
+  static constexpr int kNamingThreads = 4;
+  net::BlockingPool names{kNamingThreads};
   std::atomic<int> outcomes_open{0};    // COMMITs without an answer whose fate is being asked; writes wait for that
   std::atomic<int> commits_checked{0};  // new primaries that are being asked for what sessions had committed
   std::atomic<std::uint64_t> last_session{0};

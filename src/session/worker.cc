@@ -174,7 +174,7 @@ void Worker::host_name(const net::Address& peer, std::function<void(const std::s
   if (const auto known = host_names_.find(peer.host(), loop_.now())) return done(*known);
   auto name = std::make_shared<std::string>();
   auto told = std::make_shared<std::function<void(const std::string&)>>(std::move(done));
-  const bool queued = blocking_.submit(
+  const bool queued = names().submit(
       loop_, [name, peer] { *name = net::verified_host_name(peer); },
       [this, name, peer, told] {
         if (name->empty()) *name = peer.host();

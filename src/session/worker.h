@@ -95,6 +95,7 @@ class Worker {
   Shared& shared() { return shared_; }
   Workers& workers() { return workers_; }
   net::BlockingPool& blocking() { return blocking_; }
+  net::BlockingPool& names() { return shared_.names; }
   pool::Pool& pool() { return *pool_; }
   backend::Scratch& scratch() { return scratch_; }
   sql::FactsCache& facts() { return facts_; }

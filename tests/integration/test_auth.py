@@ -3,7 +3,9 @@ method of their name; everybody else is trusted by the servers (see support/clus
 import hashlib
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ import pytest
 
 from support import system
 from support.cluster import Cluster
+from support.proxy import Proxy
 from support.wire import Client, Closed, message, startup
 
 pytestmark = pytest.mark.proxy_only
@@ -203,6 +206,74 @@ def test_a_reload_without_the_key_changes_nothing_while_it_is_needed(start_proxy
     os.unlink(f"{proxy.folder}/.pgpoolkey")
     reload_well(proxy)  # nothing needs it any more
     gets_in(proxy, "test", "pencil")
+
+
+class SilentNames:
+    """A name service that does not answer until it is let go."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.77.77.53", 53))
+        self.socket.settimeout(60)
+        self.asked = []
+        folder = system.scratch("names")
+        self.conf = f"{folder}/resolv.conf"
+        with open(self.conf, "w") as f:
+            f.write("nameserver 127.77.77.53\noptions timeout:30 attempts:1\n")
+
+    def prefix(self):
+        """What a command line begins with to ask it, as the server user."""
+        user = system.SERVER_USER
+        return ["unshare", "-m", "sh", "-c", f'mount --bind {self.conf} /etc/resolv.conf && exec setpriv --reuid={user} '
+                f'--regid={user} --init-groups "$@"', "sh"]
+
+    @classmethod
+    def available(cls):
+        if os.getuid() != 0:
+            return False
+        names = cls()
+        try:
+            return subprocess.run([*names.prefix(), "true"], capture_output=True).returncode == 0
+        finally:
+            names.socket.close()
+
+    def wait(self, count):
+        while len({data[2:] for data, _ in self.asked}) < count:
+            self.asked.append(self.socket.recvfrom(512))
+
+    def let_go(self):
+        """SERVFAIL to all."""
+        for data, who in self.asked:
+            self.socket.sendto(data[:2] + b"\x81\x82" + data[4:], who)
+        self.socket.close()
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.skipif(not SilentNames.available(), reason="no mount namespaces here")
+def test_a_silent_name_service_stops_no_login_that_needs_no_name(cluster):
+    names = SilentNames()
+    proxy = Proxy(cluster)
+    proxy.prefix = names.prefix()
+    proxy.settings["enable_pool_hba"] = True
+    proxy.files.update({**hba("local all all trust", "host all all 127.0.0.1/32 scram-sha-256",
+                              "host all all slow.example trust"), **passwd(*ENTRIES)})
+    slow = []
+    try:
+        proxy.start()
+        for i in range(6):
+            s = socket.create_connection(("127.0.0.1", proxy.port), source_address=(f"127.0.0.{9 + i}", 0))
+            s.sendall(startup())
+            slow.append(s)
+        names.wait(4)  # as many as are looked up at a time
+        for user in ("scram_user", "test"):
+            gets_in(proxy, user, user, connect_timeout=20)
+        assert not select.select(slow, [], [], 0)[0]  # these wait all the same
+    finally:
+        for s in slow:
+            s.close()
+        names.let_go()
+        proxy.stop()
+        proxy.remove()
 
 
 # CVE-2025-46801: three ways by which the original once let everybody in.
