@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "monitor/errc.h"
@@ -76,8 +77,9 @@ Result<std::optional<std::string>> read_state_file(const std::string& path) {
 }
 
 Result<Done> write_state_file(const std::string& path, const std::string& text, Durable durable) {
-  const std::string fresh = path + ".new";
-  Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, kFileMode));
+  // Made by us alone, by a name that nobody can take beforehand: the folder may be one that others write to.
+  const std::string fresh = fmt::format("{}.{:08x}.new", path, std::random_device()());
+  Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kFileMode));
   if (file.get() < 0) return failed(Errc::state_file_unwritable, fresh);
   const bool sync = durable == Durable::yes;
   const bool written = write_all(file.get(), text) && (!sync || ::fsync(file.get()) == 0) && file.close();

@@ -30,6 +30,15 @@ TEST_F(StateStore, WhatIsWrittenIsReadAndNothingElseIsLeft) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()), 1);
 }
 
+// In /tmp somebody else may have been faster.
+TEST_F(StateStore, AFileOfAnothersBesideItIsNotUsed) {
+  std::ofstream(path + ".new") << "planted";
+  std::filesystem::permissions(path + ".new", std::filesystem::perms::all);
+  ASSERT_TRUE(write_state_file(path, "up\n"));
+  EXPECT_EQ(read_state_file(path).value(), "up\n");
+  EXPECT_EQ(read_state_file(path + ".new").value(), "planted");
+}
+
 TEST_F(StateStore, NoFileIsNoError) {
   EXPECT_EQ(read_state_file(path).value(), std::nullopt);
   EXPECT_TRUE(remove_state_file(path));

@@ -53,7 +53,7 @@ TEST_F(NoteTest, EveryoneIsAnsweredInOrder) {
 }
 
 TEST_F(NoteTest, AnEarlierAskerHearsOfItsOwnFailure) {
-  std::filesystem::create_directory(path() + ".new");  // a file of that name cannot be written
+  std::filesystem::remove_all(folder);  // nothing can be written there
   set("a", "a");
   set("b", "b");
   set(std::nullopt, "none");

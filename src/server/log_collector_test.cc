@@ -105,6 +105,28 @@ TEST_F(Collector, MakesFolderAndFileWithTheirModes) {
   EXPECT_EQ(fs::status(rules.directory + "/120030.log").permissions(), fs::perms(0640));
 }
 
+// In a folder of /tmp, say.
+TEST_F(Collector, ALinkIsFollowedOnlyWhereRootOrWeMadeIt) {
+  fs::create_directory(rules.directory);
+  const std::string target = folder + "/target", link = rules.directory + "/120030.log";
+  std::ofstream(target) << "kept\n";
+  fs::permissions(target, fs::perms(0600));
+  fs::create_symlink(target, link);
+  rules.mode = 0644;
+  if (::geteuid() == 0) {  // only root can make somebody else's
+    constexpr uid_t kNobody = 65534;
+    ASSERT_EQ(::lchown(link.c_str(), kNobody, kNobody), 0);
+    const auto refused = collector.begin(rules, false);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, std::errc::operation_not_permitted);
+    EXPECT_EQ(fs::status(target).permissions(), fs::perms(0600));
+    ASSERT_EQ(::lchown(link.c_str(), 0, 0), 0);
+  }
+  ASSERT_TRUE(collector.begin(rules, false));
+  EXPECT_TRUE(write({"a\n"}));
+  EXPECT_EQ(read("120030.log"), "kept\na\n");
+}
+
 TEST_F(Collector, AStartAppendsEvenWithTruncation) {
   rules.truncate = true;
   ASSERT_TRUE(collector.begin(rules, false));

@@ -17,6 +17,18 @@ constexpr unsigned kOwnerWrites = 0200;  // always on, or nobody could write the
 
 std::string reason(int number) { return std::system_category().message(number); }
 
+// A link at its end is followed only where root or we have made it: in a folder that others may write to (as /tmp, the
+// default's) somebody else's would have us write to, and change the mode of, any file of ours.
+int open_log(const std::string& path, int flags, mode_t mode) {
+  const int fd = ::open(path.c_str(), flags | O_NOFOLLOW, mode);
+  if (fd >= 0 || errno != ELOOP) return fd;
+  struct stat link {};
+  const bool trusted = ::lstat(path.c_str(), &link) == 0 && (link.st_uid == 0 || link.st_uid == ::geteuid());
+  if (trusted) return ::open(path.c_str(), flags, mode);
+  errno = EPERM;
+  return -1;
+}
+
 }  // namespace
 
 LogFile::~LogFile() {
@@ -25,7 +37,7 @@ LogFile::~LogFile() {
 
 Result<Done> LogFile::begin(const std::string& path, unsigned mode, bool emptied) {
   const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (emptied ? O_TRUNC : 0);
-  const int fd = ::open(path.c_str(), flags, static_cast<mode_t>(mode | kOwnerWrites));
+  const int fd = open_log(path, flags, static_cast<mode_t>(mode | kOwnerWrites));
   if (fd < 0) return fail(Error{std::error_code(errno, std::system_category()), path});
   // Whatever the umask, and for a file that was there already.
   (void)::fchmod(fd, static_cast<mode_t>((mode | kOwnerWrites) & 0777));

@@ -185,11 +185,11 @@ def test_a_switchover_that_cannot_be_noted_is_given_up_and_one_not_begun_is_take
     h = herd()
     h.write()
     note = f"{h.proxy.folder}/pgpool_unfinished"
-    os.mkdir(note + ".new")  # a file of that name cannot be written
+    os.mkdir(note)  # no file takes its place
     out = "".join(h.pcp.run("pcp_promote_node", "--switchover", "-n", "1")[1:])
-    assert "could not switch over to node 1" in out and "pgpool_unfinished.new: Is a directory" in out
+    assert "could not switch over to node 1" in out and "pgpool_unfinished: Is a directory" in out
     h.wait_for(primary=0, down=())
-    os.rmdir(note + ".new")
+    os.rmdir(note)
     # A proxy that died before it came to the stop.
     h.proxy.abort()
     with open(note, "w") as f:
