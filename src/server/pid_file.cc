@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,9 +18,23 @@ namespace herdgate::server {
 namespace {
 
 constexpr std::size_t kMaxPidFileBytes = 32;
+constexpr mode_t kPidFileMode = 0600;
+constexpr int kMaxAttempts = 10;
 
 std::string because(const std::string& path, int error) {
   return fmt::format("\"{}\": {}", path, std::generic_category().message(error));
+}
+
+bool is_named(int fd, const std::string& path) {
+  struct stat open {
+  }, named{};
+  return ::fstat(fd, &open) == 0 && ::lstat(path.c_str(), &named) == 0 && open.st_dev == named.st_dev &&
+         open.st_ino == named.st_ino;
+}
+
+bool is_ours(int fd) {
+  struct stat about {};
+  return ::fstat(fd, &about) == 0 && about.st_uid == ::geteuid();
 }
 
 // 'Z' when it has ended and only waits for its parent to notice.
@@ -62,26 +78,49 @@ Result<PidFileFound> check_pid_file(const std::string& path) {
   return fail(Errc::pid_file_taken, std::to_string(*pid));
 }
 
+// The file under this name, locked for us. Of two servers that start at the same time one gets the lock; whoever ends
+// removes his file with the lock in hand, so a file that was locked and has gone meanwhile was not the one.
+Result<int> PidFile::lock(const std::string& path) {
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kPidFileMode);
+    const int problem = fd < 0 ? errno : is_ours(fd) ? 0 : EACCES;
+    if (problem != 0) {
+      if (fd >= 0) ::close(fd);
+      // A link, or somebody else's: perhaps it may be replaced, for no server of our user's has it.
+      const bool foreign = problem == EACCES || problem == ELOOP;
+      if (!foreign || ::unlink(path.c_str()) != 0) return fail(Errc::pid_file_unwritable, because(path, problem));
+      continue;
+    }
+    if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+      const int error = errno;
+      ::close(fd);
+      if (error == EWOULDBLOCK) return fail(Errc::pid_file_taken, fmt::format("\"{}\": its server runs", path));
+      return fail(Errc::pid_file_unwritable, because(path, error));
+    }
+    if (is_named(fd, path)) return fd;
+    ::close(fd);
+  }
+  return fail(Errc::pid_file_taken, fmt::format("\"{}\": others come and go", path));
+}
+
 Result<PidFile> PidFile::create(const std::string& path) {
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail(Errc::pid_file_unwritable, because(path, errno));
-  // Exclusive: of two servers that start at the same time, one fails here.
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return fail(Errc::pid_file_unwritable, because(path, errno));
-  PidFile file(std::filesystem::absolute(path).string());
+  HG_TRY(const int fd, lock(path));
+  PidFile file(std::filesystem::absolute(path).string(), fd);
   const std::string text = std::to_string(::getpid());
   const auto size = static_cast<ssize_t>(text.size()) + 1;
-  const ssize_t put = ::write(fd, text.c_str(), static_cast<std::size_t>(size));
-  const int error = put < 0 ? errno : ENOSPC;
-  ::close(fd);
-  if (put == size) return file;
+  errno = ENOSPC;
+  const bool emptied = ::fchmod(fd, kPidFileMode) == 0 && ::ftruncate(fd, 0) == 0;
+  if (emptied && ::pwrite(fd, text.c_str(), static_cast<std::size_t>(size), 0) == size) return file;
+  const int error = errno;
   ::unlink(path.c_str());
   return fail(Errc::pid_file_unwritable, because(path, error));
 }
 
 PidFile::~PidFile() {
-  if (path_.empty()) return;
+  if (fd_ < 0) return;
   const auto pid = read_pid_file(path_);
-  if (pid && *pid == ::getpid()) ::unlink(path_.c_str());
+  if (pid && *pid == ::getpid() && is_named(fd_, path_)) ::unlink(path_.c_str());
+  ::close(fd_);
 }
 
 }  // namespace herdgate::server

@@ -2,8 +2,8 @@
 //
 // Shape    read_pid_file(path) -> pid or none; check_pid_file before a start; PidFile creates it and removes it at its
 // end.
-//          Content: the number in decimal and one NUL octet. Mode 0600.
-// Errors   pid_file_taken (its process lives), pid_file_unreadable, pid_file_unwritable.
+//          Content: the number in decimal and one NUL octet. Mode 0600. Locked (flock) as long as the server runs.
+// Errors   pid_file_taken (its process lives, or has it locked), pid_file_unreadable, pid_file_unwritable.
 // Threads  none.
 // Source   Pgpool-II 4.6 manual, "pid_file_name".
 #pragma once
@@ -11,6 +11,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/result.h"
 
@@ -27,15 +28,17 @@ Result<PidFileFound> check_pid_file(const std::string& path);
 
 class PidFile {
  public:
-  // A file that is there already is a stale one (check first); it is replaced.
+  // A file that is there already is a stale one (check first); it is replaced, unless its server has it locked.
   static Result<PidFile> create(const std::string& path);
-  PidFile(PidFile&& other) noexcept : path_(std::move(other.path_)) { other.path_.clear(); }
+  PidFile(PidFile&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
   PidFile& operator=(PidFile&&) = delete;
   ~PidFile();  // removes the file, if it is still ours
 
  private:
-  explicit PidFile(std::string path) : path_(std::move(path)) {}
+  PidFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  static Result<int> lock(const std::string& path);
   std::string path_;
+  int fd_ = -1;  // holds the lock
 };
 
 }  // namespace herdgate::server

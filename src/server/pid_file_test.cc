@@ -63,6 +63,45 @@ TEST_F(PidFileTest, DoesNotRemoveTheFileOfAnother) {
   EXPECT_EQ(text(), "1");
 }
 
+// Both have looked before either was there.
+TEST_F(PidFileTest, OfTwoStartsOneGetsTheFileAndTheOtherLeavesItAlone) {
+  {
+    const auto first = PidFile::create(path());
+    ASSERT_TRUE(first) << first.error().text();
+    const std::string before = text();
+    {
+      const auto second = PidFile::create(path());
+      ASSERT_FALSE(second);
+      EXPECT_EQ(second.error().code, make_error_code(Errc::pid_file_taken));
+    }
+    EXPECT_EQ(text(), before);
+  }
+  EXPECT_FALSE(std::filesystem::exists(path()));
+  EXPECT_TRUE(PidFile::create(path()));
+}
+
+TEST_F(PidFileTest, AStaleFileIsReplacedWhateverItsMode) {
+  put("999999999 and more");
+  ASSERT_EQ(::chmod(path().c_str(), 0444), 0);
+  const auto file = PidFile::create(path());
+  ASSERT_TRUE(file) << file.error().text();
+  EXPECT_EQ(read_pid_file(path()).value(), ::getpid());
+  struct stat about {};
+  ASSERT_EQ(::stat(path().c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 07777, 0600u);
+}
+
+// A link that somebody has put there does not make us write to what it names.
+TEST_F(PidFileTest, ALinkIsReplacedAndWhatItNamesStaysAsItIs) {
+  const std::string other = folder + "/other";
+  std::ofstream(other) << "precious";
+  ASSERT_EQ(::symlink(other.c_str(), path().c_str()), 0);
+  const auto file = PidFile::create(path());
+  ASSERT_TRUE(file) << file.error().text();
+  EXPECT_EQ(std::filesystem::file_size(other), 8u);
+  EXPECT_TRUE(std::filesystem::is_regular_file(std::filesystem::symlink_status(path())));
+}
+
 TEST_F(PidFileTest, TellsALiveServerFromADeadOne) {
   EXPECT_EQ(check_pid_file(path()).value(), PidFileFound::none);
   const pid_t child = ::fork();
