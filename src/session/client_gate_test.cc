@@ -28,6 +28,20 @@ TEST(ClientGate, WhileItIsShutNewOnesWaitAndTheLastOneOutIsTold) {
   ASSERT_TRUE(gate.leave(2).has_value()) << "the last one waits as before";
 }
 
+TEST(ClientGate, WhoGoesLeavesTheOrderOfTheOthers) {
+  ClientGate gate;
+  ASSERT_EQ(gate.enter(client(1), 1, 0), ClientGate::Entry::in);
+  for (std::uint64_t id = 2; id <= 5; ++id) ASSERT_EQ(gate.enter(client(id), 1, 0), ClientGate::Entry::wait);
+  gate.withdraw(SessionId(2));
+  gate.withdraw(SessionId(4));
+  gate.withdraw(SessionId(4));
+  EXPECT_EQ(gate.waiting(), 2u);
+  EXPECT_EQ(gate.leave(1)->session, SessionId(3));
+  gate.withdraw(SessionId(3));  // it has its place already
+  EXPECT_EQ(gate.leave(1)->session, SessionId(5));
+  EXPECT_EQ(gate.leave(1), std::nullopt);
+}
+
 TEST(ClientGate, AnEmptyHouseIsToldAtOnceAndOpeningForgetsWhoAsked) {
   ClientGate gate;
   int told = 0;

@@ -51,7 +51,7 @@ ClientGate::Entry ClientGate::enter(const Waiting& who, std::size_t limit, std::
     return Entry::in;
   }
   if (queue_.size() >= kMaxWaiting) return Entry::refused;
-  queue_.push_back(who);
+  places_[who.session] = queue_.insert(queue_.end(), who);
   return Entry::wait;
 }
 
@@ -64,7 +64,12 @@ std::optional<ClientGate::Waiting> ClientGate::leave(std::size_t limit) {
     if (now == 0 && empty_) std::exchange(empty_, nullptr)();
     return std::nullopt;
   }
-  const Waiting next = queue_.front();  // takes the place at once: `inside` stays
+  return pop_waiting();  // takes the place at once: `inside` stays
+}
+
+ClientGate::Waiting ClientGate::pop_waiting() {
+  const Waiting next = queue_.front();
+  places_.erase(next.session);
   queue_.pop_front();
   return next;
 }
@@ -82,10 +87,7 @@ std::vector<ClientGate::Waiting> ClientGate::open(std::size_t limit) {
   empty_ = nullptr;
   std::vector<Waiting> in;
   std::size_t now = inside_.load(std::memory_order_relaxed);
-  for (; now < limit && !queue_.empty(); ++now) {
-    in.push_back(queue_.front());
-    queue_.pop_front();
-  }
+  for (; now < limit && !queue_.empty(); ++now) in.push_back(pop_waiting());
   inside_.store(now, std::memory_order_relaxed);
   return in;
 }
@@ -97,7 +99,10 @@ std::size_t ClientGate::waiting() const {
 
 void ClientGate::withdraw(SessionId session) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(queue_, [&](const Waiting& w) { return w.session == session; });
+  const auto place = places_.find(session);
+  if (place == places_.end()) return;
+  queue_.erase(place->second);
+  places_.erase(place);
 }
 
 }  // namespace herdgate::session

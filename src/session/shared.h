@@ -5,8 +5,8 @@
 // Threads  each class is thread-safe by itself; locks are held only across map operations.
 #pragma once
 #include <atomic>
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -93,8 +93,10 @@ class ClientGate {
   std::size_t waiting() const;
 
  private:
+  Waiting pop_waiting();
   mutable std::mutex mutex_;
-  std::deque<Waiting> queue_;
+  std::list<Waiting> queue_;
+  std::unordered_map<SessionId, std::list<Waiting>::iterator> places_;  // in it
   bool shut_ = false;
   std::function<void()> empty_;
   std::atomic<std::size_t> inside_{0};
