@@ -29,7 +29,7 @@ std::vector<std::string> InternedStatements::add(const std::string& name, std::s
   if (touch(name)) return closed;
   order_.push_front(name);
   by_name_.emplace(name, Place{order_.begin(), epoch, {}, {}});
-  while (by_name_.size() > std::max<std::size_t>(limit, 1)) {
+  while (by_name_.size() > std::max<std::size_t>(limit, 1) && closed.size() < kMostClosed) {
     const auto oldest = by_name_.find(order_.back());
     if (oldest->second.only != SessionId()) --kept_;
     forget(*oldest);

@@ -28,7 +28,9 @@ class InternedStatements {
   bool touch(const std::string& name);
   // The catalog epoch as of which it was prepared: a client's new Parse after DDL wants a new analysis.
   std::uint64_t epoch(const std::string& name) const;
-  // Remembers `name`; returns names to close because the limit was passed.
+  // Remembers `name`; returns names to close because the limit was passed, kMostClosed of them at most: where the limit
+  // was lowered the rest goes with those that follow.
+  static constexpr std::size_t kMostClosed = 100;
   std::vector<std::string> add(const std::string& name, std::size_t limit, std::uint64_t epoch);
   // A session has parsed or planned it by other settings than those it is named for: it is this one's alone.
   void keep_for(const std::string& name, SessionId session);

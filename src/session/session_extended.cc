@@ -429,7 +429,8 @@ Session::Next Session::run_unit(ByteView input, UnitMessages& messages, std::siz
 // Messages that answer themselves could pile up behind one that takes long, and a server keeps its replies until a
 // Flush or a full buffer: with too many owed, the rest of the unit waits until some have come.
 bool Session::stalls(backend::Link& link, std::size_t unit_bytes) {
-  const std::size_t most = 3 * (std::min(unit_bytes, kMaxUnitBytes) / wire::kHeaderBytes) + UnitWriter::kMostOwed;
+  const std::size_t most =
+      3 * (std::min(unit_bytes, kMaxUnitBytes) / wire::kHeaderBytes) + UnitWriter::most_owed(*this);
   if (link.ledger().empty() && unit().items.size() + most > Unit::kMaxItems) unit().items.clear();
   const bool room = link.ledger().may_owe(most) && unit().items.size() + most <= Unit::kMaxItems;
   if (!room && !unit().stalled) {

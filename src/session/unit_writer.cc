@@ -66,14 +66,14 @@ UnitWriter::UnitWriter(Session& session, pool::ServerLink& link, bool asks_id)
 
 UnitWriter::Written UnitWriter::write(const UnitMessages& unit) {
   unit_ = &unit;
-  for (const std::string& name : std::exchange(link_.memory.to_close, {})) {
+  for (std::vector<std::string>& names = link_.memory.to_close; !names.empty() && has_room(); names.pop_back()) {
     scratch_.clear();
-    wire::put_close(scratch_, 'S', name);
+    wire::put_close(scratch_, 'S', names.back());
     raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
     sent_ = true;
   }
   for (const UnitMessage& next : unit.list) {
-    if (!raw_.ledger().may_owe(kMostOwed)) break;  // the rest when some of it has been answered
+    if (!has_room()) break;  // the rest when some of it has been answered
     written_.bytes += next.whole.size();
     if (next.type == wire::fe::kSync) {
       written_.synced = true;

@@ -13,8 +13,12 @@ namespace herdgate::session {
 
 class UnitWriter {
  public:
-  // Replies that one message may have us wait for: it is prepared ahead, by settings that are put back.
-  static constexpr std::size_t kMostOwed = 1000;
+  // Replies that one message may have us wait for: it is prepared ahead, by settings that are put back; it takes the
+  // start-up parameters back, each by a statement of ours.
+  static constexpr std::size_t kMostOwed = 1000, kOwedBySet = 6;
+  static std::size_t most_owed(const Session& session) {
+    return kMostOwed + kOwedBySet * session.vs_.startup_parameters()->all().size();
+  }
   struct Written {
     std::size_t bytes = 0;  // of the unit, consumed
     bool synced = false;    // a Sync was written (or swallowed by a local error)
@@ -30,6 +34,7 @@ class UnitWriter {
   void describe_ahead(const vsession::PreparedPtr& statement, bool as_told);
 
  private:
+  bool has_room() const { return raw_.ledger().may_owe(most_owed(session_)); }  // for one more message
   bool message(const UnitMessage& message);
   bool parse(const UnitMessage& message);
   bool name_taken(const wire::Parse& read);

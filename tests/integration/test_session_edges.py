@@ -1,0 +1,42 @@
+"""What lies at the edges of a session: more owed than a message's share, links and locks that were to go back, clients
+that are idle, or gone, at the wrong moment."""
+import socket
+import struct
+import time
+
+import pytest
+
+from support.system import wait_until
+from support.wire import FLUSH, SYNC, TERMINATE, Client, bind, close, error, execute, kinds, parse, query, row
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+
+# Whatever one session leaves on the only link, the next one meets.
+ONE_LINK = {"pool_mode": "transaction", "pool_size": 1, "num_workers": 1, "load_balance_mode": False, "query_wait_timeout": 3}
+
+
+def ask_unit(client, *messages):
+    client.send(*messages, SYNC)
+    got = client.until("Z")
+    assert "E" not in kinds(got), [error(p) for k, p in got if k == "E"]
+    return [row(p) for k, p in got if k == "D"]
+
+
+# ---- More owed than one message's share
+
+@pytest.mark.parametrize("text", ["reset all", "discard all"])
+@pytest.mark.parametrize("again", [execute(), bind() + execute()], ids=["executed", "bound"])
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_start_up_parameters_taken_back_over_and_over(start_proxy, mode, again, text):
+    """Each of these takes 500 settings back, by six messages each: a link may not be owed that many answers at once."""
+    proxy = start_proxy({"pool_mode": mode})
+    options = " ".join(f"--a.x{n}=1" for n in range(500))
+    with Client(proxy.port).login() as other, Client(proxy.port).login(options=options) as c:
+        c.send(parse(text) + bind() + execute() + again * 44 + SYNC)
+        assert kinds(c.until("Z")).startswith("12C")
+        assert c.ask("set a.x7 = 2; show a.x7") == [["2"]]
+        if text == "reset all":
+            c.send(parse(text) + (bind() + execute()) * 45 + SYNC)
+            assert kinds(c.until("Z")) == "1" + "2C" * 45 + "Z"
+            assert c.ask("show a.x7") == [["1"]]
+        assert other.ask("select 'still there'") == [["still there"]]
