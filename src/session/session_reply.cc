@@ -367,8 +367,9 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
         if (how != Ended::ok) server->retire = true;
         if (debt.item == kLastOfReplay) tell_reported(*server);
       }
-      // PREPAREs of the session follow what has to be acknowledged: the last reply ends the waiting, whosever it is.
-      if (phase_ == Phase::replaying && waits_for(link) && link.ledger().empty()) finished_in_chunk_ = true;
+      // PREPAREs follow what is acknowledged. The last reply ends the wait, or lets an idle session's link go.
+      if ((phase_ == Phase::idle || (phase_ == Phase::replaying && waits_for(link))) && link.ledger().empty())
+        finished_in_chunk_ = true;
       return;
     case kNoteOwnName:
       if (how != Ended::ok) not_under_own_name(link, debt);

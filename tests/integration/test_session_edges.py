@@ -40,3 +40,19 @@ def test_start_up_parameters_taken_back_over_and_over(start_proxy, mode, again, 
             assert kinds(c.until("Z")) == "1" + "2C" * 45 + "Z"
             assert c.ask("show a.x7") == [["1"]]
         assert other.ask("select 'still there'") == [["still there"]]
+
+
+# ---- What an idle session keeps
+
+def test_a_link_that_was_brought_up_for_nothing_goes_back(start_proxy):
+    """issue: the settings were sent ahead of a Bind that we refused ourselves; nobody gave the link back when they had
+    been answered."""
+    proxy = start_proxy(ONE_LINK)
+    with Client(proxy.port).login() as c, Client(proxy.port).login() as other:
+        c.ask("set work_mem = '7MB'")
+        assert other.ask("show work_mem") != [["7MB"]]
+        c.send(bind(statement="nope") + SYNC)
+        got = c.until("Z")
+        assert kinds(got) == "EZ" and error(got[0][1])["C"] == "26000"
+        assert other.ask("select 'served'") == [["served"]]
+        assert c.ask("show work_mem") == [["7MB"]]
