@@ -290,6 +290,9 @@ void Session::release_idle_links() {
   if (!unit_open() && vs_.state().tx.status == vsession::TxStatus::idle) release_links(false);
 }
 
+// A server works for a unit whose Sync is still to come: its client waits for answers, and is not idle.
+bool Session::unit_is_answered() const { return unit_link() != nullptr && !unit_link()->link->ledger().empty(); }
+
 void Session::arm_idle_timer() {
   const bool in_transaction = vs_.state().tx.status != vsession::TxStatus::idle;
   const std::chrono::seconds limit =
@@ -298,7 +301,7 @@ void Session::arm_idle_timer() {
   if (limit.count() == 0) return;
   idle_timer_ = worker_.loop().after(limit, [this, in_transaction] {
     idle_timer_ = 0;
-    if (phase_ != Phase::idle) return;
+    if (phase_ != Phase::idle || unit_is_answered()) return arm_idle_timer();
     wire::Report report;
     report.severity = "FATAL";
     report.file = "session";

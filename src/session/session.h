@@ -107,6 +107,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void stop_running();
   void retire();
   void arm_idle_timer();
+  bool unit_is_answered() const;
   void take_isolation(ByteView rows);
   void greet_anew(const Greeting& greeting);
   void greet(const Greeting& greeting, const LoginMemory::Report& reported);

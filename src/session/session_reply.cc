@@ -489,6 +489,7 @@ void Session::on_chunk_end(backend::Link& link) {
   if (phase_ == Phase::closed) return;
   give_asides();
   const bool finished = std::exchange(finished_in_chunk_, false);
+  if (unit_open() && link.ledger().empty()) arm_idle_timer();  // from here on its client is idle
   if (pool::ServerLink* server = of(link)) part(*server);
   if (!finished) {
     client_.flush();

@@ -56,3 +56,32 @@ def test_a_link_that_was_brought_up_for_nothing_goes_back(start_proxy):
         assert kinds(got) == "EZ" and error(got[0][1])["C"] == "26000"
         assert other.ask("select 'served'") == [["served"]]
         assert c.ask("show work_mem") == [["7MB"]]
+
+
+# ---- Who is idle
+
+def idle_since(client, state):
+    """Seconds until the client is told that it was."""
+    began = time.monotonic()
+    got = client.until("E")
+    told = error(got[-1][1])
+    assert told["S"] == "FATAL" and told["C"] == state, told
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("begin, limit, state", [("", "client_idle_limit", "57P05"), ("begin", "idle_transaction_timeout", "25P03")])
+def test_a_client_that_waits_for_its_answers_is_not_idle(start_proxy, begin, limit, state):
+    proxy = start_proxy({limit: 2})
+    with Client(proxy.port).login() as c:
+        c.ask(begin)
+        c.send(parse("select pg_sleep(3)") + bind() + execute() + FLUSH)
+        assert kinds(c.until("C")) == "12DC"
+        c.send(SYNC)
+        c.until("Z")
+        # Its Sync still to come, it is: nothing works for it.
+        c.send(parse("select pg_sleep(3)") + bind() + execute() + FLUSH)
+        assert kinds(c.until("C")) == "12DC"
+        assert idle_since(c, state) > 1.5, "it counts from the answer"
+    with Client(proxy.port).login() as c:
+        c.ask(begin)
+        assert idle_since(c, state) > 1.5
