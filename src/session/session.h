@@ -194,6 +194,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool unit_is_local(UnitMessages& messages);
   const std::shared_ptr<const sql::Facts>& facts_of(UnitMessage& parse);
   const vsession::PreparedPtr& named_in(const UnitMessage& message, const UnitMessages& of) const;
+  static const vsession::PreparedPtr& may_be_anything();
   bool stalls(backend::Link& link, std::size_t unit_bytes);
   void unit_parse_undone(std::size_t item, backend::Ended how);
   void unit_close_undone(std::size_t item);

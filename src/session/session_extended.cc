@@ -193,14 +193,17 @@ Session::Next Session::plan_explained_in(ByteView messages) {
   return Next::served;
 }
 
-// What SQL has prepared something unseen may have replaced by another statement of its name.
-static const sql::Facts& may_be_anything() {
-  static const auto kFacts = [] {
+// What SQL has prepared something unseen may have replaced by another statement of its name; a portal that we do not
+// know may be one of SQL's, one beyond TransactionLinks::kMaxPortals, or one whose Close was skipped.
+const vsession::PreparedPtr& Session::may_be_anything() {
+  static const vsession::PreparedPtr kAnything = [] {
     auto facts = std::make_shared<sql::Facts>();
     facts->statements.emplace_back().kind = Kind::unparsable;
-    return facts;
+    auto statement = std::make_shared<vsession::PreparedStatement>();
+    statement->facts = std::move(facts);
+    return statement;
   }();
-  return *kFacts;
+  return kAnything;
 }
 
 // Names in a unit. Most clients use the empty one.
@@ -250,18 +253,19 @@ Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
   if (!message.good() || (!binds && !describes && message.type != wire::fe::kExecute)) return {};
   if (binds) {
     seen.binds = true;
-    if (parts_.portal(message.portal) != nullptr) seen.bound.add(message.portal);
+    seen.bound.add(message.portal);
   }
   if (binds || (describes && message.what == 'S')) {
     const vsession::PreparedPtr& statement =
         message.known != nullptr ? *message.known : vs_.find_prepared(message.statement);
     if (!statement || seen.parsed.contains(message.statement)) return {};
     message.known = &statement;
-    if (statement->from_sql && state_unknown()) return {&may_be_anything(), statement->query};
+    if (statement->from_sql && state_unknown()) return {may_be_anything()->facts.get(), statement->query};
     return {statement->facts.get(), statement->query};
   }
   const vsession::Portal* known = parts_.portal(message.portal);
-  if (known == nullptr || seen.bound.contains(message.portal)) return {};
+  if (seen.bound.contains(message.portal)) return {};
+  if (known == nullptr) return {describes ? nullptr : may_be_anything()->facts.get(), {}};
   return {known->statement->facts.get(), known->statement->query, known->node};
 }
 

@@ -404,9 +404,8 @@ bool UnitWriter::describe(const UnitMessage& message) {
 bool UnitWriter::execute(const UnitMessage& message) {
   if (!message.good()) return fail(protocol_violation("invalid message format"));
   const vsession::Portal* portal = session_.parts_.portal(message.portal);
-  static const vsession::PreparedPtr kNone;
-  const vsession::PreparedPtr& statement = portal == nullptr ? kNone : portal->statement;
-  if (statement) {
+  const vsession::PreparedPtr& statement = portal == nullptr ? Session::may_be_anything() : portal->statement;
+  if (portal != nullptr) {
     session_.note_trace(statement->query);
     if (session_.own().log_statement(session_.settings()))
       log_statement(session_.worker_.log(), session_.who_, statement->query);

@@ -4,7 +4,7 @@
 //          (Ahead), what the other servers are to be told (Ends) and what the client hears of a loss (Loss). The
 //          transaction as the client sees it is VirtualSession's; a session has one link to a node at most, so nodes
 //          stand for links here.
-// Limits   one part for each node; kMaxPortals: the Execute of a portal beyond them is routed by itself.
+// Limits   one part for each node; kMaxPortals: the Execute of a portal beyond them may be anything.
 // Threads  one session, one thread.
 // Source   ARCHITECTURE.md, "Transactions over more than one link"; PostgreSQL manual, "Message Flow".
 #pragma once

@@ -85,3 +85,59 @@ def test_a_client_that_waits_for_its_answers_is_not_idle(start_proxy, begin, lim
     with Client(proxy.port).login() as c:
         c.ask(begin)
         assert idle_since(c, state) > 1.5
+
+
+# ---- Portals that we know nothing of
+
+EFFECTS = {
+    "listen edge": "select count(*) from pg_listening_channels()",
+    "create temporary table edge (a int)": "select count(*) from pg_class where relname = 'edge' and relpersistence = 't'",
+    "set work_mem = '77MB'": "select count(*) from pg_settings where name = 'work_mem' and setting = '78848'",
+    "set role edge_role": "select count(*) from (select current_user = 'edge_role' as so) x where so",
+}
+
+
+@pytest.fixture
+def edge_role(cluster):
+    cluster.primary.psql("do $$ begin create role edge_role; exception when duplicate_object then null; end $$")
+
+
+def leaves_nothing(proxy, client, effect):
+    """The session has what it did, and nobody after it."""
+    assert client.ask(effect) == [["1"]]
+    process = client.ask("select pg_backend_pid()")
+    client.send(TERMINATE)
+    client.close()
+    with Client(proxy.port).login() as after:
+        assert after.ask(effect) == [["0"]]
+        return after.ask("select pg_backend_pid()") == process
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one unit", "two units"])
+@pytest.mark.parametrize("text", EFFECTS)
+def test_a_portal_beyond_those_that_are_kept(start_proxy, edge_role, text, together):
+    proxy = start_proxy(ONE_LINK)
+    c = Client(proxy.port).login()
+    c.ask("begin")
+    ask_unit(c, parse("select 1", name="s"), parse(text, name="t"))
+    for first in range(0, 10_000, 500):
+        ask_unit(c, b"".join(bind(portal=f"p{n}", statement="s") for n in range(first, first + 500)))
+    last = [bind(portal="last", statement="t"), execute("last")]
+    for unit in [last] if together else [last[:1], last[1:]]:
+        ask_unit(c, *unit)
+    c.ask("commit")
+    leaves_nothing(proxy, c, EFFECTS[text])
+
+
+def test_a_portal_whose_close_was_skipped(start_proxy):
+    proxy = start_proxy(ONE_LINK)
+    c = Client(proxy.port).login()
+    c.ask("begin")
+    ask_unit(c, parse("listen edge", name="l"), bind(portal="p", statement="l"))
+    c.ask("savepoint s")
+    c.send(execute("nope") + close("P", "p") + SYNC)
+    assert kinds(c.until("Z")) == "EZ"
+    c.ask("rollback to s")
+    ask_unit(c, execute("p"))
+    c.ask("commit")
+    leaves_nothing(proxy, c, EFFECTS["listen edge"])
