@@ -234,6 +234,7 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
   if (auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(result->socket)); !attached) {
     pending.holds_slot_ = false;
     wiring_.accounts.closed(key);
+    serve_slots();
     return complete(pending, tl::unexpected(backend::OpenFailure{attached.error(), std::nullopt, std::nullopt}));
   }
   link.link->set_keeper(this);
@@ -257,12 +258,14 @@ void Pool::complete(Pending& pending, Result result) {
 
 std::vector<std::string> Pool::reset_queries(const ServerLink& link, const Return& how) const {
   std::vector<std::string> queries;
-  if (how.session_ends && !link.untouched && (how.dirty || !settings_->skip_clean_reset || link.memory.opaque)) {
+  const bool opaque = link.memory.opaque || (how.pinned && !link.untouched);
+  const bool runs_list = how.session_ends && !how.pinned && !link.untouched;
+  if (runs_list && (how.dirty || !settings_->skip_clean_reset || opaque)) {
     for (const std::string& query : settings_->reset_query_list) {
       const bool abort = query.size() == 5 && strncasecmp(query.c_str(), "abort", 5) == 0;
       if (!abort || link.link->status() != 'I') queries.push_back(query);
     }
-  } else if (link.memory.opaque) {
+  } else if (opaque) {
     if (link.link->status() != 'I') queries.emplace_back("ROLLBACK");
     queries.insert(queries.end(), std::begin(kResetOpaque), std::end(kResetOpaque));
   }

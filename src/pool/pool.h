@@ -49,7 +49,8 @@ using KeyPoolPtr = std::shared_ptr<KeyPool>;
 
 // How a session leaves a link.
 struct Return {
-  bool session_ends = false;  // session mode: run reset_query_list
+  bool session_ends = false;  // run reset_query_list
+  bool pinned = false;        // session_ends, transaction mode: what hung on it is reset, whatever that list says
   bool dirty = true;          // session_ends: the session left something to reset (skip_clean_reset)
 };
 

@@ -290,6 +290,18 @@ TEST_F(PoolTest, AHalfSentMessageMakesALinkUnclean) {
   }
 }
 
+// issue: in transaction mode an empty list, or one that leaves half of it, gave it to the next session as it was.
+TEST_F(PoolTest, WhatHungOnALinkInTransactionModeIsResetWhateverTheListSays) {
+  settings.reset_query_list = {"RESET ALL"};
+  settings.skip_clean_reset = true;
+  configure();
+  ServerLink* link = get(ann);
+  pool().give_back(*link, {.session_ends = true, .pinned = true});
+  EXPECT_EQ(get(ann), link);
+  for (const char* query : {"UNLISTEN *", "DISCARD TEMP", "SELECT pg_catalog.pg_advisory_unlock_all()", "RESET ALL"})
+    EXPECT_EQ(std::count(server.queries.begin(), server.queries.end(), query), 1) << query;
+}
+
 TEST_F(PoolTest, TheEndOfASessionRunsTheResetList) {
   settings.reset_query_list = {"ABORT", "DISCARD ALL"};
   configure();

@@ -413,6 +413,7 @@ void Session::release_links(bool session_ends) {
 void Session::give_back(pool::ServerLink& link, bool session_ends) {
   pool::Return how;
   how.session_ends = session_ends;
+  how.pinned = session_ends && settings().pool_mode != config::PoolMode::session;
   how.dirty = vs_.state().pins != 0 || !link.memory.named.empty() || !link.memory.parameters->all().empty() ||
               link.memory.interned.size() > 0;
   worker_.pool().give_back(link, how);

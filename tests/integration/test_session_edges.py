@@ -141,3 +141,18 @@ def test_a_portal_whose_close_was_skipped(start_proxy):
     ask_unit(c, execute("p"))
     c.ask("commit")
     leaves_nothing(proxy, c, EFFECTS["listen edge"])
+
+
+# ---- What hangs on a link in transaction mode
+
+@pytest.mark.parametrize("text", ["listen edge", "create temporary table edge (a int)", "select pg_advisory_lock(4711)"])
+@pytest.mark.parametrize("queries", ["", "ABORT; RESET ALL"])
+def test_the_reset_list_is_not_what_makes_links_fit_to_share(start_proxy, queries, text):
+    proxy = start_proxy({**ONE_LINK, "reset_query_list": queries})
+    effect = EFFECTS.get(text, "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711")
+    for within in (False, True):
+        c = Client(proxy.port).login()
+        c.ask(text)
+        if within:
+            c.ask("begin; select 1")
+        assert leaves_nothing(proxy, c, effect), "the link is kept"
