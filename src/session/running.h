@@ -196,6 +196,7 @@ struct Holding {
   route::Hold why = route::Hold::primary;
   NodeId node = kNoNode;
   net::TimerId timer = 0;
+  bool client_asked = false;  // Session::ask_whether_gone()
 };
 
 // What the client hears in place of an answer to its next statement.

@@ -478,7 +478,8 @@ void Session::client_ended() {
   const auto owes = [](const pool::ServerLink* link) { return !link->link->ledger().empty(); };
   const bool answers_come =
       phase_ != Phase::idle || client_.pending() > 0 || std::any_of(links_.begin(), links_.end(), owes);
-  if (!answers_come || copies_in() || in_login || rest_missing_ > 0) retire();
+  if (!answers_come || copies_in() || in_login || rest_missing_ > 0) return retire();
+  if (phase_ == Phase::held) ask_whether_gone();
 }
 
 void Session::retire() {

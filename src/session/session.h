@@ -237,6 +237,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next hold_back(route::Hold why, NodeId node);
   void end_hold();
   void hold_expired();
+  bool said_goodbye() const;
+  void ask_whether_gone();
   void serve_anew();
   bool begins() const;
   bool wait_after_failure(const backend::OpenFailure& failure);

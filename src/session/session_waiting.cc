@@ -2,8 +2,11 @@
 // in the input, unsent, and the worker's next snapshot has it looked at again.
 #include <algorithm>
 
+#include "base/sqlstate.h"
 #include "session/session.h"
 #include "session/words.h"
+#include "wire/backend.h"
+#include "wire/frontend.h"
 
 namespace herdgate::session {
 namespace {
@@ -41,7 +44,7 @@ Session::Next Session::hold_back(route::Hold why, NodeId node) {
   if (why != route::Hold::pause && limit.count() == 0) return Next::served;
   const TimePoint now = worker_.loop().now();
   if (!work().hold_until) work().hold_until = unlimited ? Deadline::never() : Deadline::after(now, limit);
-  holding_ = std::make_unique<Holding>(Holding{why, node, 0});
+  holding_ = std::make_unique<Holding>(Holding{.why = why, .node = node});
   phase_ = Phase::held;
   // Decided by an older snapshot than the worker has: what it waits for may have come, and nobody would say so again.
   if (snapshot_ != worker_.snapshot()) {
@@ -75,6 +78,32 @@ void Session::hold_expired() {
   go_on();
 }
 
+// Terminate lies behind what waits.
+bool Session::said_goodbye() const {
+  for (ByteView rest = in_; rest.size() >= wire::kHeaderBytes;) {
+    if (rest[0] == wire::fe::kTerminate) return true;
+    rest.remove_prefix(std::min(rest.size(), std::size_t{load_u32(rest.data() + 1)} + 1));
+  }
+  return false;
+}
+
+// Its client has ended its stream, and may have sent the held request again by now: nothing of it has been sent, so it
+// is dropped once nobody listens any more. Who has closed his half only does, which shows when something is sent to
+// him: the connection is reset if he does not.
+void Session::ask_whether_gone() {
+  if (said_goodbye()) return retire();
+  if (std::exchange(holding_->client_asked, true)) return;
+  wire::Report notice;
+  notice.severity = "NOTICE";
+  notice.sqlstate = sqlstate::kSuccess;
+  notice.message = holding_->why == route::Hold::pause ? "waiting for PGPOOL RESUME" : "waiting for a primary";
+  notice.file = "session";
+  wire::put_notice(client_.own(), notice);
+  client_.added_own();
+  client_.flush();
+  if (client_.broken()) retire();
+}
+
 void Session::snapshot_came() {
   if (login_) return login_->snapshot_came();
   if (lost_commit_) return ask_outcome();
@@ -100,6 +129,7 @@ void Session::snapshot_came() {
 
 // The request has not been sent: it is planned again, with the herd as it is now.
 void Session::serve_anew() {
+  if (ended_ && said_goodbye()) return retire();
   phase_ = Phase::idle;
   snapshot_ = worker_.snapshot();
   work().planned = false;

@@ -156,3 +156,68 @@ def test_the_reset_list_is_not_what_makes_links_fit_to_share(start_proxy, querie
         if within:
             c.ask("begin; select 1")
         assert leaves_nothing(proxy, c, effect), "the link is kept"
+
+
+# ---- Clients that go while their request waits
+
+def paused(boss):
+    return sum("Paused" in line for line in boss.execute("show pool_processes").fetchall())
+
+
+def goodbye(client):
+    client.send(TERMINATE)
+    client.close()
+
+
+def reset(client):
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+@pytest.fixture
+def pause(start_proxy, cluster):
+    cluster.primary.psql("create table if not exists edge_row (a int); truncate edge_row; grant all on edge_row to public")
+    proxy = start_proxy({"pool_mode": "transaction"})
+    with proxy.connect(dbname="postgres") as boss:
+        boss.execute("pgpool pause test")
+        try:
+            yield proxy, boss
+        finally:
+            if boss.execute("pgpool show paused").fetchall():
+                boss.execute("pgpool resume test")
+
+
+INSERTS = {"query": query("insert into edge_row values (1)"),
+           "unit": parse("insert into edge_row values (1)") + bind() + execute() + SYNC}
+
+
+@pytest.mark.parametrize("request_", INSERTS)
+@pytest.mark.parametrize("leave", [goodbye, Client.close, reset], ids=["goodbye", "close", "reset"])
+def test_a_held_request_does_not_outlive_its_client(pause, cluster, leave, request_):
+    """It sends the same again over another connection: that is to run once."""
+    proxy, boss = pause
+    c = Client(proxy.port).login()
+    c.send(INSERTS[request_])
+    wait_until(lambda: paused(boss) == 1, "the request to be held")
+    leave(c)
+    wait_until(lambda: paused(boss) == 0, "the session to end", 10)
+    with Client(proxy.port).login() as again:
+        again.send(INSERTS[request_])
+        wait_until(lambda: paused(boss) == 1, "its repetition to be held")
+        boss.execute("pgpool resume test")
+        again.until("Z")
+    assert cluster.primary.psql("select count(*) from edge_row") == "1"
+
+
+@pytest.mark.parametrize("request_", INSERTS)
+def test_who_has_closed_his_half_only_gets_the_answer_to_a_held_request(pause, cluster, request_):
+    proxy, boss = pause
+    with Client(proxy.port).login() as c:
+        c.send(INSERTS[request_])
+        c.socket.shutdown(socket.SHUT_WR)
+        notice = c.until("N")[-1][1]
+        assert error(notice)["M"] == "waiting for PGPOOL RESUME"
+        assert paused(boss) == 1
+        boss.execute("pgpool resume test")
+        assert kinds(c.until("Z")) == ("CZ" if request_ == "query" else "12CZ")
+    assert cluster.primary.psql("select count(*) from edge_row") == "1"
