@@ -187,6 +187,22 @@ def test_a_flood_before_login_stops_neither_writes_nor_the_failover(herd):
     h.write()
 
 
+def test_a_primary_that_nothing_takes_down_gives_way_to_one_promoted_since(herd):
+    """As where another tool does the failover."""
+    h = herd(health_check_period=0, failover_on_backend_error=False, failover_command="").start()
+    h.write()
+    n = h.cluster.nodes
+    n[0].kill()
+    wait_until(lambda: "node 0 does not answer" in h.proxy.log(), "its silence to be noticed")
+    n[1].promote()
+    h.wait_for(primary=1, down=())
+    assert h.write() >= 2
+    # And it recovers: the old one comes back as a standby of it, and is used without being attached.
+    n[0].rebuild(n[1])
+    wait_until(lambda: {r["node_id"]: r["pg_role"] for r in h.show()}["0"] == "standby", "the old primary to be a standby")
+    h.wait_for(primary=1, down=())
+
+
 def test_kill_of_a_standby(herd):
     h = herd(auto_failback=True, auto_failback_interval=1).start()
     with h.proxy.connect() as c:
