@@ -43,6 +43,12 @@ std::optional<Rule> both_is_one(const Input& in) {
   return begins_alone(in);
 }
 
+void place_both(const Input& in, Plan& plan) {
+  const auto alone = both_is_one(in);
+  plan.both = !alone;
+  to_primary(in, plan, alone.value_or(Rule::class_both));
+}
+
 // The node that the session chose for its reads; a new choice when it has none or lost it.
 NodeId load_balance_node(const Input& in, Plan& plan) {
   const NodeId own = in.state.lb_node;
@@ -82,20 +88,6 @@ void place_balanced(const Input& in, Plan& plan) {
     }
   }
   to_primary(in, plan, Rule::delay_too_large);
-}
-
-// The first statement of a transaction that reads all on one node: what it marks must be there.
-bool marks_before_reading(const Input& in) {
-  return in.facts.first().kind == Kind::savepoint && in.state.tx.status == TxStatus::open &&
-         isolation_in_force(in.state) == sql::Isolation::repeatable_read;
-}
-
-void place_both(const Input& in, Plan& plan) {
-  if (marks_before_reading(in) && !by_session(in.state, in.settings) && !by_transaction(in.state, in.settings))
-    return place_balanced(in, plan);
-  const auto alone = both_is_one(in);
-  plan.both = !alone;
-  to_primary(in, plan, alone.value_or(Rule::class_both));
 }
 
 void place_either(const Input& in, const Effects& e, Plan& plan) {

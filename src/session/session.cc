@@ -60,7 +60,9 @@ void Session::on_ready(unsigned ready) {
   if (ready & net::kHangup) hangup_ = true;
   if ((ready & net::kWritable) && client_.pending() > 0) {
     if (client_.on_writable()) {
-      for (pool::ServerLink* link : links_) link->link->resume();
+      for (pool::ServerLink* link : links_) {
+        if (!run_ || run_->aside.size() <= kMostAside || link->link->mid_forward()) link->link->resume();
+      }
       pump();
       read_client();
     }
@@ -264,6 +266,7 @@ void Session::finish_request() {
   }
   if (!in_transaction) {
     forget_transaction_id();
+    forget_pending_of_transaction();
     vs_.state().tx_node = kNoNode;
     parts_.forget_portals();
     if (!unit_open() && snapshot_ != worker_.snapshot()) settings_changed();
@@ -301,7 +304,14 @@ void Session::arm_idle_timer() {
   if (limit.count() == 0) return;
   idle_timer_ = worker_.loop().after(limit, [this, in_transaction] {
     idle_timer_ = 0;
-    if (phase_ != Phase::idle || unit_is_answered()) return arm_idle_timer();
+    if (unit_is_answered()) {  // unless the answers wait there for more to go with
+      Bytes flush;
+      wire::put_empty(flush, wire::fe::kFlush);
+      unit_link()->link->send_unanswered(flush);
+      unit_link()->link->flush();
+      return arm_idle_timer();
+    }
+    if (phase_ != Phase::idle) return arm_idle_timer();
     wire::Report report;
     report.severity = "FATAL";
     report.file = "session";

@@ -144,7 +144,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool begin_or_end_by_unit(UnitMessages& messages);
   Next plan_query(const sql::Facts& facts, std::string_view text);
   Next plan_terminate(int pid);
-  void fix_transaction_node(NodeId node);
+  void settle_transaction_node(NodeId node);
+  NodeId transaction_node() const;
+  static constexpr std::size_t kMostAside = 256 * 1024;  // octets of what servers say unasked; then they wait
   bool tells_why_rolled_back();
   bool mid_message() const;
   void say_aside(backend::Link& link, ByteView message);
@@ -262,6 +264,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
   void reply_ready(pool::ServerLink& link, ByteView message, bool stable);
   void statement_completed(const backend::Debt& debt, ByteView payload);
+  void clients_own_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   void execute_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
   void hold_over(const backend::Link& link);
   void request_ended(const backend::Link& link, const backend::Debt& debt);

@@ -381,7 +381,7 @@ Session::Next Session::run_unit(ByteView input, UnitMessages& messages, std::siz
     return Next::served;
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
-  if (vs_.state().tx_node != kNoNode) vs_.state().tx_node = link->link->key().node;
+  settle_transaction_node(link->link->key().node);
   if (stalls(*link->link, input.size())) return Next::waiting;
   if (cache_ && cache_->waits_for_unit(messages)) return Next::waiting;
   const bool open = vs_.state().tx.status != vsession::TxStatus::idle;

@@ -52,8 +52,8 @@ void Session::adopt(pool::ServerLink& link) {
 // A pinned session stays where its pin is; everything else goes where the plan says.
 NodeId Session::node_for(const route::Plan& plan) const {
   if (unit_link() != nullptr) return unit_link()->link->key().node;
-  if (plan.rule == route::Rule::transaction_node) return plan.node;
-  if (plan.write ? vs_.state().pins != 0 : route::pins_reads(vs_.state(), settings())) {
+  const bool pinned = plan.write ? vs_.state().pins != 0 : route::pins_reads(vs_.state(), settings());
+  if (pinned && transaction_node() == kNoNode) {  // one snapshot is where it is, whatever hangs on other links
     const NodeId write_node = view().write_node();
     if (held(write_node) == nullptr && !links_.empty()) return links_.front()->link->key().node;
     return write_node;

@@ -137,7 +137,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   }
   if (const Next next = acquire(node, link); next != Next::served) return next;
   // Whose process it ends says nothing about where the transaction is.
-  if (vs_.state().tx_node != kNoNode && !facts->first().terminate_pid) vs_.state().tx_node = link->link->key().node;
+  if (!facts->first().terminate_pid) settle_transaction_node(link->link->key().node);
   if (cache_ && cache_->waits_for_query(*facts)) return Next::waiting;
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(*facts) : nullptr;
@@ -206,12 +206,10 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
     fail_request(std::exchange(pending_error_, nullptr)->report);
     return Next::served;
   }
-  const bool begun = vs_.state().tx.status != TxStatus::idle && vs_.state().tx_node != kNoNode;
-  work().plan.node = begun ? vs_.state().tx_node : view().write_node();  // one snapshot: where the others are
-  if (begun) work().plan.rule = route::Rule::transaction_node;
+  const NodeId begun = transaction_node();
+  work().plan.node = begun != kNoNode ? begun : view().write_node();
   work().plan.write = true;
   const NodeId node = node_for(work().plan);
-  fix_transaction_node(node);
   if (node == kNoNode) {
     used += input.size();
     fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
@@ -219,6 +217,7 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   }
   pool::ServerLink* link = nullptr;
   if (const Next next = acquire(node, link); next != Next::served) return next;
+  settle_transaction_node(link->link->key().node);
   if (cache_ && cache_->waits_for_unknown()) return Next::waiting;
   if (!unit_open()) {
     if (const Next next = bring_up(*link, true); next != Next::served) return next;
@@ -321,7 +320,10 @@ Session::Next Session::plan_terminate(int pid) {
     for (const report::LinkRow& link : server.links) {
       if (link.backend_pid == pid) work().plan.node = link.node;
     }
-    work().plan.write = work().plan.node == view().write_node();  // at a standby nothing is written
+    // At a standby nothing is written, and a snapshot that is elsewhere stays.
+    const NodeId begun = transaction_node();
+    const bool here = begun == kNoNode || begun == work().plan.node;
+    work().plan.write = here && work().plan.node == view().write_node();
     work().planned = true;
   });
   return Next::waiting;
@@ -416,11 +418,19 @@ Session::Next Session::decide_anew(const sql::Facts& facts, std::string_view tex
   return Next::served;
 }
 
-// From REPEATABLE READ up one snapshot serves the whole transaction, and it is on one node.
-void Session::fix_transaction_node(NodeId node) {
-  const vsession::Transaction& tx = vs_.state().tx;
-  if (tx.status == TxStatus::open && tx.isolation >= sql::Isolation::repeatable_read && vs_.state().tx_node == kNoNode)
-    vs_.state().tx_node = node;
+// From REPEATABLE READ up one snapshot serves the whole transaction, and it is on one node: where its first statement
+// goes that reads, writes, or marks a place to come back to. A unit goes there as a whole.
+void Session::settle_transaction_node(NodeId node) {
+  vsession::SessionState& state = vs_.state();
+  if (state.tx_node == kNoNode) {
+    const bool one = state.tx.status == TxStatus::open && state.tx.isolation >= sql::Isolation::repeatable_read;
+    if (!one || (work().plan.both && !work().marks)) return;
+  }
+  state.tx_node = node;
+}
+
+NodeId Session::transaction_node() const {
+  return vs_.state().tx.status == TxStatus::idle ? kNoNode : vs_.state().tx_node;
 }
 
 Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text) {
@@ -431,7 +441,7 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
   if (work().on_primary || (work().avoid != kNoNode && work().plan.node == work().avoid))
     work().plan.node = view().write_node();
   work().plan.write |= work().writes_after_all;
-  if (!work().plan.both) fix_transaction_node(work().plan.node);
+  work().marks |= facts.first().kind == Kind::savepoint;
   work().planned = true;
   return Next::served;
 }
@@ -585,8 +595,10 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   pool::LinkMemory& memory = work().link->memory;
   if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {
     // One transaction has ended and another has begun: only here, the other links join it when they are needed.
+    forget_pending_of_transaction();
     send_ends(parts_.chained(work().link->link->key().node, work().tag == "COMMIT", vs_.base_parameters()));
   } else if (statement.kind == Kind::rollback_to) {
+    forget_pending_of_transaction();  // what had failed is undone
     send_ends(parts_.rolled_back_to(work().link->link->key().node));
   }
   if (statement.kind == Kind::prepare) {

@@ -145,8 +145,8 @@ void Session::statement_completed(const Debt& debt, ByteView payload) {
 
 // A COMMIT that was on its way already when the transaction failed for a reason that its client has not heard.
 bool Session::tells_why_rolled_back() {
-  if (!pending_error_ || !pending_error_->of_transaction || !work().may_commit || work().tag != "ROLLBACK")
-    return false;
+  const bool commits = work().ends_transaction && work().may_commit;
+  if (!pending_error_ || !pending_error_->of_transaction || !commits || work().tag != "ROLLBACK") return false;
   say_error(std::exchange(pending_error_, nullptr)->report);
   work().forwarded = true;
   return true;
@@ -204,7 +204,8 @@ bool Session::error_is_ours(const backend::Link& link, const Debt& head, const w
     }
     case kNoteTransactionId:
       // A cancel that came a moment late, say: the transaction has failed, and its client has not heard of it.
-      if (!pending_error_ && vs_.state().tx.status == TxStatus::open)
+      if (!pending_error_ && xid_asked_ && vs_.state().tx.status == TxStatus::open &&
+          parts_.part(link.key().node) != nullptr)
         pending_error_ = std::make_unique<PendingError>(PendingError{copy_of(report), /*of_transaction=*/true});
       return true;
     case kNoteSecondary:
@@ -388,8 +389,12 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
     case kNotePoison:
       return;
     default:
-      break;
+      return clients_own_ended(link, debt, how);
   }
+}
+
+// What the client itself has asked for.
+void Session::clients_own_ended(backend::Link& link, const Debt& debt, Ended how) {
   if (debt.what == Owes::local) {
     if (how == Ended::ok && forward_head()) client_.add(debt.local, false);
     if (how == Ended::ok || debt.item == 0) return;
@@ -398,6 +403,10 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
   }
   if (debt.what == Owes::close && debt.item != 0) {
     return unit_close_ended(link, unit().items[debt.item - 1], how == Ended::ok);
+  }
+  // Which portal has its name now is not known: of one that was there an Execute runs what we have not seen.
+  if (debt.what == Owes::bind && how != Ended::ok && parts_.has_named_portals()) {
+    if (pool::ServerLink* server = of(link)) server->memory.opaque = server->memory.unseen = true;
   }
   if (debt.what == Owes::execute) return execute_ended(link, debt, how);
   if (debt.what == Owes::parse) {
@@ -452,7 +461,6 @@ bool Session::mid_message() const {
 
 // What a server says unasked. It may be another one than that which is sending a long row: then the row comes first.
 void Session::say_aside(backend::Link& link, ByteView message) {
-  constexpr std::size_t kMostAside = 256 * 1024;
   if (!run_ || !mid_message()) {
     client_.own().append(message);
     return client_.added_own();
@@ -489,7 +497,8 @@ void Session::on_chunk_end(backend::Link& link) {
   if (phase_ == Phase::closed) return;
   give_asides();
   const bool finished = std::exchange(finished_in_chunk_, false);
-  if (unit_open() && link.ledger().empty()) arm_idle_timer();  // from here on its client is idle
+  if (unit_link() != nullptr && unit_link()->link.get() == &link && unit_open() && link.ledger().empty())
+    arm_idle_timer();  // from here on its client is idle
   if (pool::ServerLink* server = of(link)) part(*server);
   if (!finished) {
     client_.flush();
@@ -582,6 +591,7 @@ void Session::run_again() {
   work().avoid = avoid;
   phase_ = Phase::idle;
   in_.insert(0, again);
+  unit().logged += again.size();
   snapshot_ = worker_.snapshot();
   go_on();
 }

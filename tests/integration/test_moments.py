@@ -46,12 +46,10 @@ def step(client, *messages):
     return told, payload.decode()
 
 
-@pytest.mark.parametrize("mode", [SHARED, {"num_workers": 1, "load_balance_mode": True, "backend_weight1": 0, "backend_weight2": 0}],
-                         ids=["transaction", "session"])
-def test_a_link_lost_amid_the_unit(start_proxy, primary, mode):
+def test_a_link_lost_amid_the_unit(start_proxy, primary):
     """Its second half waits for what the link has to say of its statement. It must not be run by itself elsewhere, and one Sync
     has one answer."""
-    proxy = start_proxy(mode)
+    proxy = start_proxy(SHARED)
     waiting = "from pg_stat_activity where wait_event_type = 'Lock' and query like '%eggs%'"
     with contextlib.ExitStack() as stack:
         c, other, holder = (stack.enter_context(Client(proxy.port).login()) for _ in range(3))
@@ -60,8 +58,7 @@ def test_a_link_lost_amid_the_unit(start_proxy, primary, mode):
         c.until("Z")
         holder.ask("begin")
         holder.ask("insert into nests values (1)")  # has the link where both are prepared
-        if mode is SHARED:
-            assert step(c, bind(statement="s1"), execute(), SYNC) == (["INSERT 0 1"], "I")
+        assert step(c, bind(statement="s1"), execute(), SYNC) == (["INSERT 0 1"], "I")
         with psycopg.connect(f"host=127.0.0.1 port={primary.port} user=postgres dbname=test") as locker:
             locker.execute("lock table eggs")
             c.send(bind(statement="s1"), execute(), bind(statement="s2"), execute(), SYNC)
@@ -94,28 +91,6 @@ def test_a_notification_amid_a_row(start_proxy, primary):
         while len(told) < size // piece - 2:
             told.append(c.receive()[1])
         assert [t[4:].split(b"\0")[1].decode() for t in told] == [str(i) for i in range(size // piece - 2)]
-
-
-def test_settings_amid_a_row(start_proxy, cluster, primary):
-    """A reload of the primary is told by a link that rests, while a standby's row is under way."""
-    proxy = start_proxy(READS_AT_STANDBYS)
-    size = 40_000_000
-    with Client(proxy.port).login() as c:
-        c.ask("insert into hens values (1)")
-        pid = c.ask("select pg_backend_pid() from hens for update")[0][0]
-        c.send(query(f"select repeat('x', {size})"))
-        c.buffer += c.socket.recv(65536)
-        try:
-            primary.psql("alter system set datestyle = 'German'")
-            primary.psql("select pg_reload_conf()")
-            wait_until(lambda: primary.psql("show datestyle") == "German, DMY", "the reload")
-            assert primary.psql(f"select count(*) from pg_stat_activity where pid = {pid}") == "1"
-            got = c.until("Z")
-        finally:
-            primary.psql("alter system reset datestyle")
-            primary.psql("select pg_reload_conf()")
-        rows = [payload for kind, payload in got if kind == "D"]
-        assert len(rows) == 1 and rows[0][6:] == b"x" * size
 
 
 @pytest.mark.parametrize("how", ["simple", "extended"])
