@@ -90,7 +90,7 @@ struct Operation {
   Stage stage = commanding;
   NodeId old_main = kNoNode, old_primary = kNoNode, new_main = kNoNode;
   std::vector<NodeId> awaited;   // asking: who has not answered
-  std::vector<NodeId> silent;    // asking: who cannot be reached, but stays in use until its health check says so
+  std::vector<NodeId> silent;    // asking: who did not answer, but stays in use until its health check says so
   std::vector<NodeId> commands;  // nodes for which the command has still to run; the first is under way
   std::vector<NodeId> downed;
   std::string problem;  // why a built-in switchover was given up
@@ -123,10 +123,11 @@ struct RunCommand {
 struct Promotion {
   NodeId old_primary;            // the one that wrote last, not a successor that died before it was promoted
   std::vector<NodeId> standbys;  // live ones
-  NodeId wanted = kNoNode;       // asked for by a person
-  bool planned = false;          // switchover: the old primary is a standby by now, and takes over again if need be
-  bool resumed = false;          // … of a proxy that died: what has happened since is not known
-  bool patient = true;           // … the old primary is waited for still
+  std::vector<NodeId> strays;  // … that were out of recovery while it worked: no candidates, and none has promoted them
+  NodeId wanted = kNoNode;     // asked for by a person
+  bool planned = false;        // switchover: the old primary is a standby by now, and takes over again if need be
+  bool resumed = false;        // … of a proxy that died: what has happened since is not known
+  bool patient = true;         // … the old primary is waited for still
 };
 
 // Built-in switchover: what is done with the servers at each stage.

@@ -192,7 +192,7 @@ std::optional<std::string> print_sync_names(const SyncRule& rule) {
 
 NodeId promoted_already(const Situation& s, NodeId old_primary) {
   for (const Candidate& c : s.standbys)
-    if (c.primary && c.usable && c.id != old_primary) return c.id;
+    if (c.primary && c.usable && !c.stray && c.id != old_primary) return c.id;
   return kNoNode;
 }
 

@@ -37,9 +37,10 @@ struct Candidate {
   std::string application_name;
   bool usable = true;  // false: it is down for the proxy and only counts
   bool answered = false;
-  bool primary = false;        // it did answer, but it is out of recovery
-  bool receiving = false;      // still connected to the old primary
-  std::size_t senders = 0;     // how many receive from it
+  bool primary = false;     // it did answer, but it is out of recovery
+  bool stray = false;       // … and was so while the old primary worked: nobody has promoted it in that one's place
+  bool receiving = false;   // still connected to the old primary
+  std::size_t senders = 0;  // how many receive from it
   std::uint64_t position = 0;  // received or replayed, whichever is further
   std::int64_t timeline = 0;
   std::string trouble;  // why it did not answer
@@ -60,7 +61,7 @@ struct Verdict {
 // Of a recalled rule: what was done while no proxy ran is not known, so nobody may be out of recovery.
 Verdict judge(const Situation& situation);
 // A node in use, other than the old primary, that is out of recovery: somebody has promoted it, and it is the primary.
-// One that is down for the proxy is none: an older primary may have come back. kNoNode: there is none.
+// One that is down for the proxy is none: an older primary may have come back. Nor is a stray. kNoNode: there is none.
 NodeId promoted_already(const Situation& situation, NodeId old_primary);
 bool has_more(const Candidate& a, const Candidate& b);
 

@@ -87,6 +87,10 @@ TEST(PromotedAlready, IsOneInUseThatIsOutOfRecovery) {
   EXPECT_EQ(promoted_already({{at(1, 100), at(2, 100)}, SyncRule{}, {}, kNoNode}, NodeId(0)), kNoNode);
   EXPECT_EQ(promoted_already({{at(1, 100), promoted}, SyncRule{}, {}, kNoNode}, NodeId(2)), kNoNode)
       << "the old primary of a switchover";
+  promoted.stray = true;
+  EXPECT_EQ(promoted_already({{at(1, 100), promoted}, SyncRule{}, {}, kNoNode}, NodeId(0)), kNoNode)
+      << "a false primary";
+  promoted.stray = false;
   promoted.usable = false;
   EXPECT_EQ(promoted_already({{at(1, 100), promoted}, SyncRule{}, {}, kNoNode}, NodeId(0)), kNoNode)
       << "an older primary that has come back";

@@ -57,7 +57,8 @@ Stepped step(const State& state, const Event& event, WallTime now) {
 }
 
 bool worth_probing(const Member& member) {
-  if (member.node.status == NodeStatus::down) return member.returns || (member.superseded && !member.reported);
+  if (member.node.status == NodeStatus::down)
+    return member.returns || (member.superseded != kNoNode && !member.reported);
   return member.node.status != NodeStatus::unused;
 }
 

@@ -38,18 +38,18 @@ struct Upstream {
 // A node as the control thread knows it: the published part and what only this machine needs.
 struct Member {
   Node node;
-  bool returns = false;     // down, and used again without being asked as soon as it answers
-  bool held = false;        // down or unused by request or by the status file: only an attach brings it back
-  bool superseded = false;  // was the primary until another one took over: must not come back as one
-  bool reported = false;    // … and that it answers again was said
-  bool suspected = false;   // a session could not work with it; the next probe decides
-  bool doubted = false;     // the primary: a session could not work with it, and nothing has shown yet that it works
-  bool ending = false;      // a session was told that it shuts down; the next probe decides
-  bool silent = false;      // the last probe did not reach it
-  bool rises = false;       // has left recovery since the primary was last heard to be out of it
-  bool answered = false;    // a probe has come to an end since start
-  bool invalid = false;     // says it is a primary while another node is; said in the log
-  bool streams = false;     // the primary's last report shows it receiving
+  bool returns = false;         // down, and used again without being asked as soon as it answers
+  bool held = false;            // down or unused by request or by the status file: only an attach brings it back
+  NodeId superseded = kNoNode;  // was the primary until this one took over: must not come back as one
+  bool reported = false;        // … and that it answers again was said
+  bool suspected = false;       // a session could not work with it; the next probe decides
+  bool doubted = false;   // the primary: a session could not work with it, and nothing has shown yet that it works
+  bool ending = false;    // a session was told that it shuts down; the next probe decides
+  bool silent = false;    // the last probe did not reach it
+  bool rises = false;     // has left recovery since the primary was last heard to be out of it
+  bool answered = false;  // a probe has come to an end since start
+  bool invalid = false;   // says it is a primary while another node is; said in the log
+  bool streams = false;   // the primary's last report shows it receiving
   std::optional<Upstream> upstream;
   std::optional<WallTime> last_auto_failback;
   std::string complaint;  // trouble that does not take the node down; said in the log once per text

@@ -118,7 +118,12 @@ void Turn::take_role(Member& member, bool in_recovery) {
   else
     member.rises = !in_recovery && (member.rises || member.node.real_role == Role::standby);
   member.node.real_role = role;
-  if (in_recovery) member.superseded = false;
+  if (state_.operation) std::erase(state_.operation->silent, member.node.id);
+  if (!in_recovery) return;
+  member.superseded = kNoNode;
+  // One that stayed in use and is out of recovery may be what it follows by now.
+  for (Member& m : state_.members)
+    if (m.superseded == member.node.id && m.node.live()) m.superseded = kNoNode;
 }
 
 bool Turn::is_checked(NodeId node) const {
@@ -144,7 +149,7 @@ void Turn::lost_by_probe(Member& member, const ProbeResult& event) {
 // A node that is down and returns by itself. One that was a primary until another took over does not: it lacks what
 // was written since.
 void Turn::answered_again(Member& member, std::optional<bool> in_recovery) {
-  if (member.superseded && in_recovery != true) {
+  if (member.superseded != kNoNode && in_recovery != true) {
     member.returns = false;
     member.reported = true;
     say(Level::warning, fmt::format("node {} answers again and is not used", member.node.id.value),

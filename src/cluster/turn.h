@@ -16,6 +16,8 @@
 namespace herdgate::cluster {
 
 NodeId main_of(const std::vector<Member>& members);
+// Is out of recovery, and was so while the primary worked.
+bool is_stray(const Member& m);
 
 class Turn {
  public:
@@ -109,6 +111,7 @@ class Turn {
   bool all_answered() const;
   NodeId owner_of_standbys() const;
   NodeId risen_beside_a_silent_primary() const;
+  bool may_take_over(const Member& m) const;
   NodeId choose_primary() const;
   bool primary_found() const;
   void settle_primary();

@@ -71,6 +71,8 @@ void Turn::begin(const Demand& demand) {
   const bool switches = demand.kind == Demand::switchover;
   if (switches && (over || demand.node == state_.primary))
     return actions_.switchovers_ended.push_back({demand.node, over ? "the node went down" : ""});
+  // Whoever attaches what is in use means that it may be the primary again.
+  if (over && demand.kind == Demand::attach && demand.reason == kByRequest) member->superseded = kNoNode;
   if (over) return;
   if (outdated(demand)) return;
   if (demand.reason == kAnswersAgain && !member->returns) return;  // another took over meanwhile
@@ -201,6 +203,7 @@ void Turn::choose_successor() {
   const auto first = std::find_if(live.begin(), live.end(), answered);
   operation.new_main = first != live.end() ? *first : main_of(state_.members);
   if (operation.demand.kind == Demand::switchover) operation.new_main = operation.demand.node;
+  operation.silent.insert(operation.silent.end(), operation.awaited.begin(), operation.awaited.end());
   operation.awaited.clear();
   if (operation.new_main == kNoNode)
     all_are_down();
@@ -240,7 +243,8 @@ void Turn::begin_attach(Member& member) {
   node.status_changed = now_;
   node.status_reason = operation.demand.reason;
   actions_.returned.push_back(node.id);
-  member.returns = member.held = member.superseded = false;
+  member.returns = member.held = false;
+  member.superseded = kNoNode;
   if (state_.rules.streaming && !state_.lost && !primary_found())
     state_.lost = LostPrimary{kNoNode, operation.old_main};
   if (state_.lost) search_again_from_the_start();
@@ -272,8 +276,16 @@ void Turn::promote_builtin() {
   operation.stage = Operation::promoting;
   const bool asked = operation.demand.kind == Demand::switchover || state_.lost->planned;
   const NodeId wanted = asked ? state_.lost->heir : kNoNode;
-  actions_.promote = Promotion{state_.lost->primary, live_nodes(),         wanted,
-                               state_.lost->planned, state_.lost->resumed, state_.lost->searched < kResumePatience};
+  std::vector<NodeId> strays;
+  for (const Member& m : state_.members)
+    if (is_stray(m)) strays.push_back(m.node.id);
+  actions_.promote = Promotion{state_.lost->primary,
+                               live_nodes(),
+                               std::move(strays),
+                               wanted,
+                               state_.lost->planned,
+                               state_.lost->resumed,
+                               state_.lost->searched < kResumePatience};
 }
 
 // One of those that were asked may be the primary by now: somebody else was faster.

@@ -14,9 +14,17 @@ bool points_at(const Upstream& upstream, const Node& node) {
   return upstream.port == node.port && (upstream.host == node.host || (is_local(upstream.host) && is_local(node.host)));
 }
 
-bool says_primary(const Member& m) { return m.node.live() && !m.superseded && m.node.real_role == Role::primary; }
+bool says_primary(const Member& m) {
+  return m.node.live() && m.superseded == kNoNode && m.node.real_role == Role::primary;
+}
+
+bool among(const std::vector<NodeId>& nodes, NodeId id) {
+  return std::find(nodes.begin(), nodes.end(), id) != nodes.end();
+}
 
 }  // namespace
+
+bool is_stray(const Member& m) { return m.invalid && !m.rises; }
 
 bool Turn::all_answered() const {
   return std::all_of(state_.members.begin(), state_.members.end(),
@@ -50,6 +58,25 @@ NodeId Turn::risen_beside_a_silent_primary() const {
   return std::find_if(state_.members.begin(), state_.members.end(), risen)->node.id;
 }
 
+// Of those that say that they are the primary. One that did so while the primary worked lacks what was written since:
+// the built-in failover, which loses nothing that was acknowledged, does not let it take over, nor one that is not
+// heard now.
+bool Turn::may_take_over(const Member& m) const {
+  if (!says_primary(m)) return false;
+  const auto old = std::find_if(state_.members.begin(), state_.members.end(),
+                                [&](const Member& other) { return other.node.id == state_.primary; });
+  if (old == state_.members.end() || old->node.id == m.node.id) return true;
+  if (m.invalid && says_primary(*old)) return false;
+  const bool lost = state_.lost || !old->node.live();
+  if (!lost || !state_.rules.failover.builtin) return true;
+  const bool followed = old->node.live() && old->node.real_role == Role::standby && old->upstream;
+  if (followed && points_at(*old->upstream, m.node)) return true;  // somebody has made that one its standby
+  const auto& operation = state_.operation;
+  const bool unheard =
+      m.silent || (operation && (among(operation->awaited, m.node.id) || among(operation->silent, m.node.id)));
+  return !is_stray(m) && !unheard;
+}
+
 // A primary that stands stays, also while it is down, until another node is found to be one; before every node was
 // heard the lowest id counts, so that the order of answers at start does not matter.
 NodeId Turn::choose_primary() const {
@@ -65,7 +92,7 @@ NodeId Turn::choose_primary() const {
   }
   if (const NodeId risen = risen_beside_a_silent_primary(); risen != kNoNode) return risen;
   for (const Member& m : state_.members) {
-    const bool says_so = says_primary(m);
+    const bool says_so = may_take_over(m);
     if (says_so && lowest == kNoNode) lowest = m.node.id;
     if (m.node.id != state_.primary) continue;
     if (m.node.real_role != Role::standby) standing = m.node.id;
@@ -91,11 +118,11 @@ void Turn::settle_primary() {
     state_.searching = false;
     if (state_.primary == before) return;
     if (Member* old = find(before)) {
-      old->superseded = !old->node.live() || old->silent;
+      old->superseded = !old->node.live() || old->silent ? state_.primary : kNoNode;
       old->reported = false;
       if (old->silent) old->node.real_role = Role::unknown;
     }
-    if (Member* fresh = find(state_.primary)) fresh->superseded = false;
+    if (Member* fresh = find(state_.primary)) fresh->superseded = kNoNode;
     say(Level::log, fmt::format("find_primary_node: primary node is {}", state_.primary.value));
     if (before != kNoNode) say(Level::log, fmt::format("failover: set new primary node: {}", state_.primary.value));
     return;

@@ -113,7 +113,8 @@ void Turn::take_back_old_primary(const std::string& why) {
     old->node.status = NodeStatus::waiting;
     old->node.status_changed = now_;
     old->node.status_reason = "the switchover was given up";
-    old->held = old->superseded = false;
+    old->held = false;
+    old->superseded = kNoNode;
     take_role(*old, false);
     actions_.probe.push_back(old->node.id);
   }

@@ -216,9 +216,11 @@ Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const 
   Promoter::Job job;
   for (const config::Backend& b : settings_->backends) {
     if (b.id == promotion.old_primary && !promotion.planned) continue;
-    const auto& live = promotion.standbys;
-    const bool usable = std::find(live.begin(), live.end(), b.id) != live.end();
-    job.standbys.push_back({powerful(b, "postgres"), b.application_name, usable});
+    const auto has = [&](const std::vector<NodeId>& nodes) {
+      return std::find(nodes.begin(), nodes.end(), b.id) != nodes.end();
+    };
+    job.standbys.push_back(
+        {powerful(b, "postgres"), b.application_name, has(promotion.standbys), has(promotion.strays)});
   }
   job.planned = promotion.planned;
   job.resumed = promotion.resumed;

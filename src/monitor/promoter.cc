@@ -118,6 +118,8 @@ void Promoter::examine() {
     if (rows.size() != 1 || rows.front().size() != kExamineColumns) return;
     server.candidate.answered = text_of(rows, 0) == "t";
     server.candidate.primary = text_of(rows, 0) == "f";
+    server.candidate.stray = server.candidate.primary && server.standby.stray;
+    if (server.candidate.stray) server.trouble = "it was out of recovery while the old primary worked";
     server.candidate.receiving = text_of(rows, 1) == "t";
     server.conninfo = cluster::running_conninfo(text_of(rows, 2));
     server.slot = text_of(rows, 3);

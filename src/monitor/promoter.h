@@ -38,6 +38,7 @@ class Promoter {
     ProbeTarget target;  // with a user that may ALTER SYSTEM and pg_promote
     std::string application_name;
     bool usable = true;  // false: it is down for the proxy
+    bool stray = false;  // see cluster::Candidate
   };
   struct Job {
     std::vector<Standby> standbys;  // all, also those that are down; the old primary only when planned
