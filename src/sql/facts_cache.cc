@@ -83,7 +83,7 @@ constexpr std::uint8_t kShapeBit = 4;  // among the option bits: the key is a sh
 // Where to look first for what was found of a text before: texts that begin alike share a place, the newest has it.
 std::uint8_t guess_of(std::string_view text) {
   std::array<std::uint64_t, 2> begin{};
-  std::memcpy(begin.data(), text.data(), std::min(text.size(), sizeof begin));
+  if (!text.empty()) std::memcpy(begin.data(), text.data(), std::min(text.size(), sizeof begin));
   return static_cast<std::uint8_t>(((begin[0] ^ std::rotl(begin[1], 29)) * 0x9e3779b97f4a7c15ULL) >> 56);
 }
 

@@ -303,6 +303,12 @@ TEST(FactsCache, GivesTheSameFactsAgain) {
   EXPECT_NE(cache.facts("select 1 ", {}), first);
 }
 
+TEST(FactsCache, TakesAnEmptyViewOfNothing) {
+  FactsCache cache(100);
+  EXPECT_EQ(cache.facts(std::string_view(), {})->first().kind, Kind::empty);
+  EXPECT_EQ(cache.facts(std::string_view(), {})->first().kind, Kind::empty);
+}
+
 TEST(FactsCache, OptionsArePartOfTheKey) {
   FactsCache cache(100);
   const std::string text = R"(select 'a\'; delete from t; --')";
