@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <utility>
 
+#include "backend/errc.h"
 #include "cluster/conninfo.h"
 #include "cluster/switchover.h"
 
@@ -35,12 +38,26 @@ constexpr const char* kPosition =
     "COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')) AS position) AS p";
 constexpr std::size_t kPositionColumns = 4;
 constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
-constexpr const char* kStillPromoting = "SELECT true, pg_catalog.pg_is_in_recovery()";
+// Told once more, since the first word may not have arrived.
+constexpr const char* kPromoteAgain =
+    "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_promote(false) END, "
+    "pg_catalog.pg_is_in_recovery()";
 constexpr const char* kFacts =
     "SELECT pg_catalog.current_setting('synchronous_standby_names'), pg_catalog.pg_current_wal_lsn()";
 const std::string kFollows =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming'), " +
     std::string(kGiveConninfoLock);
+
+// The server has ended, and does not go on with what it was told when it is started again.
+bool nobody_listens(const Error& error) {
+  const auto says = [&](int number) { return error.context.find(std::strerror(number)) != std::string::npos; };
+  return error.code == backend::Errc::connect_failed && (says(ECONNREFUSED) || says(ENOENT));
+}
+
+// By the server itself, for good: not because its process was ended or its wait (SQLSTATE 57…), by when it was told.
+bool refused_to_promote(const Error& error) {
+  return error.code == backend::Errc::query_failed && error.context.find("(57") == std::string::npos;
+}
 
 std::string set_conninfo(const std::string& conninfo) {
   return "ALTER SYSTEM SET primary_conninfo =" + literal(conninfo);
@@ -64,6 +81,7 @@ void Promoter::start(Job job) {
   job_ = std::move(job);
   servers_.clear();
   chosen_ = already_ = kNoNode;
+  unheard_ = false;
   for (const Standby& standby : job_.standbys) {
     auto server = std::make_unique<Server>();
     server->standby = standby;
@@ -258,10 +276,11 @@ void Promoter::promote(NodeId node) {
   chosen_ = node;
   say(Level::log, fmt::format("promoting node {}", node.value));
   successor()->client->query(kPromote, Deadline::after(means_.loop.now(), kPromoteLimit),
-                             [this, run = run_](Result<backend::Rows> rows) {
+                             [this, run = run_](const Result<backend::Rows>& rows) {
                                if (run != run_) return;
-                               if (!rows) return not_promoted(rows.error().text());
-                               promotion_told(*rows);
+                               if (rows) return promotion_told(*rows);
+                               if (refused_to_promote(rows.error())) return not_promoted(rows.error().text());
+                               not_heard(rows.error());
                              });
 }
 
@@ -269,16 +288,27 @@ void Promoter::promote(NodeId node) {
 void Promoter::promotion_told(const backend::Rows& rows) {
   if (text_of(rows, 1) == "f") return later(Duration::zero(), [this] { ask_its_facts(); });
   if (means_.loop.now() - began_ > kLongestPromotion) return not_promoted("it is still in recovery");
-  later(kPromotionPause, [this] { ask_again(); });
+  later(kPromotionPause, [this] { tell_again(); });
 }
 
-void Promoter::ask_again() {
-  successor()->client->query(kStillPromoting, Deadline::after(means_.loop.now(), kStepLimit),
-                             [this, run = run_](Result<backend::Rows> rows) {
-                               if (run != run_) return;
-                               if (!rows) return not_promoted(rows.error().text());
-                               promotion_told(*rows);
-                             });
+// Nor while it does not answer: it may be at it.
+void Promoter::not_heard(const Error& why) {
+  const bool over = means_.loop.now() - began_ > kLongestPromotion;
+  if (over || nobody_listens(why)) return not_promoted(why.text());
+  if (!std::exchange(unheard_, true))
+    say(Level::warning, fmt::format("node {} was told to promote itself and does not answer, it is waited for: {}",
+                                    chosen_.value, why.text()));
+  later(kPromotionPause, [this] { tell_again(); });
+}
+
+void Promoter::tell_again() {
+  Server& server = *successor();
+  if (server.client->broken()) server.client = ask(means_, server.standby.target, kStepLimit);
+  server.client->query(kPromoteAgain, Deadline::after(means_.loop.now(), kStepLimit),
+                       [this, run = run_](const Result<backend::Rows>& rows) {
+                         if (run != run_) return;
+                         rows ? promotion_told(*rows) : not_heard(rows.error());
+                       });
 }
 
 void Promoter::not_promoted(const std::string& why) {

@@ -4,7 +4,8 @@
 //          within kFollowLimit. What is decided, cluster::judge decides.
 // Limits   kStepLimit for each question to a standby, kCalmLimit until none receives from the old primary,
 // kPromoteLimit
-//          for the promotion, kLongestPromotion where the server says that it has still to replay what it has.
+//          for the promotion, kLongestPromotion where the server says that it has still to replay what it has, or does
+//          not answer.
 // Errors   in PromotionEnded::text; then every standby has its old primary_conninfo again, or is
 //          named in PromotionEnded::left_behind; a stopped one keeps it in the setting (cluster::stopped_conninfo).
 // Threads  one loop.
@@ -98,7 +99,8 @@ class Promoter {
   void positions_read();
   void promote(NodeId node);
   void promotion_told(const backend::Rows& rows);
-  void ask_again();
+  void not_heard(const Error& why);
+  void tell_again();
   void not_promoted(const std::string& why);
   void ask_its_facts();
   void promoted(const PrimaryFacts::Facts& said);
@@ -123,6 +125,7 @@ class Promoter {
   std::uint64_t run_ = 0;  // answers of earlier jobs are dropped
   TimePoint began_{};
   NodeId chosen_ = kNoNode, already_ = kNoNode;
+  bool unheard_ = false;  // it was said that the chosen one does not answer
   std::string verdict_;
   net::TimerId timer_ = 0;
 };

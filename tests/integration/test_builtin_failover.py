@@ -405,3 +405,30 @@ def test_a_standby_that_has_much_to_replay_is_waited_for(herd):
     # And it recovers: the other one follows.
     streams_from(chosen, 1)
     assert h.write() >= 2
+
+
+def test_a_standby_that_was_told_and_does_not_answer_is_waited_for(herd):
+    """Asynchronous, so the other one could be promoted as well: there would be two primaries."""
+    h = herd(health_check_period=0, backend_flag1="DISALLOW_TO_FAILOVER").start()
+    h.write()
+    chosen = h.cluster.nodes[1]
+    server = chosen.pid()
+    replay = int(chosen.psql("select pid from pg_stat_activity where backend_type = 'startup'"))
+    told = "select pid from pg_stat_activity where wait_event = 'Promote'"
+    os.kill(replay, signal.SIGSTOP)
+    try:
+        h.cluster.nodes[0].kill()
+        wait_until(lambda: chosen.psql(told), "the promotion to begin")
+        session = int(chosen.psql(told))
+        os.kill(server, signal.SIGSTOP)
+        os.kill(session, signal.SIGTERM)
+        wait_until(lambda: "node 1 was told to promote itself and does not answer" in h.proxy.log(), "the log to say so")
+    finally:
+        os.kill(server, signal.SIGCONT)
+        os.kill(replay, signal.SIGCONT)
+    wait_until(lambda: "built-in failover: node 1 was promoted" in h.proxy.log(), "the end of it")
+    assert h.proxy.log().count("promoting node") == 1
+    assert of_roles(h) == ["f", "t"]
+    # And it recovers: the other one follows.
+    streams_from(chosen, 1)
+    assert h.write() >= 2
