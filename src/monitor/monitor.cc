@@ -41,7 +41,7 @@ Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
                  [this] { return primary_found(); },
                  [this](NodeId node, const PrimaryFacts::Facts& said) { primaries_.promoted(node, said); }}),
       switchover_(means, log, [this](const cluster::SwitchStepEnded& event) { feed(event); }),
-      note_(means) {}
+      note_({means.loop, files_, means.scratch}) {}
 
 Monitor::~Monitor() {
   *alive_ = false;
@@ -265,7 +265,7 @@ void Monitor::save(const std::string& text) {
   unsaved_ = text;
   if (saving_) return;
   auto result = std::make_shared<Result<Done>>(Done{});
-  saving_ = means_.blocking.submit(
+  saving_ = files_.submit(
       means_.loop, [result, path = state_path_, text] { *result = write_state_file(path, text, Durable::yes); },
       [this, result, alive = alive_, text] {
         if (!*alive) return;

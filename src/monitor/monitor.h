@@ -6,7 +6,7 @@
 // Limits   one probe per node at a time; kReportWait for the answers of a round; probes are bounded by connect_timeout
 //          and health_check_timeout (kProbeLimit where these are 0); see schedule.h for the pauses.
 // Errors   none: a file that cannot be read or written is one WARNING, and the work goes on.
-// Threads  the control thread's loop; the file is written on the BlockingPool.
+// Threads  the control thread's loop; files are written by a thread for them.
 // Source   Pgpool-II 4.6 manual, "Streaming Replication Check", "Failover and Failback".
 #pragma once
 #include <functional>
@@ -167,6 +167,7 @@ class Monitor final : public cluster::Control {
   HealthChecks health_;
   Promoter promoter_;
   Switchover switchover_;
+  net::BlockingPool files_{1};  // a disk that hangs does not hold up look-ups and passwords of probes
   SwitchoverNote note_;
   std::optional<Noted> noted_;                                      // a switchover or a built-in failover is not over
   std::multimap<NodeId, std::shared_ptr<Answered>> switch_askers_;  // a built-in switchover is answered at its end
