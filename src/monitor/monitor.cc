@@ -56,6 +56,7 @@ Monitor::~Monitor() {
 void Monitor::start(config::SettingsPtr settings, bool discard_state) {
   settings_ = std::move(settings);
   state_path_ = settings_->logdir + "/pgpool_status";
+  for (const std::string& path : {state_path_, note_path()}) remove_leftovers(path);
   const auto unfinished = read_note();
   feed(cluster::Started{cluster::rules_of(*settings_), read_state(discard_state), unfinished});
   health_.configure(settings_);

@@ -7,8 +7,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
+#include <filesystem>
 #include <random>
 #include <utility>
+#include <vector>
 
 #include "monitor/errc.h"
 
@@ -53,6 +56,23 @@ bool sync_folder_of(const std::string& path) {
   return opened.get() >= 0 && ::fsync(opened.get()) == 0;
 }
 
+constexpr std::string_view kFreshEnd = ".new";
+constexpr std::size_t kFreshDigits = 8;
+
+// path.0123abcd.new
+bool is_fresh_name_of(const std::string& path, const std::string& name) {
+  if (name.size() != path.size() + 1 + kFreshDigits + kFreshEnd.size()) return false;
+  const std::string digits = name.substr(path.size() + 1, kFreshDigits);
+  return name.starts_with(path + ".") && name.ends_with(kFreshEnd) &&
+         digits.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+bool is_leftover(const std::string& name) {
+  struct stat about {};
+  if (::lstat(name.c_str(), &about) != 0 || !S_ISREG(about.st_mode) || about.st_uid != ::geteuid()) return false;
+  return about.st_mtime + std::chrono::seconds(kLeftAfter).count() < std::time(nullptr);
+}
+
 }  // namespace
 
 Result<std::optional<std::string>> read_state_file(const std::string& path) {
@@ -78,7 +98,7 @@ Result<std::optional<std::string>> read_state_file(const std::string& path) {
 
 Result<Done> write_state_file(const std::string& path, const std::string& text, Durable durable) {
   // Made by us alone, by a name that nobody can take beforehand: the folder may be one that others write to.
-  const std::string fresh = fmt::format("{}.{:08x}.new", path, std::random_device()());
+  const std::string fresh = fmt::format("{}.{:08x}{}", path, std::random_device()(), kFreshEnd);
   Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kFileMode));
   if (file.get() < 0) return failed(Errc::state_file_unwritable, fresh);
   const bool sync = durable == Durable::yes;
@@ -94,6 +114,16 @@ Result<Done> write_state_file(const std::string& path, const std::string& text, 
 Result<Done> remove_state_file(const std::string& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failed(Errc::state_file_unwritable, path);
   return Done{};
+}
+
+void remove_leftovers(const std::string& path) {
+  std::error_code error;
+  const auto folder = std::filesystem::path(path).parent_path();
+  std::vector<std::string> found;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (is_fresh_name_of(path, it->path().string()) && is_leftover(it->path().string()))
+      found.push_back(it->path().string());
+  for (const std::string& name : found) ::unlink(name.c_str());
 }
 
 }  // namespace herdgate::monitor

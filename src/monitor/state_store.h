@@ -6,6 +6,7 @@
 //          not there is no error.
 // Threads  any; writes of one path must not overlap.
 #pragma once
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -19,5 +20,8 @@ Result<std::optional<std::string>> read_state_file(const std::string& path);
 enum class Durable : bool { no, yes };  // yes: it is there after a loss of power too
 Result<Done> write_state_file(const std::string& path, const std::string& text, Durable durable = Durable::no);
 Result<Done> remove_state_file(const std::string& path);
+// What writers of that path left that were killed: our own, older than kLeftAfter.
+inline constexpr std::chrono::minutes kLeftAfter{1};
+void remove_leftovers(const std::string& path);
 
 }  // namespace herdgate::monitor

@@ -39,6 +39,25 @@ TEST_F(StateStore, AFileOfAnothersBesideItIsNotUsed) {
   EXPECT_EQ(read_state_file(path + ".new").value(), "planted");
 }
 
+TEST_F(StateStore, WhatAKilledWriterLeftIsRemovedAndNothingElse) {
+  const auto old = std::filesystem::file_time_type::clock::now() - 2 * kLeftAfter;
+  const auto put = [&](const std::string& name) {
+    std::ofstream(folder / name) << "up\n";
+    std::filesystem::last_write_time(folder / name, old);
+  };
+  put("pgpool_status.0123abcd.new");
+  const std::vector<std::string> stay{"pgpool_status", "pgpool_status.0123abcd", "pgpool_status.0123abcg.new",
+                                      "pgpool_status.new", "pgpool_unfinished.0123abcd.new"};
+  for (const std::string& name : stay) put(name);
+  std::ofstream(folder / "pgpool_status.01234567.new") << "up\n";  // it may be being written
+  std::filesystem::create_symlink("pgpool_status", folder / "pgpool_status.89abcdef.new");
+  remove_leftovers(path);
+  EXPECT_FALSE(std::filesystem::exists(folder / "pgpool_status.0123abcd.new"));
+  for (const std::string& name : stay) EXPECT_TRUE(std::filesystem::exists(folder / name)) << name;
+  EXPECT_TRUE(std::filesystem::exists(folder / "pgpool_status.01234567.new"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "pgpool_status.89abcdef.new"));
+}
+
 TEST_F(StateStore, NoFileIsNoError) {
   EXPECT_EQ(read_state_file(path).value(), std::nullopt);
   EXPECT_TRUE(remove_state_file(path));
