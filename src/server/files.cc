@@ -51,11 +51,12 @@ void read_hba(const FilePaths& paths, FilesRead& out) {
 }
 
 // A pool_passwd that does not exist is an empty one: pg_md5 -m makes it when the first user is entered. One that has
-// been there is missed.
+// been there is missed. Another name is in force after a restart only.
 void read_passwords(FilesRead& out, const Files* before) {
   auto passwords = std::make_shared<config::PasswordFile>();
-  const std::string name = out.files.settings->pool_passwd;
-  const std::string path = out.files.settings->beside_config(name);
+  const config::Settings& named = before != nullptr ? *before->settings : *out.files.settings;
+  const std::string name = named.pool_passwd;
+  const std::string path = named.beside_config(name);
   const bool missed = before != nullptr && before->has_passwords;
   if (!name.empty() && (missed || !missing(path))) {
     if (const auto text = read_file(path)) {
