@@ -258,7 +258,7 @@ void Login::find_rule() {
   policy_.server = memory().method(who_view(), now());
   if (policy_.enable_pool_hba && snapshot.hba) {
     config::HbaClient who;
-    who.host = host_name_;
+    if (host_name_) who.host = *host_name_;
     who.is_local = session_.peer().is_unix();
     if (auto ip = config::parse_ip(session_.peer().host())) who.address = config::unmapped(*ip);
     who.database = result_.asked->database;
@@ -277,13 +277,16 @@ void Login::find_rule() {
 // again.
 void Login::ask_host_name() {
   host_name_asked_ = true;
-  auto name = std::make_shared<std::string>();
+  host_name_ = std::make_shared<std::string>();
+  // Nobody is looked up who has gone while he was queued.
+  const std::weak_ptr<std::string> wanted = host_name_;
   const bool queued = session_.worker_.names().submit(
-      session_.worker_.loop(), [name, peer = session_.peer()] { *name = net::verified_host_name(peer); },
-      [this, name, alive = alive()] {
-        if (!*alive || state_ == State::done) return;
-        host_name_ = *name;
-        find_rule();
+      session_.worker_.loop(),
+      [wanted, peer = session_.peer()] {
+        if (const auto name = wanted.lock()) *name = net::verified_host_name(peer);
+      },
+      [this, alive = alive()] {
+        if (*alive && state_ != State::done) find_rule();
       });
   if (!queued) refuse(fatal(sqlstate::kTooManyConnections, "too many logins at once"));
 }

@@ -97,8 +97,8 @@ class Login {
   std::unique_ptr<pool::Pool::Pending> pending_;
   backend::Opener* waiting_opener_ = nullptr;
   net::TimerId timer_ = 0;
-  net::TimerId primary_timer_ = 0;  // runs from the first time that a primary was waited for
-  std::string host_name_;           // of the client, verified; only when a rule wants it
+  net::TimerId primary_timer_ = 0;          // runs from the first time that a primary was waited for
+  std::shared_ptr<std::string> host_name_;  // of the client, verified; null unless a rule wants it
   bool host_name_asked_ = false;
   int cut_short_ = 0;
   bool queued_ = false;  // waits at the gate
