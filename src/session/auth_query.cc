@@ -37,6 +37,14 @@ std::vector<std::pair<std::string, std::string>> own_settings() {
   return {{"search_path", "pg_catalog, pg_temp"}, {"standard_conforming_strings", "on"}};
 }
 
+// Of a name without a schema that was found until search_path was ours, in the query or in a function that it calls.
+std::string with_hint(const std::string& problem) {
+  const auto says = [&](const char* sqlstate) { return problem.find(sqlstate) != std::string::npos; };
+  if (!says("(42883)") && !says("(42P01)")) return problem;
+  return problem +
+         "; its search_path is pg_catalog, pg_temp: write the schema in auth_query, and in the functions that it calls";
+}
+
 }  // namespace
 
 AuthQueries::~AuthQueries() { worker_.loop().cancel(idle_timer_); }
@@ -119,7 +127,7 @@ void AuthQueries::answered(const Who& who, Result<backend::Rows> rows) {
   }
   if (!rows) {
     close();
-    return finish(who, fail(rows.error()));
+    return finish(who, fail(rows.error().code, with_hint(rows.error().context)));
   }
   const auth::StoredSecret verifier = verifier_in(*rows);
   worker_.shared().logins.remember_verifier(who, verifier, worker_.loop().now());
