@@ -38,9 +38,11 @@ Result<std::optional<std::string>> judge_descriptors(const DescriptorNeed& need,
     return fail(Errc::too_few_descriptors, fmt::format("{} clients and {} nodes need at least {}, the limit is {}",
                                                        need.clients, need.nodes, need.least(), limit));
   if (limit >= need.most()) return std::optional<std::string>{};
+  const SocketBounds bounds = socket_bounds(need, limit);
   return std::optional<std::string>{
-      fmt::format("{} clients and {} server connections may need {} file descriptors, the limit is {}", need.clients,
-                  need.links, need.most(), limit)};
+      fmt::format("{} clients and {} server connections may need {} file descriptors, the limit is {}; in force are {} "
+                  "client sockets, waiting ones included, and {} server connections",
+                  need.clients, need.links, need.most(), limit, bounds.clients, bounds.links)};
 }
 
 }  // namespace herdgate::server

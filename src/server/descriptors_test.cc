@@ -14,7 +14,12 @@ TEST(Descriptors, EnoughIsSilentFewWarnTooFewRefuse) {
   EXPECT_FALSE(judge_descriptors(need, need.most()).value());
   const auto warned = judge_descriptors(need, need.most() - 1);
   ASSERT_TRUE(warned && *warned);
-  EXPECT_EQ(**warned, "100 clients and 400 server connections may need 800 file descriptors, the limit is 799");
+  EXPECT_EQ(**warned,
+            "100 clients and 400 server connections may need 800 file descriptors, the limit is 799; in force are 199 "
+            "client sockets, waiting ones included, and 300 server connections");
+  const auto tight =
+      judge_descriptors(needed_descriptors(/*num_init_children=*/700, /*max_pool=*/4, /*nodes=*/3), 1024);
+  EXPECT_NE(tight.value().value().find("and 18 server connections"), std::string::npos) << **tight;
   EXPECT_TRUE(judge_descriptors(need, need.least()).value());
   EXPECT_FALSE(judge_descriptors(need, need.least() - 1));
 }
