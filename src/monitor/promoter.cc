@@ -132,7 +132,7 @@ void Promoter::later(Duration pause, std::function<void()> work) {
 // ---- is the old primary really gone, and what do the standbys have?
 
 void Promoter::examine() {
-  const auto take = [this](Server& server, const backend::Rows& rows) {
+  const auto take = [](Server& server, const backend::Rows& rows) {
     if (rows.size() != 1 || rows.front().size() != kExamineColumns) return;
     server.candidate.answered = text_of(rows, 0) == "t";
     server.candidate.primary = text_of(rows, 0) == "f";
