@@ -302,9 +302,11 @@ void Session::arm_idle_timer() {
       in_transaction ? settings().idle_transaction_timeout : own().client_idle_limit(settings());
   worker_.loop().cancel(std::exchange(idle_timer_, 0));
   if (limit.count() == 0) return;
-  idle_timer_ = worker_.loop().after(limit, [this, in_transaction] {
+  idle_timer_ = worker_.loop().after(limit, [this, in_transaction, missing = rest_missing_] {
     idle_timer_ = 0;
-    if (unit_is_answered()) {  // unless the answers wait there for more to go with
+    // Within a message nothing of ours may go to the server, and who sends one is not idle while it grows.
+    if (rest_missing_ > 0 && rest_missing_ != missing) return arm_idle_timer();
+    if (rest_missing_ == 0 && unit_is_answered()) {  // unless the answers wait there for more to go with
       Bytes flush;
       wire::put_empty(flush, wire::fe::kFlush);
       unit_link()->link->send_unanswered(flush);

@@ -69,6 +69,25 @@ def idle_since(client, state):
     return time.monotonic() - began
 
 
+def test_a_client_that_sends_a_long_message_is_not_idle(start_proxy):
+    """However long it takes; and nothing of ours gets into it. Who stops amid it is idle."""
+    proxy = start_proxy({"client_idle_limit": 1})
+    whole = parse("select length($1::text)", types=[25]) + bind("x" * 3_000_000) + execute() + SYNC
+    with Client(proxy.port).login() as c:
+        began = time.monotonic()
+        at = 500_000
+        c.send(whole[:at])
+        while time.monotonic() - began < 3.5:  # a piece each 0.2 s: what is tried is time itself
+            c.send(whole[at:at + 100_000])
+            at += 100_000
+            time.sleep(0.2)
+        c.send(whole[at:])
+        got = c.until("Z")
+        assert [kind for kind, _ in got] == ["1", "2", "D", "C", "Z"] and b"3000000" in got[2][1]
+        c.send(whole[:500_000])
+        assert idle_since(c, "57P05") > 0.5
+
+
 @pytest.mark.parametrize("begin, limit, state", [("", "client_idle_limit", "57P05"), ("begin", "idle_transaction_timeout", "25P03")])
 def test_a_client_that_waits_for_its_answers_is_not_idle(start_proxy, begin, limit, state):
     proxy = start_proxy({limit: 2})
