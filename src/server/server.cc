@@ -43,9 +43,10 @@ Server::~Server() = default;
 
 Result<Done> Server::open() {
   HG_TRY(signals_, SignalWatch::start(loop_, [this](int number) { on_signal(number); }));
-  HG_CHECK(listen());
+  // The clients' port opens last: who finds it open finds the others too.
   HG_CHECK(open_pcp());
   HG_CHECK(open_http());
+  HG_CHECK(listen());
   // They listen already, so early clients wait a moment in the kernel's queue.
   proxy_.start(options_.discard_status, [this] { accept_clients(); });
   return Done{};

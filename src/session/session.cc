@@ -438,6 +438,12 @@ void Session::let_in() {
 }
 
 void Session::cancel_running() {
+  // What the client sent before it asked may not have been read yet, and is what it means.
+  if (phase_ == Phase::idle && at_work() == nullptr && !unit_is_answered()) {
+    readable_ = true;
+    read_client();
+    if (phase_ == Phase::closed) return;
+  }
   if (phase_ == Phase::acquiring || phase_ == Phase::held || (phase_ == Phase::asking && !unit_open())) {
     end_hold();
     pending_.reset();

@@ -264,6 +264,21 @@ TEST_F(SessionTest, WhoIsCancelledWhileQueuedLeavesTheQueue) {
   EXPECT_FALSE(heard(*standby, "select 2"));
 }
 
+TEST_F(SessionTest, ACancelBehindAStatementThatWasNotReadYetFindsIt) {
+  Client& client = log_in();
+  answer(client, "select 0");
+  hold(*standby, "select 1");
+  const auto key = wire::parse_backend_key(client.key);
+  const auto target = shared.cancels.find(key->pid, Bytes(key->secret));
+  ASSERT_TRUE(target);
+  client.query("select 1");
+  worker->find(target->session)->cancel_running();
+  until([&] { return heard(*standby, "select 1") && standby->cancels == 1; });
+  standby->end_cancels();
+  standby->say(columns() + row("1") + end_of_query());
+  until([&] { return client.heard == "T D1 C ZI "; });
+}
+
 TEST_F(SessionTest, AClientThatDiesInTheMiddleOfAMessageTakesNothingWithIt) {
   for (std::size_t cut = 1; cut < 12; ++cut) {
     Client& dying = log_in();

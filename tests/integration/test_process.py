@@ -305,7 +305,7 @@ def test_check_warns_of_folders_that_a_start_would_miss(program):
 def test_check_warns_of_addresses_that_are_not_this_machines(program):
     program.write(listen_addresses="localhost,192.0.2.7", pcp_listen_addresses="no-such-name.invalid")
     refused = program.call("-n")  # what it warns of is what a start says
-    assert refused.returncode == 1 and "192.0.2.7" in refused.stderr
+    assert refused.returncode == 1 and "no-such-name.invalid" in refused.stderr
     result = program.call("--check")
     assert result.returncode == 0, result.stderr
     assert re.search(r'^WARNING: listen_addresses: .*"192\.0\.2\.7"', result.stderr, re.MULTILINE)
