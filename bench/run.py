@@ -7,6 +7,8 @@ median over the rounds is shown, so that a noisy neighbour hits all alike. Every
   bench/run.py [--rounds 9] [--seconds 3] [--only WORD]… [--targets NAME,…] [--quick] [--add] [--memory-only]
                [--no-memory] [--cache] [--pgo]
 
+A target NAME@FILE is NAME with the pgpool in FILE, to see two builds side by side.
+
 --cache compares the query caches instead: ours and that of Pgpool-II, in memory and in memcached, ours switched off and
 direct access, where all is found in it and where nothing is. memcached's own CPU time counts with the proxy's.
 """
@@ -150,7 +152,7 @@ def number(value, digits=1):
 def show(results, order, rivals):
     print(f"\n{'workload':<17}{'target':<30}{'tps':>10}{'cpu µs/tx':>11}{'all µs/tx':>11}{'p50 ms':>9}{'p99 ms':>9}")
     for workload, by_target in results.items():
-        for name, runs in sorted(by_target.items(), key=lambda item: order.index(item[0])):
+        for name, runs in sorted(by_target.items(), key=lambda item: order.index(item[0].partition("@")[0])):
             if workload.startswith("idle"):
                 print(f"{workload:<17}{name:<30}{number(median_of(runs, 'bytes'), 0):>10} bytes a client")
                 continue
@@ -161,8 +163,8 @@ def show(results, order, rivals):
     if not pairs:
         return
     print("\nmedian ratio, ours / theirs: CPU time of the proxy, CPU time of clients and servers too, throughput")
-    print(f"{'workload':<17}" + "".join(f"{a.replace('herdgate-', 'hg-'):>32}" for a, _ in pairs))
-    print(f"{'over':<17}" + "".join(f"{b:>32}" for _, b in pairs))
+    print(f"{'workload':<17}" + "".join(f"{a.replace('herdgate-', 'hg-')[-31:]:>32}" for a, _ in pairs))
+    print(f"{'over':<17}" + "".join(f"{b[-31:]:>32}" for _, b in pairs))
     for workload, by_target in results.items():
         if workload.startswith("idle"):
             continue
@@ -205,7 +207,7 @@ def main():
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w") as f:
         json.dump({"rounds": args.rounds, "seconds": args.seconds, "results": results}, f, indent=1)
-    show(results, order, rivals)
+    show(results, order, targets.rivals_of(names, rivals))
 
 
 if __name__ == "__main__":

@@ -149,6 +149,15 @@ def cache(name, cluster, clients):
 
 
 def make(name, cluster, clients=MOST_CLIENTS):
+    """NAME@FILE is NAME with another pgpool of ours than the one just built."""
+    name, _, binary = name.partition("@")
+    target = make_of(name, cluster, clients)
+    if binary:
+        target.name, target.proxy.binary = f"{name}@{binary}", binary
+    return target
+
+
+def make_of(name, cluster, clients):
     kind, _, mode = name.partition("-")
     if kind == "direct":
         return Target("direct", cluster.primary.port)
@@ -169,6 +178,15 @@ NAMES = ("direct", "herdgate-session", "herdgate-session-primary", "herdgate-tra
 RIVALS = (("herdgate-session", "pgbouncer-session"), ("herdgate-session-primary", "pgbouncer-session"),
           ("herdgate-transaction", "pgbouncer-transaction"), ("herdgate-transaction-primary", "pgbouncer-transaction"),
           ("herdgate-session", "pgpool"))
+
+
+def rivals_of(names, rivals):
+    """The pairs of `rivals`, and those of the other builds in `names`: with the same rivals, and the new one over them."""
+    others = [(name, name.partition("@")[0]) for name in names if "@" in name]
+    return [*rivals, *((name, theirs) for name, base in others for ours, theirs in rivals if ours == base),
+            *((base, name) for name, base in others)]
+
+
 # The query cache. The pairs with -off say what it costs where nothing is found in it.
 CACHE_NAMES = ("direct", "herdgate-cache", "herdgate-cache-off", "pgpool-cache", "herdgate-cache-memcached",
                "pgpool-cache-memcached")

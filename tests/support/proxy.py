@@ -52,6 +52,7 @@ class Proxy:
                       "pool_passwd": "", "pcp.conf": ""}
         self.settings = self.defaults()
         self.environment = {}
+        self.binary = herdgate_binary()
         self.prefix = []  # of its command line: where it runs, see netns.py
         self.discard = True  # start with -D
 
@@ -106,11 +107,11 @@ class Proxy:
         """A copy that the server user may run wherever the tree lies, and that a rebuild does not disturb."""
         binary = f"{self.folder}/bin/pgpool"
         if not os.path.exists(binary):
-            if not os.path.exists(herdgate_binary()):
-                raise RuntimeError(f"{herdgate_binary()} is not built; run ./dev build")
+            if not os.path.exists(self.binary):
+                raise RuntimeError(f"{self.binary} is not built; run ./dev build")
             os.makedirs(os.path.dirname(binary))
             os.chmod(os.path.dirname(binary), 0o755)
-            shutil.copy2(herdgate_binary(), binary)
+            shutil.copy2(self.binary, binary)
         return binary
 
     @property
