@@ -43,9 +43,18 @@ std::optional<Rule> both_is_one(const Input& in) {
   return begins_alone(in);
 }
 
+// A place in the transaction to come back to, which no other link has. From REPEATABLE READ up whatever comes later
+// goes to the one node too.
+bool marks_a_place(const Input& in) {
+  const Kind kind = in.facts.first().kind;
+  const bool marks = kind == Kind::savepoint || kind == Kind::release || kind == Kind::rollback_to;
+  return marks && isolation_in_force(in.state) < sql::Isolation::repeatable_read;
+}
+
 void place_both(const Input& in, Plan& plan) {
   const auto alone = both_is_one(in);
   plan.both = !alone;
+  plan.stays = plan.both && (plan.write || marks_a_place(in));
   to_primary(in, plan, alone.value_or(Rule::class_both));
 }
 
@@ -133,8 +142,22 @@ void place_raw(const Input& in, Plan& plan) {
   plan.rule = plan.node == kNoNode ? Rule::no_live_node : Rule::raw_mode;
 }
 
+// It reads nothing, so the snapshot of a transaction that is on a standby is nothing to it; and it is worth nothing
+// there.
+bool is_for_primary_alone(const Input& in, const Effects& e) {
+  const sql::Statement& s = in.facts.first();
+  if (in.facts.multi()) return false;
+  if (s.kind == Kind::listen || s.kind == Kind::unlisten || s.kind == Kind::notify || s.kind == Kind::load) return true;
+  return s.kind == Kind::select && e.functions.locks != nullptr && s.relations.empty() && s.functions.size() == 1;
+}
+
 void place_streaming(const Input& in, const Effects& e, Plan& plan) {
   if (stays_on_transaction_node(in.state)) {
+    if (in.state.tx_node != in.view.write_node() && is_for_primary_alone(in, e)) {
+      plan.write = false;  // the standby's part in the transaction goes on
+      plan.detail = e.functions.locks != nullptr ? "function " + e.functions.locks->name : std::string();
+      return to_primary(in, plan, e.functions.locks != nullptr ? Rule::writing_function : Rule::class_primary);
+    }
     plan.node = in.state.tx_node;
     plan.rule = Rule::transaction_node;
     plan.both = e.cls == Class::both || e.cls == Class::all;
@@ -164,6 +187,7 @@ Plan decide(const Input& in) {
   Plan plan;
   const Effects e = effects_of(in);
   plan.write = e.write;
+  plan.idless = e.idless;
   plan.opaque = e.opaque;
   plan.unseen = e.unseen;
   plan.rerunnable = e.rerunnable;

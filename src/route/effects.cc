@@ -97,6 +97,18 @@ bool is_harmless(std::string_view function) {
   return std::find(std::begin(kHarmless), std::end(kHarmless), function) != std::end(kHarmless);
 }
 
+bool of_the_system(const sql::Function& f) { return f.schema.empty() || f.schema == "pg_catalog"; }
+
+// On a standby it would be another lock than that of the same number on the primary.
+bool takes_advisory_lock(const sql::Function& f) {
+  return of_the_system(f) && (f.name.starts_with("pg_advisory_") || f.name.starts_with("pg_try_advisory_"));
+}
+
+// What it sets could not be set again elsewhere: its arguments are no constants.
+bool sets_unseen(const Statement& s, const sql::Function& f) {
+  return f.name == "set_config" && of_the_system(f) && s.settings.empty();
+}
+
 class FunctionWalk {
  public:
   FunctionWalk(const Input& in, FunctionsSeen& seen) : in_(in), seen_(seen), patterns_(*in.settings.patterns) {}
@@ -116,7 +128,10 @@ class FunctionWalk {
         seen_.may_set |= !answer->user_defined && !is_harmless(f.name);
         seen_.volatile_user |= answer->user_defined;
       }
-      if (seen_.writing == nullptr && writes(f, answer)) seen_.writing = &f;
+      const bool locks = takes_advisory_lock(f);
+      if (locks && seen_.locks == nullptr) seen_.locks = &f;
+      // Whatever the lists say: the session would hang on a standby.
+      if (seen_.writing == nullptr && (locks || sets_unseen(s, f) || writes(f, answer))) seen_.writing = &f;
     }
   }
 
@@ -166,6 +181,13 @@ bool writes_by_class(const Statement& s) {
   return runs(s) && classify(s) == Class::primary && s.transaction.snapshot.empty();
 }
 
+// It changes no row: the server gives it no transaction id, and takes no snapshot for it.
+bool is_idless(Kind kind) {
+  constexpr Kind kIdless[] = {Kind::set,      Kind::set_constraints, Kind::lock, Kind::listen,
+                              Kind::unlisten, Kind::notify,          Kind::load};
+  return std::find(std::begin(kIdless), std::end(kIdless), kind) != std::end(kIdless);
+}
+
 // Whatever a statement is, when it runs.
 bool asks_functions(const config::Settings& settings) {
   return links_are_shared(settings) || settings.memory_cache_enabled;
@@ -179,22 +201,25 @@ bool runs_unknown(const Statement& s, const Statement* body) {
 void sum_up(const Input& in, Effects& e) {
   const bool by_name = names_prepared(in.facts);
   const Statement* body = by_name ? body_of(in.prepared) : nullptr;
-  bool any_runs = false, by_class = false, unknown_state = false, defines = false, ddl = false;
+  bool any_runs = false, by_class = false, takes_id = false, unknown_state = false, defines = false, ddl = false;
   for (const Statement& s : in.facts.statements) {
     any_runs |= runs(s);
     by_class |= runs_unknown(s, body);
     unknown_state |= runs_unknown(s, body);
     by_class |= writes_by_class(s);
+    takes_id |= runs_unknown(s, body) || (writes_by_class(s) && !is_idless(s.kind));
     unknown_state |= leaves_unknown_state(s);
     defines |= s.kind == Kind::ddl;
     ddl |= calls_unnamed(s);
   }
   if (body != nullptr && any_runs) {
     by_class |= writes_by_class(*body);
+    takes_id |= writes_by_class(*body);
     unknown_state |= leaves_unknown_state(*body);
   }
   const bool unseen = e.functions.unknown != nullptr;
   e.write = by_class || (any_runs && e.writes_by_function());
+  e.idless = by_class && !takes_id && !(any_runs && e.writes_by_function());
   const bool sets =
       unknown_state || (any_runs && (e.functions.unseen || e.functions.volatile_user ||
                                      e.relations.writing_view != nullptr || e.relations.stateful != nullptr));

@@ -55,6 +55,7 @@ struct FunctionsSeen {
   const sql::Function* writing = nullptr;           // by the lists, or volatile when there are no lists
   const sql::Function* exports_snapshot = nullptr;  // pg_export_snapshot
   const sql::Function* unknown = nullptr;           // not answered
+  const sql::Function* locks = nullptr;             // takes or gives back an advisory lock
   bool any_volatile = false, volatile_user = false;
   bool unseen = false;   // may run what nobody has looked at: a text, or a function that was not found
   bool may_set = false;  // one that is built in and volatile, and not known to be harmless: set_config for one
@@ -64,7 +65,7 @@ struct Effects {
   Class cls = Class::primary;
   bool select_like = false;
   bool lists = false;  // read_only_function_list or write_function_list is set
-  bool write = false, opaque = false, unseen = false, rerunnable = false;
+  bool write = false, idless = false, opaque = false, unseen = false, rerunnable = false;
   RelationsSeen relations;
   FunctionsSeen functions;
   bool writes_by_function() const {

@@ -346,6 +346,8 @@ std::string Scenario::run(std::string_view text) const {
   out.append(" ").append(rule_name(plan.rule));
   if (plan.write) out += " write";
   if (plan.both) out += " both";
+  if (plan.stays) out += " stays";
+  if (plan.idless) out += " idless";
   if (plan.opaque) out += " opaque";
   if (plan.rerunnable) out += " rerun";
   if (!plan.detail.empty()) out += " [" + plan.detail + "]";

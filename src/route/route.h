@@ -86,6 +86,8 @@ struct Plan {
   NodeId node = kNoNode;  // where it is sent; kNoNode with rule local_command or no_live_node
   bool write = false;     // may change the database (sets the writing flag when it succeeds)
   bool both = false;      // class BOTH: takes effect on every link the session has (replayed lazily)
+  bool stays = false;     // … but is done on this node alone, as a savepoint or a lock: a unit goes where that is
+  bool idless = false;    // a write that needs neither a snapshot nor a transaction id: SET TRANSACTION, LOCK, LISTEN
   bool opaque = false;    // may leave unknown session state on the link: reset before another session gets it
   // What names mean there may be another thing behind it. As `opaque`, but for functions that nobody asked about where
   // nobody wants to know: with links that are not shared, without the query cache.

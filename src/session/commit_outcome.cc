@@ -37,6 +37,7 @@ const Bytes& question() {
 void Session::ask_transaction_id(pool::ServerLink& link, bool sync) {
   const vsession::Transaction& tx = vs_.state().tx;
   if (xid_ != 0 || xid_asked_ || !work().plan.write || work().ends_transaction || unit().hold) return;
+  if (work().plan.idless) return;  // the question would take the transaction's snapshot
   if (tx.status != TxStatus::open || !tx.explicit_block || link.link->key().node != view().write_node()) return;
   if (settings().backend_clustering_mode != config::ClusteringMode::streaming_replication) return;
   xid_asked_ = true;
@@ -175,7 +176,7 @@ void Session::outcome_learned(vsession::Fate fate) {
   if (fate == vsession::Fate::committed && plain) {
     vs_.statement_done(
         {.statement = work().facts->first(), .text = {}, .tag = "COMMIT", .write = true, .facts = work().facts});
-    vs_.ready(TxStatus::idle);
+    vs_.ready(work().facts->first().transaction.chain ? TxStatus::open : TxStatus::idle);
     if (cache_) cache_->ready(/*committed=*/false);  // it is: but there is nothing of it to be kept
     wire::put_command_complete(client_.own(), "COMMIT");
     client_.added_own();

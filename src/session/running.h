@@ -124,7 +124,7 @@ struct Work : Progress {
     request = Request{};
     facts.reset();
     plan.node = kNoNode;
-    plan.write = plan.both = plan.opaque = plan.unseen = plan.rerunnable = false;
+    plan.write = plan.both = plan.stays = plan.idless = plan.opaque = plan.unseen = plan.rerunnable = false;
     plan.rule = route::Plan{}.rule;
     plan.detail.clear();
     tag.clear();

@@ -25,12 +25,14 @@ void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
     return;
   }
   const bool differs = other.node != into.node;
+  into.idless = (into.idless || !into.write) && (other.idless || !other.write);
   into.write = into.write || other.write;
   into.opaque = into.opaque || other.opaque;
   into.unseen = into.unseen || other.unseen;
   into.rerunnable = into.rerunnable && other.rerunnable;
-  if (!differs || other.both) return;
-  if (into.both) {
+  const bool stays = std::exchange(into.stays, into.stays || other.stays);
+  if (!differs || (other.both && !other.stays)) return;
+  if (into.both && !stays) {
     into.node = other.node;
     into.rule = other.rule;
     return;
@@ -277,6 +279,7 @@ void Session::begins_with(Seen& seen, const sql::Facts& facts) {
 // The beginning of the unit has settled where it goes, not what its other parts do there.
 void Session::keep_to_unit(const route::Plan& before) {
   route::Plan& plan = work().plan;
+  plan.idless = (plan.idless || !plan.write) && (before.idless || !before.write);
   plan.write = plan.write || before.write;
   plan.opaque = plan.opaque || before.opaque;
   plan.unseen = plan.unseen || before.unseen;
@@ -331,6 +334,10 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
       portal_node = work().plan.node = statement.node;
       work().plan.both = false;
     }
+    if (ends_where_it_is()) {  // whoever reads in the same unit follows it there
+      work().plan.node = parts_.carrier(write_node);
+      work().plan.stays = true;
+    }
     only_ends = only_ends && work().ends_transaction;
     last = statement;
     work().planned = false;
@@ -346,12 +353,13 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
     keep_to_unit(whole);
     return Next::served;
   }
-  if (!work().request.synced) {
-    if (portal_node != kNoNode) {
-      whole.node = portal_node;
-    } else if (vs_.state().tx_node == kNoNode) {
-      whole.node = write_node;
-    }
+  const bool synced = work().request.synced;
+  if (portal_node != kNoNode && (!synced || !whole.write)) {
+    whole.node = portal_node;  // the portal is nowhere else
+  } else if (!synced && vs_.state().tx_node == kNoNode) {
+    whole.node = write_node;
+  }
+  if (!synced) {
     whole.rule = route::Rule::cut_unit;
     whole.rerunnable = false;
   }

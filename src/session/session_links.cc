@@ -58,8 +58,12 @@ NodeId Session::node_for(const route::Plan& plan) const {
     if (held(write_node) == nullptr && !links_.empty()) return links_.front()->link->key().node;
     return write_node;
   }
-  if (run_ && run_->work.ends_transaction && !parts_.empty()) return parts_.carrier(plan.node);
-  return plan.node;
+  return ends_where_it_is() ? parts_.carrier(view().write_node()) : plan.node;
+}
+
+// COMMIT and ROLLBACK go where the transaction is. PREPARE TRANSACTION, which writes, is for the primary.
+bool Session::ends_where_it_is() const {
+  return run_ && run_->work.ends_transaction && !run_->work.plan.write && !parts_.empty();
 }
 
 Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {

@@ -63,12 +63,29 @@ const ::FuncCall* plain_call(const void* target) {
   return call->agg_filter == nullptr && call->over == nullptr && !call->func_variadic ? call : nullptr;
 }
 
+// A constant whose text is what a function with an argument of type text gets: another cast may change it, as
+// 'today'::date::text does.
+std::optional<std::string> text_argument(const ::Node* node) {
+  const ::Node* inner = node;
+  while (inner != nullptr && nodeTag(inner) == T_TypeCast) {
+    const auto* cast = as<::TypeCast>(inner);
+    const Relation type = dotted_name(cast->typeName->names);
+    const bool is_text = (type.name == "text" || type.name == "varchar") && cast->typeName->typmods == nullptr &&
+                         cast->typeName->arrayBounds == nullptr;
+    if (!is_text) return std::nullopt;
+    inner = cast->arg;
+  }
+  const bool bits =
+      inner != nullptr && nodeTag(inner) == T_A_Const && nodeTag(&as<::A_Const>(inner)->val.node) == T_BitString;
+  return bits ? std::nullopt : constant_text(inner);
+}
+
 std::optional<Setting> constant_set_config(const ::FuncCall* call) {
   if (!is_system_function(call, "set_config") || list_length(call->args) != 3) return std::nullopt;
   const auto* value = static_cast<const ::Node*>(list_nth(call->args, 1));
-  const auto name = constant_text(static_cast<const ::Node*>(linitial(call->args)));
+  const auto name = text_argument(static_cast<const ::Node*>(linitial(call->args)));
   const auto local = constant_text(static_cast<const ::Node*>(list_nth(call->args, 2)));
-  const auto text = constant_text(value);
+  const auto text = text_argument(value);
   if (!name || !local || (!text && !is_null_constant(value))) return std::nullopt;
   const std::string is_local = lower(*local);
   Setting setting;

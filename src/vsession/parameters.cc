@@ -10,6 +10,14 @@ namespace {
 
 bool is_identity(std::string_view name) { return name == "role" || name == "session_authorization"; }
 
+// A role is taken off first and put on last but for what was set under it: each is set with the rights it was set with.
+int local_rank(std::string_view name, bool back_to_default, bool under_role) {
+  constexpr int kTakenOff = 1, kBeforeRole = 2, kIdentity = 10, kUnderRole = 20;
+  if (is_identity(name)) return back_to_default ? kTakenOff : kIdentity + replay_rank(name);
+  if (name == "client_encoding") return 0;
+  return under_role ? kUnderRole : kBeforeRole;
+}
+
 // Encodings whose second octets may be a quote or a backslash: such text cannot be lexed octet by octet.
 bool unsafe_encoding(std::string_view name) {
   std::string plain;  // as PostgreSQL compares encoding names: letters and digits only, without case
@@ -215,10 +223,12 @@ std::vector<std::string> VirtualSession::local_settings() const {
   std::vector<std::pair<int, std::string>> ranked;
   for (const Parameter& p : current_->all()) {
     const Parameter* stays = after_commit_->find(p.name);
-    if (stays == nullptr || stays->sql != p.sql) ranked.emplace_back(replay_rank(p.name), as_local(p));
+    if (stays == nullptr || stays->sql != p.sql)
+      ranked.emplace_back(local_rank(p.name, false, p.under_role), as_local(p));
   }
   for (const Parameter& p : after_commit_->all()) {
-    if (current_->find(p.name) == nullptr) ranked.emplace_back(replay_rank(p.name), local_default_sql(p.name));
+    if (current_->find(p.name) != nullptr) continue;
+    ranked.emplace_back(local_rank(p.name, true, p.under_role), local_default_sql(p.name));
   }
   std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string> out;

@@ -212,9 +212,10 @@ TEST(Parameters, ALinkThatJoinsATransactionIsToldWhatWasSetInIt) {
   for (const char* step : {"set a.b = 1", "set c.d = 1", "begin", "set local role r", "set local c.d to default",
                            "set local a.b = 2", "set e.f = 3", "set jit = off"})
     script.step(step);
-  EXPECT_EQ(session.transaction_settings(),
-            (std::vector<std::string>{"SET \"e\".\"f\" TO '3'", "SET \"jit\" TO 'off'", "SET LOCAL ROLE 'r'",
-                                      "SET LOCAL \"a\".\"b\" TO '2'", "SET LOCAL \"c\".\"d\" TO DEFAULT"}));
+  EXPECT_EQ(
+      session.transaction_settings(),
+      (std::vector<std::string>{"SET \"e\".\"f\" TO '3'", "SET \"jit\" TO 'off'", "SET LOCAL \"c\".\"d\" TO DEFAULT",
+                                "SET LOCAL ROLE 'r'", "SET LOCAL \"a\".\"b\" TO '2'"}));
   EXPECT_EQ(describe(*session.base_parameters()), "a.b=1 c.d=1");
   EXPECT_EQ(describe(*session.session_parameters()), "a.b=1 c.d=1 e.f=3 jit=off");
   script.step("!select 1/0");
@@ -222,6 +223,17 @@ TEST(Parameters, ALinkThatJoinsATransactionIsToldWhatWasSetInIt) {
   EXPECT_EQ(describe(*session.base_parameters()), "a.b=1 c.d=1");
   script.step("rollback");
   EXPECT_EQ(session.base_parameters(), session.parameters());
+}
+
+// Each by the rights that it was set with.
+TEST(Parameters, WhatIsSetLocallyAheadOfARoleIsToldAheadOfIt) {
+  VirtualSession session(kKey);
+  Script script(session);
+  for (const char* step : {"begin", "set local lc_messages = 'C'", "set local role r", "set local a.b = 2"})
+    script.step(step);
+  EXPECT_EQ(session.transaction_settings(),
+            (std::vector<std::string>{"SET LOCAL \"lc_messages\" TO 'C'", "SET LOCAL ROLE 'r'",
+                                      "SET LOCAL \"a\".\"b\" TO '2'"}));
 }
 
 TEST(Parameters, SavepointsAreKnownByName) {

@@ -280,6 +280,18 @@ TEST(VirtualSession, ALostTransactionFallsBack) {
   }
 }
 
+TEST(VirtualSession, ALostTransactionIsFollowedByOneOfItsKind) {
+  VirtualSession session(kKey);
+  Script script(session);
+  script.step("begin isolation level serializable, read only, deferrable");
+  session.transaction_lost(/*stay_failed=*/true);
+  EXPECT_EQ(session.state().tx.status, TxStatus::failed);
+  script.step("rollback and chain");
+  const Transaction& tx = session.state().tx;
+  EXPECT_TRUE(tx.status == TxStatus::open && tx.isolation_explicit && tx.read_only && tx.deferrable);
+  EXPECT_EQ(tx.isolation, sql::Isolation::serializable);
+}
+
 TEST(VirtualSession, AnInnerStatementRunByExecuteCounts) {
   VirtualSession session(kKey);
   Script script(session);

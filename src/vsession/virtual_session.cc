@@ -95,7 +95,7 @@ void VirtualSession::follow(TxStatus status) {
 void VirtualSession::transaction_lost(bool stay_failed) {
   heard_conforming_.clear();
   heard_encoding_.clear();
-  end_transaction(/*commit=*/false, /*chain=*/false);
+  end_transaction(/*commit=*/false, /*chain=*/stay_failed);  // of what kind it was ROLLBACK AND CHAIN wants to know
   if (!stay_failed) return;
   ensure_base();
   state_.tx.explicit_block = true;

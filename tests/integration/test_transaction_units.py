@@ -1,0 +1,201 @@
+"""Units of the extended protocol within transactions over more than one link, and what belongs to the primary there.
+
+A unit goes to one server as a whole: what ends the transaction, marks a place in it or locks takes the reads beside it along.
+"""
+import pytest
+
+from support.system import wait_until
+from support.wire import SYNC, Client, bind, execute, parse
+from test_transactions import adaptive, primary, proxy, run, step, tables  # noqa: F401 (fixtures)
+
+pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
+READ = "select count(*) from pens"
+WHERE = "select current_setting('port')"
+
+
+def unit(client, *texts):
+    """Each by the unnamed statement and portal, with one Sync behind all."""
+    return step(client, *(parse(text) + bind() + execute() for text in texts), SYNC)
+
+
+@pytest.fixture
+def session(start_proxy):
+    return start_proxy({"backend_weight0": 0, "commit_outcome_check": False, "disable_load_balance_on_write": "dml_adaptive"})
+
+
+@pytest.fixture(params=["transaction mode", "session mode"])
+def client(request, adaptive, session):  # noqa: F811
+    with Client((adaptive if request.param == "transaction mode" else session).port).login() as c:
+        yield c
+
+
+# ---- The end of a transaction beside a read
+
+@pytest.mark.parametrize("last", [READ, "select 1"])
+def test_a_rollback_ahead_of_a_balanced_read(client, primary, last):  # noqa: F811
+    assert run(client, "begin") == (["BEGIN"], "T")
+    assert run(client, "insert into once values (1)") == (["INSERT 0 1"], "T")
+    told, status = unit(client, "rollback", last)
+    assert told[0] == "ROLLBACK" and status == "I"
+    assert primary.psql("select count(*) from once") == "0"
+
+
+def test_a_commit_behind_a_balanced_read_tells_what_the_primary_says(client, primary):  # noqa: F811
+    primary.psql("insert into once values (1)")
+    run(client, "begin")
+    assert run(client, "insert into once values (1)") == (["INSERT 0 1"], "T")
+    told, status = unit(client, READ, "commit")
+    assert told[-1] == "23505" and status == "I"
+
+
+def test_a_lock_beside_a_read_commits_nothing(client, primary):  # noqa: F811
+    run(client, "begin")
+    run(client, "insert into once values (1)")
+    told, status = unit(client, "lock table pens in access share mode", READ)
+    assert told == ["LOCK TABLE", ("0",), "SELECT 1"] and status == "T"
+    assert run(client, "rollback") == (["ROLLBACK"], "I")
+    assert primary.psql("select count(*) from once") == "0"
+
+
+def test_a_transaction_that_only_reads_stays_balanced(client, cluster):
+    """Its end in one unit with its last read does not bring the primary into it."""
+    run(client, "begin")
+    (port,), _ = run(client, WHERE)[0]
+    assert port != str(cluster.primary.port)
+    told, status = unit(client, WHERE, "commit")
+    assert told == [(port,), "SELECT 1", "COMMIT"] and status == "I"
+    told, _ = unit(client, "begin", WHERE, "commit")
+    assert told[1] != (str(cluster.primary.port),)
+
+
+# ---- Savepoints
+
+def test_a_savepoint_beside_a_read_can_be_gone_back_to(client):
+    run(client, "begin")
+    assert unit(client, "savepoint s", "select 1")[1] == "T"
+    told, status = unit(client, "savepoint s", "select 1 / (1 - 1)")
+    assert told[-1] == "22012" and status == "E"
+    assert unit(client, "rollback to s") == (["ROLLBACK"], "T")
+    assert unit(client, "select 2") == ([("2",), "SELECT 1"], "T")
+    assert unit(client, "release s", "select 3") == (["RELEASE", ("3",), "SELECT 1"], "T")
+    assert run(client, "commit") == (["COMMIT"], "I")
+
+
+def test_a_savepoint_of_one_unit_is_released_by_another(client):
+    run(client, "begin")
+    unit(client, "savepoint s", READ)
+    assert run(client, "release s") == (["RELEASE"], "T")
+    run(client, "savepoint t")
+    assert unit(client, "release t", READ)[0][0] == "RELEASE"
+    assert run(client, "commit") == (["COMMIT"], "I")
+
+
+# ---- PREPARE TRANSACTION
+
+@pytest.mark.parametrize("how", [run, unit], ids=["simple", "extended"])
+def test_prepare_transaction_behind_a_read_is_for_the_primary(client, cluster, how):
+    run(client, "begin")
+    (port,), _ = run(client, WHERE)[0]
+    assert port != str(cluster.primary.port)
+    told, status = how(client, "prepare transaction 'only_read'")
+    assert (told, status) == (["PREPARE TRANSACTION"], "I")
+    assert cluster.primary.psql("select count(*) from pg_prepared_xacts") == "1"
+    assert run(client, "rollback prepared 'only_read'")[0] == ["ROLLBACK PREPARED"]
+
+
+# ---- The question of commit_outcome_check takes no snapshot before the transaction has one
+
+@pytest.fixture
+def asking(start_proxy):
+    with Client(start_proxy({"backend_weight0": 0}).port).login() as c:
+        yield c
+
+
+@pytest.mark.parametrize("first", ["set transaction read write", "set transaction isolation level serializable"])
+@pytest.mark.parametrize("how", [run, unit], ids=["simple", "extended"])
+def test_options_of_a_transaction_one_after_the_other(asking, how, first):
+    run(asking, "begin")
+    assert how(asking, first) == (["SET"], "T")
+    assert how(asking, "set transaction isolation level repeatable read") == (["SET"], "T")
+    assert how(asking, "lock table pens in share mode") == (["LOCK TABLE"], "T")
+    assert how(asking, "set transaction isolation level serializable, deferrable") == (["SET"], "T")
+    assert run(asking, "rollback")[1] == "I"
+
+
+def test_who_locks_first_sees_what_was_committed_meanwhile(asking, primary):  # noqa: F811
+    with Client(primary.port).login() as other:
+        run(other, "begin")
+        run(other, "insert into pens values (1)")
+        run(asking, "begin isolation level repeatable read")
+        run(asking, "lock table late in exclusive mode")
+        asking.send(parse("lock table pens in exclusive mode"), bind(), execute(), SYNC)
+        wait_until(lambda: primary.psql("select count(*) from pg_locks where not granted") == "1", "the lock to be waited for")
+        run(other, "commit")
+        asking.until("Z")
+        assert run(asking, READ)[0][0] == ("1",)
+        run(asking, "rollback")
+
+
+# ---- State that belongs to the primary
+
+@pytest.fixture
+def listed(start_proxy):
+    """The function lists name nothing of this."""
+    return start_proxy({"backend_weight0": 0, "write_function_list": "nextval,setval"})
+
+
+def test_advisory_locks_are_taken_on_the_primary_whatever_the_lists_say(listed, primary):  # noqa: F811
+    with Client(listed.port).login() as c, Client(listed.port).login() as other:
+        assert c.ask("select pg_try_advisory_lock(4712)") == [["t"]]
+        assert other.ask("select pg_try_advisory_lock(4712)") == [["f"]]
+        assert primary.psql("select pg_try_advisory_lock(4712)") == "f"
+        assert c.ask("select pg_advisory_unlock(4712)") == [["t"]]
+        assert other.ask("select pg_try_advisory_lock(4712), pg_advisory_unlock(4712)") == [["t", "t"]]
+        run(c, "insert into pens values (1)")
+
+
+def test_what_a_session_sets_by_a_parameter_its_reads_see(listed):
+    with Client(listed.port).login() as c:
+        told, _ = step(c, parse("select set_config('app.tenant', $1, false)"), bind("mine"), execute(), SYNC)
+        assert told[0] == ("mine",)
+        for _ in range(3):
+            assert c.ask("select current_setting('app.tenant', true)") == [["mine"]]
+
+
+def test_a_lock_amid_a_snapshot_of_a_standby(adaptive, primary, cluster):  # noqa: F811
+    with Client(adaptive.port).login() as c:
+        run(c, "begin isolation level repeatable read read only")
+        (port,), _ = run(c, WHERE)[0]
+        assert port != str(cluster.primary.port)
+        before = run(c, READ)[0][0]
+        assert c.ask("select pg_try_advisory_lock(4713)") == [["t"]]
+        assert primary.psql("select pg_try_advisory_lock(4713)") == "f"
+        primary.psql("insert into pens values (1)")
+        cluster.wait_replayed()
+        assert run(c, WHERE)[0][0] == (port,) and run(c, READ)[0][0] == before  # the snapshot is the same one
+        assert run(c, "notify pens")[0] == ["NOTIFY"]
+        assert run(c, "commit") == (["COMMIT"], "I")
+        assert run(c, "insert into pens values (1)")[0] == ["INSERT 0 1"]
+        assert c.ask("select pg_advisory_unlock(4713)") == [["t"]]
+
+
+# ---- What a link is told that joins
+
+def test_a_setting_for_superusers_ahead_of_a_role(client, cluster):
+    cluster.primary.psql("do $$ begin create role joiner; exception when duplicate_object then null; end $$; "
+                         "grant select on pens to joiner")
+    cluster.wait_replayed()
+    run(client, "begin")
+    run(client, "set local lc_messages = 'C'")
+    run(client, "set local role joiner")
+    assert run(client, READ)[1] == "T"
+    assert run(client, "select current_user, current_setting('lc_messages')")[0][0] == ("joiner", "C")
+    run(client, "rollback")
+
+
+def test_set_config_of_a_constant_that_is_cast(client):
+    """What the other connections are told is the value, or nothing."""
+    assert client.ask("select set_config('app.day', '0042'::int::text, false)") == [["42"]]
+    for _ in range(4):
+        assert client.ask("select current_setting('app.day', true)") == [["42"]]
+    run(client, "discard all")
