@@ -54,8 +54,7 @@ class Counted:
         self.proxy.settings.update({
             "num_workers": 1, "pool_mode": mode, "num_init_children": 64, "sr_check_period": 0,
             "log_min_messages": "warning", "pool_size": 20 if mode == "transaction" else 0, **settings})
-        if binary:
-            os.environ["HERDGATE_BINARY"] = binary
+        self.proxy.binary = binary or self.proxy.binary
         command = self.proxy.command
         self.proxy.command = lambda *more: ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + self.out(),
                                             "--dump-instr=yes", *command(*more)]
