@@ -584,14 +584,16 @@ void Session::run_again() {
   const bool on_primary = work().on_primary, writes = work().writes_after_all;
   const NodeId avoid = work().avoid;
   run().known_heads = work().heads;
-  unit().items.clear();
+  const std::size_t logged = unit().logged + again.size();
+  unit().reset();
+  unit().logged = logged;
   work().reset();
+// From its beginning: nothing of the unit is under way any more, on whichever link it was.
   work().on_primary = on_primary;
   work().writes_after_all = writes;
   work().avoid = avoid;
   phase_ = Phase::idle;
   in_.insert(0, again);
-  unit().logged += again.size();
   snapshot_ = worker_.snapshot();
   go_on();
 }

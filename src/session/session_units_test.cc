@@ -1,0 +1,49 @@
+// Units of the extended protocol whose links are lost, or held back, at an exact moment (test_session.h).
+#include "session/test_session.h"
+
+namespace herdgate::session {
+namespace {
+
+using std::chrono::seconds;
+
+Bytes use(std::string_view name) {
+  Bytes out;
+  wire::put_bind(out, {"", name, ByteView("\0\0\0\0\0\0", 6)});
+  wire::put_execute(out, "", 0);
+  return out;
+}
+
+// issue: a unit whose statement had been described ahead counted as open still when its link was lost and it ran once
+// more: the other link was not brought up, and was taken from then on for having what it had not.
+TEST_F(SessionTest, AReadThatRunsOnceMoreRunsUnderTheSettingsOfItsSession) {
+  Client &reader = log_in(), &other = log_in();
+  Heard before(*standby), at_primary(*primary);
+  EXPECT_EQ(answer_unit(reader, named("p", "select 1") + sync()), "1 ZI ");
+  EXPECT_EQ(answer(other, "set search_path = tenant"), "C ZI ");
+  EXPECT_EQ(answer(other, "create table t (i int)"), "C ZI ");
+  standby->drop_all();
+  clock.ahead += seconds(2);  // idle links are looked at once a second
+  until([&] { return worker->pool().links() == 1; });
+  bool bound = false;
+  std::string ahead;
+  standby->script = [&, plays = ExtendedServer{}](const Bytes& message, Bytes& out) mutable {
+    bound |= message[0] == wire::fe::kBind;
+    if (!bound) ahead += message[0];
+    return bound || plays(message, out);
+  };
+  at_primary.take();
+  reader.send(use("p") + sync());
+  until([&] { return bound; });
+  EXPECT_EQ(ahead, "PDH");
+  standby->drop_all();
+  until([&] { return reader.closed || reader.heard.ends_with("ZI "); });
+  EXPECT_EQ(reader.take(), "2 C ZI ");
+  const std::string ran = at_primary.take();
+  EXPECT_EQ(ran.find("Q:RESET \"search_path\""), 0u) << ran;
+  Heard recovered(*standby);
+  EXPECT_EQ(answer(other, "create table u (i int)"), "C ZI ");
+  EXPECT_EQ(at_primary.take().find("Q:SET \"search_path\""), 0u);
+}
+
+}  // namespace
+}  // namespace herdgate::session
