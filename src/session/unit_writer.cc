@@ -66,7 +66,8 @@ UnitWriter::UnitWriter(Session& session, pool::ServerLink& link, bool asks_id)
 
 UnitWriter::Written UnitWriter::write(const UnitMessages& unit) {
   unit_ = &unit;
-  for (std::vector<std::string>& names = link_.memory.to_close; !names.empty() && has_room(); names.pop_back()) {
+  std::vector<std::string>& names = link_.memory.to_close;
+  for (; !names.empty() && has_room() && !raw_.ledger().skipping(); names.pop_back()) {
     scratch_.clear();
     wire::put_close(scratch_, 'S', names.back());
     raw_.send(scratch_, Owes::close, Fate::swallow, kNoteReplay);
