@@ -40,11 +40,13 @@ void Session::ask_transaction_id(pool::ServerLink& link, bool sync) {
   if (work().plan.idless) return;  // the question would take the transaction's snapshot
   if (tx.status != TxStatus::open || !tx.explicit_block || link.link->key().node != view().write_node()) return;
   if (settings().backend_clustering_mode != config::ClusteringMode::streaming_replication) return;
-  xid_asked_ = true;
   backend::Link& raw = *link.link;
+  if (raw.ledger().skipping()) return;  // it would not be heard
+  xid_asked_ = true;
   pool::InternedStatements& interned = link.memory.interned;
   const bool known = interned.touch(kName);
   if (!known) {
+    std::erase(link.memory.to_close, kName);  // it is closed here
     for (const std::string& old : interned.add(kName, static_cast<std::size_t>(settings().max_prepared_statements), 0))
       link.memory.to_close.push_back(old);
   }

@@ -249,7 +249,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   // commit_outcome_check (commit_outcome.cc).
   void ask_transaction_id(pool::ServerLink& link, bool sync);
-  static void renew_transaction_question(pool::ServerLink& link);  // DEALLOCATE is on its way there
+  static void renew_transaction_question(pool::ServerLink& link);  // the link may not have it
   void take_transaction_id(ByteView row);
   void forget_transaction_id();
   void learn_outcome(NodeId node, const std::string& why);

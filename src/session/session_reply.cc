@@ -382,8 +382,10 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       hold_over(link);
       return;
     case kNoteTransactionId:
-      if (pool::ServerLink* server = of(link); debt.what == Owes::parse && how != Ended::ok && server != nullptr)
-        server->memory.interned.remove("hg_xid");
+      // Whether the statement is there is not known then: the next question closes it and prepares it anew.
+      if (how == Ended::failed || (debt.what == Owes::parse && how == Ended::skipped)) {
+        if (pool::ServerLink* server = of(link)) renew_transaction_question(*server);
+      }
       if (debt.what == Owes::execute) xid_asked_ = false;
       return;
     case kNotePoison:

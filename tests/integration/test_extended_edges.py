@@ -43,3 +43,42 @@ def test_a_statement_that_is_to_be_prepared_anew_behind_an_error(one_link):
             assert ask(other, parse("select $1::int"), bind("1"), execute()) == ["1", "2", "D", "C", "Z"]
             assert ask(other, parse("select $1::int", f"s{turn}"), bind("1", statement=f"s{turn}"), execute()) == \
                 ["1", "2", "D", "C", "Z"]
+
+
+def write(client):
+    """A transaction of its own."""
+    for sql in ("begin", "insert into edges values (1)", "commit"):
+        client.ask(sql)
+
+
+def test_the_question_for_the_transactions_id_behind_a_refused_description(new_link, cluster):
+    """It was not heard, and was believed to be prepared: each later transaction that wrote failed on that link."""
+    cluster.primary.psql("create table if not exists edges (a int); truncate edges; drop table if exists edges_gone;"
+                         "create table edges_gone (a int)")
+    with Client(new_link.port).login() as c, Client(new_link.port).login() as other:
+        assert ask(c, parse("insert into edges_gone values ($1)", "p")) == ["1", "Z"]
+        cluster.primary.psql("drop table edges_gone")
+        for _ in range(2):
+            c.ask("begin")
+            assert ask(c, bind("1", statement="p"), execute()) == ["42P01", "Z"]
+            c.ask("rollback")
+        for _ in range(2):
+            write(other)
+    assert cluster.primary.psql("select count(*) from edges") == "2"
+
+
+@pytest.mark.parametrize("drops, state", [("discard all", "25001"), ("deallocate all", "42P01")])
+def test_the_question_for_the_transactions_id_where_nothing_was_dropped(new_link, cluster, drops, state):
+    """It was prepared anew, and then closed because it might still be there."""
+    cluster.primary.psql("create table if not exists edges (a int); truncate edges")
+    with Client(new_link.port).login() as c:
+        write(c)
+        c.ask("begin")
+        ahead = () if drops == "discard all" else (parse("select from edges_none"),)
+        assert ask(c, *ahead, parse(drops), bind(), execute())[-2:] == [state, "Z"]
+        c.ask("rollback")
+        write(c)
+        assert ask(c, parse("select 1"), bind(), execute()) == ["1", "2", "D", "C", "Z"]
+        for _ in range(2):
+            write(c)
+    assert cluster.primary.psql("select count(*) from edges") == "4"
