@@ -33,6 +33,12 @@ Request copy_piece(ByteView input, std::size_t total) {
   return request;
 }
 
+// The names at the head of a Bind: where it goes hangs on them.
+bool has_names(ByteView bind) {
+  const std::size_t portal = bind.find('\0', kHeaderBytes);
+  return portal != ByteView::npos && bind.find('\0', portal + 1) != ByteView::npos;
+}
+
 Request extended_unit(ByteView input) {
   Request unit;
   unit.kind = Request::Kind::extended;
@@ -49,7 +55,7 @@ Request extended_unit(ByteView input) {
     if (rest.size() < total) {
       if (unit.bytes + total <= kMaxUnitBytes || (type == fe::kParse && unit.bytes == 0)) return Request{};
       if (unit.bytes > 0) return unit;  // cut: what is whole goes ahead
-      if (type != fe::kBind) return Request{};
+      if (type != fe::kBind || (!has_names(rest) && rest.size() < kMaxUnitBytes)) return Request{};
       unit.bytes = rest.size();
       unit.streamed = true;
       unit.missing = total - rest.size();

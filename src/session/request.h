@@ -2,7 +2,7 @@
 //
 // Shape    next_request(input) looks at the front of the input and says what is there, without consuming it.
 // Limits   a unit of more than kMaxUnitBytes, or one with a Flush, is cut before its Sync (Request::cut); a Bind longer
-//          than that is streamed (Request::streamed: only its head is there).
+//          than that is streamed (Request::streamed: only its head is there, with its names unless they are that long).
 // Errors   Request::Kind::broken with a reason: FATAL 08P01 for this client.
 // Source   PostgreSQL manual, "Message Flow".
 #pragma once

@@ -53,6 +53,24 @@ TEST(NextRequest, ALongBindIsStreamedAfterWhatCameBeforeIt) {
   EXPECT_GT(request.missing, 1000000u);
 }
 
+// issue: a long Bind was taken up as soon as its header was there, and refused where its names had not come yet.
+TEST(NextRequest, ALongBindWaitsForItsNames) {
+  Bytes bind;
+  wire::put_bind(bind, wire::Bind{"portal", "s", Bytes(1 << 20, 'x')});
+  const std::size_t names = wire::kHeaderBytes + std::string_view("portal s ").size();
+  for (std::size_t cut = 0; cut < names; ++cut) {
+    EXPECT_EQ(next_request(ByteView(bind).substr(0, cut)).kind, Kind::need_more) << cut;
+  }
+  EXPECT_TRUE(next_request(ByteView(bind).substr(0, names)).streamed);
+}
+
+TEST(NextRequest, NamesInALongBindAreNotWaitedForBeyondMeasure) {
+  Bytes bind;
+  wire::put_bind(bind, wire::Bind{std::string(1 << 20, 'p'), "s", "x"});
+  EXPECT_EQ(next_request(ByteView(bind).substr(0, kMaxUnitBytes - 1)).kind, Kind::need_more);
+  EXPECT_TRUE(next_request(ByteView(bind).substr(0, kMaxUnitBytes)).streamed);
+}
+
 TEST(NextRequest, CopyDataPassesInPieces) {
   Bytes input;
   wire::put_message(input, wire::fe::kCopyData, Bytes(1000, 'x'));
