@@ -3,7 +3,7 @@
 // Shape    Work: the request being served. Unit: the extended unit (Parse … Sync) it belongs to, which may be longer
 // than
 //          one request. Running: both, and what they share; lent by the worker from its spare ones.
-// Limits   kMaxItems in a unit; the rest is bounded by the request.
+// Limits   kMaxItems in a unit, kMaxParsedBytes of statements it defines; the rest is bounded by the request.
 // Threads  the worker of its session.
 #pragma once
 #include <algorithm>
@@ -138,7 +138,9 @@ struct Work : Progress {
 // Parse … Sync. One with a Flush in it, or a long one, is sent in parts: it is open until its Sync.
 struct Unit {
   static constexpr std::size_t kMaxItems = 65'000, kMaxKeptItems = 64;
+  static constexpr std::size_t kMaxParsedBytes = 4 << 20;
   std::vector<vsession::PreparedPtr> items;  // what the messages under way refer to; Debt::item is a place in here
+  std::size_t parsed_bytes = 0;              // texts that Parse has put among them
   std::vector<std::uint64_t> undone;         // generations of statements whose Parse was not carried out, ascending
   struct Replaced {
     vsession::PreparedPtr by, before;
@@ -174,10 +176,16 @@ struct Unit {
 
   // Off the head of the input.
   void taken(std::size_t octets) { logged -= std::min(logged, octets); }
-  void forget() {
+  bool is_full(std::size_t more) const { return items.size() + more > kMaxItems || parsed_bytes > kMaxParsedBytes; }
+  // Nothing is owed: no message refers to them, and no Parse is skipped any more.
+  void forget_items() {
     items.clear();
-    undone.clear();
     replaced.clear();
+    parsed_bytes = 0;
+  }
+  void forget() {
+    forget_items();
+    undone.clear();
     dropped.clear();
     poison.reset();  // one that was skipped behind an error of the server's
     asked = 0;

@@ -443,8 +443,8 @@ Session::Next Session::run_unit(ByteView input, UnitMessages& messages, std::siz
 bool Session::stalls(backend::Link& link, std::size_t unit_bytes) {
   const std::size_t most =
       3 * (std::min(unit_bytes, kMaxUnitBytes) / wire::kHeaderBytes) + UnitWriter::most_owed(*this);
-  if (link.ledger().empty() && unit().items.size() + most > Unit::kMaxItems) unit().items.clear();
-  const bool room = link.ledger().may_owe(most) && unit().items.size() + most <= Unit::kMaxItems;
+  if (link.ledger().empty() && unit().is_full(most)) unit().forget_items();
+  const bool room = link.ledger().may_owe(most) && !unit().is_full(most);
   if (!room && !unit().stalled) {
     Bytes flush;
     wire::put_empty(flush, wire::fe::kFlush);

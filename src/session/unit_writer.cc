@@ -172,6 +172,7 @@ bool UnitWriter::parse(const UnitMessage& message) {
   if (!defined) return name_taken(*read);
   const vsession::PreparedPtr& statement = *defined;
   if (before) session_.unit().replaced.push_back({statement, std::move(before)});
+  session_.unit().parsed_bytes += read->query.size();
   session_.note_trace(read->query);
   session_.log_if_unparsable(*statement->facts, read->query);
   log("Parse: ", read->query);

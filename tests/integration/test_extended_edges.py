@@ -82,3 +82,48 @@ def test_the_question_for_the_transactions_id_where_nothing_was_dropped(new_link
         for _ in range(2):
             write(c)
     assert cluster.primary.psql("select count(*) from edges") == "4"
+
+
+def resident_kb(proxy):
+    with open(f"/proc/{proxy.process.pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+
+@pytest.mark.parametrize("name", ["", "s"], ids=["unnamed", "named"])
+@pytest.mark.parametrize("waits", [True, False], ids=["waits", "does-not-wait"])
+def test_statements_replaced_over_and_over_in_one_unit(start_proxy, waits, name):
+    """Each was kept until the Sync."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 2, "load_balance_mode": False, "num_init_children": 40},
+                        fresh=True)
+    count = 3000
+    with Client(proxy.port).login() as c:
+        def unit(number):
+            gone = close("S", name) if name else b""
+            return gone + parse(f"select {number} /*{'x' * 60_000}*/", name) + FLUSH
+        answers = 2 if name else 1
+
+        def warm_up():
+            for number in range(100):
+                c.send(unit(number))
+                for _ in range(answers):
+                    c.receive()
+        warm_up()
+        before = resident_kb(proxy)
+        if waits:
+            for number in range(count):
+                c.send(unit(number))
+                for _ in range(answers):
+                    assert c.receive()[0] in "13"
+        else:
+            sender = threading.Thread(target=lambda: c.send(*(unit(number) for number in range(count))), daemon=True)
+            sender.start()
+            for _ in range(count * answers):
+                assert c.receive()[0] in "13"
+            sender.join()
+        grown = resident_kb(proxy) - before
+        assert grown < 60_000, grown
+        c.send(SYNC)
+        assert c.receive()[0] == "Z"
+        if not name:
+            c.send(bind(), execute(), SYNC)
+            assert [row(p) for k, p in c.until("Z") if k == "D"] == [[str(count - 1)]]
