@@ -74,7 +74,8 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   }
   const bool asked = worker_.shared().outcomes_open.load(std::memory_order_relaxed) > 0 ||
                      worker_.shared().commits_checked.load(std::memory_order_relaxed) > 0;
-  if (asked || (snapshot_->restrains && (link == nullptr || snapshot_->pauses || view().switching))) {
+  // Of a unit that a server has the beginning of the rest follows: what is answered here would not end it there.
+  if (!unit_open() && (asked || (snapshot_->restrains && (link == nullptr || snapshot_->pauses || view().switching)))) {
     const route::Hold why = restrained(node, work().plan.write);
     if (why != route::Hold::none && hold_back(why, node) == Next::waiting) return Next::waiting;
   }

@@ -742,6 +742,7 @@ void Session::fail_request(const wire::Report& report) {
     forget_told();
     vs_.transaction_lost(!over);
     send_ends(parts_.end_all(/*commit=*/false));
+  end_hold();
   } else if (status == TxStatus::idle && work().begins.first) {
     if (!work().begins.works) {  // a client whose BEGIN is refused is in no transaction, and may have sent more already
       wire::Report last = report;

@@ -13,6 +13,12 @@ Bytes use(std::string_view name) {
   return out;
 }
 
+Bytes flush() {
+  Bytes out;
+  wire::put_empty(out, wire::fe::kFlush);
+  return out;
+}
+
 // issue: a unit whose statement had been described ahead counted as open still when its link was lost and it ran once
 // more: the other link was not brought up, and was taken from then on for having what it had not.
 TEST_F(SessionTest, AReadThatRunsOnceMoreRunsUnderTheSettingsOfItsSession) {
@@ -43,6 +49,35 @@ TEST_F(SessionTest, AReadThatRunsOnceMoreRunsUnderTheSettingsOfItsSession) {
   Heard recovered(*standby);
   EXPECT_EQ(answer(other, "create table u (i int)"), "C ZI ");
   EXPECT_EQ(at_primary.take().find("Q:SET \"search_path\""), 0u);
+}
+
+// issue: the rest of a unit was held while the herd changed, and what was said instead of it came without a Sync that
+// would have ended the unit at its server.
+TEST_F(SessionTest, TheRestOfAUnitIsNotHeldBack) {
+  Client& client = log_in();
+  Heard at_primary(*primary);
+  client.send(statement("insert into t values (1)") + flush());
+  until([&] { return client.heard == "1 2 C "; });
+  const auto changing = [this](bool changes) {
+    auto changed = std::make_shared<Snapshot>(*snapshot());
+    auto view = std::make_shared<cluster::View>(*changed->view);
+    view->switching = view->primary_awaited = changed->restrains = changes;
+    changed->view = std::move(view);
+    return changed;
+  };
+  worker->take_snapshot(changing(true));
+  at_primary.take();
+  client.send(statement("insert into t values (2)") + sync());
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "1 2 C 1 2 C ZI ");
+  EXPECT_EQ(at_primary.take(), "P: B E S");
+  client.send(statement("insert into t values (3)") + sync());
+  bool turned = false;
+  worker->loop().post([&] { turned = true; });
+  until([&] { return turned && worker->find(session_of(client))->row().status == "Waiting for primary"; });
+  worker->take_snapshot(changing(false));
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "1 2 C ZI ");
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ Session::Next Session::hold_back(route::Hold why, NodeId node) {
   if (why != route::Hold::pause && limit.count() == 0) return Next::served;
   const TimePoint now = worker_.loop().now();
   if (!work().hold_until) work().hold_until = unlimited ? Deadline::never() : Deadline::after(now, limit);
+  end_hold();
   holding_ = std::make_unique<Holding>(Holding{.why = why, .node = node});
   phase_ = Phase::held;
   // Decided by an older snapshot than the worker has: what it waits for may have come, and nobody would say so again.
