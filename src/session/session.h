@@ -149,6 +149,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   static constexpr std::size_t kMostAside = 256 * 1024;  // octets of what servers say unasked; then they wait
   bool tells_why_rolled_back();
   bool mid_message() const;
+  void say_aside(ByteView message);
   void say_aside(backend::Link& link, ByteView message);
   void give_asides();
   void log_if_unparsable(const sql::Facts& facts, std::string_view text);

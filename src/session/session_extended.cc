@@ -444,7 +444,7 @@ bool Session::stalls(backend::Link& link, std::size_t unit_bytes) {
   const std::size_t most =
       3 * (std::min(unit_bytes, kMaxUnitBytes) / wire::kHeaderBytes) + UnitWriter::most_owed(*this);
   if (link.ledger().empty() && unit().is_full(most)) unit().forget_items();
-  const bool room = link.ledger().may_owe(most) && !unit().is_full(most);
+  const bool room = link.ledger().may_owe(most) && !unit().is_full(most) && run().aside.size() <= kMostAside;
   if (!room && !unit().stalled) {
     Bytes flush;
     wire::put_empty(flush, wire::fe::kFlush);

@@ -196,8 +196,9 @@ void Session::announce(const backend::Link& link, std::string_view what, std::st
   notice.sqlstate = sqlstate::kSuccess;
   notice.message = fmt::format("DB node id: {} statement: {}{}", link.key().node.value, what, text);
   notice.file = "session";
-  wire::put_notice(client_.own(), notice);
-  client_.added_own();
+  Bytes message;
+  wire::put_notice(message, notice);
+  say_aside(message);
 }
 
 Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {

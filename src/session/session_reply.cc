@@ -461,14 +461,20 @@ bool Session::mid_message() const {
                      [](const pool::ServerLink* held) { return held->link->mid_forward(); });
 }
 
-// What a server says unasked. It may be another one than that which is sending a long row: then the row comes first.
-void Session::say_aside(backend::Link& link, ByteView message) {
-  if (!run_ || !mid_message()) {
-    client_.own().append(message);
-    return client_.added_own();
+// What is no answer. Where a long row is on its way to the client, the row comes first.
+void Session::say_aside(ByteView message) {
+  if (run_ && mid_message()) {
+    run_->aside.append(message);
+    return;
   }
-  run_->aside.append(message);
-  if (run_->aside.size() > kMostAside) link.pause();
+  client_.own().append(message);
+  client_.added_own();
+}
+
+// What a server says unasked. It may be another one than that which is sending the row.
+void Session::say_aside(backend::Link& link, ByteView message) {
+  say_aside(message);
+  if (run_ && run_->aside.size() > kMostAside) link.pause();
 }
 
 void Session::give_asides() {

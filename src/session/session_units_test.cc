@@ -80,5 +80,43 @@ TEST_F(SessionTest, TheRestOfAUnitIsNotHeldBack) {
   EXPECT_EQ(client.take(), "1 2 C ZI ");
 }
 
+// issue: what notice_per_node_statement says of the next part of a unit came between the pieces of a long row.
+TEST_F(SessionTest, NoNoticeComesAmidALongRow) {
+  Client& client = log_in();
+  EXPECT_EQ(answer(client, "pgpool set notice_per_node_statement to on"), "C ZI ");
+  const std::string long_one(3000, 'x');
+  bool executed = false;
+  Heard at_primary(*primary);
+  primary->script = [&](const Bytes& message, Bytes& out) {
+    if (message[0] != wire::fe::kExecute) return at_primary.plays(message, out);
+    executed = true;
+    return true;
+  };
+  client.send(statement("select 1") + flush());
+  until([&] { return executed; });
+  const Bytes whole = row(long_one);
+  primary->say(whole.substr(0, 2000));
+  until([&] { return client.in.size() == 2000; });
+  EXPECT_EQ(client.take(), "N N N 1 2 ");
+  bool parsed = false;
+  primary->script = [&](const Bytes& message, Bytes& out) {
+    parsed |= message[0] == wire::fe::kParse;
+    return message[0] != wire::fe::kSync && message[0] != wire::fe::kQuery ? true : at_primary.plays(message, out);
+  };
+  client.send(statement("select 2") + flush());
+  until([&] { return parsed; });
+  EXPECT_EQ(client.in.size(), 2000u);
+  Bytes rest = whole.substr(2000);
+  wire::put_command_complete(rest, "SELECT 1");
+  wire::put_parse_complete(rest);
+  wire::put_bind_complete(rest);
+  wire::put_command_complete(rest, "SELECT 0");
+  primary->say(rest);
+  const std::string wanted = "D" + long_one + " C 1 2 C N N N ";
+  until([&] { return client.closed || client.heard.size() >= wanted.size(); });
+  EXPECT_EQ(client.take(), wanted);
+  EXPECT_EQ(answer_unit(client, sync()), "ZI ");
+}
+
 }  // namespace
 }  // namespace herdgate::session
