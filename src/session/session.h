@@ -194,7 +194,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next delete_from_cache(const sql::Statement& command);
   void cut_unit(UnitMessages& messages, std::size_t until, ByteView& input);
   Next run_unit(ByteView input, UnitMessages& messages, std::size_t& used);
-  bool unit_is_local(UnitMessages& messages);
+  class NameSet;
+  ByteView local_part(ByteView input, UnitMessages& messages);
+  bool needs_no_server(UnitMessage& message, NameSet& parsed, NameSet& bound);
   const std::shared_ptr<const sql::Facts>& facts_of(UnitMessage& parse);
   const vsession::PreparedPtr& named_in(const UnitMessage& message, const UnitMessages& of) const;
   static const vsession::PreparedPtr& may_be_anything();

@@ -52,6 +52,25 @@ void add(std::optional<route::Plan>& whole, const route::Plan& plan, NodeId writ
 
 }  // namespace
 
+// Names in a unit. Most clients use the empty one.
+class Session::NameSet {
+ public:
+  void add(std::string_view name) {
+    if (name.empty()) {
+      unnamed_ = true;
+    } else {
+      named_.emplace(name);
+    }
+  }
+  bool contains(std::string_view name) const {
+    return name.empty() ? unnamed_ : !named_.empty() && named_.contains(name);
+  }
+
+ private:
+  bool unnamed_ = false;
+  std::set<std::string_view> named_;  // views into the unit
+};
+
 Session::Next Session::serve_unit(ByteView input, std::size_t& used) {
   Worker& worker = worker_;
   UnitMessages messages = worker.lend_messages();
@@ -84,10 +103,11 @@ Session::Next Session::serve_messages(ByteView input, UnitMessages& messages, st
   }
   if (work().planned) return run_unit(input, messages, used);
   if (own().log_client_messages(settings())) log_messages(input, messages);
-  if (!unit_open() && unit_is_local(messages)) {
-    if (const Next next = plan_explained_in(input); next != Next::served) return next;
-    used += input.size();
-    OwnCommands(*this).answer_unit(input);
+  const ByteView local = unit_open() ? ByteView() : local_part(input, messages);
+  if (!local.empty()) {
+    if (const Next next = plan_explained_in(local); next != Next::served) return next;
+    used += local.size();
+    OwnCommands(*this).answer_unit(local);
     return Next::served;
   }
   if (!unit_open() && begin_or_end_by_unit(messages)) {
@@ -128,46 +148,52 @@ const std::shared_ptr<const sql::Facts>& Session::facts_of(UnitMessage& message)
   return message.facts;
 }
 
-// True when no server is needed: nothing but own commands, Close of statements, and Sync.
-bool Session::unit_is_local(UnitMessages& messages) {
-  const char first = messages.list.front().type;
+// How much at the head of the unit needs no server: all of it, where that is nothing but own commands, Close of
+// statements, and Sync; else what comes ahead of a server's statements, if it begins with an own command.
+ByteView Session::local_part(ByteView input, UnitMessages& messages) {
+  NameSet parsed, bound;
   for (UnitMessage& message : messages.list) {
-    if (!message.good()) return false;
-    switch (message.type) {
-      case wire::fe::kSync:
-      case wire::fe::kFlush:
-        continue;
-      case wire::fe::kParse: {
-        const auto& facts = facts_of(message);
-        if (!facts || facts->first().kind != Kind::pool_command) return false;
-        continue;
-      }
-      case wire::fe::kBind:
-        // A statement of this very unit has been seen by its Parse already.
-        if (first != wire::fe::kParse) {
-          message.known = &vs_.find_prepared(message.statement);
-          if (!is_own_command(*message.known)) return false;
-        }
-        if (!wire::parse_bind(message.payload())) return false;
-        continue;
-      case wire::fe::kClose:
-        if (message.what == 'P' && !links_.empty()) return false;
-        if (const auto known = vs_.find_prepared(message.statement); message.what == 'S' && known && known->from_sql)
-          return false;
-        continue;
-      case wire::fe::kDescribe:
-        if (first == wire::fe::kParse) continue;
-        if (message.what == 'S' && is_own_command(vs_.find_prepared(message.statement))) continue;
-        if (message.what == 'P' && first == wire::fe::kBind) continue;
-        return false;
-      case wire::fe::kExecute:
-        if (first == wire::fe::kParse || first == wire::fe::kBind) continue;
-        return false;
-      default:
-        return false;
-    }
+    if (needs_no_server(message, parsed, bound)) continue;
+    const char first = messages.list.front().type;
+    if (first != wire::fe::kParse && first != wire::fe::kBind) return {};
+    return input.substr(0, static_cast<std::size_t>(message.whole.data() - input.data()));
   }
-  return true;
+  return input;
+}
+
+// Of a unit: behind others for which the same is true, among which were these Parses and Binds.
+bool Session::needs_no_server(UnitMessage& message, NameSet& parsed, NameSet& bound) {
+  if (!message.good()) return false;
+  switch (message.type) {
+    case wire::fe::kSync:
+    case wire::fe::kFlush:
+      return true;
+    case wire::fe::kParse: {
+      const auto& facts = facts_of(message);
+      if (!facts || facts->first().kind != Kind::pool_command) return false;
+      parsed.add(wire::parse_parse(message.payload())->statement);
+      return true;
+    }
+    case wire::fe::kBind:
+      if (!parsed.contains(message.statement)) {
+        message.known = &vs_.find_prepared(message.statement);
+        if (!is_own_command(*message.known)) return false;
+      }
+      bound.add(message.portal);
+      return wire::parse_bind(message.payload()).has_value();
+    case wire::fe::kClose: {
+      if (message.what == 'P') return links_.empty();
+      const vsession::PreparedPtr& known = vs_.find_prepared(message.statement);
+      return !known || !known->from_sql;
+    }
+    case wire::fe::kDescribe:
+      if (message.what == 'P') return bound.contains(message.portal);
+      return parsed.contains(message.statement) || is_own_command(vs_.find_prepared(message.statement));
+    case wire::fe::kExecute:
+      return bound.contains(message.portal);
+    default:
+      return false;
+  }
 }
 
 // What PGPOOL EXPLAIN ROUTE has to ask the catalog is asked before the unit is answered as a whole.
@@ -207,25 +233,6 @@ const vsession::PreparedPtr& Session::may_be_anything() {
   }();
   return kAnything;
 }
-
-// Names in a unit. Most clients use the empty one.
-class NameSet {
- public:
-  void add(std::string_view name) {
-    if (name.empty()) {
-      unnamed_ = true;
-    } else {
-      named_.emplace(name);
-    }
-  }
-  bool contains(std::string_view name) const {
-    return name.empty() ? unnamed_ : !named_.empty() && named_.contains(name);
-  }
-
- private:
-  bool unnamed_ = false;
-  std::set<std::string_view> named_;  // views into the unit
-};
 
 // What the messages of a unit have said so far.
 struct Session::Seen {

@@ -586,6 +586,7 @@ void Session::replay_done() {
   go_on();
 }
 
+// From its beginning: nothing of the unit is under way any more, on whichever link it was.
 void Session::run_again() {
   ++run().reruns;
   Bytes again = std::move(work().copy);
@@ -596,7 +597,6 @@ void Session::run_again() {
   unit().reset();
   unit().logged = logged;
   work().reset();
-// From its beginning: nothing of the unit is under way any more, on whichever link it was.
   work().on_primary = on_primary;
   work().writes_after_all = writes;
   work().avoid = avoid;
@@ -742,13 +742,13 @@ void Session::say_ready() {
 
 // Ends the current request with an error of our own; an extended unit's rest has been dropped already.
 void Session::fail_request(const wire::Report& report) {
+  end_hold();
   const TxStatus status = vs_.state().tx.status;
   const bool over = work().ends_transaction && status != TxStatus::idle;  // an end that fails ends it as well
   if (over || status == TxStatus::open) {
     forget_told();
     vs_.transaction_lost(!over);
     send_ends(parts_.end_all(/*commit=*/false));
-  end_hold();
   } else if (status == TxStatus::idle && work().begins.first) {
     if (!work().begins.works) {  // a client whose BEGIN is refused is in no transaction, and may have sent more already
       wire::Report last = report;

@@ -127,3 +127,18 @@ def test_statements_replaced_over_and_over_in_one_unit(start_proxy, waits, name)
         if not name:
             c.send(bind(), execute(), SYNC)
             assert [row(p) for k, p in c.until("Z") if k == "D"] == [[str(count - 1)]]
+
+
+def test_a_command_of_the_proxy_and_a_statement_in_one_unit(one_link):
+    """What follows the command is a unit of its own."""
+    with Client(one_link.port).login() as c:
+        assert ask(c, parse("select 'real'", "s")) == ["1", "Z"]
+        show = parse("show pool_version") + bind() + execute()
+        for _ in range(2):
+            c.send(show, bind(statement="s"), execute(), SYNC)
+            got = c.until("Z")
+            assert kinds(got) == "12DC2DCZ"
+            assert row(got[-3][1]) == ["real"]
+        c.send(parse("show pool_version", "own"), bind(statement="own"), execute(), parse("select 'more'"), bind(), execute(),
+               SYNC)
+        assert kinds(c.until("Z")) == "12DC12DCZ"
