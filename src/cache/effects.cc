@@ -117,6 +117,8 @@ void Gathering::statement(const Statement& s) {
   switch (s.kind) {
     case Kind::ddl:
       return ddl(s);
+    case Kind::lock:
+      return;
     case Kind::call:
       unknown();
       return functions(s);

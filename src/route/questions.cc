@@ -48,10 +48,12 @@ std::string lower(std::string_view text) {
 }
 
 // The query cache asks what a read depends on and what a write changes. Of DDL it thinks the worst unasked, but for
-// the query that fills a new table.
+// the query that fills a new table. LOCK changes nothing, and takes no snapshot, as a question within its transaction
+// would.
 bool cache_asks(const sql::Facts& facts, const Statement* prepared) {
   bool asks = false;
-  for_each_part(facts, prepared, [&](const Statement& s) { asks |= s.kind != sql::Kind::ddl || s.into; });
+  for_each_part(facts, prepared,
+                [&](const Statement& s) { asks |= (s.kind != sql::Kind::ddl || s.into) && s.kind != sql::Kind::lock; });
   return asks;
 }
 

@@ -174,13 +174,15 @@ void Session::outcome_learned(vsession::Fate fate) {
   const std::string why = lost_commit_->why;
   if (fate == vsession::Fate::committed) told_commit_ = lost_commit_->xid;
   forget_lost_commit();
+  transaction_over();
   const bool plain = work().facts != nullptr;  // a COMMIT alone in the simple protocol
   if (fate == vsession::Fate::committed && plain) {
-    vs_.statement_done(
-        {.statement = work().facts->first(), .text = {}, .tag = "COMMIT", .write = true, .facts = work().facts});
-    vs_.ready(work().facts->first().transaction.chain ? TxStatus::open : TxStatus::idle);
+    const sql::Statement& end = work().facts->first();
+    const std::string_view tag = end.kind == sql::Kind::prepare_transaction ? "PREPARE TRANSACTION" : "COMMIT";
+    vs_.statement_done({.statement = end, .text = {}, .tag = tag, .write = true, .facts = work().facts});
+    vs_.ready(end.transaction.chain ? TxStatus::open : TxStatus::idle);
     if (cache_) cache_->ready(/*committed=*/false);  // it is: but there is nothing of it to be kept
-    wire::put_command_complete(client_.own(), "COMMIT");
+    wire::put_command_complete(client_.own(), tag);
     client_.added_own();
     say_ready();
     finish_request();

@@ -82,6 +82,7 @@ struct Progress {
   bool planned = false;
   bool ends_transaction = false;  // nothing but COMMIT or ROLLBACK: goes where the transaction is
   Begins begins;
+  bool ends = false;        // COMMIT or ROLLBACK is among it
   bool marks = false;       // SAVEPOINT is among it
   bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
   bool waits = false;       // it is a unit, or a part of one, that is still at the head of the input

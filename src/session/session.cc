@@ -471,6 +471,7 @@ void Session::cancel_on(pool::ServerLink& link) {
 Session::Next Session::wait_for_cancel(pool::ServerLink& link) {
   phase_ = Phase::acquiring;
   link.on_cancels_over = [this] {
+    if (phase_ != Phase::acquiring || pending_) return;  // a link was lost meanwhile, and its news came first
     phase_ = Phase::idle;
     go_on();
   };

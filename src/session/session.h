@@ -236,6 +236,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void give_back(pool::ServerLink& link, bool session_ends);
   NodeId node_for(const route::Plan& plan) const;
   bool ends_where_it_is() const;
+  void transaction_over();
   pool::KeyPoolPtr& key_pool(NodeId node);
 
   // Waiting for a primary, or for PGPOOL RESUME (session_waiting.cc).

@@ -34,6 +34,11 @@ bool may_commit(const sql::Facts& facts) {
   });
 }
 
+bool has_end(const sql::Facts& facts) {
+  return std::any_of(facts.statements.begin(), facts.statements.end(),
+                     [](const sql::Statement& s) { return ends_transaction(s.kind); });
+}
+
 bool keeps_text(const sql::Facts& facts) {
   for (const sql::Statement& statement : facts.statements) {
     if (statement.kind == Kind::set || statement.kind == Kind::prepare || !statement.settings.empty()) return true;
@@ -440,6 +445,7 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
   if (const Next next = decide_or_recall(facts, text, work().plan); next != Next::served) return next;
   work().ends_transaction = !facts.multi() && ends_transaction(facts.first().kind);
   work().may_commit = work().may_commit || may_commit(facts);
+  work().ends = work().ends || work().ends_transaction || (facts.multi() && has_end(facts));
   if (const std::string_view name = executed_name(facts.first()); !name.empty()) work().executed = name;
   if (work().on_primary || (work().avoid != kNoNode && work().plan.node == work().avoid))
     work().plan.node = view().write_node();

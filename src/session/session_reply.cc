@@ -319,14 +319,7 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
   const bool committed = work().tag != "ROLLBACK" && !failed;
   send_ends(parts_.answered(node, status, committed, link.memory.parameters));
-  if (status == TxStatus::idle) {
-    forget_transaction_id();
-    forget_pending_of_transaction();  // a link was lost that only read: the transaction has ended without it
-    if (const auto change = std::exchange(ddl_in_transaction_, std::nullopt))
-      worker_.shared().epochs.raise(identity_->database, *change);
-    if (std::exchange(defaults_altered_, false)) worker_.renew_links();
-    if (std::exchange(servers_reload_, false)) worker_.workers().hint_server_reloads();
-  }
+  if (status == TxStatus::idle) transaction_over();
   vs_.tell_link(link.memory.parameters);
   if (status != TxStatus::idle) {
     parts_.will_leave(node, vs_.session_parameters());
@@ -336,6 +329,16 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
   if (cache_) cache_->ready(committed);
   give_notices();
   client_.add(message, stable);
+}
+
+// What it has defined or altered holds from now on.
+void Session::transaction_over() {
+  forget_transaction_id();
+  forget_pending_of_transaction();  // a link was lost that only read: the transaction has ended without it
+  if (const auto change = std::exchange(ddl_in_transaction_, std::nullopt))
+    worker_.shared().epochs.raise(identity_->database, *change);
+  if (std::exchange(defaults_altered_, false)) worker_.renew_links();
+  if (std::exchange(servers_reload_, false)) worker_.workers().hint_server_reloads();
 }
 
 void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
@@ -651,6 +654,9 @@ void Session::on_lost(backend::Link& link, const Error& why) {
   // What waited for this link is served again: elsewhere, or with the news of the loss.
   if (waited) end_ahead();
   if (waited || (phase_ == Phase::acquiring && !pending_)) phase_ = Phase::idle;
+  if (phase_ == Phase::idle) {
+    for (pool::ServerLink* other : links_) other->on_cancels_over = nullptr;
+  }
   tell(loss, node, reason, code);
 }
 
@@ -664,6 +670,7 @@ vsession::TransactionLinks::Under Session::what_is_under_way(const pool::ServerL
   const Work& now = run_->work;
   under.may_commit = now.may_commit;
   under.only_ends = now.ends_transaction;
+  under.goes_on = now.ends && !now.ends_transaction;
   under.writes = now.plan.write;
   under.runs_again = now.plan.rerunnable && !now.forwarded && !now.copy.empty() && run_->reruns < kMaxReruns;
   return under;
@@ -747,6 +754,7 @@ void Session::fail_request(const wire::Report& report) {
   const bool over = work().ends_transaction && status != TxStatus::idle;  // an end that fails ends it as well
   if (over || status == TxStatus::open) {
     forget_told();
+    forget_transaction_id();
     vs_.transaction_lost(!over);
     send_ends(parts_.end_all(/*commit=*/false));
   } else if (status == TxStatus::idle && work().begins.first) {

@@ -40,6 +40,12 @@ bool is_identity(std::string_view name) { return name == "role" || name == "sess
 // What must change, in the order of names.
 std::vector<Step> difference(const std::vector<Parameter>& from, const std::vector<Parameter>& to) {
   std::vector<Step> steps;
+  const auto encoding_of = [](const std::vector<Parameter>& all) {
+    const auto at =
+        std::find_if(all.begin(), all.end(), [](const Parameter& p) { return p.name == "client_encoding"; });
+    return at == all.end() ? std::string_view() : std::string_view(at->sql);
+  };
+  const bool read_otherwise = encoding_of(from) != encoding_of(to);  // the same octets are other letters
   auto a = from.begin();
   auto b = to.begin();
   while (a != from.end() || b != to.end()) {
@@ -47,7 +53,7 @@ std::vector<Step> difference(const std::vector<Parameter>& from, const std::vect
     const bool only_to = !only_from && (a == from.end() || b->name < a->name);
     if (only_from) {
       steps.push_back({a->name, reset_sql(a->name)});
-    } else if (only_to || a->sql != b->sql) {
+    } else if (only_to || a->sql != b->sql || (read_otherwise && !is_ascii(b->sql))) {
       steps.push_back({b->name, b->sql, b->under_role && b->name != "client_encoding"});
     }
     if (!only_to) ++a;

@@ -76,6 +76,7 @@ void VirtualSession::apply_settings(const Outcome& outcome) {
 void VirtualSession::apply_setting(const sql::Setting& setting, const Outcome& outcome) {
   const std::string name = canonical_name(setting.name);
   if (is_identity(name)) state_.role_changed = true;
+  if (name == "client_encoding" && has_octets()) add_pin(Pin::unparsed_state);
   switch (setting.form) {
     case sql::SetForm::transaction:
       return apply_options(outcome.statement.transaction);
@@ -105,7 +106,20 @@ void VirtualSession::apply_value(const sql::Setting& setting, const Outcome& out
   }
   parameter->under_role = current_->find("role") != nullptr || current_->find("session_authorization") != nullptr;
   if (name == "session_authorization") drop_role(setting.local);
+  if (name != "client_encoding" && !is_ascii(parameter->sql) && encoding_is_local()) add_pin(Pin::unparsed_state);
   set_parameter(*parameter, setting.local);
+}
+
+bool VirtualSession::encoding_is_local() const {
+  const Parameter *now = current_->find("client_encoding"), *later = after_commit_->find("client_encoding");
+  return now != later && (now == nullptr || later == nullptr || !(*now == *later));
+}
+
+// Of other encodings than the one they were set under: they could not be set again as they were.
+bool VirtualSession::has_octets() const {
+  const auto octets = [](const Parameter& p) { return p.name != "client_encoding" && !is_ascii(p.sql); };
+  const std::vector<Parameter>&now = current_->all(), &later = after_commit_->all();
+  return std::any_of(now.begin(), now.end(), octets) || std::any_of(later.begin(), later.end(), octets);
 }
 
 // SET transaction_isolation = … and its like: SET TRANSACTION in other words.

@@ -122,7 +122,7 @@ TransactionLinks::Loss TransactionLinks::lost(NodeId node, const Transaction& se
   if (!under.carried) return {has_failed ? Tells::nothing : Tells::later, Leaves::failed, end_all(false)};
   if (!took_part && under.runs_again && session.status == TxStatus::idle) return {.tells = Tells::once_more};
   Ends ends = end_all(false);
-  if (took_part && (has_failed || !under.may_commit))
+  if (took_part && !under.goes_on && (has_failed || !under.may_commit))
     return {Tells::rolled_back, under.only_ends ? Leaves::idle : Leaves::failed, std::move(ends)};
   const bool unknown = under.may_commit || under.writes;
   return {unknown ? Tells::unknown : Tells::run_it_again, Leaves::idle, std::move(ends)};

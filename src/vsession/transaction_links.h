@@ -55,6 +55,7 @@ class TransactionLinks {
     bool elsewhere = false;   // … is on another one
     bool may_commit = false;  // it may have ended the transaction for good: COMMIT, PREPARE TRANSACTION, unknown text
     bool only_ends = false;   // it is nothing but the end of the transaction
+    bool goes_on = false;     // it ends it, by ROLLBACK too, and has more than that: which may be committed by itself
     bool writes = false;
     bool runs_again = false;  // may be run once more, unseen by the client
   };

@@ -231,6 +231,8 @@ class VirtualSession {
 
   // Parameters (parameters.cc).
   std::vector<std::string> local_settings() const;
+  bool encoding_is_local() const;
+  bool has_octets() const;
   void apply_settings(const Outcome& outcome);
   void apply_setting(const sql::Setting& setting, const Outcome& outcome);
   void apply_value(const sql::Setting& setting, const Outcome& outcome);

@@ -199,3 +199,18 @@ def test_set_config_of_a_constant_that_is_cast(client):
     for _ in range(4):
         assert client.ask("select current_setting('app.day', true)") == [["42"]]
     run(client, "discard all")
+
+
+@pytest.mark.parametrize("first, then", [("UTF8", "LATIN1"), ("LATIN1", "UTF8")])
+def test_letters_that_were_set_under_another_encoding(client, cluster, first, then):
+    """Set again elsewhere under the encoding of now they would be other letters, or none."""
+    for _ in range(2):  # the second session may get a connection on which the same octets mean something else
+        client.ask(f"set client_encoding to {first}")
+        client.ask("set app.word to '\u00e9t\u00e9'")
+        client.ask(f"set client_encoding to {then}")
+        run(client, "begin")
+        run(client, "insert into pens values (1)")
+        run(client, "rollback")
+        for _ in range(4):
+            assert client.ask("select length(current_setting('app.word', true))") == [["3" if first == "UTF8" else "5"]]
+        client.ask("discard all")

@@ -1,0 +1,107 @@
+// What a client is told, and what the session goes on with, when a link is lost at an exact moment (test_session.h).
+#include "session/test_session.h"
+
+namespace herdgate::session {
+namespace {
+
+// Answers queries as a server that knows of transactions; of those that begin with `held` it says nothing.
+struct Transactional {
+  std::string held;
+  char status = 'I';
+  bool operator()(const Bytes& message, Bytes& out) {
+    if (message[0] != wire::fe::kQuery) return false;
+    const std::string sql(message.c_str() + wire::kHeaderBytes);
+    if (!held.empty() && sql.starts_with(held)) return true;
+    if (sql.starts_with("BEGIN")) status = 'T';
+    if (sql.starts_with("COMMIT") || sql.starts_with("ROLLBACK")) status = 'I';
+    wire::put_command_complete(out, "OK");
+    wire::put_ready(out, status);
+    return true;
+  }
+};
+
+struct LossTest : SessionTest {
+  Client& begin() {
+    Client& client = log_in();
+    client.query("begin");
+    until([&] { return client.heard.ends_with("ZT "); });
+    client.take();
+    return client;
+  }
+  std::string in_transaction(Client& client, std::string_view sql) {
+    client.query(sql);
+    until([&] { return client.heard.ends_with("ZT "); });
+    return client.take();
+  }
+  // Whatever can be done now has been.
+  void settle() {
+    int turns = 0;
+    until([&] { return ++turns == 20; });
+  }
+};
+
+// issue: behind the ROLLBACK the server had committed the INSERT, and the client was told to run all of it again.
+TEST_F(LossTest, AWriteBehindARollbackMayHaveBeenCommitted) {
+  primary->script = Transactional{"rollback; insert"};
+  Client& client = begin();
+  EXPECT_EQ(in_transaction(client, "lock table t"), "C ZT ");
+  client.query("rollback; insert into t values (1)");
+  until([&] { return heard(*primary, "rollback; insert into t values (1)"); });
+  primary->drop_all();
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "E08007 ZI ");
+  primary->script = nullptr;
+  EXPECT_EQ(answer(client, "create table t (i int)"), "C ZI ");
+}
+
+TEST_F(LossTest, ARollbackAloneIsOne) {
+  primary->script = Transactional{"rollback"};
+  Client& client = begin();
+  EXPECT_EQ(in_transaction(client, "lock table t"), "C ZT ");
+  client.query("rollback");
+  until([&] { return heard(*primary, "rollback"); });
+  primary->drop_all();
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "E40001 ZI ");
+}
+
+// issue: the end of a cancel on one link had the session go on as if it were idle, though another link's loss had woken
+// it before and it was at work again.
+TEST_F(LossTest, TheEndOfACancelDoesNotWakeASessionThatWorks) {
+  primary->script = Transactional{"notify"};
+  standby->script = Transactional{"select 1"};
+  Client& client = begin();
+  EXPECT_EQ(in_transaction(client, "select * from pg_catalog.pg_class"), "C ZT ");
+  client.query("select 1");
+  until([&] { return heard(*standby, "select 1"); });
+  worker->find(session_of(client))->cancel_running();
+  until([&] { return standby->cancels == 1; });
+  Bytes answered;
+  wire::put_command_complete(answered, "SELECT 0");
+  wire::put_ready(answered, 'T');
+  standby->script = Transactional{"ROLLBACK", 'T'};
+  standby->say(answered);
+  until([&] { return client.heard == "C ZT "; });
+  client.take();
+  client.query("select 2");
+  settle();
+  EXPECT_FALSE(heard(*standby, "select 2")) << "the cancel could hit it";
+  primary->drop_all();
+  until([&] { return client.heard.ends_with("ZE "); });
+  client.take();
+  EXPECT_EQ(answer(client, "rollback"), "C ZI ");
+  client.query("notify x");
+  until([&] { return heard(*primary, "notify x"); });
+  standby->end_cancels();
+  settle();
+  client.query("select 3");
+  settle();
+  EXPECT_FALSE(heard(*standby, "select 3") || heard(*primary, "select 3"));
+  primary->say(end_of_query());
+  standby->script = nullptr;
+  standby->say(end_of_query());
+  until([&] { return client.heard == "C ZI C ZI "; });
+}
+
+}  // namespace
+}  // namespace herdgate::session
