@@ -122,7 +122,9 @@ void Gathering::statement(const Statement& s) {
     case Kind::call:
       unknown();
       return functions(s);
-    case Kind::unparsable:
+    case Kind::unparsable:  // there may be a COMMIT in it
+      out_.ends_transaction = out_.takes_back = true;
+      return unknown_with_definitions();
     case Kind::do_block:
       return unknown_with_definitions();
     case Kind::truncate:  // CASCADE takes whatever refers to it

@@ -5,7 +5,7 @@ import pytest
 from support.cluster import Cluster
 from support.proxy import Proxy
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, describe, error, execute, parse, query, row
+from support.wire import SYNC, Client, bind, describe, error, execute, kinds, parse, query, row
 from test_cache_traps import proxy  # noqa: F401 (a fixture)
 from test_query_cache import ON_PRIMARY
 
@@ -48,6 +48,32 @@ def test_a_write_through_a_temporary_view(client, write):
     kept(other)
     c.ask(write)
     assert other.ask(READ) == c.ask(READ) == [["42"]]
+
+
+SJIS = b"\x83\x5c"  # one character, whose second octet is a backslash
+LONG = "/*" + (1 << 20) * " " + "*/"
+
+
+@pytest.mark.parametrize("before, text", [
+    ("update u set v = 42", b"commit -- " + SJIS),
+    ("update u set v = 42", b"commit; begin -- " + SJIS),
+    ("update u set v = 42", b"commit and chain -- " + SJIS),
+    pytest.param("select 1", LONG + "update u set v = 42; commit", id="long"),
+    ("select 1 / 0", b"rollback; update u set v = 42 -- " + SJIS)])
+@pytest.mark.parametrize("in_unit", [False, True])
+def test_a_text_that_cannot_be_read_ends_a_transaction(client, before, text, in_unit):
+    if in_unit and ";" in str(text):
+        pytest.skip("a Parse takes one statement")
+    c, other = client(), client()
+    c.ask("set client_encoding = 'SJIS'")
+    c.ask("begin")
+    c.send(query(before))
+    c.until()
+    kept(other)
+    c.send(*((parse(text), bind(), execute(), SYNC) if in_unit else (query(text),)))
+    assert "E" not in kinds(c.until())
+    for reader in (other, other, c):
+        assert reader.ask(READ) == [["42"]]
 
 
 def cacheable(c, sql):

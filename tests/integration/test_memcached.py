@@ -69,6 +69,17 @@ def test_a_write_through_one_is_seen_through_the_other_at_once(both, pair, chang
         assert value(reader) == before + 1
 
 
+def test_a_transaction_that_a_text_ends_which_cannot_be_read(both, pair):
+    before = value(both[0])
+    with Client(pair[1].port).login() as w:
+        for text in ("set client_encoding = 'SJIS'", "begin", "update qc.a set v = v + 1"):
+            w.ask(text)
+        assert hits_of(both[0], SQL) == 2
+        w.send(query(b"commit -- \x83\x5c"))
+        w.until()
+        assert value(both[0]) == before + 1
+
+
 def test_only_the_tables_written_lose_their_entries(both, cluster):
     a, b = both
     warm(b, "select v from qc.b where id = 1")
