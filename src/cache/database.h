@@ -37,7 +37,8 @@ struct Changes {
 struct Table {
   Changes changes;
   std::vector<Ref> refs;  // also of entries that have gone since; swept when it has grown to sweep_at
-  std::size_t sweep_at = 64;
+  static constexpr std::size_t kFirstSweep = 64;
+  std::size_t sweep_at = kFirstSweep;
 };
 
 struct Database {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <thread>
 #include <utility>
 
 #include "cache/shard.h"
@@ -122,7 +123,7 @@ void Store::sweep(Table& table) {
     const Slot& there = shard.slots[slot_of(ref)];
     return there.database == nullptr || there.stamp != stamp_of(ref);
   });
-  table.sweep_at = std::max<std::size_t>(64, 2 * table.refs.size());
+  table.sweep_at = std::max(Table::kFirstSweep, 2 * table.refs.size());
 }
 
 // Takes the room first, then evicts until the limits hold again: two who store at once cannot both take the last.
@@ -144,14 +145,33 @@ bool Store::make_room(std::size_t first_shard, std::size_t bytes, TimePoint now)
   return false;
 }
 
-void Store::drop_refs(const std::vector<Ref>& refs) {
-  for (const Ref ref : refs) {
+// At most kDroppedAtOnce of the table's entries. True: there are none left.
+bool Store::drop_some(Table& table) {
+  for (std::size_t i = 0; i < kDroppedAtOnce && !table.refs.empty(); ++i) {
+    const Ref ref = table.refs.back();
+    table.refs.pop_back();
     Shard& shard = shards_[shard_of(ref)];
     const std::lock_guard lock(shard.mutex);
     const Slot& slot = shard.slots[slot_of(ref)];
     if (slot.database == nullptr || slot.stamp != stamp_of(ref)) continue;
     bytes_ -= shard.erase(slot_of(ref));
     --entries_;
+  }
+  if (!table.refs.empty()) return false;
+  std::vector<Ref>().swap(table.refs);
+  table.sweep_at = Table::kFirstSweep;
+  return true;
+}
+
+// In doubt, a table gets no new entries. Whoever else puts it in doubt meanwhile drops some of the old ones too, and
+// goes on when all have gone.
+void Store::drop_all(Database& database, const std::vector<std::uint32_t>& oids, std::unique_lock<std::mutex>& lock) {
+  for (const std::uint32_t oid : oids) {
+    while (!drop_some(database.table(oid))) {
+      lock.unlock();
+      std::this_thread::yield();
+      lock.lock();
+    }
   }
 }
 
@@ -164,24 +184,16 @@ Doubt Store::doubt(std::string_view name, Scope scope) {
     begin_all();
     return doubt;
   }
-  doubt.database_ = database(name);
-  std::vector<Ref> gone;
-  {
-    const std::lock_guard lock(doubt.database_->mutex);
-    if (doubt.scope_.database) {
-      ++doubt.database_->whole.in_doubt;
-      ++doubt.database_->generation;
-      return doubt;
-    }
-    for (const std::uint32_t oid : doubt.scope_.tables) {
-      Table& table = doubt.database_->table(oid);
-      ++table.changes.in_doubt;
-      gone.insert(gone.end(), table.refs.begin(), table.refs.end());
-      std::vector<Ref>().swap(table.refs);
-      table.sweep_at = 64;
-    }
+  doubt.database_ = this->database(name);
+  Database& database = *doubt.database_;
+  std::unique_lock lock(database.mutex);
+  if (doubt.scope_.database) {
+    ++database.whole.in_doubt;
+    ++database.generation;
+    return doubt;
   }
-  drop_refs(gone);
+  for (const std::uint32_t oid : doubt.scope_.tables) ++database.table(oid).changes.in_doubt;
+  drop_all(database, doubt.scope_.tables, lock);
   return doubt;
 }
 

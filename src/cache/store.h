@@ -8,9 +8,11 @@
 // Limits   total_bytes and max_entries, by second chance: what was used since the hand's last round stays once more;
 //          max_answer_bytes for one answer; kMaxDatabases (further names share a database with another), kMaxTables
 //          (beyond it the idle ones are forgotten, which refuses reads that began earlier), kMaxPrepared transactions.
+//          A doubt lets others at its database each time when kDroppedAtOnce entries have gone.
 // Errors   none: what does not fit or is in doubt is not stored.
-// Threads  any. One mutex per shard for hits, one per database for stores and writers, held for map operations. Order:
-//          databases, one database, one shard.
+// Threads  any. One mutex per shard for hits, one per database for stores and writers, held for map operations and the
+//          dropping of kDroppedAtOnce entries. Order: databases, one database, one shard. Each of several writers of a
+//          table goes on when all of its entries have gone, whoever drops them.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; docs/life_of_a_query.md, "The query cache".
 #pragma once
 #include <atomic>
@@ -98,6 +100,7 @@ class Doubt {
 class Store {
  public:
   static constexpr std::size_t kShards = 16, kMaxDatabases = 1000, kMaxTables = 100'000, kMaxPrepared = 10'000;
+  static constexpr std::size_t kDroppedAtOnce = 256;
   static constexpr std::size_t kEntryOverhead = 184;  // a slot, its places in index and tables, the allocation's head
   struct Options {
     std::size_t total_bytes = 64 << 20, max_entries = 1'000'000, max_answer_bytes = 400 << 10;
@@ -136,7 +139,8 @@ class Store {
   void end_all(bool known);
   bool make_room(std::size_t first_shard, std::size_t bytes, TimePoint now);
   void sweep(Table& table);
-  void drop_refs(const std::vector<std::uint64_t>& refs);
+  bool drop_some(Table& table);
+  void drop_all(Database& database, const std::vector<std::uint32_t>& oids, std::unique_lock<std::mutex>& lock);
 
   const Clock& clock_;
   const Options options_;

@@ -85,6 +85,19 @@ TEST_F(StoreTest, TwoWritersAtOnce) {
   EXPECT_TRUE(store.put(fill(1)));
 }
 
+// The second writer begins while the first one still drops the table's many entries.
+TEST_F(StoreTest, EachWriterGoesOnWhenAllEntriesHaveGone) {
+  constexpr std::uint64_t kMany = 100'000;
+  for (std::uint64_t n = 0; n < kMany; ++n) ASSERT_TRUE(store.put(fill(n)));
+  std::thread first([this] { store.doubt("d", tables({1})).end(true); });
+  while (store.figures().entries == kMany) std::this_thread::yield();
+  const Doubt second = store.doubt("d", tables({1, 2}));
+  std::size_t left = 0;
+  for (std::uint64_t n = 0; n < kMany; ++n) left += has(n) ? 1 : 0;
+  EXPECT_EQ(left, 0u);
+  first.join();
+}
+
 TEST_F(StoreTest, AnUnknownOutcomeKeepsTheTableOutForAWhile) {
   { const Doubt lost = store.doubt("d", tables({1})); }
   EXPECT_FALSE(store.put(fill(1)));
