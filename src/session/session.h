@@ -185,6 +185,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   struct Seen;
   struct Planned;
   Planned planned_in(UnitMessage& message, Seen& seen);
+  bool runs_renamed(const sql::Statement& part, Seen& seen);
   void keep_to_unit(const route::Plan& before);
   void begins_with(Seen& seen, const sql::Facts& facts);
   bool tell_of_loss(UnitMessages& messages);

@@ -18,6 +18,11 @@ bool is_own_command(const vsession::PreparedPtr& statement) {
   return statement && statement->facts && statement->facts->first().kind == Kind::pool_command;
 }
 
+// EXECUTE, also below EXPLAIN and CREATE TABLE AS.
+bool executes(const sql::Statement& statement) {
+  return statement.kind != Kind::prepare && statement.kind != Kind::deallocate && !statement.names_prepared().empty();
+}
+
 // The stricter of two plans: what must not leave the primary takes the whole unit there.
 void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
   if (into.node == kNoNode) {
@@ -238,6 +243,7 @@ const vsession::PreparedPtr& Session::may_be_anything() {
 struct Session::Seen {
   NameSet parsed, bound;
   bool binds = false;
+  bool prepares = false, executes = false, renamed = false;  // by SQL; see runs_renamed()
   Begins begins;
 };
 
@@ -276,6 +282,16 @@ Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
   if (seen.bound.contains(message.portal)) return {};
   if (known == nullptr) return {describes ? nullptr : may_be_anything()->facts.get(), {}};
   return {known->statement->facts.get(), known->statement->query, known->node};
+}
+
+// A unit is planned before any of it runs: what EXECUTE finds by its name may be what another part of the unit
+// prepares. True once.
+bool Session::runs_renamed(const sql::Statement& part, Seen& seen) {
+  const bool by_name = executes(part);
+  const sql::Statement* body = by_name ? prepared_statement(part) : nullptr;
+  seen.executes |= by_name;
+  seen.prepares |= part.kind == Kind::prepare || (body != nullptr && body->kind == Kind::prepare);
+  return seen.executes && seen.prepares && !std::exchange(seen.renamed, true);
 }
 
 void Session::begins_with(Seen& seen, const sql::Facts& facts) {
@@ -331,14 +347,12 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
   Seen seen;
   Planned last;  // pipelines run one statement many times: what was planned last is not again
   bool only_ends = true;
-  for (UnitMessage& message : messages.list) {
-    const Planned statement = planned_in(message, seen);
-    if (statement.facts == nullptr || statement == last) continue;
+  const auto plan_part = [&](const Planned& part) {
     if (last.facts != nullptr) add(before, work().plan, write_node);
-    begins_with(seen, *statement.facts);
-    if (const Next next = plan_query(*statement.facts, statement.text); next != Next::served) return next;
-    if (statement.node != kNoNode) {
-      portal_node = work().plan.node = statement.node;
+    begins_with(seen, *part.facts);
+    if (const Next next = plan_query(*part.facts, part.text); next != Next::served) return next;
+    if (part.node != kNoNode) {
+      portal_node = work().plan.node = part.node;
       work().plan.both = false;
     }
     if (ends_where_it_is()) {  // whoever reads in the same unit follows it there
@@ -346,8 +360,16 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
       work().plan.stays = true;
     }
     only_ends = only_ends && work().ends_transaction;
-    last = statement;
+    last = part;
     work().planned = false;
+    return Next::served;
+  };
+  for (UnitMessage& message : messages.list) {
+    const Planned part = planned_in(message, seen);
+    if (part.facts == nullptr || part == last) continue;
+    if (const Next next = plan_part(part); next != Next::served) return next;
+    if (!runs_renamed(part.facts->first(), seen)) continue;
+    if (const Next next = plan_part({may_be_anything()->facts.get(), part.text}); next != Next::served) return next;
   }
   route::Plan& whole = work().plan;
   if (before) {

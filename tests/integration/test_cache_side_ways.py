@@ -5,8 +5,8 @@ import pytest
 from support.cluster import Cluster
 from support.proxy import Proxy
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, describe, error, execute, kinds, parse, query, row
-from test_cache_traps import proxy  # noqa: F401 (a fixture)
+from support.wire import FLUSH, SYNC, Client, bind, close, describe, error, execute, kinds, parse, query, row
+from test_cache_traps import SCHEMAS, last_of, proxy, run  # noqa: F401 (proxy: a fixture)
 from test_query_cache import ON_PRIMARY
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
@@ -440,3 +440,45 @@ def test_a_unit_of_many_large_answers(client):
             c.send(read * count + SYNC)
             assert len([p for k, p in c.until("Z") if k == "D" and len(row(p)[0]) == 300000]) == count
         assert (hits() == before + count) is found
+
+
+RENAMED = "prepare p as update second.u set v = 42"
+RENAMES = f"do $$begin execute 'deallocate p'; execute '{RENAMED}'; end$$"
+
+
+@pytest.mark.parametrize("unit", [
+    run("deallocate p", RENAMED, "execute p"),
+    run("deallocate p", RENAMED, "explain analyze execute p"),
+    run("discard all", RENAMED, "execute p"),
+    (parse("execute p", "e"), *run("deallocate p", RENAMED)[:-1], bind(statement="e"), execute(), SYNC),
+    (*run("deallocate p", RENAMED)[:-1], FLUSH, *run("execute p")),
+    run(RENAMES, "execute p"),
+    (*run(RENAMES)[:-1], FLUSH, bind(statement="p"), execute(), SYNC),
+    (close(name="p"), parse("update second.u set v = 42", "p"), *run("execute p")),
+])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_unit_that_gives_a_prepared_name_another_meaning(start_proxy, cluster, unit, balanced):
+    p = start_proxy({"load_balance_mode": True, "backend_weight0": 0} if balanced else ON_PRIMARY)
+    with Client(p.port).login() as c, Client(p.port).login() as other:
+        c.ask(SCHEMAS)
+        c.ask("prepare p as select 1")
+        c.ask("execute p")
+        for _ in range(2 if balanced else 4):
+            assert other.ask("select v from second.u") == [["2"]]
+        c.send(*unit)
+        assert "E" not in kinds(c.until())
+        for reader in (other, other, c):
+            assert reader.ask("select v from second.u") == [["42"]]
+        c.ask("drop schema first cascade; drop schema second cascade")
+
+
+# Of two units the second knows what the first has prepared.
+def test_what_was_prepared_one_unit_before_is_balanced(start_proxy, cluster):
+    p = start_proxy({"load_balance_mode": True, "backend_weight0": 0})
+    with Client(p.port).login() as c:
+        for _ in range(2):
+            c.send(*run("prepare p as select current_setting('port')"))
+            c.until()
+            assert last_of(c, "execute p") != [str(cluster.primary.port)]
+            c.send(*run("deallocate p"))
+            c.until()
