@@ -244,9 +244,11 @@ void Remote::know_definitions(std::string_view database, std::uint64_t number) {
 }
 
 // Ahead of the doubts' end on the same connection: who sees the one sees the other.
+// Where the outcome is unknown this process has not told itself when the server was done.
 void Remote::say_definitions(const Open& open) {
-  if (open.counters != Names{counter_of_all()}) return say_definitions(open.database);
-  if (open.until) sharing_.tell({});
+  const bool of_all = open.counters == Names{counter_of_all()};
+  if (open.until) sharing_.tell(of_all ? std::string_view() : open.database);
+  if (!of_all) return say_definitions(open.database);
   if (open.births[0]) return;  // the end says it to the others
   MemcachedRequest request;
   request.increase(all_name_, kOneChange);  // somebody has made it meanwhile; else it is news when it comes

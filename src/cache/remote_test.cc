@@ -501,6 +501,28 @@ TEST_F(RemoteTest, ADefinitionWhoseOutcomeIsLostCountsAsMade) {
   EXPECT_EQ(heard, std::vector<std::string>{"d"});
 }
 
+// … and when the server may have been done at last, for what the process has asked meanwhile.
+TEST_F(RemoteTest, WhoHasLostADefinitionAsksAgainWhenItCanBeThere) {
+  for (const bool everything : {false, true}) {
+    warm();
+    std::vector<std::string> heard;
+    {
+      bool waits = false;
+      Remote::Mark lost = a->mark(
+          "d", {.scope = {.database = !everything, .everything = everything}, .defines = true}, [] {}, waits);
+      turn();
+      lost.sent();
+    }
+    pass(seconds(1));
+    ours.redefined = [&heard](std::string_view database) { heard.emplace_back(database); };
+    clock.time += Remote::kDoubtEnds;
+    pass(seconds(1));
+    EXPECT_EQ(heard, std::vector<std::string>{everything ? "" : "d"});
+    ours.redefined = nullptr;
+    pass(Remote::kNewCounterWaits);
+  }
+}
+
 // An entry that was made before does not show what a write has changed by a trigger that it did not know of.
 TEST_F(RemoteTest, AWriteThatADefinitionOvertakesEndsTheDatabase) {
   warm();

@@ -504,6 +504,7 @@ void Session::client_ended() {
 void Session::retire() {
   if (phase_ == Phase::closed) return;
   phase_ = Phase::closed;
+  if (cache_) cache_->finished();  // of what is under way nobody will hear the outcome
   worker_.loop().cancel(std::exchange(idle_timer_, 0));
   end_hold();
   forget_lost_commit();

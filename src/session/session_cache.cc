@@ -521,8 +521,12 @@ void SessionCache::forget_transaction() {
 // it may change, that harms nobody; then they are to ask anew.
 void SessionCache::define_again() {
   catalog::Epochs& epochs = s_.worker_.shared().epochs;
+  const bool everything = scope_.everything || pending_.everything;
   s_.worker_.loop().after(cache::Doubt::kUnknownLingers - std::chrono::seconds(1),
-                          [&epochs, database = s_.identity_->database] { epochs.define(database); });
+                          [&epochs, everything, database = s_.identity_->database] {
+                            if (everything) return epochs.define_in_all(catalog::Epochs::Change::names);
+                            epochs.define(database);
+                          });
 }
 
 // A doubt that is left over now has no outcome: its link was lost.

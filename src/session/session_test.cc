@@ -388,5 +388,23 @@ TEST_F(SessionTest, AnIsolationLevelThatIsNotToldIsAskedForAgain) {
   EXPECT_EQ(asked(), 2);
 }
 
+struct CachedSessionTest : SessionTest {
+  CachedSessionTest() { shared.query_cache = std::make_unique<cache::Store>(clock, cache::Store::Options{}); }
+};
+
+// The server goes on with it, and whoever asks the catalog meanwhile is not told of it.
+TEST_F(CachedSessionTest, WhatALostClientHasDefinedIsAskedForOnceItCanBeThere) {
+  const std::size_t place = catalog::Epochs::place("shop");
+  hold(*primary, "create");
+  Client& client = log_in();
+  client.query("create table a (b int)");
+  until([&] { return heard(*primary, "create table a (b int)"); });
+  worker->find(SessionId(shared.last_session))->end({});
+  until([&] { return worker->sessions() == 0; });
+  const std::uint64_t then = shared.epochs.definitions_at(place);
+  clock.ahead += cache::Doubt::kUnknownLingers;
+  until([&] { return shared.epochs.definitions_at(place) > then; });
+}
+
 }  // namespace
 }  // namespace herdgate::session
