@@ -1,6 +1,8 @@
 #include "cache/effects.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <string>
 
 namespace herdgate::cache {
@@ -229,6 +231,19 @@ void Scope::add(const Scope& other) {
   for (const std::uint32_t table : other.tables) {
     if (std::find(tables.begin(), tables.end(), table) == tables.end()) tables.push_back(table);
   }
+}
+
+Scope Scope::beyond(const Scope& other) const {
+  if (other.everything) return {};
+  if (everything) return {.everything = true};
+  if (other.database) return {};
+  if (database) return {.database = true};
+  Scope rest;
+  const auto there = [&](std::uint32_t table) {
+    return std::find(other.tables.begin(), other.tables.end(), table) != other.tables.end();
+  };
+  std::copy_if(tables.begin(), tables.end(), std::back_inserter(rest.tables), std::not_fn(there));
+  return rest;
 }
 
 bool may_fire(const sql::Facts& facts) { return std::any_of(facts.statements.begin(), facts.statements.end(), fires); }

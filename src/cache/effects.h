@@ -21,6 +21,7 @@ struct Scope {
   bool everything = false;  // of any database
   bool empty() const { return tables.empty() && !database && !everything; }
   void add(const Scope& other);
+  Scope beyond(const Scope& other) const;  // what of it the other one does not cover
   bool operator==(const Scope&) const = default;
 };
 

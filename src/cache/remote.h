@@ -124,6 +124,8 @@ class Remote {
   void put(Fill fill);
   // `waits`: `done` will be called when memcached knows of it, or does not take it.
   Mark mark(std::string_view database, const Change& change, std::function<void()> done, bool& waits);
+  // Of a writer whose marks cover what it sends next as well: what others have defined is heard of before `done`.
+  bool hear(std::string_view database, std::function<void()> done);
   void pay();  // the flushes that are owed
 
  private:

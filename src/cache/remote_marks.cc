@@ -61,6 +61,16 @@ void Remote::set_mark(std::uint64_t id, Open& open) {
   if (!open.asked) counts_as_unmarked(open, true);
 }
 
+bool Remote::hear(std::string_view database, std::function<void()> done) {
+  MemcachedRequest request;
+  ask_definitions(request, database);
+  const auto heard = [this, name = std::string(database), epoch = epoch_, done](const MemcachedAnswer& answer) {
+    hear_definitions(name, epoch, answer);
+    done();
+  };
+  return epoch_ != 0 && link_.ask(std::move(request), Patience::full, heard);
+}
+
 void Remote::mark_set(std::uint64_t id, const Setting& setting, const MemcachedAnswer& answer) {
   Open& open = open_.at(id);
   const bool taken = answer.ok && setting.epoch == epoch_ && take_births(open, setting, answer);

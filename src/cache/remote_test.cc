@@ -523,6 +523,23 @@ TEST_F(RemoteTest, WhoHasLostADefinitionAsksAgainWhenItCanBeThere) {
   }
 }
 
+// Of a part of a unit that has its mark already.
+TEST_F(RemoteTest, AWriterHearsOfDefinitionsBeforeItSendsMore) {
+  warm();
+  int called = 0;
+  Remote::Mark writes = mark(*b, 8, called);
+  bool waits = false;
+  std::size_t heard = 0, heard_when_told = 0;
+  theirs.redefined = [&heard](std::string_view) { ++heard; };
+  a->mark(
+       "d", {.scope = {.tables = {7}}, .defines = true}, [] {}, waits)
+      .end(/*known=*/true);
+  turn();
+  ASSERT_TRUE(b->hear("d", [&] { heard_when_told = heard; }));
+  turn();
+  EXPECT_EQ(heard_when_told, 1u);
+}
+
 // An entry that was made before does not show what a write has changed by a trigger that it did not know of.
 TEST_F(RemoteTest, AWriteThatADefinitionOvertakesEndsTheDatabase) {
   warm();

@@ -169,6 +169,7 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
         {facts, text, answers, *s_.settings().patterns, s_.own().allow_sql_comments(s_.settings())}));
     if (plan != 0 && effects.none()) s_.worker_.recent_verdicts().keep(plan, verdict);
   }
+  if (planned_.size() >= kMaxReads || planned_of(facts.serial) != nullptr) return;
   const bool lasts =
       verdict->ok() && wants_any() && !cache::means_a_moment(facts, text, s_.vs_.standard_conforming_strings());
   planned_.push_back({facts.serial, std::move(verdict), lasts});
@@ -267,7 +268,10 @@ void SessionCache::guard() {
   if (pending_.empty() && scope_.empty()) return;
   cache::Scope all = pending_;
   all.add(scope_);
-  doubts_.push_back(store_.doubt(s_.identity_->database, std::move(all)));
+  cache::Scope beyond = all.beyond(covered_);
+  if (beyond.empty()) return;
+  doubts_.push_back(store_.doubt(s_.identity_->database, std::move(beyond)));
+  covered_ = std::move(all);
 }
 
 // Does a read on this node see every commit that was acknowledged before it?
@@ -480,10 +484,7 @@ void SessionCache::ready(bool committed) {
   if (late || redefined()) widen();
   if (!stirred_) return;
   tell_definitions();
-  for (cache::Doubt& doubt : doubts_) doubt.end(/*known=*/true);
-  doubts_.clear();
-  for (cache::Remote::Mark& mark : marks_) mark.end(/*known=*/true);
-  marks_.clear();
+  end_doubts(/*known=*/true);
   const TxStatus status = s_.vs_.state().tx.status;
   if (status == TxStatus::open && !wrote_) keep_aside();
   if (status == TxStatus::failed || wrote_) aside_.clear();
@@ -517,6 +518,17 @@ void SessionCache::forget_transaction() {
   aside_bytes_ = 0;
 }
 
+void SessionCache::end_doubts(bool known) {
+  for (cache::Doubt& doubt : doubts_) doubt.end(known);
+  doubts_.clear();
+  if (known) {
+    for (cache::Remote::Mark& mark : marks_) mark.end(/*known=*/true);
+  }
+  marks_.clear();  // those that were sent end as unknown
+  covered_ = {};
+  covers_definitions_ = false;
+}
+
 // Its server may still be about to define something, while others ask the catalog. As long as nothing is kept of what
 // it may change, that harms nobody; then they are to ask anew.
 void SessionCache::define_again() {
@@ -537,8 +549,7 @@ void SessionCache::finished() {
   definitions_.reset();
   if (!doubts_.empty() && (defines_ || defined_)) define_again();
   tell_definitions();
-  doubts_.clear();
-  marks_.clear();
+  end_doubts(/*known=*/false);
   guarded_ = false;
   asking_.reset();
   empty(looked_);

@@ -5,7 +5,7 @@
 //          sending_query() or sending_unit() just before it goes out, rows() and reply() for what comes back, ready()
 //          at its ReadyForQuery and finished() when the request is over, however it ended.
 // Limits   an answer of max_answer_bytes at a time; in a transaction kMaxAside answers of kMaxAsideBytes in all
-//          are kept until COMMIT.
+//          are kept until COMMIT. A unit has one doubt or mark over each table, however many parts it comes in.
 // Errors   none: in doubt nothing is looked up and nothing is kept.
 // Threads  the worker of its session; the store is shared.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; docs/life_of_a_query.md, "The query cache".
@@ -181,6 +181,7 @@ class alignas(64) SessionCache {
   bool invalidates() const;
   void tell_definitions();
   void define_again();
+  void end_doubts(bool known);
 
   Session& s_;
   cache::Store& store_;
@@ -221,6 +222,8 @@ class alignas(64) SessionCache {
   bool ends_ = false, defines_ = false, heeds_ = false, renames_ = false, by_name_ = false;  // see cache::Effects
   std::string prepares_;
   std::vector<cache::Doubt> doubts_;
+  cache::Scope covered_;  // by doubts_ or marks_: what goes beyond it needs another one
+  bool covers_definitions_ = false;
   std::vector<Coming> coming_;
   std::size_t at_ = 0;  // the one whose answer comes now
   std::unique_ptr<Asking> asking_;

@@ -95,8 +95,15 @@ bool SessionCache::mark() {
   all.add(scope_);
   // What calls functions or runs event triggers changes nothing by what was planned: that may be old.
   if (all.empty() && !heeds_ && !written_by_) return false;
+  const bool defines = defines_ || defined_;
+  cache::Scope beyond = all.beyond(covered_);
+  const std::string& database = s_.identity_->database;
+  if (beyond.empty() && !marks_.empty() && (!defines || covers_definitions_))
+    return waits(remote_->hear(database, resuming()));
   bool asked = false;
-  marks_.push_back(remote_->mark(s_.identity_->database, {std::move(all), defines_ || defined_}, resuming(), asked));
+  marks_.push_back(remote_->mark(database, {defines ? all : std::move(beyond), defines}, resuming(), asked));
+  covered_ = std::move(all);
+  covers_definitions_ |= defines;
   return waits(asked);
 }
 

@@ -406,5 +406,24 @@ TEST_F(CachedSessionTest, WhatALostClientHasDefinedIsAskedForOnceItCanBeThere) {
   until([&] { return shared.epochs.definitions_at(place) > then; });
 }
 
+// Each doubt that ends is counted by the store.
+TEST_F(CachedSessionTest, AUnitOfManyPartsHasOneDoubt) {
+  primary->script = standby->script = ExtendedServer{};
+  Client& client = log_in();
+  Bytes flush;
+  wire::put_empty(flush, wire::fe::kFlush);
+  const std::uint64_t before = shared.query_cache->now();
+  std::string answered;
+  for (int i = 0; i < 20; ++i) {
+    client.send(statement("insert into a values (1)") + flush);
+    answered += "1 2 C ";
+    until([&] { return client.heard == answered; });
+  }
+  EXPECT_EQ(shared.query_cache->now(), before);
+  client.send(sync());
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(shared.query_cache->now(), before + 1);
+}
+
 }  // namespace
 }  // namespace herdgate::session

@@ -11,7 +11,7 @@ import pytest
 
 from support.cluster import Cluster
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, describe, execute, kinds, parse, query, row
+from support.wire import FLUSH, SYNC, Client, bind, describe, execute, kinds, parse, query, row
 from test_cancel import send_cancel
 from test_pcp import USERS, Pcp
 from test_query_cache import ON_PRIMARY, behind, figures, hits_of, race, tables, value  # noqa: F401
@@ -78,6 +78,23 @@ def test_a_transaction_that_a_text_ends_which_cannot_be_read(both, pair):
         w.send(query(b"commit -- \x83\x5c"))
         w.until()
         assert value(both[0]) == before + 1
+
+
+def test_a_unit_of_many_parts_has_one_mark(both, pair, memcached):
+    def counted():
+        stats = memcached.ask(b"stats\r\n", (b"END",)).decode().split("\r\n")
+        return sum(int(line.split()[2]) for line in stats if line.startswith(("STAT incr_hits", "STAT incr_misses")))
+    a, b = both
+    before = counted()
+    with Client(pair[0].port).login() as w:
+        for _ in range(50):
+            w.send(parse("update qc.a set v = v + 1"), bind(), execute(), FLUSH)
+            w.until("C")
+        assert value(b) == 0
+        w.send(SYNC)
+        w.until("Z")
+        assert value(b) == value(a) == 50
+    assert counted() - before < 20, "one beginning, one end, and what the proxies do beside"
 
 
 def test_only_the_tables_written_lose_their_entries(both, cluster):
