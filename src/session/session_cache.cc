@@ -375,18 +375,23 @@ void SessionCache::take(ByteView bytes, bool head) {
   if (at_ >= coming_.size() || !coming_[at_].kept) return;
   cache::Fill& fill = coming_[at_].fill;
   const std::size_t size = fill.head.size() + fill.rest.size();
-  if (size + bytes.size() <= store_.max_answer_bytes()) {
+  const bool fits = size + bytes.size() <= store_.max_answer_bytes();
+  if (fits && (at_ == 0 || coming_bytes_ + bytes.size() <= kMaxUnitBytes)) {
     Bytes& part = head ? fill.head : fill.rest;
     if (part.empty()) part.reserve(bytes.size() + (head ? 0 : kTagBytes));
     part.append(bytes);
+    coming_bytes_ += bytes.size();
     return;
   }
+  coming_[at_].kept = false;
+  coming_bytes_ -= size;
+  Bytes().swap(fill.head);
+  Bytes().swap(fill.rest);
+  if (fits) return;
   const bool tells = admission_.tells_of_large(s_.worker_.loop().now());
   HG_LOG(s_.worker_.log(), s_.who_, tells ? Level::log : Level::debug1,
          "pool_add_temp_query_cache: data size exceeds memqcache_maxcache. current:{} requested:{} memq_maxcache:{}",
          size, bytes.size(), store_.max_answer_bytes());
-  coming_[at_].kept = false;
-  Bytes().swap(fill.rest);
 }
 
 void SessionCache::answer(const backend::Answer& answer) {
@@ -507,7 +512,7 @@ void SessionCache::ready(bool committed) {
 void SessionCache::forget_coming() {
   if (!stirred_) return;
   coming_.clear();
-  at_ = 0;
+  at_ = coming_bytes_ = 0;
 }
 
 void SessionCache::forget_transaction() {

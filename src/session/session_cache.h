@@ -4,8 +4,9 @@
 // Shape    answer_query() and answer_unit() answer a request without a server; else planned() for each statement in it,
 //          sending_query() or sending_unit() just before it goes out, rows() and reply() for what comes back, ready()
 //          at its ReadyForQuery and finished() when the request is over, however it ended.
-// Limits   an answer of max_answer_bytes at a time; in a transaction kMaxAside answers of kMaxAsideBytes in all
-//          are kept until COMMIT. A unit has one doubt or mark over each table, however many parts it comes in.
+// Limits   an answer of max_answer_bytes at a time, behind the first of a unit kMaxUnitBytes in all; in a transaction
+//          kMaxAside answers of kMaxAsideBytes in all are kept until COMMIT. A unit has one doubt or mark over each
+//          table, however many parts it comes in.
 // Errors   none: in doubt nothing is looked up and nothing is kept.
 // Threads  the worker of its session; the store is shared.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; docs/life_of_a_query.md, "The query cache".
@@ -39,7 +40,7 @@ class alignas(64) SessionCache {
   static constexpr std::size_t kOftenBytes = 128;  // what each request touches
   static constexpr std::uint64_t kNotBegun = ~std::uint64_t{0};
   static constexpr std::size_t kMaxReads = 1000;         // in one unit that is answered from the cache or kept
-  static constexpr std::size_t kMaxUnitBytes = 4 << 20;  // of several answers to one unit from the cache
+  static constexpr std::size_t kMaxUnitBytes = 4 << 20;  // of several answers to one unit, from the cache or kept
 
   // `remote`: null, or where the answers are kept instead.
   SessionCache(Session& session, cache::Store& store, cache::Admission& admission, cache::Remote* remote)
@@ -225,7 +226,8 @@ class alignas(64) SessionCache {
   cache::Scope covered_;  // by doubts_ or marks_: what goes beyond it needs another one
   bool covers_definitions_ = false;
   std::vector<Coming> coming_;
-  std::size_t at_ = 0;  // the one whose answer comes now
+  std::size_t at_ = 0;            // the one whose answer comes now
+  std::size_t coming_bytes_ = 0;  // of all
   std::unique_ptr<Asking> asking_;
   std::vector<cache::Remote::Mark> marks_;
   bool unguarded_ = false;  // something was sent while nothing was to be invalidated

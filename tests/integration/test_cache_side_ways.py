@@ -442,6 +442,19 @@ def test_a_unit_of_many_large_answers(client):
         assert (hits() == before + count) is found
 
 
+def test_of_a_unit_of_many_large_answers_some_are_kept(client):
+    """A unit's answers are held until its end: 4 MB of them, and no less than the first."""
+    c = client()
+    c.ask("create table large (t text); insert into large values (repeat('x', 300000))")
+
+    def used():
+        return int(c.ask("show pool_cache")[0][6])
+    before = used()
+    c.send(b"".join(parse(f"select t, {n} from large") + bind() + execute() for n in range(50)) + SYNC)
+    assert kinds(c.until("Z")).count("D") == 50
+    assert 3 << 20 < used() - before < (4 << 20) + 500_000
+
+
 RENAMED = "prepare p as update second.u set v = 42"
 RENAMES = f"do $$begin execute 'deallocate p'; execute '{RENAMED}'; end$$"
 
