@@ -59,23 +59,22 @@ struct Database {
   Table& table(std::uint32_t oid) {
     const auto at = tables.find(oid);
     if (at != tables.end()) return at->second;
-    if (tables.size() >= Store::kMaxTables) forget_idle();
+    if (tables.size() >= Store::kMaxTables) forget();
     Table& made = tables[oid];
     made.changes = others;
     return made;
   }
-  void forget_idle() {
-    for (auto it = tables.begin(); it != tables.end();) {
-      const Changes& c = it->second.changes;
-      if (c.in_doubt > 0 || !it->second.refs.empty()) {
-        ++it;
-        continue;
-      }
+  // All that are not in doubt. What hangs on them is dead from here on, for nobody knows any more that it does.
+  void forget() {
+    ++generation;
+    std::erase_if(tables, [this](const auto& known) {
+      const Changes& c = known.second.changes;
+      if (c.in_doubt > 0) return false;
       others.last = std::max(others.last, c.last);
       others.last_at = std::max(others.last_at, c.last_at);
       others.until = std::max(others.until, c.until);
-      it = tables.erase(it);
-    }
+      return true;
+    });
   }
 };
 

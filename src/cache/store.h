@@ -7,7 +7,8 @@
 // Units    sequence: counts the ends of doubts; a read that began at n knows of the changes up to n.
 // Limits   total_bytes and max_entries, by second chance: what was used since the hand's last round stays once more;
 //          max_answer_bytes for one answer; kMaxDatabases (further names share a database with another), kMaxTables
-//          (beyond it the idle ones are forgotten, which refuses reads that began earlier), kMaxPrepared transactions.
+//          (beyond it those not in doubt are forgotten, the database's entries go, and reads that began earlier are
+//          refused), kMaxPrepared transactions.
 //          A doubt lets others at its database each time when kDroppedAtOnce entries have gone.
 // Errors   none: what does not fit or is in doubt is not stored.
 // Threads  any. One mutex per shard for hits, one per database for stores and writers, held for map operations and the

@@ -4,6 +4,8 @@
 
 #include <thread>
 
+#include "cache/database.h"
+
 namespace herdgate::cache {
 namespace {
 
@@ -134,6 +136,31 @@ TEST_F(StoreTest, DatabasesWithoutEnd) {
   }
   EXPECT_TRUE(store.put(fill(many - 3, {1}, name(many - 3)))) << "and it goes on";
   EXPECT_TRUE(has(many - 3));
+}
+
+TEST(Database, ForgetsTablesThatHaveEntriesToo) {
+  Database database;
+  for (std::uint32_t oid = 0; oid < Store::kMaxTables; ++oid) database.table(oid).refs.push_back(oid);
+  database.table(1).changes.in_doubt = 1;
+  database.table(2).changes.last = 7;
+  const std::uint64_t generation = database.generation;
+  database.table(Store::kMaxTables);
+  EXPECT_EQ(database.tables.size(), 2u) << "the new one, and one that is in doubt";
+  EXPECT_NE(database.generation, generation) << "what hung on the others is dead";
+  EXPECT_EQ(database.table(2).changes.last, 7u) << "who began before its change still did";
+}
+
+TEST_F(StoreTest, TablesWithoutEnd) {
+  const std::uint32_t many = 2 * Store::kMaxTables;
+  const Fill before = fill(0, {0});
+  store.doubt("d", tables({0})).end(true);
+  for (std::uint32_t n = 1; n < many; ++n) ASSERT_TRUE(store.put(fill(n, {n}))) << n;
+  EXPECT_FALSE(store.put(before));
+  EXPECT_TRUE(has(many - 1));
+  store.doubt("d", tables({many - 1})).end(true);
+  store.doubt("d", tables({1})).end(true);
+  EXPECT_FALSE(has(many - 1));
+  EXPECT_FALSE(has(1));
 }
 
 TEST_F(StoreTest, EverythingEvenOfDatabasesNotYetKnown) {
