@@ -515,8 +515,12 @@ void Session::on_chunk_end(backend::Link& link) {
     client_.flush();
     if (client_.broken()) return retire();
     if (client_.pending() > 0 && of(link) != nullptr) link.pause();
-    // The server takes COPY data now, or an answer freed the way for what the client sent ahead.
-    if (unit_stalls() || (phase_ == Phase::running && link.ledger().in_copy_in())) pump();
+    // The server takes COPY data now, or an answer freed the way for what the client sent ahead. With room for more of
+    // that the client is read again: nothing else would do it, for his socket has been ready all along.
+    if (unit_stalls() || (phase_ == Phase::running && link.ledger().in_copy_in())) {
+      pump();
+      return read_client();
+    }
     return client_ended();
   }
   switch (phase_) {

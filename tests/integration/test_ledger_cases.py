@@ -274,18 +274,38 @@ def test_evicted_statement_behind_an_error(start_proxy):
             assert [row(p) for k, p in got if k == "D"] == [[name]], got
 
 
-def test_a_flood_of_messages_without_sync(one_link):
-    """More replies owed than the ledger takes, while the server sleeps: the client waits, nobody else does."""
+@pytest.mark.parametrize("count", [100_000, 400_000])
+def test_a_flood_of_messages_without_sync(one_link, count):
+    """More replies owed than the ledger takes, while the server sleeps: the client waits, nobody else does. 400,000 are more
+    than the proxy reads ahead and the sockets hold."""
     with Client(one_link.port).login() as c:
         c.send(parse("select pg_sleep(2)"), bind(), execute(), FLUSH)
-        flood = describe("P") * 100_000
+        flood = describe("P") * count
         sender = threading.Thread(target=lambda: c.send(flood, SYNC), daemon=True)
         sender.start()
         got = c.until("Z")
         sender.join()
         assert kinds(got, without="SNT") == "12DCZ"
-        assert sum(k == "T" for k, _ in got) == 100_000
+        assert sum(k == "T" for k, _ in got) == count
         assert c.ask("select 'alive'") == [["alive"]]
+
+
+def test_data_sent_ahead_of_a_copy_that_waits(one_link, table, cluster):
+    """More than the proxy reads ahead, while the server waits for a lock before it says whether it takes data."""
+    with Client(cluster.primary.port).login() as holder, Client(one_link.port).login() as c:
+        rows = copy_data("1\n" * 1000) * 2500
+        c.send(query("copy ledger_case from stdin"), rows, COPY_DONE)  # the kernel's buffers grow: later the server takes all at once
+        c.until("Z")
+        c.ask("truncate ledger_case")
+        holder.ask("begin; lock table ledger_case in access exclusive mode")
+        sender = threading.Thread(target=lambda: c.send(query("copy ledger_case from stdin"), rows, COPY_DONE), daemon=True)
+        sender.start()
+        wait_until(lambda: active(cluster, "copy ledger_case") == 1, "the COPY to wait for the lock")
+        holder.ask("commit")
+        got = c.until("Z")
+        sender.join()
+        assert kinds(got) == "GCZ"
+        assert c.ask("select count(*) from ledger_case") == [["2500000"]]
 
 
 def test_a_flood_of_own_replies_without_sync(one_link):
