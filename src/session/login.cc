@@ -47,6 +47,11 @@ wire::Report fatal(std::string_view state, std::string message, std::string hint
   return report;
 }
 
+wire::Report unsupported_protocol(int major, int minor) {
+  return fatal(sqlstate::kFeatureNotSupported, fmt::format("unsupported frontend protocol {}.{}", major, minor),
+               "Herdgate speaks protocol 3.0 and 3.2.");
+}
+
 }  // namespace
 
 Login::Login(Session& session) : session_(session) {}
@@ -116,16 +121,16 @@ void Login::on_startup(ByteView packet) {
 void Login::on_new_startup(const wire::Startup& startup, ByteView packet) {
   using Kind = wire::Startup::Kind;
   if (startup.kind == Kind::ssl_request || startup.kind == Kind::gss_request) {
+    const bool ssl = startup.kind == Kind::ssl_request;
+    // As a server has it: the second one is a version that nobody speaks.
+    if (std::exchange(ssl ? asked_ssl_ : asked_gss_, true))
+      return refuse(unsupported_protocol(1234, ssl ? 5679 : 5680));
     session_.client_.add("N", false);  // no TLS yet, no GSS ever
     session_.client_.flush();
     return;
   }
   if (startup.kind == Kind::cancel) return on_cancel(startup);
-  if (startup.major != 3) {
-    return refuse(fatal(sqlstate::kFeatureNotSupported,
-                        fmt::format("unsupported frontend protocol {}.{}", startup.major, startup.minor),
-                        "Herdgate speaks protocol 3.0 and 3.2."));
-  }
+  if (startup.major != 3) return refuse(unsupported_protocol(startup.major, startup.minor));
   const auto asked = std::make_shared<Asked>();
   if (!read_parameters(startup, *asked)) return;
   asked->minor = std::min(startup.minor, 2);

@@ -101,9 +101,10 @@ class Login {
   std::shared_ptr<std::string> host_name_;  // of the client, verified; null unless a rule wants it
   bool host_name_asked_ = false;
   int cut_short_ = 0;
-  bool queued_ = false;  // waits at the gate
-  bool inside_ = false;  // counted by the gate
-  bool fresh_ = false;   // the server must prove the password now
+  bool asked_ssl_ = false, asked_gss_ = false;  // each may be asked for once
+  bool queued_ = false;                         // waits at the gate
+  bool inside_ = false;                         // counted by the gate
+  bool fresh_ = false;                          // the server must prove the password now
   friend class Session;
   std::shared_ptr<bool> alive_;  // null: nothing runs later
   Lifetime lifetime_;

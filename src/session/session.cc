@@ -88,7 +88,8 @@ bool Session::server_is_slow() const {
 }
 
 void Session::read_client() {
-  while (readable_ && !ended_ && !serving_ && phase_ != Phase::closed && !holds_back()) {
+  for (int reads = 0; readable_ && !ended_ && !serving_ && phase_ != Phase::closed && !holds_back(); ++reads) {
+    if (reads == kReadsPerTurn) return read_later();
     std::span<char> room = worker_.scratch().bytes;
     if (phase_ == Phase::login) room = room.first(std::min(room.size(), Login::kMaxReadAhead - in_.size()));
     const net::Io io = client_.socket().read(worker_.loop(), room);
@@ -109,6 +110,18 @@ void Session::read_client() {
   // What a login's client sent too far ahead is not read to its end: that is here when the client has gone.
   if (hangup_ && phase_ == Phase::login && in_.size() >= Login::kMaxReadAhead) ended_ = true;
   client_ended();
+}
+
+// A client may send faster than he is served, where no server has to be waited for: others have their turn all the
+// same.
+void Session::read_later() {
+  if (std::exchange(reads_later_, true)) return;
+  worker_.loop().after(Duration::zero(), [&worker = worker_, id = id_] {
+    Session* session = worker.find(id);
+    if (session == nullptr) return;
+    session->reads_later_ = false;
+    session->read_client();
+  });
 }
 
 // Serves what has been read already. Only here and in read_client() is input consumed.

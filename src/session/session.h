@@ -4,10 +4,10 @@
 // Shape    a state machine driven by three kinds of event: the client's socket (on_ready), its links (LinkUser), and
 //          its own waits (pool, catalog, timers). pump() serves requests as long as nothing has to be waited for.
 //          docs/life_of_a_query.md walks through it.
-// Limits   input read ahead of a running request: kMaxReadAhead; everything else is bounded by the parts it is made of.
-// Errors   towards the client, by words.h; a session ends by retire(), which its worker carries out later.
-// Threads  one worker, from accept to close.
-// Source   PostgreSQL manual, "Message Flow"; ARCHITECTURE.md sections 1 and 3.
+// Limits   input read ahead of a running request: kMaxReadAhead; reads from the client in one turn: kReadsPerTurn;
+// everything else is bounded by the parts it is made of. Errors   towards the client, by words.h; a session ends by
+// retire(), which its worker carries out later. Threads  one worker, from accept to close. Source   PostgreSQL manual,
+// "Message Flow"; ARCHITECTURE.md sections 1 and 3.
 #pragma once
 #include <map>
 #include <memory>
@@ -34,6 +34,7 @@ namespace herdgate::session {
 class Session final : public Recycled<Session>, public net::Watcher, public backend::LinkUser, private LogListener {
  public:
   static constexpr std::size_t kMaxReadAhead = 256 * 1024;
+  static constexpr int kReadsPerTurn = 2;                 // of the worker's scratch buffer; then others have theirs
   static constexpr std::size_t kMaxGathered = 64 * 1024;  // of our own answers, before they are written
   static constexpr int kMaxReruns = 1;
   static constexpr std::size_t kOftenBytes = 768, kLinkBytes = 192;  // what a request touches of it and of its link
@@ -85,6 +86,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   // Input and the serving of requests (session.cc).
   void read_client();
+  void read_later();
   void pump();
   std::size_t serve_input(ByteView input);
   Next serve(ByteView input, std::size_t& used);
@@ -340,6 +342,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   net::Peer peer_;
   Phase phase_ = Phase::login;
   bool readable_ = false, hangup_ = false, ended_ = false;  // of the client's stream
+  bool reads_later_ = false;                                // a timer reads on in the next turn
   bool finished_in_chunk_ = false;                          // what is waited for has come with the chunk being read
   bool serving_ = false;                                    // serve_input() is on the stack
   bool superuser_ = false;                                  // as the server said at the login

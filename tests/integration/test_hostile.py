@@ -2,6 +2,7 @@
 
 One link for all: whatever is left on it, the next client meets.
 """
+import contextlib
 import os
 import socket
 import struct
@@ -14,7 +15,7 @@ from support.cluster import Cluster
 from support.proxy import Proxy
 from support.system import scratch, wait_until
 from support.wire import (FLUSH, SYNC, Client, Closed, bind, complete, copy_data, cstring, data_row, error, execute, kinds,
-                          message, parse, query, ready, text_column)
+                          message, parse, query, ready, startup, text_column)
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 
@@ -112,6 +113,67 @@ def test_half_messages_hold_no_link(one_link):
     finally:
         for client in slow:
             client.close()
+
+
+SSL_REQUEST, GSS_REQUEST = struct.pack("!II", 8, 80877103), struct.pack("!II", 8, 80877104)
+
+
+@pytest.mark.parametrize("asked", [(SSL_REQUEST, GSS_REQUEST), (GSS_REQUEST, SSL_REQUEST)], ids=["ssl first", "gss first"])
+def test_encryption_is_asked_for_once(proxy, asked):
+    """As at a server: each of the two once, and again is a version that nobody speaks."""
+    for again in (*asked, startup()):
+        with Client(proxy.port) as c:
+            for request in asked:
+                c.send(request)
+                assert c.take(1) == b"N"
+            c.send(again)
+            if again == startup():
+                assert kinds(c.until("Z"), without="SK") == "RZ"
+            else:
+                assert error(c.until("E")[-1][1])["C"] == "0A000"
+
+
+FLOODS = {"encryption requests": SSL_REQUEST, "empty queries": query("")}
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_a_client_that_keeps_its_socket_full(start_proxy, what):
+    """What needs no server is served as fast as it comes, and the client sends it faster: others have their turn."""
+    proxy = start_proxy({"num_workers": 1, "pool_mode": "transaction"})
+    stop, sent, flood = threading.Event(), [0], FLOODS[what] * 100_000
+
+    def send():
+        try:
+            while not stop.is_set():
+                sent[0] += c.socket.send(flood)
+        except OSError:
+            sent[0] += 1 << 30  # sent away
+
+    def hear():
+        try:
+            while c.socket.recv(1 << 20):
+                pass
+        except OSError:
+            pass
+
+    with Client(proxy.port, seconds=20).login() as other, Client(proxy.port) as c:
+        if what != "encryption requests":
+            c.login()
+        threads = [threading.Thread(target=work, daemon=True) for work in (send, hear)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: sent[0] > 10_000_000, "the flood to flow")
+            for _ in range(20):
+                assert other.ask("select 'alive'") == [["alive"]]
+            if what == "encryption requests":
+                wait_until(lambda: sent[0] > 1 << 30, "the sender to be refused")
+        finally:
+            stop.set()
+            with contextlib.suppress(OSError):  # it has been sent away
+                c.socket.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
 
 
 # Servers that go mad. The node speaks the protocol up to a statement with `mad` in it.
