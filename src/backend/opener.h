@@ -38,6 +38,11 @@ struct OpenFailure {
   bool cut_short() const {
     return server && (server->sqlstate == sqlstate::kAdminShutdown || server->sqlstate == sqlstate::kCrashShutdown);
   }
+  // The login itself was refused: what earlier ones have taught may not hold any more.
+  bool login_refused() const {
+    const bool said = server && error.code == make_error_code(Errc::login_failed) && !cut_short();
+    return said || refusal.has_value();
+  }
   // True when another node may take the session all the same: this one is out of reach, or has refused it by its own
   // words (full, not that far in its replay, a login trigger that writes), or our name service fails, or we are short
   // of descriptors: of another node a link may be there.

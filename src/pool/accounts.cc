@@ -11,12 +11,13 @@ void Accounts::set_limits(Limits limits) {
   limits_ = limits;
 }
 
-bool Accounts::may_open(const backend::LinkKey& key) const {
-  if (total_ >= limits_.total) return false;
+bool Accounts::below_own_limit(const backend::LinkKey& key) const {
   if (limits_.per_key == 0) return true;
   const auto it = per_key_.find(key);
   return it == per_key_.end() || it->second < limits_.per_key;
 }
+
+bool Accounts::may_open(const backend::LinkKey& key) const { return total_ < limits_.total && below_own_limit(key); }
 
 bool Accounts::try_open(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
@@ -67,15 +68,28 @@ bool Accounts::withdraw(std::uint64_t ticket) {
   return true;
 }
 
-std::optional<Waiting> Accounts::first_waiting(const backend::LinkKey& key) {
-  const std::lock_guard lock(mutex_);
-  const auto it =
-      std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return !w.fresh && w.key == key; });
-  if (it == queue_.end()) return std::nullopt;
-  Waiting found = std::move(*it);
-  queue_.erase(it);
+Waiting Accounts::take(std::list<Waiting>::iterator who) {
+  Waiting found = std::move(*who);
+  queue_.erase(who);
   waiting_count_.store(queue_.size(), std::memory_order_release);
   return found;
+}
+
+Accounts::Turn Accounts::next_for(const backend::LinkKey& key) {
+  const std::lock_guard lock(mutex_);
+  const bool full = total_ >= limits_.total;
+  Waiting* other = nullptr;  // the oldest one of another key who could use the slot
+  for (auto it = queue_.begin(); it != queue_.end(); ++it) {
+    if (it->key == key) {
+      if (it->fresh) return {{}, true};
+      if (other != nullptr) ++other->overtaken;
+      return {take(it), false};
+    }
+    if (!full || other != nullptr || !below_own_limit(it->key)) continue;
+    if (it->overtaken >= kMostOvertaken) return {{}, true};
+    other = &*it;
+  }
+  return {{}, other != nullptr};
 }
 
 bool Accounts::fresh_wanted(const backend::LinkKey& key) const {
@@ -93,9 +107,7 @@ std::optional<Waiting> Accounts::first_that_may_open() {
   const std::lock_guard lock(mutex_);
   const auto it = std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return may_open(w.key); });
   if (it == queue_.end()) return std::nullopt;
-  Waiting found = std::move(*it);
-  queue_.erase(it);
-  waiting_count_.store(queue_.size(), std::memory_order_release);
+  Waiting found = take(it);
   ++total_;
   ++per_key_[found.key];
   return found;

@@ -46,6 +46,7 @@ struct Waiting {
   WorkerId worker;
   std::uint64_t ticket = 0;
   bool fresh = false;  // only a new link will do: its login is the proof of a password
+  int overtaken = 0;   // this often a younger one was given a link whose slot would have done
 };
 
 class Accounts {
@@ -62,8 +63,15 @@ class Accounts {
   void put_back(Waiting who);           // what was promised to it did not come: it has its old place again
   bool withdraw(std::uint64_t ticket);  // false: somebody has already been told to serve it
   bool anybody_waits() const { return waiting_count_.load(std::memory_order_acquire) != 0; }
-  // Who gets an idle link of this key; taken off the queue. Never one who needs a fresh link.
-  std::optional<Waiting> first_waiting(const backend::LinkKey& key);
+  // What is to become of an idle link of this key. Who needs its slot, for a fresh link or for one of another key when
+  // the total is used up, has it closed for him in his turn; but so that links are not closed and opened all the time
+  // where two keys want them, younger ones of its key come first kMostOvertaken times.
+  struct Turn {
+    std::optional<Waiting> taker;  // gets it; taken off the queue
+    bool make_room = false;        // it is closed
+  };
+  static constexpr int kMostOvertaken = 16;
+  Turn next_for(const backend::LinkKey& key);
   bool fresh_wanted(const backend::LinkKey& key) const;
   bool waits_for(const backend::LinkKey& key) const;  // somebody does, for a link of this key
   // Who may open a link now that a slot is free; taken off the queue, and the slot is taken for it.
@@ -92,6 +100,8 @@ class Accounts {
 
  private:
   bool may_open(const backend::LinkKey& key) const;
+  bool below_own_limit(const backend::LinkKey& key) const;
+  Waiting take(std::list<Waiting>::iterator who);
   mutable std::mutex mutex_;
   Limits limits_;
   std::size_t total_ = 0;

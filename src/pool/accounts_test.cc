@@ -27,9 +27,10 @@ TEST(Accounts, WaitersAreServedInOrderPerKey) {
   const auto third = books.enqueue({kA, WorkerId(1)});
   ASSERT_TRUE(first && second && third);
   EXPECT_TRUE(books.anybody_waits());
-  EXPECT_EQ(books.first_waiting(kA)->ticket, *first);
-  EXPECT_EQ(books.first_waiting(kA)->ticket, *third);
-  EXPECT_FALSE(books.first_waiting(kA));
+  EXPECT_EQ(books.next_for(kA).taker->ticket, *first);
+  EXPECT_EQ(books.next_for(kA).taker->ticket, *third);
+  EXPECT_FALSE(books.next_for(kA).taker);
+  EXPECT_TRUE(books.next_for(kA).make_room) << "for the second";
   EXPECT_FALSE(books.first_that_may_open()) << "no slot is free";
   books.closed(kA);
   const auto granted = books.first_that_may_open();
@@ -44,11 +45,52 @@ TEST(Accounts, WhoNeedsAFreshLinkIsNeverGivenAnIdleOne) {
   Accounts books(Limits{.total = 1, .per_key = 0});
   ASSERT_TRUE(books.try_open(kA));
   const auto ticket = books.enqueue({.key = kA, .worker = WorkerId(0), .fresh = true});
-  EXPECT_FALSE(books.first_waiting(kA));
+  EXPECT_FALSE(books.next_for(kA).taker);
   EXPECT_TRUE(books.fresh_wanted(kA));
   EXPECT_FALSE(books.fresh_wanted(kB));
   books.closed(kA);
   EXPECT_EQ(books.first_that_may_open()->ticket, *ticket);
+}
+
+// issue: younger ones of the key were given each link, so that a login waited in vain.
+TEST(Accounts, WhoNeedsAFreshLinkHasItsTurn) {
+  Accounts books(Limits{.total = 5, .per_key = 1});
+  ASSERT_TRUE(books.try_open(kA));
+  const auto first = books.enqueue({kA, WorkerId(0)});
+  ASSERT_TRUE(books.enqueue({.key = kA, .worker = WorkerId(0), .fresh = true}));
+  ASSERT_TRUE(books.enqueue({kA, WorkerId(0)}));
+  EXPECT_EQ(books.next_for(kA).taker->ticket, *first);
+  const Accounts::Turn turn = books.next_for(kA);
+  EXPECT_FALSE(turn.taker);
+  EXPECT_TRUE(turn.make_room);
+}
+
+// issue: one of another key waited as long as the first key had somebody in the queue.
+TEST(Accounts, YoungerOnesOfTheLinksKeyOvertakeForAWhile) {
+  Accounts books(Limits{.total = 1, .per_key = 1});
+  ASSERT_TRUE(books.try_open(kA));
+  const auto other = books.enqueue({kB, WorkerId(0)});
+  for (int i = 0; i < Accounts::kMostOvertaken; ++i) {
+    const auto younger = books.enqueue({kA, WorkerId(0)});
+    const Accounts::Turn turn = books.next_for(kA);
+    ASSERT_TRUE(turn.taker);
+    EXPECT_EQ(turn.taker->ticket, *younger);
+  }
+  const auto last = books.enqueue({kA, WorkerId(0)});
+  EXPECT_TRUE(books.next_for(kA).make_room);
+  books.closed(kA);
+  EXPECT_EQ(books.first_that_may_open()->ticket, *other);
+  EXPECT_FALSE(books.next_for(kB).taker);
+  EXPECT_TRUE(books.next_for(kB).make_room) << "and it recovers";
+  books.closed(kB);
+  EXPECT_EQ(books.first_that_may_open()->ticket, *last);
+}
+
+TEST(Accounts, ALinkIsNotClosedForWhoCouldNotOpenOne) {
+  Accounts books(Limits{.total = 2, .per_key = 1});
+  ASSERT_TRUE(books.try_open(kA) && books.try_open(kB));
+  ASSERT_TRUE(books.enqueue({kB, WorkerId(0)}));
+  EXPECT_FALSE(books.next_for(kA).make_room);
 }
 
 TEST(Accounts, AWaiterWhoseKeyIsAtItsLimitDoesNotBlockOthers) {

@@ -330,10 +330,9 @@ void Pool::make_available(ServerLink& link) {
   if (!usable(link) || wiring_.loop.now() >= link.retire_at || !link.link->clean())
     return close(link, Error{backend::Errc::closed_by_us, "not kept"});
   if (wiring_.accounts.anybody_waits()) {
-    if (auto waiting = wiring_.accounts.first_waiting(link.link->key())) return hand_over(link, *waiting);
-    // Somebody waits for another kind of link, and the total is used up: make room.
-    if (wiring_.accounts.full() || wiring_.accounts.fresh_wanted(link.link->key()))
-      return close(link, Error{backend::Errc::closed_by_us, "room for others"});
+    const Accounts::Turn turn = wiring_.accounts.next_for(link.link->key());
+    if (turn.taker) return hand_over(link, *turn.taker);
+    if (turn.make_room) return close(link, Error{backend::Errc::closed_by_us, "room for others"});
   }
   link.home->idle.push_back(&link);
   link.home->account->idle.fetch_add(1, std::memory_order_relaxed);
@@ -420,13 +419,17 @@ void Pool::adopt(std::shared_ptr<std::unique_ptr<ServerLink>> parcel, net::Socke
 void Pool::relinquish(const backend::LinkKey& key) {
   const auto it = keys_.find(key);
   while (it != keys_.end() && !it->second->idle.empty()) {
-    auto waiting = wiring_.accounts.first_waiting(key);
-    if (!waiting) break;
-    ServerLink* link = it->second->idle.back();
+    const Accounts::Turn turn = wiring_.accounts.next_for(key);
+    if (!turn.taker && !turn.make_room) break;
+    ServerLink* link = turn.taker ? it->second->idle.back() : it->second->idle.front();
+    if (!turn.taker) {
+      forget_idle(*link);
+      return close(*link, Error{backend::Errc::closed_by_us, "room for others"});
+    }
     it->second->idle.pop_back();
     it->second->account->idle.fetch_sub(1, std::memory_order_relaxed);
-    if (usable(*link) && link->link->clean()) return hand_over(*link, *waiting);
-    wiring_.accounts.put_back(*waiting);
+    if (usable(*link) && link->link->clean()) return hand_over(*link, *turn.taker);
+    wiring_.accounts.put_back(*turn.taker);
     close(*link, Error{backend::Errc::closed_by_us, "no longer usable"});
   }
   if (!wiring_.accounts.anybody_waits()) return;

@@ -106,7 +106,7 @@ struct PoolTest : ::testing::Test {
   }
   void later(Duration time) { clock.ahead += time; }
   std::unique_ptr<Asker> ask(const backend::LinkKey& key, int worker = 0, Deadline deadline = Deadline::never(),
-                             bool at_once = false) {
+                             bool at_once = false, bool fresh = false) {
     auto asker = std::make_unique<Asker>();
     Pool::Ask what;
     what.pool = pool(worker).key_pool(key);
@@ -114,6 +114,7 @@ struct PoolTest : ::testing::Test {
     what.credentials->user = key.user;
     what.deadline = deadline;
     what.at_once = at_once;
+    what.fresh = fresh;
     asker->pending = pool(worker).request(std::move(what), [this, raw = asker.get()](Pool::Result result) {
       raw->result = std::move(result);
       loop.defer([this] { changed(); });
@@ -145,6 +146,26 @@ TEST_F(PoolTest, WhoWaitsIsServedInOrder) {
   pool(1).give_back(*third->link(), {});
   until([&] { return fourth->result.has_value(); });
   EXPECT_EQ(server.logins, 1) << "one link went round";
+}
+
+// issue: while sessions queued for the links that there were, no login got one.
+TEST_F(PoolTest, ALoginHasALinkClosedForItInItsTurn) {
+  for (const int worker : {0, 1}) {
+    server.logins = 0;
+    ServerLink* link = get(ann);
+    const int before = server.logins;
+    const auto login = ask(ann, worker, Deadline::never(), false, true), younger = ask(ann);
+    settle();
+    pool().give_back(*link, {});
+    until([&] { return login->result.has_value(); });
+    ASSERT_NE(login->link(), nullptr) << login->error();
+    EXPECT_FALSE(younger->result);
+    EXPECT_EQ(server.logins, before + 1);
+    pool(worker).give_back(*login->link(), {});
+    until([&] { return younger->result.has_value(); });
+    EXPECT_EQ(server.logins, before + 1) << "that one went on";
+    pool().give_back(*younger->link(), {});
+  }
 }
 
 TEST_F(PoolTest, AnIdleLinkMovesToTheWorkerWhereSomebodyWaits) {

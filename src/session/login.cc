@@ -478,7 +478,7 @@ void Login::on_link(pool::Pool::Result link) {
                                      link.error().error.code == make_error_code(pool::Errc::node_gone));
   if (unreachable && streaming && wait_for_primary()) return;
   if (!link) {
-    memory().forget(who());
+    if (link.error().login_refused()) memory().forget(who());
     wire::Report report = report_of(link.error(), session_.pending_node_);
     report.severity = "FATAL";
     return refuse(report);

@@ -39,6 +39,28 @@ TEST_F(SessionTest, WhoIsCancelledWhileQueuedLeavesTheQueue) {
   EXPECT_FALSE(heard(*standby, "select 2"));
 }
 
+// issue: what earlier logins had taught was forgotten, so that all later ones needed a fresh link.
+TEST_F(SessionTest, ALoginThatWaitedInVainForALinkForgetsNothing) {
+  Client& first = log_in();
+  const LoginMemory::WhoView who{"shop", "ann"};
+  ASSERT_TRUE(shared.logins.method(who, clock.now()));
+  answer(first, "create table t (i int)");
+  shared.accounts.set_limits({.total = 1, .per_key = 0});
+  hold(*primary, "create");
+  first.query("create table u (i int)");
+  until([&] { return heard(*primary, "create table u (i int)"); });
+  shared.logins.forget_reported();
+  Client& second = connect();
+  second.send(startup());
+  until([&] { return shared.accounts.waiting() == 1; });
+  clock.ahead += kWaitTimeout + seconds(1);
+  until([&] { return second.closed; });
+  EXPECT_EQ(second.heard, "E53300 ");
+  EXPECT_TRUE(shared.logins.method(who, clock.now()));
+  primary->say(end_of_query());
+  until([&] { return first.heard == "C ZI "; });
+}
+
 TEST_F(SessionTest, ACancelBehindAStatementThatWasNotReadYetFindsIt) {
   Client& client = log_in();
   answer(client, "select 0");

@@ -127,6 +127,7 @@ inline Bytes sync() {
 
 struct SessionTest : ::testing::Test {
   static constexpr Duration kPatience = std::chrono::seconds(20);
+  static constexpr auto kWaitTimeout = std::chrono::seconds(5);
   MovableClock clock;
   SilentLog sink;
   Log log{sink};
@@ -159,6 +160,7 @@ struct SessionTest : ::testing::Test {
   SnapshotPtr snapshot() {
     auto settings = std::make_shared<config::Settings>();
     settings->pool_mode = config::PoolMode::transaction;
+    settings->query_wait_timeout = kWaitTimeout;
     auto view = std::make_shared<cluster::View>();
     for (const auto* server : {&primary, &standby}) {
       if (!*server) continue;

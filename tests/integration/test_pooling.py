@@ -432,6 +432,36 @@ def test_query_wait_timeout(start_proxy):
 
 
 @herdgate_only
+def test_a_login_has_its_turn_while_sessions_queue(start_proxy):
+    """Its link must be a new one, so one that comes back is closed for it, though others wait for that one too."""
+    proxy = start_proxy({"pool_mode": "transaction", "pool_size": 1, "query_wait_timeout": 5, "load_balance_mode": False})
+    stop, busy = threading.Event(), [threading.Event() for _ in range(3)]
+
+    def work(connection, begun):
+        while not stop.is_set():
+            connection.execute("select pg_sleep(0.05)")
+            begun.set()
+
+    sessions = [proxy.connect() for _ in busy]
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(sessions, busy)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert all(begun.wait(30) for begun in busy)
+        proxy.reload()  # what logins have taught is forgotten
+        wait_until(lambda: "reload" in proxy.log(), "the reload")
+        for _ in range(3):
+            with proxy.connect() as late:
+                assert late.execute("select 'in'").fetchone() == ("in",)
+            proxy.reload()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for session in sessions:
+            session.close()
+
+
 def test_idle_transaction_timeout(start_proxy, cluster):
     proxy = start_proxy({"pool_mode": "transaction", "idle_transaction_timeout": 1})
     with proxy.connect(user="test", autocommit=False) as c:
