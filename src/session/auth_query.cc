@@ -71,12 +71,17 @@ void AuthQueries::ask(const Who& who, Done done) {
 std::optional<AuthQueries::Target> AuthQueries::target_for(const Who& who) const {
   const Snapshot& snapshot = *worker_.snapshot();
   const cluster::Node* node = snapshot.view->find(snapshot.view->write_node());
-  if (node == nullptr) return std::nullopt;
+  if (node == nullptr || !node->live()) return std::nullopt;
   return Target{{node->id, who.database, snapshot.settings->auth_query_user},
                 node->host,
                 node->port,
                 snapshot.settings,
                 snapshot.passwords};
+}
+
+bool AuthQueries::unreachable(const Error& why) {
+  const backend::OpenFailure failure{why, std::nullopt, std::nullopt};
+  return failure.against_node() || failure.elsewhere() || why.code == make_error_code(backend::Errc::login_refused);
 }
 
 auth::Credentials AuthQueries::credentials() const {
@@ -126,6 +131,8 @@ void AuthQueries::answered(const Who& who, Result<backend::Rows> rows) {
     return begin_next();
   }
   if (!rows) {
+    if (unreachable(rows.error()))
+      worker_.workers().hint_node_trouble(opened_.key.node, "auth_query: " + rows.error().text(), {});
     close();
     return finish(who, fail(rows.error().code, with_hint(rows.error().context)));
   }

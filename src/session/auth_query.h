@@ -38,6 +38,8 @@ class AuthQueries {
   // Whose verifier: the database is that in which the query runs.
   static Who key_of(const config::Settings& settings, const std::string& database, const std::string& user);
   void ask(const Who& who, Done done);
+  // The server was not reached, or lets nobody in at the moment: that says nothing of the user.
+  static bool unreachable(const Error& why);
 
  private:
   // What the connection was made with: where another target is wanted, another connection is.

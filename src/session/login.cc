@@ -47,6 +47,11 @@ wire::Report fatal(std::string_view state, std::string message, std::string hint
   return report;
 }
 
+wire::Report no_node() {
+  return fatal(sqlstate::kConnectionFailure, "could not connect to any node",
+               "All nodes are down. They are probed and used again when they answer.");
+}
+
 wire::Report unsupported_protocol(int major, int minor) {
   return fatal(sqlstate::kFeatureNotSupported, fmt::format("unsupported frontend protocol {}.{}", major, minor),
                "Herdgate speaks protocol 3.0 and 3.2.");
@@ -303,6 +308,7 @@ void Login::run_auth_query() {
     policy_.auth_query = *known;
     return decide();
   }
+  if (primary_is_awaited()) return;
   state_ = State::auth_query;
   session_.worker_.auth_queries().ask(key, [this, alive = alive()](const Result<auth::StoredSecret>& verifier) {
     if (*alive && state_ == State::auth_query) on_auth_query(verifier);
@@ -312,6 +318,14 @@ void Login::run_auth_query() {
 void Login::on_auth_query(const Result<auth::StoredSecret>& verifier) {
   if (!verifier) {
     HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", verifier.error().text());
+    const bool streaming = session_.settings().backend_clustering_mode == config::ClusteringMode::streaming_replication;
+    if (AuthQueries::unreachable(verifier.error())) {  // to a driver 28000 would be a wrong password
+      if (streaming && wait_for_primary()) return;
+      if (session_.view().write_node() == kNoNode) return refuse(no_node());
+      wire::Report report = report_of({verifier.error(), std::nullopt, std::nullopt}, session_.view().write_node());
+      report.severity = "FATAL";
+      return refuse(report);
+    }
     return refuse(fatal(sqlstate::kInvalidAuthorization, "client authentication failed", "See the log for details."));
   }
   policy_.auth_query = *verifier;
@@ -412,9 +426,16 @@ bool Login::wait_for_primary() {
   return true;
 }
 
+// A failover is under way; true: the login goes on in snapshot_came().
+bool Login::primary_is_awaited() {
+  session_.snapshot_ = session_.worker_.snapshot();
+  return session_.view().primary_awaited && session_.view().primary != kNoNode && wait_for_primary();
+}
+
 void Login::snapshot_came() {
   const cluster::View& now = *session_.worker_.snapshot()->view;
-  if (state_ == State::primary && !now.primary_awaited) return get_link();
+  if (state_ == State::primary && !now.primary_awaited)
+    return policy_.auth_query_used && !examined_ ? run_auth_query() : get_link();
   const cluster::Node* node = now.find(session_.pending_node_);
   if (!pending_ || (node != nullptr && node->live())) return;
   pending_.reset();  // a link to a node that is down will not come
@@ -431,12 +452,9 @@ pool::KeyPoolPtr Login::key_pool(NodeId node) const {
 
 void Login::get_link() {
   state_ = State::server;
-  session_.snapshot_ = session_.worker_.snapshot();
-  if (session_.view().primary_awaited && session_.view().primary != kNoNode && wait_for_primary()) return;
+  if (primary_is_awaited()) return;
   const NodeId node = session_.view().write_node();
-  if (node == kNoNode)
-    return refuse(fatal(sqlstate::kConnectionFailure, "could not connect to any node",
-                        "All nodes are down. They are probed and used again when they answer."));
+  if (node == kNoNode) return refuse(no_node());
   const pool::KeyPoolPtr keys = key_pool(node);
   session_.pending_node_ = node;
   const bool client_is_known = examined_;

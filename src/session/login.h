@@ -80,6 +80,7 @@ class Login {
   void client_proved();
   void get_link();
   bool wait_for_primary();
+  bool primary_is_awaited();
   pool::KeyPoolPtr key_pool(NodeId node) const;
   void on_link(pool::Pool::Result link);
   void on_server_method(auth::ServerMethod method, backend::Opener& opener);

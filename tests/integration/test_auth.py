@@ -476,8 +476,31 @@ def test_auth_query_survives_a_restarted_server(start_proxy):
         stays_out(proxy, "asked_anew")  # by a connection that turns out to be dead
         stays_out(proxy, "and_once_more")
         assert "auth_query failed" not in proxy.log()
+        own.primary.psql("set password_encryption = 'scram-sha-256'; create role late login password 'late'", "postgres")
         own.primary.stop()
-        stays_out(proxy, "nobody", match="client authentication failed|could not connect")
+        with ThreadPoolExecutor(1) as pool:  # it is not told that its password is wrong
+            login = pool.submit(gets_in, proxy, "late", "late")
+            system.wait_until(lambda: "auth_query failed" in proxy.log(), "the server to be missed")
+            own.primary.start()
+            login.result()
+        system.wait_until(lambda: can_log_in(proxy, "scram_user", "scram_user"), "logins to work again", poll=0.3)
+        proxy.stop()
+    finally:
+        own.destroy()
+
+
+@pytest.mark.herdgate_only
+def test_auth_query_that_reaches_no_server_speaks_of_no_password(start_proxy):
+    own = Cluster(nodes=1)
+    try:
+        own.create().start()
+        proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "postgres", "auth_query_database": "postgres",
+                             "failover_wait_timeout": 0,
+                             "auth_query": "select rolpassword from pg_authid where rolname = $1"},
+                            hba("host all all 127.0.0.1/32 scram-sha-256"), on=own, fresh=True)
+        gets_in(proxy, "scram_user", "scram_user")
+        own.primary.stop()
+        stays_out(proxy, "nobody", match="could not connect")
         own.primary.start()
         system.wait_until(lambda: can_log_in(proxy, "scram_user", "scram_user"), "logins to work again", poll=0.3)
         proxy.stop()
