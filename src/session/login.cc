@@ -389,10 +389,6 @@ void Login::on_step(auth::Step step) {
 
 void Login::client_proved() {
   state_ = State::server;
-  if (waiting_opener_ != nullptr) {
-    std::exchange(waiting_opener_, nullptr)->provide(result_.credentials);
-    return;
-  }
   if (result_.link != nullptr) {  // a server that trusts has given a link already
     if (!result_.credentials.admitted) return refuse(auth::refuse_unproved(user()));
     return welcome(result_.link);
@@ -439,8 +435,7 @@ void Login::snapshot_came() {
   const cluster::Node* node = now.find(session_.pending_node_);
   if (!pending_ || (node != nullptr && node->live())) return;
   pending_.reset();  // a link to a node that is down will not come
-  waiting_opener_ = nullptr;
-  if (state_ == State::server) get_link();  // else the client is being asked: see client_proved()
+  get_link();
 }
 
 // With the identity of an earlier session like this one it need not be searched for.
@@ -465,17 +460,22 @@ void Login::get_link() {
   ask.pool = keys;
   ask.fresh = fresh_ || !client_is_known;  // a link that is there already proves nothing
   if (client_is_known) ask.credentials = result_.credentials;
-  ask.on_method = [this](auth::ServerMethod method, backend::Opener& opener) { on_server_method(method, opener); };
+  ask.on_method = [this](auth::ServerMethod method, backend::Opener&) { on_server_method(method); };
   ask.deadline = session_.wait_deadline();
   pending_ =
       session_.worker_.pool().request(std::move(ask), [this](pool::Pool::Result link) { on_link(std::move(link)); });
 }
 
-void Login::on_server_method(auth::ServerMethod method, backend::Opener& opener) {
+// The server has asked, so the client is. Its slot in the pool does not wait for what he says, who may say nothing: the
+// link is opened anew with what he has shown. Deferred: the opener is in the middle of telling.
+void Login::on_server_method(auth::ServerMethod method) {
   policy_.server = method;
-  if (examined_) return opener.provide(result_.credentials);
-  waiting_opener_ = &opener;
-  decide();
+  memory().remember_method(who(), method, now());
+  session_.worker_.loop().defer([this, alive = alive()] {
+    if (!*alive || state_ != State::server) return;
+    pending_.reset();
+    decide();
+  });
 }
 
 void Login::on_link(pool::Pool::Result link) {
@@ -488,8 +488,6 @@ void Login::on_link(pool::Pool::Result link) {
   const bool proved = pending_ && pending_->proved();
   const bool opened_now = method.has_value();
   auto pending = std::move(pending_);
-  waiting_opener_ = nullptr;
-  if (!link && state_ != State::server) return;  // the client is being asked: client_proved() opens another
   if (!link && link.error().cut_short() && ++cut_short_ <= kMaxCutShort) return get_link();
   const bool streaming = session_.settings().backend_clustering_mode == config::ClusteringMode::streaming_replication;
   const bool unreachable = !link && (link.error().against_node() || link.error().not_ready() ||

@@ -83,7 +83,7 @@ class Login {
   bool primary_is_awaited();
   pool::KeyPoolPtr key_pool(NodeId node) const;
   void on_link(pool::Pool::Result link);
-  void on_server_method(auth::ServerMethod method, backend::Opener& opener);
+  void on_server_method(auth::ServerMethod method);
   void welcome(pool::ServerLink* link);
   void refuse(const auth::Refusal& refusal);
   void refuse(const wire::Report& report);
@@ -96,7 +96,6 @@ class Login {
   std::unique_ptr<auth::ClientAuth> client_auth_;  // null: the client was not asked for anything
   bool examined_ = false;                          // it has been decided how the client proves who it is
   std::unique_ptr<pool::Pool::Pending> pending_;
-  backend::Opener* waiting_opener_ = nullptr;
   net::TimerId timer_ = 0;
   net::TimerId primary_timer_ = 0;          // runs from the first time that a primary was waited for
   std::shared_ptr<std::string> host_name_;  // of the client, verified; null unless a rule wants it

@@ -61,6 +61,20 @@ TEST_F(SessionTest, ALoginThatWaitedInVainForALinkForgetsNothing) {
   until([&] { return first.heard == "C ZI "; });
 }
 
+// issue: who only said his name held a link of the pool until authentication_timeout.
+TEST_F(SessionTest, WhoIsAskedForHisPasswordHoldsNoLink) {
+  Client& at_work = log_in();
+  shared.accounts.set_limits({.total = 1, .per_key = 0});
+  shared.logins.clear();
+  primary->asks = true;
+  Client& says_nothing = connect();
+  says_nothing.send(startup());
+  until([&] { return says_nothing.heard == "R "; });
+  primary->asks = false;
+  EXPECT_EQ(answer(at_work, "create table t (i int)"), "C ZI ");
+  EXPECT_EQ(says_nothing.take(), "R ");
+}
+
 TEST_F(SessionTest, ACancelBehindAStatementThatWasNotReadYetFindsIt) {
   Client& client = log_in();
   answer(client, "select 0");
