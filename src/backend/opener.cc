@@ -44,7 +44,8 @@ Opener::Opener(net::Loop& loop, net::BlockingPool& blocking, OpenRequest request
       on_method_(std::move(on_method)),
       auth_(make_auth(request_)) {
   const net::ConnectOptions options{request_.deadline, request_.tcp};
-  connecting_ = net::connect(loop_, blocking_, request_.to, options,
+  net::BlockingPool& names = request_.names != nullptr ? *request_.names : blocking_;
+  connecting_ = net::connect(loop_, names, request_.to, options,
                              [this](Result<net::Socket> socket) { connected(std::move(socket)); });
   if (request_.deadline.at != TimePoint::max()) limit_ = request_.deadline.at - loop_.now();
   limit_the_wait();

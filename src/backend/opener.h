@@ -62,6 +62,7 @@ struct OpenRequest {
   Deadline deadline;
   net::TcpOptions tcp;
   std::optional<auth::Credentials> credentials;
+  net::BlockingPool* names = nullptr;  // looks the host up; null: the pool where PBKDF2 runs
   // Settings that the session begins with, whatever the server, the database or the role would have it begin with.
   std::vector<std::pair<std::string, std::string>> settings = {};
 };

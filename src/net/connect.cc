@@ -91,7 +91,10 @@ void Attempt::find_addresses() {
 void Attempt::look_up() {
   ++look_ups_;
   auto found = std::make_shared<Resolved>();
-  auto job = [found, to = to_] { *found = resolve(to.host, to.port, Resolve::any); };
+  // Nobody looks up for an attempt that has been given up while it was queued.
+  auto job = [found, to = to_, alive = std::weak_ptr<bool>(alive_)] {
+    if (!alive.expired()) *found = resolve(to.host, to.port, Resolve::any);
+  };
   auto done = [this, found, alive = std::weak_ptr<bool>(alive_)] {
     if (!alive.expired()) looked_up(*found);
   };

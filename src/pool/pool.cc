@@ -111,6 +111,7 @@ ServerLink* Pool::try_take(KeyPool& pool) {
 backend::OpenRequest Pool::open_request(const backend::LinkKey& key) const {
   backend::OpenRequest request;
   request.key = key;
+  request.names = &wiring_.names;
   const cluster::Node* node = view_->find(key.node);
   HG_ASSERT(node != nullptr);
   request.to = net::Destination{node->host, node->port};
@@ -527,7 +528,7 @@ void Pool::cancel(ServerLink& link) {
   ++link.cancels_in_flight;
   link.cancelled = true;
   const std::uint64_t id = ++last_cancel_;
-  cancels_[id] = Cancel{std::make_unique<backend::Canceller>(wiring_.loop, wiring_.blocking, to, link.link->greeting(),
+  cancels_[id] = Cancel{std::make_unique<backend::Canceller>(wiring_.loop, wiring_.names, to, link.link->greeting(),
                                                              [this, id, alive = alive_](Delivery how) {
                                                                if (*alive) cancel_over(id, how);
                                                              }),

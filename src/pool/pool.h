@@ -65,6 +65,7 @@ class Pool : private backend::LinkKeeper {
   struct Wiring {
     net::Loop& loop;
     net::BlockingPool& blocking;
+    net::BlockingPool& names;  // looks servers up: passwords are checked on the other one, whatever a name service does
     backend::Scratch& scratch;
     Accounts& accounts;
     Peers& peers;

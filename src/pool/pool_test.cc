@@ -54,6 +54,7 @@ struct PoolTest : ::testing::Test {
       workers.pools.push_back(
           std::make_unique<Pool>(Pool::Wiring{.loop = loop,
                                               .blocking = blocking,
+                                              .names = blocking,
                                               .scratch = scratch,
                                               .accounts = accounts,
                                               .peers = workers,

@@ -135,6 +135,7 @@ Proxy::~Proxy() {
   blocking_.stop();
   probing_.stop();
   shared_.names.stop();
+  shared_.server_names.stop();
   control_.cancel(pause_timer_);
   control_.cancel(outdating_);
   control_.cancel(reload_timer_);

@@ -106,6 +106,7 @@ void AuthQueries::open(const Target& target) {
   request.to = {target.host, target.port};
   request.deadline = Deadline::after(loop.now(), kLimit);
   request.credentials = credentials();
+  request.names = &worker_.shared().server_names;
   request.settings = own_settings();
   client_ = std::make_unique<backend::Client>(loop, worker_.blocking(), worker_.scratch(), request);
 }

@@ -144,6 +144,7 @@ struct Shared {
   // Clients' names are looked up apart: while a name service is silent, passwords are checked all the same.
   static constexpr int kNamingThreads = 4;
   net::BlockingPool names{kNamingThreads};
+  net::BlockingPool server_names{kNamingThreads};  // … and servers' too
   std::atomic<int> outcomes_open{0};    // COMMITs without an answer whose fate is being asked; writes wait for that
   std::atomic<int> commits_checked{0};  // new primaries that are being asked for what sessions had committed
   std::atomic<std::uint64_t> last_session{0};

@@ -21,6 +21,7 @@ Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers
   pool::Pool::Wiring wiring{
       .loop = loop_,
       .blocking = blocking_,
+      .names = shared_.server_names,
       .scratch = scratch_,
       .accounts = shared_.accounts,
       .peers = workers_,

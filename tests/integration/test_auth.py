@@ -508,6 +508,34 @@ def test_auth_query_that_reaches_no_server_speaks_of_no_password(start_proxy):
         own.destroy()
 
 
+@pytest.mark.herdgate_only
+@pytest.mark.skipif(not SilentNames.available(), reason="no mount namespaces here")
+def test_a_silent_name_service_for_servers_leaves_passwords_to_be_checked(cluster):
+    names = SilentNames()
+    proxy = Proxy(cluster)
+    proxy.prefix = names.prefix()
+    proxy.settings.update({"enable_pool_hba": True, "num_workers": 1, "backend_hostname0": "slow.example",
+                           "backend_flag0": "ALWAYS_PRIMARY|DISALLOW_TO_FAILOVER"})
+    proxy.files.update({**hba("host all postgres 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256"),
+                        **passwd(*ENTRIES)})
+    slow = []
+    try:
+        proxy.start()
+        for _ in range(8):
+            s = socket.create_connection(("127.0.0.1", proxy.port))
+            s.sendall(startup())
+            slow.append(s)
+        names.wait(2)  # both kinds of address
+        stays_out(proxy, "scram_user", match="password does not match", connect_timeout=20)
+        assert not select.select(slow, [], [], 0)[0]  # these wait all the same
+    finally:
+        for s in slow:
+            s.close()
+        names.let_go()
+        proxy.stop()
+        proxy.remove()
+
+
 def test_changed_password_on_the_server(start_proxy):
     """A link logged in with the old password does not let the old password in for ever, nor keep the new one out."""
     own = Cluster(nodes=1)
