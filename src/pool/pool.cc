@@ -388,7 +388,7 @@ void Pool::hand_to(ServerLink& link, Pending& pending) {
   pending.handing_ = wiring_.loop.after(Duration::zero(), [this, &pending, place] {
     pending.handing_ = 0;
     ServerLink* handed = std::exchange(pending.handed_, nullptr);
-    if (handed->link->clean()) {
+    if (usable(*handed) && handed->link->clean()) {
       ++handed->uses;
       return complete(pending, handed);
     }
@@ -412,8 +412,10 @@ void Pool::adopt(std::shared_ptr<std::unique_ptr<ServerLink>> parcel, net::Socke
   const auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(socket));
   link.link->set_keeper(this);
   all_.emplace(&link, std::move(owner));
-  if (attached) return hand_over(link, to);
-  close(link, attached.error());
+  // What befell its like while it was in neither of the pools.
+  if (link.created <= renewed_ || link.created < link.home->older_go) link.outdated = true;
+  if (attached && usable(link)) return hand_over(link, to);
+  close(link, attached ? Error{backend::Errc::closed_by_us, "no longer usable"} : attached.error());
   serve_anew(to);
 }
 
@@ -565,6 +567,7 @@ void Pool::close_idle(const std::function<bool(const ServerLink&)>& which) {
 }
 
 void Pool::renew() {
+  renewed_ = wiring_.loop.now();
   close_idle([](const ServerLink&) { return true; });
   for (auto& [link, owner] : all_) link->outdated = true;
 }
@@ -591,6 +594,7 @@ bool Pool::learned(ServerLink& link, Defaults defaults, std::uint64_t epoch) {
 }
 
 void Pool::retire_older(const backend::LinkKey& key, TimePoint than) {
+  if (const auto it = keys_.find(key); it != keys_.end()) it->second->older_go = std::max(it->second->older_go, than);
   for (const auto& [link, owner] : all_) {
     if (link->link->key() == key && link->created < than) link->outdated = true;
   }

@@ -44,6 +44,7 @@ struct KeyPool {
   std::vector<ServerLink*> idle;  // the most recently used last
   int cleaning = 0;               // links that will be idle in a moment
   int awaited = 0;                // requests that wait for one of those
+  TimePoint older_go{};           // retire_older(): for those that were on their way here
 };
 using KeyPoolPtr = std::shared_ptr<KeyPool>;
 
@@ -192,6 +193,7 @@ class Pool : private backend::LinkKeeper {
   std::map<std::uint64_t, Cancel> cancels_;
   std::uint64_t last_id_ = 0, last_cancel_ = 0;
   net::TimerId maintenance_ = 0;
+  TimePoint renewed_{};      // renew(): for links that were on their way here
   bool loss_noted_ = false;  // links that were lost idle are looked for at the end of this turn
   bool stopping_ = false;
   LogContext who_;

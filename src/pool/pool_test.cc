@@ -221,6 +221,35 @@ TEST_F(PoolTest, WhoCountedOnALinkThatWentElsewhereGetsAnother) {
   EXPECT_EQ(accounts.waiting(), 0u);
 }
 
+// issue: what is said of all links was not heard by one that was between two workers, or on its way to who waited.
+TEST_F(PoolTest, ALinkOnItsWayIsRenewedLikeTheOthers) {
+  for (const int worker : {0, 1}) {
+    ServerLink* link = get(ann);
+    const int before = server.logins;
+    const auto waiting = ask(ann, worker);
+    settle();
+    pool().give_back(*link, {});
+    loop.defer([this] {
+      for (auto& each : workers.pools) each->renew();
+    });
+    until([&] { return waiting->result.has_value(); });
+    ASSERT_NE(waiting->link(), nullptr) << waiting->error();
+    EXPECT_EQ(server.logins, before + 1);
+    pool(worker).discard(*waiting->link(), Error{backend::Errc::closed_by_us, "by the test"});
+  }
+}
+
+TEST_F(PoolTest, ALinkOnItsWayToADeadNodeIsNotLent) {
+  ServerLink* link = get(ann);
+  const auto waiting = ask(ann, 1);
+  settle();
+  pool().give_back(*link, {});
+  loop.defer([this] { configure(cluster::NodeStatus::down); });
+  until([&] { return waiting->result.has_value(); });
+  EXPECT_NE(waiting->error().find("taken down"), std::string::npos) << waiting->error();
+  EXPECT_EQ(accounts.links(), 0u);
+}
+
 TEST_F(PoolTest, WhoGivesUpLeavesHisLinkToTheNext) {
   ServerLink* link = get(ann);
   auto gives_up = ask(ann);

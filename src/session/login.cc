@@ -245,7 +245,9 @@ void Login::let_in() {
   const bool waited = std::exchange(queued_, false);
   if (state_ == State::done) return;
   inside_ = true;
-  if (waited) {  // that was not the client's fault: it has its whole time from here on
+  if (waited) {  // that was not the client's fault: it has its whole time from here on, and the rules of now hold for
+                 // it
+    session_.snapshot_ = session_.worker_.snapshot();
     session_.worker_.loop().cancel(std::exchange(timer_, 0));
     start();
   }

@@ -509,6 +509,19 @@ def test_auth_query_that_reaches_no_server_speaks_of_no_password(start_proxy):
 
 
 @pytest.mark.herdgate_only
+def test_who_waits_for_his_place_is_judged_by_the_rules_of_then(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True, "num_init_children": 1}, hba("host all all 127.0.0.1/32 trust"), fresh=True)
+    with ThreadPoolExecutor(1) as pool, proxy.connect() as inside:
+        login = pool.submit(stays_out, proxy, "test", match="rejects")
+        system.wait_until(lambda: len(inside.execute("show pool_processes").fetchall()) == 2, "the second client")
+        proxy.files.update(hba("host all all 127.0.0.1/32 reject"))
+        proxy.reload()
+        system.wait_until(lambda: "configuration files reloaded" in proxy.log(), "the reload")
+        inside.close()
+        login.result()
+
+
+@pytest.mark.herdgate_only
 @pytest.mark.skipif(not SilentNames.available(), reason="no mount namespaces here")
 def test_a_silent_name_service_for_servers_leaves_passwords_to_be_checked(cluster):
     names = SilentNames()
