@@ -8,11 +8,6 @@
 #include "monitor/state_store.h"
 
 namespace herdgate::monitor {
-namespace {
-
-std::string order_path(const config::Settings& settings) { return settings.logdir + "/backend_down_request"; }
-
-}  // namespace
 
 HealthChecks::HealthChecks(net::Loop& loop, Log& log, Hooks hooks) : loop_(loop), log_(log), hooks_(std::move(hooks)) {}
 
@@ -25,6 +20,7 @@ HealthChecks::~HealthChecks() {
 // reloads that follow each other closely must not put it off for ever.
 void HealthChecks::configure(config::SettingsPtr settings) {
   settings_ = std::move(settings);
+  if (order_path_.empty()) order_path_ = state_path(settings_->logdir, "backend_down_request");
   std::erase_if(nodes_, [&](auto& item) {
     const bool gone =
         !settings_->backend(item.first) || settings_->health_check(item.first).health_check_period.count() == 0;
@@ -138,8 +134,8 @@ void HealthChecks::finish(NodeId id, const Answer& answer) {
   count(id, node, answer.outcome != cluster::Outcome::unreachable);
   node.round = 0;
   if (node.pretends) {
-    if (const auto text = read_state_file(order_path(*settings_)); text && *text)
-      if (const auto obeyed = obey_order(**text, id)) (void)write_state_file(order_path(*settings_), *obeyed);
+    if (const auto text = read_state_file(order_path_); text && *text)
+      if (const auto obeyed = obey_order(**text, id)) (void)write_state_file(order_path_, *obeyed);
   }
   arm(id, settings_->health_check(id).health_check_period, &HealthChecks::begin);
   hooks_.ended({id, answer.outcome, answer.text});
@@ -162,7 +158,7 @@ void HealthChecks::count(NodeId id, const Node& node, bool well) {
 }
 
 bool HealthChecks::orders_down(NodeId id) const {
-  const auto text = read_state_file(order_path(*settings_));
+  const auto text = read_state_file(order_path_);
   return text && *text && obey_order(**text, id);
 }
 

@@ -66,6 +66,7 @@ class HealthChecks {
   std::string name_;  // who_ refers to it
   Hooks hooks_;
   config::SettingsPtr settings_;
+  std::string order_path_;  // of health_check_test
   std::map<NodeId, Node> nodes_;
   report::HealthByNode figures_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

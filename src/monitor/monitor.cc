@@ -55,8 +55,9 @@ Monitor::~Monitor() {
 
 void Monitor::start(config::SettingsPtr settings, bool discard_state) {
   settings_ = std::move(settings);
-  state_path_ = settings_->logdir + "/pgpool_status";
-  for (const std::string& path : {state_path_, note_path()}) remove_leftovers(path);
+  state_path_ = state_path(settings_->logdir, "pgpool_status");
+  note_path_ = state_path(settings_->logdir, "pgpool_unfinished");
+  for (const std::string& path : {state_path_, note_path_}) remove_leftovers(path);
   const auto unfinished = read_note();
   feed(cluster::Started{cluster::rules_of(*settings_), read_state(discard_state), unfinished});
   health_.configure(settings_);
@@ -95,7 +96,7 @@ std::optional<cluster::StateFile> Monitor::read_state(bool discard) {
 }
 
 std::optional<cluster::Unfinished> Monitor::read_note() {
-  const std::string path = note_path();
+  const std::string path = note_path_;
   const auto text = read_state_file(path);
   if (!text) say({Level::warning, text.error().text(), {}});
   if (!text || !*text) return std::nullopt;

@@ -109,7 +109,6 @@ class Monitor final : public cluster::Control {
     TimePoint at;
   };
   std::optional<cluster::StateFile> read_state(bool discard);
-  std::string note_path() const { return settings_->logdir + "/pgpool_unfinished"; }
   std::optional<cluster::Unfinished> read_note();
   void note(NodeId from, NodeId to, SwitchoverNote::Written done);
   void note_then(const cluster::SwitchStep& step, std::function<void()> begin);
@@ -187,7 +186,7 @@ class Monitor final : public cluster::Control {
   net::TimerId first_look_limit_ = 0;
   net::TimerId timer_ = 0, leaving_ = 0;  // leaving_: a graceful detach waits for the sessions
   std::optional<TimePoint> search_began_;
-  std::string state_path_;
+  std::string state_path_, note_path_;
   std::optional<std::string> unsaved_;  // waits until the write under way has ended
   bool saving_ = false;
   std::string save_complaint_;  // said once

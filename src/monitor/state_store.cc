@@ -1,6 +1,7 @@
 #include "monitor/state_store.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,6 +75,13 @@ bool is_leftover(const std::string& name) {
 }
 
 }  // namespace
+
+std::string state_path(const std::string& folder, std::string_view name) {
+  const std::string path = fmt::format("{}/{}", folder, name);
+  std::error_code error;
+  const auto full = std::filesystem::absolute(path, error);
+  return error ? path : full.string();
+}
 
 Result<std::optional<std::string>> read_state_file(const std::string& path) {
   // Not blocking: someone may have put a pipe there.

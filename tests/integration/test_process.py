@@ -14,6 +14,7 @@ import pytest
 from support import system
 from support.proxy import UNDER_TEST, herdgate_binary
 from support.system import wait_until
+from test_pcp import USERS, Pcp
 
 pytestmark = pytest.mark.skipif(UNDER_TEST != "herdgate", reason="Herdgate only")
 
@@ -435,6 +436,32 @@ def test_status_file(program, words):
     for port in [program.dead_port] + ([other] if words else []):
         wait_until(lambda p=port: f"Failover done. shutdown host 127.0.0.1({p})" in program.log(), "the node to be down")
     assert (f"degeneration. shutdown host 127.0.0.1({other})" in program.log()) == bool(words)
+
+
+def test_a_relative_folder_of_the_state(program):
+    """What a server in the background has written there, the next start finds."""
+    os.mkdir(f"{program.folder}/run")
+    for name, text in {"run/pgpool_status": "up\nup\n", "run/backend_down_request": "0\tdown\n", "pcp.conf": USERS}.items():
+        with open(f"{program.folder}/{name}", "w") as f:
+            f.write(text)
+        system.give(f"{program.folder}/{name}")
+    system.give(f"{program.folder}/run")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        program.write(logdir="run", pcp_listen_addresses="localhost", backend_port0=one.getsockname()[1],
+                      backend_hostname1="127.0.0.1", backend_port1=other.getsockname()[1])
+        pcp = Pcp(program)
+        assert program.call().returncode == 0
+        pcp.ok("pcp_detach_node", "1")
+        wait_until(lambda: pcp.nodes()[1][4] == "down", "the node to be down")
+        assert program.call("-m", "fast", "stop").returncode == 0
+        with open(f"{program.folder}/run/pgpool_status") as f:
+            assert f.read().split() == ["up", "down"]
+        program.write(health_check_period=1, health_check_test="on")
+        assert program.call().returncode == 0
+        assert pcp.nodes()[1][4] == "down"
+        # The other file in there is found in the background too.
+        wait_until(lambda: pcp.nodes()[0][4] == "down", "the order to be obeyed")
+        assert program.call("-m", "fast", "stop").returncode == 0
 
 
 def test_include(program):
