@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "config/errc.h"
+#include "config/findings.h"
 #include "config/hba.h"
 
 namespace herdgate::config {
@@ -236,19 +237,21 @@ bool HbaLoaded::has_errors() const { return any_error(findings); }
 
 HbaLoaded parse_hba(std::string_view text, const std::string& path) {
   HbaLoaded loaded;
-  for (int number = 1; !text.empty() && loaded.findings.size() < kMaxFindings; ++number) {
+  Findings findings;
+  for (int number = 1; !text.empty(); ++number) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     auto rule = parse_line(text.substr(0, end), number);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (!rule) {
-      loaded.findings.push_back({Severity::error, path, number, rule.error().text()});
+      findings.add({Severity::error, path, number, rule.error().text()});
     } else if (*rule && loaded.rules.size() == kMaxHbaRules) {
-      loaded.findings.push_back({Severity::error, path, number, fmt::format("more than {} rules", kMaxHbaRules)});
+      findings.add({Severity::error, path, number, fmt::format("more than {} rules", kMaxHbaRules)});
       break;
     } else if (*rule) {
       loaded.rules.push_back(std::move(**rule));
     }
   }
+  loaded.findings = findings.take(path);
   return loaded;
 }
 

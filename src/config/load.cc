@@ -7,6 +7,7 @@
 #include "config/check.h"
 #include "config/conf_line.h"
 #include "config/errc.h"
+#include "config/findings.h"
 #include "config/parameter.h"
 
 namespace herdgate::config {
@@ -58,7 +59,7 @@ class Reading {
   void lines(std::string_view text, const std::string& path, int depth) {
     if (text.size() > kMaxConfigBytes)
       return note({path, 0}, Severity::error, fmt::format("file is larger than {} bytes", kMaxConfigBytes));
-    for (int number = 1; !text.empty() && !full(); ++number) {
+    for (int number = 1; !text.empty(); ++number) {
       const std::size_t end = std::min(text.find('\n'), text.size());
       line(text.substr(0, end), {path, number}, depth);
       text.remove_prefix(std::min(end + 1, text.size()));
@@ -67,15 +68,14 @@ class Reading {
 
   Loaded finish(const std::string& path) {
     loaded_.settings.config_file = path;
+    loaded_.findings = findings_.take(path);
     check_settings(loaded_.settings, loaded_.findings, places_);
     return std::move(loaded_);
   }
 
  private:
-  bool full() const { return loaded_.findings.size() >= kMaxFindings; }
-
   void note(const Place& place, Severity severity, std::string text) {
-    if (!full()) loaded_.findings.push_back({severity, place.file, place.line, std::move(text)});
+    findings_.add({severity, place.file, place.line, std::move(text)});
   }
 
   void line(std::string_view text, const Place& place, int depth) {
@@ -128,6 +128,7 @@ class Reading {
   const FileReader& reader_;
   const LoadOptions options_;
   Loaded loaded_;
+  Findings findings_;
   Places places_;
   int includes_ = 0;
 };

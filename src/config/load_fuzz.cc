@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return fail(config::Errc::unreadable, path);
   };
   const config::Loaded loaded = config::load_text(text, "self", reader);
-  if (loaded.findings.size() > config::kMaxFindings + 1000) std::abort();
+  if (loaded.findings.size() > 2 * config::kMaxFindings + 1000) std::abort();
   if (!loaded.settings.patterns) std::abort();
   for (const config::Backend& b : loaded.settings.backends)
     if (b.port == 0 || b.hostname.empty()) std::abort();

@@ -1,5 +1,6 @@
 #include "config/load.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -164,6 +165,18 @@ TEST(Load, FindingsAreBounded) {
   const Loaded loaded = load_text(text, "p", Files({}).reader());
   EXPECT_LE(loaded.findings.size(), kMaxFindings + 10);
   EXPECT_TRUE(loaded.has_errors());
+  EXPECT_THAT(told(loaded),
+              testing::Contains(fmt::format("error p further errors not listed: {}", 100'000 - kMaxFindings)));
+}
+
+TEST(Load, WarningsHoweverManyHideNothingOfWhatFollows) {
+  std::string text;
+  for (std::size_t i = 0; i < kMaxFindings + 7; ++i) text += "unheard_of = 1\n";
+  const Loaded loaded = load_text(text + "num_init_children = 7\n= nonsense\n", "p", Files({}).reader());
+  EXPECT_EQ(loaded.settings.num_init_children, 7);
+  EXPECT_TRUE(loaded.has_errors());
+  EXPECT_THAT(told(loaded), testing::Contains(HasSubstr("error p:209 syntax error")));
+  EXPECT_THAT(told(loaded), testing::Contains("warning p further warnings not listed: 7"));
 }
 
 TEST(Load, HealthChecksPerNode) {

@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "config/errc.h"
+#include "config/findings.h"
 
 namespace herdgate::config {
 namespace {
@@ -68,8 +69,8 @@ Result<PasswordEntry> parse_entry(std::string_view line) {
 // Calls read(line, number) for each line that is not empty or a comment; it returns Result<Done>.
 template <class Read>
 std::vector<Finding> each_entry(std::string_view text, const std::string& path, Read read) {
-  std::vector<Finding> findings;
-  for (int number = 1; !text.empty() && findings.size() < kMaxFindings; ++number) {
+  Findings findings;
+  for (int number = 1; !text.empty(); ++number) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = without_cr(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
@@ -77,9 +78,9 @@ std::vector<Finding> each_entry(std::string_view text, const std::string& path, 
     Result<Done> done = line.find('\0') == std::string_view::npos
                             ? read(line)
                             : Result<Done>(fail(Errc::bad_entry, "the line contains a zero byte"));
-    if (!done) findings.push_back({Severity::warning, path, number, done.error().text()});
+    if (!done) findings.add({Severity::warning, path, number, done.error().text()});
   }
-  return findings;
+  return findings.take(path);
 }
 
 std::string escaped(std::string_view text) {

@@ -73,6 +73,16 @@ TEST(PoolPasswd, BadLinesAreNamedAndLeftOut) {
   EXPECT_EQ(file.entries[0].user, "ok");
 }
 
+TEST(PoolPasswd, HoweverManyLinesAreBadTheOthersCount) {
+  std::string text;
+  for (std::size_t i = 0; i < kMaxFindings + 5; ++i) text += "nothing\n";
+  const PasswordFile file = parse_pool_passwd(text + "u:x\n", "f");
+  EXPECT_NE(file.find_user("u"), nullptr);
+  ASSERT_THAT(file.findings, SizeIs(kMaxFindings + 1));
+  EXPECT_EQ(file.findings.back().where(), "f");
+  EXPECT_EQ(file.findings.back().text, "further warnings not listed: 5");
+}
+
 TEST(PoolPasswd, UpdateAddsOrReplacesOneLine) {
   EXPECT_EQ(update_pool_passwd("", "u", "md5x").value(), "u:md5x\n");
   EXPECT_EQ(update_pool_passwd("a:1\nu:2\n# u:x\nu:3\nb:4", "u", "new").value(), "a:1\nu:new\n# u:x\nb:4\n");
