@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "auth/digest.h"
@@ -50,6 +51,8 @@ PcpConnection::~PcpConnection() {
 Result<Done> PcpConnection::start() {
   auto watched = server_.means_.loop.watch(socket_.fd(), *this);
   if (!watched) phase_ = Phase::closed;
+  const Duration configured = server_.services_.settings()->authentication_timeout;
+  until_ = server_.means_.loop.now() + (configured > Duration::zero() ? configured : kLoginLimit);
   rearm();
   return watched;
 }
@@ -179,6 +182,7 @@ void PcpConnection::flush() {
 void PcpConnection::linger() {
   socket_.shutdown_write();
   phase_ = Phase::lingering;
+  until_ = server_.means_.loop.now() + kLingerLimit;
   go_on();
 }
 
@@ -191,12 +195,11 @@ void PcpConnection::close() {
 
 // ---- time
 
+// Whoever has not proved who he is keeps his place no longer for what he sends or takes meanwhile.
 Duration PcpConnection::patience() const {
-  if (phase_ == Phase::lingering) return kLingerLimit;
-  if (!output_.empty()) return kSendLimit;
-  if (talk_.logged_in()) return kIdleLimit;
-  const Duration configured = server_.services_.settings()->authentication_timeout;
-  return configured > Duration::zero() ? configured : kLoginLimit;
+  if (phase_ == Phase::lingering || !talk_.logged_in())
+    return std::max(Duration::zero(), Duration(until_ - server_.means_.loop.now()));
+  return output_.empty() ? kIdleLimit : kSendLimit;
 }
 
 void PcpConnection::rearm() {

@@ -42,6 +42,7 @@ class PcpConnection final : public net::Watcher, public std::enable_shared_from_
   pcp::Conversation talk_;
   Bytes output_;
   net::TimerId timer_ = 0;
+  TimePoint until_;  // the login's end, then the farewell's
   Phase phase_ = Phase::open;
   bool readable_ = false, writable_ = true, going_ = false;
 };

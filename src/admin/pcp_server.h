@@ -3,7 +3,7 @@
 // Shape    open() binds; then it works on the control loop until it is destroyed. One request at a time for each
 //          connection. What a connection says is decided by pcp::Conversation; here are only sockets and time.
 // Limits   kMaxClients are served; kMaxRefused more hear why not, then no more are accepted until one leaves.
-//          authentication_timeout (kLoginLimit where it is 0) until the login; kIdleLimit between requests;
+//          authentication_timeout (kLoginLimit where it is 0) for the login as a whole; kIdleLimit between requests;
 //          kSendLimit for an answer to be taken; kLingerLimit for the peer to close after the last word.
 // Errors   open() says what could not be bound. A client's trouble is its own.
 // Threads  the control thread; pcp.conf is read and checked on the BlockingPool.

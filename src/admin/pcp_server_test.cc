@@ -2,6 +2,7 @@
 #include "admin/pcp_server.h"
 
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -38,9 +39,31 @@ class Herd final : public Services, public cluster::Control {
   std::atomic<int> stops{0};
 };
 
+// Set ahead while the loop's thread reads it.
+class AheadClock final : public Clock {
+ public:
+  TimePoint now() const override { return system_.now() + ahead_.load(); }
+  WallTime wall() const override { return system_.wall(); }
+  void advance(Duration by) { ahead_ = ahead_.load() + by; }
+
+ private:
+  SystemClock system_;
+  std::atomic<Duration> ahead_{Duration::zero()};
+};
+
+// Of connections that have gone.
+class EndCount final : public LogSink {
+ public:
+  void write(LogContext&, const LogLine& line) override { ended += line.text == "PCP connection ended" ? 1 : 0; }
+  std::atomic<int> ended{0};
+};
+
 class Client {
  public:
-  explicit Client(int port) : fd_(connected(port)) {}
+  explicit Client(int port) : fd_(connected(port)) {
+    const int at_once = 1;
+    ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
+  }
   ~Client() { ::close(fd_); }
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -48,6 +71,8 @@ class Client {
   void send(ByteView octets) {
     EXPECT_EQ(::send(fd_, octets.data(), octets.size(), MSG_NOSIGNAL), ssize_t(octets.size()));
   }
+  // False: the server has closed it.
+  bool tries_to_send(char octet) { return ::send(fd_, &octet, 1, MSG_NOSIGNAL) == 1; }
   void ask(const pcp::Request& request) {
     Bytes out;
     pcp::put_request(out, request);
@@ -88,6 +113,7 @@ class Service : public testing::Test {
     herd.set.pcp_socket_dir = {};
     herd.set.pcp_port = 0;
     herd.set.authentication_timeout = limit;
+    herd.set.log_pcp_processes = true;
     const auto users = [] { return Result<std::string>("u:" + *auth::md5_hex("pw") + "\n"); };
     server = std::make_unique<PcpServer>(PcpMeans{loop, blocking, log, users}, herd);
     const auto opened = server->open();
@@ -102,8 +128,14 @@ class Service : public testing::Test {
     server.reset();
   }
 
-  SystemClock clock;
-  SilentLog sink;
+  // Everything that has reached the server before, the time included, has been seen by it afterwards.
+  static bool ask_and_hear(Client& other) {
+    other.ask({Ask::node_count, 0, 0, {}, {}});
+    return other.hear().first == 'l';
+  }
+
+  AheadClock clock;
+  EndCount sink;
   Log log{sink};
   net::Loop loop{clock};
   net::BlockingPool blocking{1};
@@ -168,6 +200,47 @@ TEST_F(Service, MoreThanAreServedHearWhyNot) {
   char answer = 'E';
   for (int tries = 0; answer == 'E' && tries < 1000; ++tries) answer = Client(port).log_in();
   EXPECT_EQ(answer, 'r');
+}
+
+TEST_F(Service, OctetsThatTrickleInDoNotPutOffTheLoginsEnd) {
+  Client other(port), slow(port);
+  ASSERT_EQ(other.log_in(), 'r');
+  for (const char octet : "M\0\0"s) {
+    ASSERT_TRUE(slow.tries_to_send(octet));
+    ASSERT_TRUE(ask_and_hear(other));
+    clock.advance(limit * 2 / 5);
+  }
+  ASSERT_TRUE(ask_and_hear(other));
+  EXPECT_NE(slow.hear().second.find("PCP authentication timed out"), Bytes::npos);
+}
+
+TEST_F(Service, OctetsBehindTheLastWordPutOffTheEndNoMore) {
+  Client other(port), slow(port);
+  ASSERT_EQ(other.log_in(), 'r');
+  slow.send("?\0\0\0\4"s);
+  ASSERT_EQ(slow.hear().first, 'E');
+  for (int octets = 0; octets < 10; ++octets) {
+    (void)slow.tries_to_send('x');  // it may be closed
+    ASSERT_TRUE(ask_and_hear(other));
+    clock.advance(kLingerLimit * 2 / 5);
+    ASSERT_TRUE(ask_and_hear(other));
+  }
+  EXPECT_EQ(sink.ended, 1);
+}
+
+TEST_F(Service, TheLoginsTimeGoesOnBehindAChallenge) {
+  Client other(port), slow(port);
+  ASSERT_EQ(other.log_in(), 'r');
+  for (int times = 0; times < 2; ++times) {
+    slow.ask({Ask::salt, 0, 0, {}, {}});
+    ASSERT_EQ(slow.hear().first, 'm');
+    clock.advance(limit * 2 / 5);
+    ASSERT_TRUE(ask_and_hear(other));
+  }
+  clock.advance(limit * 2 / 5);
+  ASSERT_TRUE(ask_and_hear(other));
+  slow.ask({Ask::salt, 0, 0, {}, {}});
+  EXPECT_NE(slow.hear().second.find("PCP authentication timed out"), Bytes::npos);
 }
 
 class ImpatientService : public Service {
