@@ -82,6 +82,7 @@ Reloaded reload(const Settings& old, const Settings& fresh) {
     out.ignored_need_restart.emplace_back("watchdog nodes");
   // All lists of patterns may be reloaded, so the fresh ones hold; nothing of the old ones stays.
   out.merged.patterns = fresh.patterns;
+  out.merged.traces = fresh.traces;  // follows log_destination
   return out;
 }
 

@@ -48,6 +48,13 @@ TEST(Reload, ListsAreReplacedAndDoNotGrow) {
   EXPECT_FALSE(done.merged.patterns->write_functions.matches("a"));
 }
 
+TEST(Reload, TracesAreLookedForAsSoonAsTheLogHasAPlaceForThem) {
+  const Settings plain = settings_of(kOne);
+  const Settings json = settings_of(std::string(kOne) + "log_destination = 'stderr,jsonlog'\n");
+  EXPECT_TRUE(reload(plain, json).merged.traces);
+  EXPECT_FALSE(reload(json, plain).merged.traces);
+}
+
 TEST(Reload, NodesKeepTheirPlaceAndChangeTheirWeight) {
   const Settings old = settings_of(kOne);
   const Reloaded done = reload(old, settings_of("backend_hostname0 = 'z'\nbackend_port0 = 6000\nbackend_weight0 = 7\n"
