@@ -374,6 +374,7 @@ void Proxy::reload(Files files) {
   };
   const bool otherwise = kept_by(*files.settings) != kept_by(*files_.settings);
   files_ = std::move(files);
+  interfaces_ = std::make_shared<const std::vector<config::Interface>>(local_interfaces());
   shared_.accounts.set_limits(limits_of(*files_.settings, sockets_));
   shared_.logins.clear();
   monitor_->reload(files_.settings);

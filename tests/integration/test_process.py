@@ -8,10 +8,11 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 
 import pytest
 
-from support import system
+from support import netns, system
 from support.proxy import UNDER_TEST, herdgate_binary
 from support.system import wait_until
 from test_pcp import USERS, Pcp
@@ -462,6 +463,42 @@ def test_a_relative_folder_of_the_state(program):
         # The other file in there is found in the background too.
         wait_until(lambda: pcp.nodes()[0][4] == "down", "the order to be obeyed")
         assert program.call("-m", "fast", "stop").returncode == 0
+
+
+LOGIN_FROM = """
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=60, source_address=(sys.argv[1], 0))
+words = b"\\0\\3\\0\\0user\\0u\\0database\\0d\\0\\0"
+s.sendall((len(words) + 4).to_bytes(4, "big") + words)
+print(s.recv(1000))
+"""
+
+
+@pytest.mark.skipif(not netns.available(), reason="no network namespaces here")
+def test_samehost_follows_the_addresses_of_the_machine(program):
+    """An address that comes after the start, a virtual one for instance, is ours after a reload."""
+    cable, address = netns.Cable(), "127.0.0.9"
+    try:
+        def answer():
+            inside = ["ip", "netns", "exec", cable.ends[0]]
+            return subprocess.run([*inside, sys.executable, "-c", LOGIN_FROM, address, str(program.port)], check=True,
+                                  capture_output=True, text=True, timeout=60).stdout
+
+        hba = f"{program.folder}/pool_hba.conf"
+        with open(hba, "w") as f:
+            f.write("host all all samehost md5\nhost all all all reject\n")
+        system.give(hba)
+        program.write(listen_addresses="127.0.0.1", enable_pool_hba="on")
+        process = system.start([*cable.inside(0), *program.words("-n")], f"{program.folder}/log", as_root=True)
+        program.processes.append(process)
+        wait_until(lambda: "successfully started" in program.log(), "the start")
+        assert "pool_hba.conf rejects" in answer()
+        netns.ip("-n", cable.ends[0], "address", "add", f"{address}/8", "dev", "lo")
+        os.kill(process.pid, signal.SIGHUP)
+        wait_until(lambda: "configuration files reloaded" in program.log(), "the reload")
+        wait_until(lambda: "pool_passwd file does not contain" in answer(), "the address to be one of the machine")
+    finally:
+        cable.remove()
 
 
 def test_include(program):
