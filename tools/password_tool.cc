@@ -22,7 +22,8 @@
 namespace herdgate::tools {
 
 HG_DEFINE_ERRC(Errc, "tools", "success", "stdin is not tty", "nothing usable was typed",
-               "pool_passwd is not configured")
+               "pool_passwd is not configured", "the file belongs to another user, who or root must change it",
+               "the file belongs to a group that this user is not in, root must change it")
 
 namespace {
 
@@ -93,17 +94,24 @@ Result<Done> write_all(int fd, std::string_view text, const std::string& path) {
   return fsync(fd) == 0 ? Result<Done>(Done{}) : Result<Done>(system_failure(path));
 }
 
+// The server reads its file as owner or by its group, so both stay. Only root may give files away, and to any group.
+Result<Done> keep_owner(int fd, const struct stat& before, const std::string& path) {
+  struct stat now {};
+  if (fstat(fd, &now) != 0) return system_failure(path);
+  if (now.st_uid == before.st_uid && now.st_gid == before.st_gid) return Done{};
+  if (now.st_uid != before.st_uid && geteuid() != 0) return fail(Errc::of_another_user, path);
+  if (fchown(fd, before.st_uid, before.st_gid) == 0) return Done{};
+  return errno == EPERM ? Result<Done>(fail(Errc::of_another_group, path)) : Result<Done>(system_failure(path));
+}
+
 // Whoever reads the file meanwhile sees the old one or the new one, never a half.
 Result<Done> replace_file(const std::string& path, std::string_view text, const struct stat* before) {
   std::string name = path + ".XXXXXX";
   const Descriptor fd(mkstemp(name.data()));
   if (!fd.open()) return system_failure(path);
   Result<Done> done = write_all(fd.get(), text, name);
+  if (done && before != nullptr) done = keep_owner(fd.get(), *before, path);
   if (done && fchmod(fd.get(), before != nullptr ? before->st_mode & 07777 : kNewFileMode) != 0) {
-    done = system_failure(name);
-  }
-  // Only root may give files away; for all others the owner is right already.
-  if (done && before != nullptr && geteuid() == 0 && fchown(fd.get(), before->st_uid, before->st_gid) != 0) {
     done = system_failure(name);
   }
   if (done && rename(name.c_str(), path.c_str()) != 0) done = system_failure(path);

@@ -19,7 +19,7 @@ inline constexpr std::size_t kMaxLineBytes = 1024;
 
 std::string default_config_file();
 
-enum class Errc { not_a_terminal = 1, nothing_typed, no_pool_passwd };
+enum class Errc { not_a_terminal = 1, nothing_typed, no_pool_passwd, of_another_user, of_another_group };
 HG_DECLARE_ERRC(Errc)
 
 struct PasswordOptions {

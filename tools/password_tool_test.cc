@@ -97,6 +97,44 @@ TEST_F(PasswordTools, StoringKeepsASymbolicLink) {
   EXPECT_EQ(read("real_passwd"), "u_md5:md56520b9e6d1360465923cccaa4a18e5f0\n");
 }
 
+// The server could not read it any more. Only root can play both users.
+TEST_F(PasswordTools, AFileIsNotTakenFromItsOwnerAndItsGroup) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  constexpr uid_t kOwner = 60001, kGroup = 60002, kOther = 60003;
+  write("pool_passwd", "alice:TEXTa\n");
+  const std::string file = path("pool_passwd");
+  ASSERT_EQ(chmod(folder_.c_str(), 0777), 0);
+  ASSERT_EQ(chown(file.c_str(), kOwner, kGroup), 0);
+  ASSERT_EQ(chmod(file.c_str(), 0660), 0);
+  const auto store_as = [&](uid_t user, gid_t group, gid_t more) {
+    const std::string as = "setpriv --reuid=" + std::to_string(user) + " --regid=" + std::to_string(group);
+    // A copy, for the tree may lie where others must not look.
+    return run("cd / && " + as + " --groups=" + std::to_string(more) + " " + path("pg_md5") + " -m -u u_md5 -f " +
+               path("pgpool.conf") + " pencil 2>&1");
+  };
+  std::filesystem::copy_file(PG_MD5, path("pg_md5"));
+  const auto owned = [&] {
+    struct stat about {};
+    EXPECT_EQ(stat(file.c_str(), &about), 0);
+    return std::pair(about.st_uid, about.st_gid);
+  };
+  const Output refused = store_as(kOther, kGroup, kGroup);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(refused.text, "the file belongs to another user, who or root must change it: " + file + "\n");
+  EXPECT_EQ(read("pool_passwd"), "alice:TEXTa\n");
+  EXPECT_EQ(owned(), (std::pair<uid_t, gid_t>(kOwner, kGroup)));
+
+  EXPECT_EQ(store_as(kOwner, kOther, kOther).text,
+            "the file belongs to a group that this user is not in, root must change it: " + file + "\n");
+  EXPECT_EQ(read("pool_passwd"), "alice:TEXTa\n");
+
+  const Output stored = store_as(kOwner, kOther, kGroup);
+  EXPECT_EQ(stored.text, "");
+  EXPECT_EQ(stored.code, 0);
+  EXPECT_NE(read("pool_passwd"), "alice:TEXTa\n");
+  EXPECT_EQ(owned(), (std::pair<uid_t, gid_t>(kOwner, kGroup)));
+}
+
 TEST_F(PasswordTools, ManyAtOnceLoseNoLine) {
   constexpr int kPrograms = 20;
   std::string command;
