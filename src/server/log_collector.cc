@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace herdgate::server {
 namespace {
@@ -45,14 +46,20 @@ Result<Done> LogCollector::open(LogShape shape, WallTime when, Why why) {
   return Done{};
 }
 
+// For want of descriptors each batch would try it again, and what is said of that would be the next batch.
 bool LogCollector::rotate(LogShape shape, WallTime when, Why why) {
+  Output& output = outputs_[shape];
   const auto opened = open(shape, when, why);
+  const bool starved = !opened && too_many_open(opened.error());
+  const bool told = std::exchange(output.starved, starved) && starved && why == Why::size;
   if (opened) return true;
+  output.not_before = clock_.now() + kRetry;
+  if (told) return false;
   const std::string text =
       fmt::format("could not open log file \"{}\": {}", opened.error().context, opened.error().code.message());
   voice_.log({.text = text});
   voice_.alarm({.text = text});
-  if (!too_many_open(opened.error())) {
+  if (!starved) {
     disabled_ = true;
     voice_.log({.text = "disabling automatic rotation (use SIGHUP to re-enable)"});
   }
@@ -116,7 +123,7 @@ bool LogCollector::write_one(LogShape shape, LogBatch& batch) {
       const std::string plain = log_file_path(rules_, clock_.wall());
       // A name without the time would only open the same file again.
       const bool same = before == (shape == kJson ? json_path(plain) : plain);
-      if (!same) rotate(shape, clock_.wall(), Why::size);
+      if (!same && clock_.now() >= output.not_before) rotate(shape, clock_.wall(), Why::size);
       if (same || output.file.full(limit)) limit = 0;
     }
     taken += output.file.append(lines.subspan(taken), limit);

@@ -5,7 +5,8 @@
 // Limits   nothing is kept here: what cannot be written stays in the batch.
 // Errors   a disk that is full and a folder that is gone are said once on the stream that was stderr, tried again every
 //          kRetry, and told in the log afterwards. A new file that cannot be opened ends the automatic rotation until
-//          the next reload; the old file stays in use.
+//          the next reload; but for want of descriptors it is tried again, by size every kRetry. The old file stays in
+//          use.
 // Threads  the log writer's, once begin() has returned.
 // Source   PostgreSQL manual, "Where to Log"; Pgpool-II 4.6 manual, "Error Reporting and Logging".
 #pragma once
@@ -53,6 +54,8 @@ class LogCollector {
     bool on = false;
     std::string trouble;  // why it cannot be written at present
     TimePoint since{};
+    bool starved = false;    // no descriptor was left for the next file
+    TimePoint not_before{};  // a rotation by size
   };
   Result<Done> open(LogShape shape, WallTime when, Why why);
   bool rotate(LogShape shape, WallTime when, Why why);

@@ -48,6 +48,22 @@ class SizeLimit {
   sighandler_t before_;
 };
 
+// Whatever is opened fails with EMFILE; what is open stays so.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &old_);
+    const rlimit limit{0, old_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &old_); }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+
+ private:
+  rlimit old_{};
+};
+
 class Collector : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -236,6 +252,30 @@ TEST_F(Collector, ANewFileThatCannotBeOpenedEndsRotationUntilAReload) {
   clock.advance(1min);
   EXPECT_TRUE(write({"c\n"}));
   EXPECT_EQ(read("120300.log"), "c\n");
+}
+
+// Each of its messages would be the next batch otherwise, and the file grow by itself.
+TEST_F(Collector, ARotationForWhichNoDescriptorIsLeftIsToldOnceAndTriedAgainAfterAPause) {
+  rules.size_bytes = 10;
+  ASSERT_TRUE(collector.begin(rules, false));
+  EXPECT_TRUE(write({"1234567890\n"}));
+  clock.advance(1s);
+  {
+    const NoDescriptors none;
+    EXPECT_TRUE(write({"a\n"}));
+    ASSERT_EQ(said.size(), 1u);
+    EXPECT_TRUE(said[0].starts_with("could not open log file \"" + rules.directory + "/120031.log\"")) << said[0];
+    EXPECT_TRUE(write({"b\n"}));
+    clock.advance(LogCollector::kRetry);
+    EXPECT_TRUE(write({"c\n"}));
+    EXPECT_EQ(said.size(), 1u);
+    EXPECT_EQ(alarms.size(), 1u);
+  }
+  EXPECT_TRUE(write({"d\n"}));  // too early
+  EXPECT_EQ(read("120030.log"), "1234567890\na\nb\nc\nd\n");
+  clock.advance(LogCollector::kRetry);
+  EXPECT_TRUE(write({"e\n"}));
+  EXPECT_EQ(read("120033.log"), "e\n");
 }
 
 TEST_F(Collector, ADiskThatIsFullCutsNoMessageAndLosesNone) {
