@@ -23,7 +23,8 @@ namespace herdgate::tools {
 
 HG_DEFINE_ERRC(Errc, "tools", "success", "stdin is not tty", "nothing usable was typed",
                "pool_passwd is not configured", "the file belongs to another user, who or root must change it",
-               "the file belongs to a group that this user is not in, root must change it")
+               "the file belongs to a group that this user is not in, root must change it",
+               "the name of the user is empty")
 
 namespace {
 
@@ -169,6 +170,7 @@ void take_option(int c, PasswordOptions& out) {
       break;
     case 'u':
       out.user = optarg;
+      out.user_given = true;
       break;
     case 'f':
       out.config_file = optarg;
@@ -254,6 +256,7 @@ Result<Done> each_password(const PasswordOptions& options, const char* prompt, c
   if (!options.input_file.empty()) return read_pairs(options.input_file, on_pair);
   std::string user = options.user;
   if (options.store && user.empty()) {
+    if (options.user_given) return fail(Errc::no_user);
     HG_TRY(user, operating_system_user());
   }
   if (!options.prompt) return on_pair(user, options.password);

@@ -19,11 +19,11 @@ inline constexpr std::size_t kMaxLineBytes = 1024;
 
 std::string default_config_file();
 
-enum class Errc { not_a_terminal = 1, nothing_typed, no_pool_passwd, of_another_user, of_another_group };
+enum class Errc { not_a_terminal = 1, nothing_typed, no_pool_passwd, of_another_user, of_another_group, no_user };
 HG_DECLARE_ERRC(Errc)
 
 struct PasswordOptions {
-  bool prompt = false, store = false, help = false, wrong = false;
+  bool prompt = false, store = false, help = false, wrong = false, user_given = false;
   std::string user, config_file = default_config_file(), input_file, password;
 };
 

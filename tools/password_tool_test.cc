@@ -179,6 +179,18 @@ TEST_F(PasswordTools, NonsenseIsRefused) {
   EXPECT_EQ(pg_md5("-m -u x -f " + path("pgpool.conf") + " pencil 2>/dev/null").code, 1);
 }
 
+// It is not asked for by leaving it out.
+TEST_F(PasswordTools, AnEmptyUserIsRefused) {
+  for (const char* user : {"-u ''", "--username="}) {
+    const std::string arguments = std::string(" -m ") + user + " -f " + path("pgpool.conf") + " pencil 2>&1";
+    for (const Output& out : {pg_md5(arguments), pg_enc("-K key" + arguments)}) {
+      EXPECT_EQ(out.text, "the name of the user is empty\n");
+      EXPECT_EQ(out.code, 1);
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(path("pool_passwd")));
+}
+
 TEST_F(PasswordTools, APromptNeedsATerminal) {
   const Output md5 = pg_md5("-p 2>&1 </dev/null");
   EXPECT_EQ(md5.text, "stdin is not tty\n");
