@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "config/check.h"
+
 namespace herdgate::cluster {
 namespace {
 
@@ -26,6 +28,13 @@ TEST(Command, AnEmptyDataDirectoryKeepsItsPlace) {
 }
 
 TEST(Command, UnknownLettersAndALonePercentVanish) { EXPECT_EQ(expand("a%xb%", kFacts), "ab"); }
+
+TEST(Command, WhatTheConfigurationTakesForKnownIs) {
+  for (char letter = ' '; letter < 0x7f; ++letter) {
+    const bool known = config::kCommandLetters.find(letter) != std::string_view::npos;
+    EXPECT_EQ(expand(std::string("%") + letter, kFacts) != "", known) << letter;
+  }
+}
 
 TEST(Command, WhatIsFilledInIsNotLookedAtAgain) {
   CommandFacts facts = kFacts;

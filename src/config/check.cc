@@ -25,6 +25,7 @@ class Checking {
     sockets();
     ports();
     logging();
+    escapes();
     cache();
     authentication();
     patterns();
@@ -172,6 +173,22 @@ class Checking {
     if (!s_.logging_collector) return;
     if (s_.log_directory.empty()) error("log_directory", "log_directory is empty, logging_collector needs it");
     if (s_.log_filename.empty()) error("log_filename", "log_filename is empty, logging_collector needs it");
+  }
+
+  void escapes() {
+    known("log_line_prefix", s_.log_line_prefix, kPrefixLetters, "-0123456789");
+    known("failover_command", s_.failover_command, kCommandLetters, "");
+    known("failback_command", s_.failback_command, kCommandLetters, "");
+    known("follow_primary_command", s_.follow_primary_command, kCommandLetters, "");
+  }
+  // The first one that is not known is told.
+  void known(std::string_view name, std::string_view text, std::string_view letters, std::string_view width) {
+    std::size_t end = 0;
+    for (std::size_t at = 0; (at = text.find('%', end)) != text.npos; end = std::min(end + 1, text.size())) {
+      end = std::min(text.find_first_not_of(width, at + 1), text.size());
+      if (end == text.size() || letters.find(text[end]) == letters.npos)
+        return warn(name, fmt::format("{}: \"{}\" is not known and vanishes", name, text.substr(at, end + 1 - at)));
+    }
   }
 
   void cache() {

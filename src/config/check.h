@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/load.h"
@@ -20,6 +21,10 @@ struct Place {
   int line = 0;
 };
 using Places = std::map<std::string, Place, std::less<>>;
+
+// What may stand behind a % in failover_command and its like, and, after a width, in log_line_prefix.
+inline constexpr std::string_view kCommandLetters = "dhpDmHrRMPNS%";
+inline constexpr std::string_view kPrefixLetters = "aPudpltm%";
 
 void check_settings(Settings& settings, std::vector<Finding>& findings, const Places& places);
 

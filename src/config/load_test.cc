@@ -209,6 +209,13 @@ TEST_P(CrossChecks, AreMade) {
 INSTANTIATE_TEST_SUITE_P(
     All, CrossChecks,
     testing::Values(
+        Check{"failover_command = 'f.sh %d %z %y'\n",
+              "warning pgpool.conf:8 failover_command: \"%z\" is not known and vanishes"},
+        Check{"failback_command = '100%'\n", "warning pgpool.conf:8 failback_command: \"%\" is not known and vanishes"},
+        Check{"follow_primary_command = '%q'\n",
+              "warning pgpool.conf:8 follow_primary_command: \"%q\" is not known and vanishes"},
+        Check{"log_line_prefix = '%-8u %m %%z %-12z'\n",
+              "warning pgpool.conf:8 log_line_prefix: \"%-12z\" is not known and vanishes"},
         Check{"ssl = on\n", "error pgpool.conf:8 ssl = on is not supported by this release"},
         Check{"use_watchdog = on\n", "error pgpool.conf:8 use_watchdog = on is not supported by this release"},
         Check{"replication_mode = on\n", "error pgpool.conf:8 replication_mode = on is not supported by this release"},

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "config/check.h"
+
 namespace herdgate::server {
 namespace {
 
@@ -34,6 +36,15 @@ TEST(LogPrefix, EscapesAsTheTableSays) {
   for (const auto& row : rows) {
     LogContext who = session();
     EXPECT_EQ(format_prefix(row.pattern, kFacts, who), row.expected) << row.pattern;
+  }
+}
+
+TEST(LogPrefix, WhatTheConfigurationTakesForKnownIs) {
+  for (char letter = ' '; letter < 0x7f; ++letter) {
+    if (letter == '-' || (letter >= '0' && letter <= '9')) continue;  // a width
+    LogContext who = session();
+    const bool known = config::kPrefixLetters.find(letter) != std::string_view::npos;
+    EXPECT_EQ(format_prefix(std::string("%") + letter, kFacts, who) != "", known) << letter;
   }
 }
 
