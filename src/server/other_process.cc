@@ -50,8 +50,8 @@ Result<pid_t> running_server(const std::string& pid_path) {
   HG_TRY(const std::optional<pid_t> pid, read_pid_file(pid_path));
   if (!pid) return fail(Errc::pid_file_unreadable, fmt::format("\"{}\" does not exist", pid_path));
   if (process_lives(*pid)) return *pid;
-  ::unlink(pid_path.c_str());
-  return fail(Errc::not_running, fmt::format("process {}; its pid file is removed", *pid));
+  const bool removed = remove_left_pid_file(pid_path, *pid);
+  return fail(Errc::not_running, fmt::format("process {}{}", *pid, removed ? "; its pid file is removed" : ""));
 }
 
 }  // namespace
@@ -83,8 +83,7 @@ Result<Done> stop_server(const std::string& pid_path, StopMode mode) {
   }
   std::fputs("done.\n", stderr);
   // A server that was killed leaves its file behind; one that was started anew meanwhile has its own number in it.
-  const auto left = read_pid_file(pid_path);
-  if (left && *left == pid) ::unlink(pid_path.c_str());
+  (void)remove_left_pid_file(pid_path, pid);
   return Done{};
 }
 

@@ -70,6 +70,19 @@ bool process_lives(pid_t pid) {
   return process_state(pid) != 'Z';
 }
 
+// With its lock in hand, for at any moment a server that starts may make it its own.
+bool remove_left_pid_file(const std::string& path, pid_t pid) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool removed = false;
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    const auto left = read_pid_file(path);
+    removed = left && *left == pid && is_named(fd, path) && ::unlink(path.c_str()) == 0;
+  }
+  ::close(fd);
+  return removed;
+}
+
 Result<PidFileFound> check_pid_file(const std::string& path) {
   HG_TRY(const std::optional<pid_t> pid, read_pid_file(path));
   if (!pid) return PidFileFound::none;

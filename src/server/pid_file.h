@@ -22,6 +22,9 @@ Result<std::optional<pid_t>> read_pid_file(const std::string& path);
 
 bool process_lives(pid_t pid);
 
+// The file that a process left which has ended. False: it is another one's, or about to be, and stays.
+bool remove_left_pid_file(const std::string& path, pid_t pid);
+
 enum class PidFileFound { none, stale };
 // pid_file_taken with the pid as context when its process lives.
 Result<PidFileFound> check_pid_file(const std::string& path);

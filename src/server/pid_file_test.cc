@@ -1,6 +1,8 @@
 #include "server/pid_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include <sstream>
 
 #include "server/errc.h"
+#include "server/other_process.h"
 
 namespace herdgate::server {
 namespace {
@@ -127,6 +130,21 @@ TEST_F(PidFileTest, AProcessThatHasEndedDoesNotLive) {
   ::waitpid(zombie, nullptr, 0);
   EXPECT_FALSE(process_lives(zombie));
   EXPECT_TRUE(process_lives(::getpid()));
+}
+
+// It has the file locked and has not written its number yet.
+TEST_F(PidFileTest, AStopOfADeadServerLeavesTheFileToOneThatStarts) {
+  const pid_t dead = ended_process();
+  ::waitpid(dead, nullptr, 0);
+  put(std::to_string(dead));
+  const int fd = ::open(path().c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(fd, LOCK_EX | LOCK_NB), 0);
+  EXPECT_FALSE(reload_server(path()));
+  EXPECT_FALSE(stop_server(path(), StopMode::fast));
+  EXPECT_TRUE(std::filesystem::exists(path()));
+  ::close(fd);
+  EXPECT_FALSE(stop_server(path(), StopMode::fast));
+  EXPECT_FALSE(std::filesystem::exists(path()));
 }
 
 TEST_F(PidFileTest, NonsenseIsAnError) {
