@@ -69,6 +69,7 @@ class Turn {
   void all_are_down();
   bool primary_is_lost() const;
   void ask_the_others();
+  std::vector<NodeId> possible_successors() const;
   void choose_successor();
   void begin_commands(RunCommand::Kind kind, std::vector<NodeId> nodes);
   void run_next_command(RunCommand::Kind kind);

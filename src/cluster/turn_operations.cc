@@ -193,15 +193,25 @@ void Turn::all_are_down() {
     if (m.node.status == NodeStatus::down && !m.held) m.returns = true;
 }
 
+// What was out of recovery beside the lost primary lacks what was written since: it is nobody's successor while there
+// is anything else.
+std::vector<NodeId> Turn::possible_successors() const {
+  std::vector<NodeId> live = live_nodes(), others;
+  if (!primary_is_lost()) return live;
+  for (const Member& m : state_.members)
+    if (m.node.live() && !is_stray(m)) others.push_back(m.node.id);
+  return others.empty() ? live : others;
+}
+
 void Turn::choose_successor() {
   Operation& operation = *state_.operation;
-  const std::vector<NodeId> live = live_nodes();
+  const std::vector<NodeId> possible = possible_successors();
   const auto among = [](const std::vector<NodeId>& nodes, NodeId id) {
     return std::find(nodes.begin(), nodes.end(), id) != nodes.end();
   };
   const auto answered = [&](NodeId id) { return !among(operation.awaited, id) && !among(operation.silent, id); };
-  const auto first = std::find_if(live.begin(), live.end(), answered);
-  operation.new_main = first != live.end() ? *first : main_of(state_.members);
+  const auto first = std::find_if(possible.begin(), possible.end(), answered);
+  operation.new_main = first != possible.end() ? *first : possible.empty() ? kNoNode : possible.front();
   if (operation.demand.kind == Demand::switchover) operation.new_main = operation.demand.node;
   operation.silent.insert(operation.silent.end(), operation.awaited.begin(), operation.awaited.end());
   operation.awaited.clear();

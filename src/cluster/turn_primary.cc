@@ -58,9 +58,9 @@ NodeId Turn::risen_beside_a_silent_primary() const {
   return std::find_if(state_.members.begin(), state_.members.end(), risen)->node.id;
 }
 
-// Of those that say that they are the primary. One that did so while the primary worked lacks what was written since:
-// the built-in failover, which loses nothing that was acknowledged, does not let it take over, nor one that is not
-// heard now.
+// Of those that say that they are the primary. One that did so while the primary worked lacks what was written since,
+// so it does not take over because that one has died, unless it is what failover_command was told to promote. Under the
+// built-in failover, which loses nothing that was acknowledged, one that is not heard now does not either.
 bool Turn::may_take_over(const Member& m) const {
   if (!says_primary(m)) return false;
   const auto old = std::find_if(state_.members.begin(), state_.members.end(),
@@ -68,9 +68,10 @@ bool Turn::may_take_over(const Member& m) const {
   if (old == state_.members.end() || old->node.id == m.node.id) return true;
   if (m.invalid && says_primary(*old)) return false;
   const bool lost = state_.lost || !old->node.live();
-  if (!lost || !state_.rules.failover.builtin) return true;
+  if (!lost) return true;
   const bool followed = old->node.live() && old->node.real_role == Role::standby && old->upstream;
   if (followed && points_at(*old->upstream, m.node)) return true;  // somebody has made that one its standby
+  if (!state_.rules.failover.builtin) return !is_stray(m) || (state_.lost && state_.lost->heir == m.node.id);
   const auto& operation = state_.operation;
   const bool unheard =
       m.silent || (operation && (among(operation->awaited, m.node.id) || among(operation->silent, m.node.id)));
