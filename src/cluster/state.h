@@ -48,6 +48,7 @@ struct Member {
   bool silent = false;    // the last probe did not reach it
   bool rises = false;     // has left recovery since the primary was last heard to be out of it
   bool answered = false;  // a probe has come to an end since start
+  bool heard = false;     // has said what it is since another node last turned into a primary
   bool invalid = false;   // says it is a primary while another node is; said in the log
   bool streams = false;   // the primary's last report shows it receiving
   std::optional<Upstream> upstream;

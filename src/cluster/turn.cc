@@ -111,6 +111,8 @@ void Turn::complain(Member& member, std::string text, const std::string& detail)
 
 void Turn::take_role(Member& member, bool in_recovery) {
   const Role role = in_recovery ? Role::standby : Role::primary;
+  if (!in_recovery && member.node.real_role != role)
+    for (Member& m : state_.members) m.heard = false;
   if (role == Role::standby && member.node.real_role != role && state_.rules.streaming)
     say(Level::log, fmt::format("find_primary_node: standby node is {}", member.node.id.value));
   if (member.node.id == state_.primary && !in_recovery)
@@ -185,6 +187,7 @@ void Turn::operator()(const ProbeResult& event) {
   if (!std::exchange(member->complaint, {}).empty()) say(Level::log, fmt::format("node {} is checked again", id));
   member->upstream = event.upstream;
   if (event.in_recovery) take_role(*member, *event.in_recovery);
+  member->heard = event.in_recovery.has_value();
 }
 
 void Turn::operator()(const HealthChecked& event) {

@@ -110,6 +110,7 @@ class Turn {
 
   // turn_primary.cc
   bool all_answered() const;
+  bool all_heard() const;
   NodeId owner_of_standbys() const;
   NodeId risen_beside_a_silent_primary() const;
   bool may_take_over(const Member& m) const;
@@ -118,6 +119,7 @@ class Turn {
   void settle_primary();
   void settle_lost();
   void settle_invalid();
+  void ask_again();
 
   State state_;
   Actions actions_;

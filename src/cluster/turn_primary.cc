@@ -31,6 +31,14 @@ bool Turn::all_answered() const {
                      [](const Member& m) { return m.answered || !worth_probing(m); });
 }
 
+// What all nodes have said since the last of them turned into a primary: earlier words, put together with its own, make
+// two primaries of one that was replaced.
+bool Turn::all_heard() const {
+  return all_answered() && std::all_of(state_.members.begin(), state_.members.end(), [](const Member& m) {
+           return m.heard || !m.node.live() || m.node.real_role == Role::unknown;
+         });
+}
+
 // With several primaries: the one that all standbys receive from. kNoNode: they do not agree, or there is none.
 NodeId Turn::owner_of_standbys() const {
   NodeId owner = kNoNode;
@@ -88,7 +96,7 @@ NodeId Turn::choose_primary() const {
     if (m.node.always_primary) return m.node.id;
     if (m.node.id == state_.appointed && m.node.live()) return m.node.id;
   }
-  if (state_.rules.failover.detach_false_primary && all_answered()) {
+  if (state_.rules.failover.detach_false_primary && all_heard()) {
     if (const NodeId owner = owner_of_standbys(); owner != kNoNode) return owner;
   }
   if (const NodeId risen = risen_beside_a_silent_primary(); risen != kNoNode) return risen;
@@ -148,18 +156,25 @@ void Turn::settle_lost() {
   follow(state_.primary);
 }
 
+void Turn::ask_again() {
+  for (const Member& m : state_.members)
+    if (m.node.live() && !m.heard) actions_.probe.push_back(m.node.id);
+}
+
 void Turn::settle_invalid() {
   if (!all_answered()) return;
   const bool may_detach =
       state_.rules.failover.detach_false_primary && !state_.operation && !state_.following && primary_found();
+  const bool may_judge = all_heard();
   for (Member& m : state_.members) {
     const bool invalid =
         state_.primary != kNoNode && m.node.id != state_.primary && m.node.live() && m.node.real_role == Role::primary;
     if (invalid && !m.invalid)
       say(Level::warning, fmt::format("find_primary_node: invalid node {}", m.node.id.value),
           fmt::format("It is out of recovery too, while node {} is the primary.", state_.primary.value));
+    if (invalid && !m.invalid && may_detach && !may_judge) ask_again();
     m.invalid = invalid;
-    if (invalid && may_detach && m.node.allow_to_failover)
+    if (invalid && may_detach && may_judge && m.node.allow_to_failover)
       demand(Demand::down, m.node.id, fmt::format("a false primary: node {} is the primary", state_.primary.value),
              Cause::false_primary);
   }
