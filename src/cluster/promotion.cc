@@ -196,6 +196,24 @@ NodeId promoted_already(const Situation& s, NodeId old_primary) {
   return kNoNode;
 }
 
+const Candidate* fed_by_old_primary(const std::vector<Candidate>& standbys) {
+  const auto named = [&](const std::string& name) {
+    return std::count_if(standbys.begin(), standbys.end(), [&](const auto& c) { return c.application_name == name; });
+  };
+  // By its address, or where that is written otherwise by the name of the one that receives, if nobody shares it.
+  const auto feeds = [&](const Candidate& from, const Candidate& to) {
+    if (from.id == to.id || !from.answered || from.fed.empty()) return false;
+    if (to.upstream && points_at(*to.upstream, from.host, from.port)) return true;
+    const std::string& name = to.application_name;
+    return !name.empty() && named(name) == 1 && std::count(from.fed.begin(), from.fed.end(), name) > 0;
+  };
+  for (const Candidate& c : standbys) {
+    const auto feeds_it = [&](const Candidate& other) { return feeds(other, c); };
+    if (c.answered && c.receiving && std::none_of(standbys.begin(), standbys.end(), feeds_it)) return &c;
+  }
+  return nullptr;
+}
+
 Verdict judge(const Situation& s) {
   for (const Candidate& c : s.standbys)
     if (c.answered && c.receiving)

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "cluster/upstream.h"
 
 namespace herdgate::cluster {
 
@@ -37,11 +38,15 @@ struct Candidate {
   std::string application_name;
   bool usable = true;  // false: it is down for the proxy and only counts
   bool answered = false;
-  bool primary = false;     // it did answer, but it is out of recovery
-  bool stray = false;       // … and was so while the old primary worked: nobody has promoted it in that one's place
-  bool receiving = false;   // still connected to the old primary
-  std::size_t senders = 0;  // how many receive from it
-  std::uint64_t position = 0;  // received or replayed, whichever is further
+  bool primary = false;    // it did answer, but it is out of recovery
+  bool stray = false;      // … and was so while the old primary worked: nobody has promoted it in that one's place
+  bool receiving = false;  // from the old primary, or from another standby
+  std::string host = {};   // where it is …
+  int port = 0;
+  std::optional<Upstream> upstream = {};  // … and what it receives from
+  std::vector<std::string> fed = {};      // application names of those that receive from it
+  std::size_t senders = 0;                // how many receive from it
+  std::uint64_t position = 0;             // received or replayed, whichever is further
   std::int64_t timeline = 0;
   std::string trouble;  // why it did not answer
 };
@@ -63,6 +68,9 @@ Verdict judge(const Situation& situation);
 // A node in use, other than the old primary, that is out of recovery: somebody has promoted it, and it is the primary.
 // One that is down for the proxy is none: an older primary may have come back. Nor is a stray. kNoNode: there is none.
 NodeId promoted_already(const Situation& situation, NodeId old_primary);
+// One that receives, and not from another one of them that is a standby and answers: from the old primary, for all that
+// is known. nullptr: there is none.
+const Candidate* fed_by_old_primary(const std::vector<Candidate>& standbys);
 bool has_more(const Candidate& a, const Candidate& b);
 
 }  // namespace herdgate::cluster

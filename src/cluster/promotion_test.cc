@@ -80,6 +80,44 @@ TEST(Judge, AStandbyThatStillReceivesForbidsIt) {
   EXPECT_EQ(v.text, "node 2 still receives from the old primary");
 }
 
+TEST(FedByOldPrimary, WhoReceivesFromAnotherStandbyIsNot) {
+  Candidate upper = at(1, 200), lower = at(2, 200);
+  upper.host = lower.host = "/tmp";
+  upper.port = 5433;
+  lower.port = 5434;
+  lower.receiving = true;
+  lower.upstream = {"localhost", 5433};
+  upper.fed = {"pg_receivewal", "walreceiver"};
+  EXPECT_EQ(fed_by_old_primary({upper, lower}), nullptr);
+  upper.usable = lower.usable = false;
+  EXPECT_EQ(fed_by_old_primary({upper, lower}), nullptr) << "nor one that is down for the proxy";
+  const auto fed = [&] {
+    const std::vector<Candidate> standbys{upper, lower};
+    const Candidate* found = fed_by_old_primary(standbys);
+    return found ? found->id : kNoNode;
+  };
+  lower.upstream->port = 5432;
+  EXPECT_EQ(fed(), NodeId(2)) << "the old primary";
+  lower.upstream->port = 5434;
+  EXPECT_EQ(fed(), NodeId(2)) << "itself";
+  lower.upstream.reset();
+  EXPECT_EQ(fed(), NodeId(2)) << "who knows";
+  lower.upstream = {"localhost", 5433};
+  upper.fed.clear();
+  EXPECT_EQ(fed(), NodeId(2)) << "it was pointed elsewhere";
+  upper.fed = {"pg_receivewal", "n2"};
+  lower.upstream->host = "db1.example";
+  EXPECT_EQ(fed(), kNoNode) << "by its name";
+  lower.application_name = upper.application_name;
+  EXPECT_EQ(fed(), NodeId(2)) << "a name that is not its alone";
+  lower.application_name = "n2";
+  upper.answered = false;
+  EXPECT_EQ(fed(), NodeId(2)) << "it may be a primary";
+  upper.answered = upper.receiving = true;
+  upper.upstream = {"/tmp", 5432};
+  EXPECT_EQ(fed(), NodeId(1)) << "all hang on the old primary";
+}
+
 TEST(PromotedAlready, IsOneInUseThatIsOutOfRecovery) {
   Candidate promoted = silent(2);
   promoted.primary = true;

@@ -24,16 +24,10 @@
 #include "cluster/rules.h"
 #include "cluster/state_file.h"
 #include "cluster/switchover.h"
+#include "cluster/upstream.h"
 #include "cluster/view.h"
 
 namespace herdgate::cluster {
-
-// Where a standby receives from, as pg_stat_wal_receiver says.
-struct Upstream {
-  std::string host;
-  int port = 0;
-  bool operator==(const Upstream&) const = default;
-};
 
 // A node as the control thread knows it: the published part and what only this machine needs.
 struct Member {

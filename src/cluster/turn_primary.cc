@@ -8,11 +8,7 @@
 namespace herdgate::cluster {
 namespace {
 
-bool is_local(const std::string& host) { return host.empty() || host == "localhost" || host.starts_with('/'); }
-
-bool points_at(const Upstream& upstream, const Node& node) {
-  return upstream.port == node.port && (upstream.host == node.host || (is_local(upstream.host) && is_local(node.host)));
-}
+bool points_at(const Upstream& upstream, const Node& node) { return points_at(upstream, node.host, node.port); }
 
 bool says_primary(const Member& m) {
   return m.node.live() && m.superseded == kNoNode && m.node.real_role == Role::primary;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <sstream>
 #include <utility>
 
 #include "backend/errc.h"
@@ -16,12 +17,14 @@ namespace herdgate::monitor {
 namespace {
 
 const std::string kExamine =
-    "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver "
-    "WHERE status IS NULL OR status = 'streaming'), pg_catalog.current_setting('primary_conninfo'), "
+    "SELECT pg_catalog.pg_is_in_recovery(), r IS NOT NULL, pg_catalog.current_setting('primary_conninfo'), "
     "pg_catalog.current_setting('primary_slot_name'), pg_catalog.current_setting('server_version_num'), "
     "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication), " +
-    std::string(kTakeConninfoLock);
-constexpr std::size_t kExamineColumns = 7;
+    std::string(kTakeConninfoLock) +
+    ", r->>'sender_host', r->>'sender_port', (SELECT pg_catalog.string_agg(application_name, pg_catalog.chr(10)) FROM "
+    "pg_catalog.pg_stat_replication) FROM (SELECT) AS one LEFT JOIN (SELECT pg_catalog.to_jsonb(w) AS r "
+    "FROM pg_catalog.pg_stat_wal_receiver AS w WHERE status IS NULL OR status = 'streaming') AS receiver ON true";
+constexpr std::size_t kExamineColumns = 10;
 // The timeline by the names of the segments up to that position: a segment of a timeline is there as soon as one octet
 // of it has been received. The control file names it only after the next restartpoint; the receiver is gone by now, and
 // pg_walfile_name() is refused in recovery.
@@ -88,6 +91,8 @@ void Promoter::start(Job job) {
     server->candidate.id = standby.target.node;
     server->candidate.application_name = standby.application_name;
     server->candidate.usable = standby.usable;
+    server->candidate.host = standby.target.to.host;
+    server->candidate.port = standby.target.to.port;
     server->client = ask(means_, standby.target, kStepLimit);
     servers_.push_back(std::move(server));
   }
@@ -144,6 +149,12 @@ void Promoter::examine() {
     const std::string senders = text_of(rows, 5);
     std::from_chars(senders.data(), senders.data() + senders.size(), server.candidate.senders);
     server.locked_by = text_of(rows, 6);
+    server.candidate.upstream = {text_of(rows, 7), 0};
+    const std::string port = text_of(rows, 8);
+    std::from_chars(port.data(), port.data() + port.size(), server.candidate.upstream->port);
+    server.candidate.fed.clear();
+    std::istringstream names(text_of(rows, 9));
+    for (std::string name; std::getline(names, name);) server.candidate.fed.push_back(name);
     const std::string too_old = too_old_for_builtin(text_of(rows, 4));
     if (too_old.empty()) return;
     server.trouble = too_old;
@@ -211,12 +222,12 @@ void Promoter::examined() {
   if (std::any_of(servers_.begin(), servers_.end(), back)) return give_up({job_.old_primary, "it was not stopped", {}});
   const NodeId already = promoted_by_others();
   if (already != kNoNode) return give_up({already, {}, {}, true});
-  const auto receiving = [](const auto& s) { return s->candidate.answered && s->candidate.receiving; };
-  const auto found = std::find_if(servers_.begin(), servers_.end(), receiving);
-  if (found == servers_.end() || may_receive()) return stop_receivers();
+  const cluster::Situation now = situation();
+  const cluster::Candidate* fed = cluster::fed_by_old_primary(now.standbys);
+  if (!fed || may_receive()) return stop_receivers();
   // A receiver notices the end of its connection a moment after the proxy did.
   if (means_.loop.now() - began_ < kCalmLimit) return later(kCalmPause, [this] { examine(); });
-  give_up({kNoNode, fmt::format("node {} still receives from the old primary", (*found)->candidate.id.value), {}});
+  give_up({kNoNode, fmt::format("node {} still receives from the old primary", fed->id.value), {}});
 }
 
 void Promoter::reload_then(Chosen chosen, std::function<void()> then) {

@@ -107,6 +107,25 @@ def test_kill_of_the_primary(herd):
     assert h.state()[1] == (0,)
 
 
+def test_a_standby_that_another_one_feeds_does_not_hold_it_up(herd):
+    """A cascade: node 2 receives from node 1, before and after the death of the primary."""
+    h = herd(sync="ANY 1 (node1)").start()
+    middle, last = h.cluster.nodes[1:]
+    last.psql("alter system set primary_conninfo = "
+              f"'host={middle.host} port={middle.port} user=postgres application_name=node2'")
+    last.psql("alter system set primary_slot_name = ''")
+    last.psql("select pg_reload_conf()")
+    streaming = "select count(*) from pg_stat_replication where state = 'streaming' and application_name = 'node2'"
+    wait_until(lambda: middle.psql(streaming) == "1", "the cascade")
+    before = h.write()
+    h.cluster.nodes[0].kill()
+    h.wait_for(primary=1, down=(0,))
+    assert "still receives" not in h.proxy.log()
+    # And it recovers: everything is there, on both.
+    assert h.write() == before + 1
+    wait_until(lambda: middle.psql(streaming) == "1", "the other standby to follow")
+
+
 def test_too_few_synchronous_standbys(herd):
     h = herd(sync="ANY 1 (node1, node2)").start()
     h.write()
