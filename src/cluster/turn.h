@@ -116,6 +116,7 @@ class Turn {
   bool may_take_over(const Member& m) const;
   NodeId choose_primary() const;
   bool primary_found() const;
+  bool others_are_standbys(NodeId node) const;
   void settle_primary();
   void settle_lost();
   void settle_invalid();

@@ -255,7 +255,7 @@ void Turn::begin_attach(Member& member) {
   actions_.returned.push_back(node.id);
   member.returns = member.held = false;
   member.superseded = kNoNode;
-  if (state_.rules.streaming && !state_.lost && !primary_found())
+  if (state_.rules.streaming && !state_.lost && !primary_found() && others_are_standbys(node.id))
     state_.lost = LostPrimary{kNoNode, operation.old_main};
   if (state_.lost) search_again_from_the_start();
   actions_.probe.push_back(node.id);

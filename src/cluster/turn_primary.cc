@@ -27,6 +27,14 @@ bool Turn::all_answered() const {
                      [](const Member& m) { return m.answered || !worth_probing(m); });
 }
 
+// For certain: a primary that is found later is a new one. A node that has not said what it is may have been it all the
+// time.
+bool Turn::others_are_standbys(NodeId node) const {
+  return std::all_of(state_.members.begin(), state_.members.end(), [&](const Member& m) {
+    return m.node.id == node || !m.node.live() || m.node.real_role == Role::standby;
+  });
+}
+
 // What all nodes have said since the last of them turned into a primary: earlier words, put together with its own, make
 // two primaries of one that was replaced.
 bool Turn::all_heard() const {
