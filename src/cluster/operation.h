@@ -100,7 +100,8 @@ struct Operation {
 // follow_primary_command, one node after another.
 struct Following {
   NodeId primary = kNoNode, old_primary = kNoNode, old_main = kNoNode;
-  std::vector<NodeId> left;  // the first is under way
+  std::vector<NodeId> left;   // the first is under way …
+  NodeId outgoing = kNoNode;  // … when the script for this one has ended, which rebuilds it for the primary of before
   bool operator==(const Following&) const = default;
 };
 

@@ -87,7 +87,9 @@ class Turn {
   void search();
   void resume_search();
   void end_operation();
-  void follow(NodeId primary);
+  void set_down_to_follow(Member& member, NodeId primary);
+  void follow(Following following);
+  void outgoing_script_ended();
   void follow_next();
   void refuse(Level level, std::string text, std::string detail = {});
   bool refuses_attach(const Request& request, const Member* member);

@@ -414,9 +414,12 @@ void Turn::run_next_command(RunCommand::Kind kind) {
 
 void Turn::operator()(const CommandEnded& event) {
   if (event.kind == RunCommand::follow_primary) {
-    if (!state_.following || state_.following->left.empty()) return;
+    if (!state_.following) return;
     say(Level::log, fmt::format("=== Follow primary command for node {} ended ===", event.node.value));
-    state_.following->left.erase(state_.following->left.begin());
+    if (state_.following->outgoing != kNoNode)
+      outgoing_script_ended();
+    else
+      state_.following->left.erase(state_.following->left.begin());
     return follow_next();
   }
   if (!state_.operation || state_.operation->stage != Operation::commanding) return;
@@ -519,13 +522,30 @@ void Turn::end_operation() {
 
 // ---- follow_primary_command
 
-void Turn::follow(NodeId primary) {
+void Turn::set_down_to_follow(Member& member, NodeId primary) {
+  if (member.node.live())
+    mark_down(member, fmt::format("has to follow the new primary {}", primary.value), Cause::promotion);
+}
+
+// A script that is under way for the primary of before has to end first: two would rebuild one node at once.
+void Turn::follow(Following following) {
+  if (const auto& before = state_.following)
+    following.outgoing = before->outgoing != kNoNode ? before->outgoing : before->left.front();
   for (Member& m : state_.members) {
-    if (m.node.id == primary || m.node.status == NodeStatus::unused) continue;
-    if (m.node.live()) mark_down(m, fmt::format("has to follow the new primary {}", primary.value), Cause::promotion);
-    state_.following->left.push_back(m.node.id);
+    if (m.node.id == following.primary || m.node.status == NodeStatus::unused) continue;
+    set_down_to_follow(m, following.primary);
+    following.left.push_back(m.node.id);
   }
-  follow_next();
+  state_.following = std::move(following);
+  if (state_.following->outgoing == kNoNode) follow_next();
+}
+
+// What it has attached follows the primary of before.
+void Turn::outgoing_script_ended() {
+  const NodeId node = std::exchange(state_.following->outgoing, kNoNode);
+  Member* rebuilt = find(node);
+  if (rebuilt && node != state_.primary && !state_.lost) set_down_to_follow(*rebuilt, state_.following->primary);
+  if (state_.operation) std::erase(state_.operation->downed, node);  // it is none of those it is about
 }
 
 void Turn::follow_next() {

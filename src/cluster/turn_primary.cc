@@ -155,9 +155,8 @@ void Turn::settle_lost() {
   const LostPrimary lost = *std::exchange(state_.lost, std::nullopt);
   if (state_.operation) end_operation();
   if (lost.primary == state_.primary || state_.rules.failover.builtin) return;
-  if (state_.rules.failover.follow_primary_command.empty() || state_.following) return;
-  state_.following = Following{state_.primary, lost.primary, lost.old_main, {}};
-  follow(state_.primary);
+  if (state_.rules.failover.follow_primary_command.empty()) return;
+  follow({state_.primary, lost.primary, lost.old_main, {}});
 }
 
 void Turn::ask_again() {
