@@ -390,7 +390,8 @@ TEST(Cluster, WhoCountsHearsWhyANodeWasTakenOutOfUse) {
   Rules rules;
   rules.nodes = {{.id = NodeId(0), .host = "/tmp", .port = 5432, .weight = 1, .health_checked = true},
                  {.id = NodeId(1), .host = "/tmp", .port = 5433, .weight = 1, .health_checked = true}};
-  const State s = step({}, Started{rules, std::nullopt, std::nullopt}, {}).state;
+  const State started = step({}, Started{rules, std::nullopt, std::nullopt}, {}).state;
+  const State s = step(started, ProbeResult{.node = NodeId(0), .in_recovery = false}, {}).state;
   const auto cause_of = [&](const Event& event) {
     const Actions actions = step(s, event, {}).actions;
     return actions.lost.size() == 1 && actions.lost[0].node == NodeId(1)

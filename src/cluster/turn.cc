@@ -178,6 +178,9 @@ void Turn::operator()(const ProbeResult& event) {
   if (event.outcome == Outcome::not_ready)
     return complain(*member, fmt::format("node {} is not ready", id), event.text);
   member->suspected = member->doubted = member->ending = false;
+  std::erase_if(state_.demands, [&](const Demand& d) {  // an earlier probe's, which waits still
+    return d.kind == Demand::down && d.node == event.node && d.cause == Cause::connection;
+  });
   if (member->node.status == NodeStatus::down) {
     answered_again(*member, event.in_recovery);
     if (!member->returns || state_.operation) return;

@@ -67,6 +67,7 @@ class Turn {
   void mark_down(Member& member, const std::string& reason, Cause cause);
   void clear_figures(Member& member);
   void all_are_down();
+  bool must_have_been_primary(const Member& member, const Demand& demand) const;
   bool primary_is_lost() const;
   void ask_the_others();
   std::vector<NodeId> possible_successors() const;

@@ -43,7 +43,8 @@ bool Turn::outdated(const Demand& demand) {
   return true;
 }
 
-// A search for a primary gives way to what is demanded meanwhile; it is taken up again while none is found.
+// At start everything waits until the primary is known, or every node was asked: scripts are told who it was. A search
+// for a primary gives way to what is demanded meanwhile; it is taken up again while none is found.
 void Turn::work_off() {
   for (;;) {
     settle_primary();
@@ -55,7 +56,7 @@ void Turn::work_off() {
       end_operation();
       state_.demands.push_back({Demand::search, state_.lost->primary, {}});  // may be one over kMaxDemands: it is ours
     }
-    if (state_.operation || state_.demands.empty()) return;
+    if (state_.operation || state_.demands.empty() || !looked_around(state_)) return;
     const Demand next = state_.demands.front();
     state_.demands.pop_front();
     begin(next);
@@ -81,7 +82,7 @@ void Turn::begin(const Demand& demand) {
   operation.old_main = main_of(state_.members);
   // A successor that dies before it was promoted counts as the primary: the next one is promoted in its place.
   const bool heir = state_.lost && state_.lost->heir == demand.node;
-  operation.old_primary = heir ? demand.node : state_.primary;
+  operation.old_primary = heir || must_have_been_primary(*member, demand) ? demand.node : state_.primary;
   state_.operation = std::move(operation);
   ++state_.operations;
   switch (demand.kind) {
@@ -100,6 +101,15 @@ void Turn::begin(const Demand& demand) {
     case Demand::search:
       return;
   }
+}
+
+// It was dead before this proxy could ask it, and all others are standbys. (The built-in failover promotes nobody then:
+// it never heard what the primary promised.)
+bool Turn::must_have_been_primary(const Member& member, const Demand& demand) const {
+  if (!state_.rules.streaming || state_.rules.failover.builtin || state_.primary != kNoNode || state_.lost)
+    return false;
+  if (demand.kind != Demand::down || demand.cause == Cause::request) return false;
+  return member.node.real_role == Role::unknown && no_standbys() == std::vector<NodeId>{member.node.id};
 }
 
 bool Turn::primary_is_lost() const {
