@@ -145,10 +145,8 @@ void Opener::on_frame(char type, ByteView payload) {
     case kError: {
       auto report = wire::parse_report(payload);
       if (!report) return fail(Error{Errc::protocol_broken, "unreadable error during login"});
-      const auto code =
-          report->sqlstate == sqlstate::kCannotConnectNow || report->sqlstate == sqlstate::kTooManyConnections
-              ? Errc::login_refused
-              : Errc::login_failed;
+      // One that is full works; one that starts up or shuts down may not.
+      const auto code = report->sqlstate == sqlstate::kCannotConnectNow ? Errc::login_refused : Errc::login_failed;
       return fail(OpenFailure{Error{code, std::string(report->message)}, copy_report(*report), std::nullopt});
     }
     case kParameterStatus: {

@@ -70,8 +70,8 @@ struct State {
 // How a probe ended. Only `unreachable` takes a node down: any answer proves a living server.
 enum class Outcome : std::uint8_t {
   healthy,      // logged in, or answered at all when there is no user to log in with
-  refused,      // a server that works but refused us (wrong password, no such database, …)
-  not_ready,    // starting up, shutting down, or full: neither takes a node down nor brings one back
+  refused,      // a server that works but refused us (wrong password, no such database, it is full, …)
+  not_ready,    // starting up or shutting down: neither takes a node down nor brings one back
   unreachable,  // no connection, no answer in time, or something that is no PostgreSQL
 };
 

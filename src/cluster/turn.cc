@@ -197,7 +197,7 @@ void Turn::operator()(const HealthChecked& event) {
   Member* member = find(event.node);
   if (!member || member->node.status == NodeStatus::unused) return;
   const int id = event.node.value;
-  if (event.outcome == Outcome::healthy) member->doubted = false;
+  if (event.outcome == Outcome::healthy || event.outcome == Outcome::refused) member->doubted = false;
   if (event.outcome != Outcome::unreachable) {
     if (member->node.quarantined)
       demand(Demand::attach, event.node, "the quarantined node answers again");

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "base/bytes.h"
 #include "base/testing.h"
 #include "monitor/monitor.h"
 
@@ -69,6 +70,23 @@ class Impostor {
   std::unique_ptr<net::Listener> listener_;
   std::vector<net::Socket> held_;
 };
+
+// ErrorResponse with this SQLSTATE.
+std::string refusal(const std::string& sqlstate) {
+  using std::string_literals::operator""s;
+  const std::string fields = "SFATAL\0C"s + sqlstate + "\0Mno\0\0"s;
+  Bytes message = "E";
+  append_u32(message, static_cast<std::uint32_t>(fields.size() + 4));
+  return message + fields;
+}
+
+TEST_F(ProbeTest, AServerThatIsFullWorksOneThatStartsUpMayNot) {
+  for (const auto& [sqlstate, outcome] : {std::pair("53300", Outcome::refused), std::pair("28P01", Outcome::refused),
+                                          std::pair("57P03", Outcome::not_ready)}) {
+    Impostor server(loop, refusal(sqlstate));
+    EXPECT_EQ(probe(server.at(), "check").outcome, outcome) << sqlstate;
+  }
+}
 
 TEST_F(ProbeTest, NobodyListens) {
   const net::Destination nobody{"/nonexistent", 5432};
