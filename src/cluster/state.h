@@ -46,6 +46,7 @@ struct Member {
   bool invalid = false;   // says it is a primary while another node is; said in the log
   bool streams = false;   // the primary's last report shows it receiving
   std::optional<Upstream> upstream;
+  std::optional<WallTime> delay_known;  // when delay_time was worked out
   std::optional<WallTime> last_auto_failback;
   std::string complaint;  // trouble that does not take the node down; said in the log once per text
   bool operator==(const Member&) const = default;
@@ -113,7 +114,7 @@ struct NodeReplication {
   std::optional<ReplayedTo> replayed_to = {};
 };
 struct ReplicationReport {
-  std::vector<NodeReplication> nodes;  // of one round; a node that is not in it has no known delay
+  std::vector<NodeReplication> nodes;  // of one round; empty: the primary did not answer
 };
 struct ConnectionFailed {  // a hint from a session or a pool, no proof
   NodeId node;

@@ -250,15 +250,41 @@ void Turn::say_delay(const Node& node) {
                                 node.id.value, bytes, primary));
 }
 
+bool Turn::receives_from_standby(const Member& member) const {
+  return member.upstream && std::any_of(state_.members.begin(), state_.members.end(), [&](const Member& m) {
+           return m.node.id != member.node.id && m.node.id != state_.primary &&
+                  points_at(*member.upstream, m.node.host, m.node.port);
+         });
+}
+
+// Of one that the primary does not send to any more: it shows what there was then, unless it has everything. That of
+// one which another standby sends to is not known.
+std::optional<std::chrono::microseconds> Turn::delay_unlisted(const Member& member,
+                                                              const NodeReplication* report) const {
+  if (!member.node.delay_time || !member.delay_known || (report && receives_from_standby(member))) return std::nullopt;
+  if (report && report->delay_bytes == 0U) return std::chrono::microseconds(0);
+  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(now_ - *member.delay_known);
+  return *member.node.delay_time + std::max(since, std::chrono::microseconds(0));
+}
+
+// What was measured last counts while nothing newer is known: else one that gets worse would be used again.
+void Turn::take_delay(Member& member, const NodeReplication* report) {
+  Node& node = member.node;
+  if (state_.rules.delay_by_time()) {
+    node.delay_bytes.reset();
+    node.delay_time = report && report->delay_time ? report->delay_time : delay_unlisted(member, report);
+    member.delay_known = now_;
+  } else {
+    node.delay_time.reset();
+    if (report && report->delay_bytes) node.delay_bytes = report->delay_bytes;
+  }
+}
+
 void Turn::take_replication(Member& member, const NodeReplication* report) {
   Node& node = member.node;
-  const bool by_time = state_.rules.delay_by_time();
-  node.delay_bytes = report && !by_time ? report->delay_bytes : std::nullopt;
-  node.delay_time = report && by_time ? report->delay_time : std::nullopt;
   node.replayed_to = report ? report->replayed_to : std::nullopt;
   node.replication_state = report ? report->state : "";
   node.replication_sync_state = report ? report->sync_state : "";
-  say_delay(node);
 }
 
 void Turn::operator()(const ReplicationReport& event) {
@@ -267,7 +293,11 @@ void Turn::operator()(const ReplicationReport& event) {
     const auto found = std::find_if(event.nodes.begin(), event.nodes.end(), same);
     member.streams = found != event.nodes.end() && found->state == "streaming";
     if (!member.node.live()) continue;
-    take_replication(member, found == event.nodes.end() ? nullptr : &*found);
+    const NodeReplication* report = found == event.nodes.end() ? nullptr : &*found;
+    take_replication(member, report);
+    if (event.nodes.empty()) continue;
+    take_delay(member, report);
+    say_delay(member.node);
   }
 }
 

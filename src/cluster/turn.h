@@ -51,6 +51,9 @@ class Turn {
   void answered_again(Member& member, std::optional<bool> in_recovery);
   void complain(Member& member, std::string text, const std::string& detail);
   void take_role(Member& member, bool in_recovery);
+  bool receives_from_standby(const Member& member) const;
+  std::optional<std::chrono::microseconds> delay_unlisted(const Member& member, const NodeReplication* report) const;
+  void take_delay(Member& member, const NodeReplication* report);
   void take_replication(Member& member, const NodeReplication* report);
   void say_delay(const Node& node);
 

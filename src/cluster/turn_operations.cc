@@ -132,6 +132,7 @@ void Turn::clear_figures(Member& member) {
   node.real_role = Role::unknown;
   node.delay_bytes.reset();
   node.delay_time.reset();
+  member.delay_known.reset();
   node.replayed_to.reset();
   node.replication_state.clear();
   node.replication_sync_state.clear();

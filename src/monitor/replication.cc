@@ -24,14 +24,19 @@ const Sender* sender_of(const Answer& primary, const std::string& application_na
   return nullptr;
 }
 
+// The server forgets the lag when everything is replayed and nothing new comes; of one that catches up it has none yet.
+std::optional<std::chrono::microseconds> lag_of(const Sender& sender) {
+  if (sender.replay_lag || sender.state != "streaming") return sender.replay_lag;
+  return std::chrono::microseconds(0);
+}
+
 cluster::NodeReplication compare(NodeId id, const Answer& standby, const Answer& primary, const Sender* sender) {
   cluster::NodeReplication r;
   r.node = id;
   if (standby.position && primary.position)
     r.delay_bytes = *primary.position > *standby.position ? *primary.position - *standby.position : 0;
   if (!sender) return r;
-  // The server forgets the lag when everything is replayed and nothing new comes.
-  r.delay_time = sender->replay_lag.value_or(std::chrono::microseconds(0));
+  r.delay_time = lag_of(*sender);
   r.state = sender->state;
   r.sync_state = sender->sync_state;
   return r;
@@ -68,10 +73,10 @@ cluster::ReplicationReport replication_report(const std::map<NodeId, Answer>& ro
     const Sender* sender = name == options.application_names.end() ? nullptr : sender_of(primary->second, name->second);
     report.nodes.push_back(compare(id, answer, primary->second, sender));
   }
-  // A node that is down has no answer of its own, but the primary may be sending to it.
+  // A node that is down, or late, has no answer of its own, but the primary may be sending to it.
   for (const auto& [id, name] : options.application_names) {
     const Sender* sender = round.count(id) ? nullptr : sender_of(primary->second, name);
-    if (sender) report.nodes.push_back({id, std::nullopt, std::nullopt, sender->state, sender->sync_state});
+    if (sender) report.nodes.push_back({id, std::nullopt, lag_of(*sender), sender->state, sender->sync_state});
   }
   return report;
 }

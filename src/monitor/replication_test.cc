@@ -67,6 +67,20 @@ TEST_F(Round, AnUnknownLagOfAKnownSenderIsNone) {
   EXPECT_EQ(of(1).delay_time, microseconds(0));
 }
 
+TEST_F(Round, OfASenderThatCatchesUpNoLagIsKnownYet) {
+  round[NodeId(0)].senders = {{"one", "catchup", "async", std::nullopt}};
+  EXPECT_EQ(of(1).delay_time, std::nullopt);
+  round[NodeId(0)].senders = {{"one", "catchup", "async", microseconds(7)}};
+  EXPECT_EQ(of(1).delay_time, microseconds(7));
+}
+
+TEST_F(Round, ByTimeThePrimaryKnowsTheDelayOfOneThatDoesNotAnswer) {
+  round.erase(NodeId(1));
+  round[NodeId(0)].senders = {{"one", "streaming", "async", microseconds(1500)}};
+  EXPECT_EQ(of(1).delay_time, microseconds(1500));
+  EXPECT_EQ(of(1).delay_bytes, std::nullopt);
+}
+
 TEST_F(Round, WithoutThePrimarysAnswerNothingIsKnown) {
   options.primary = kNoNode;
   EXPECT_TRUE(replication_report(round, options).nodes.empty());
