@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 #include "monitor/state_store.h"
@@ -49,6 +50,7 @@ Monitor::~Monitor() {
   means_.loop.cancel(leaving_);
   means_.loop.cancel(first_look_limit_);
   means_.loop.cancel(round_.timer);
+  save_at_last();
 }
 
 // ---- start, settings, hints
@@ -279,6 +281,20 @@ void Monitor::save(const std::string& text) {
         save(*unsaved_);
       });
   if (!saving_) say({Level::warning, "could not write the status file: too much work is waiting", {}});
+}
+
+// What waits for the write under way, or behind it. The pool drops it when it ends.
+void Monitor::save_at_last() {
+  if (!unsaved_) return;
+  const auto written = std::make_shared<std::promise<Result<Done>>>();
+  std::future<Result<Done>> end = written->get_future();
+  const auto write = [written, path = state_path_, text = *unsaved_] {
+    written->set_value(write_state_file(path, text, Durable::yes));
+  };
+  const bool begun = files_.submit(means_.loop, write, [] {});
+  if (!begun || end.wait_for(kLastSaveLimit) != std::future_status::ready)
+    return say({Level::warning, "could not write the status file before the end", {}});
+  if (const Result<Done> result = end.get(); !result) say({Level::warning, result.error().text(), {}});
 }
 
 // ---- probes

@@ -37,6 +37,7 @@ namespace herdgate::monitor {
 inline constexpr Duration kProbeLimit = std::chrono::seconds(20);
 inline constexpr Duration kReportWait = std::chrono::seconds(3);
 inline constexpr Duration kSearchPeriod = std::chrono::seconds(1);    // while no primary is known
+inline constexpr Duration kLastSaveLimit = std::chrono::seconds(3);   // of the status file, when this ends
 inline constexpr Duration kFirstLookLimit = std::chrono::seconds(5);  // see Hooks::first_look
 inline constexpr Duration kNoteLimit = std::chrono::seconds(1);  // a failover waits so long for its note on the disk
 inline constexpr Duration kLivenessPeriod = std::chrono::seconds(10);  // where sr_check_period is 0
@@ -140,6 +141,7 @@ class Monitor final : public cluster::Control {
   void count(const cluster::Actions& actions);
   void say(const cluster::Said& said);
   void save(const std::string& text);
+  void save_at_last();
   void watch_nodes();
   bool asks() const;
   Duration period();

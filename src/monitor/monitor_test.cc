@@ -553,6 +553,16 @@ TEST_F(MonitorTest, DestroyedWhileProbesRunItIsSilent) {
   loop.run();
 }
 
+TEST_F(MonitorTest, WhatWasDecidedLastIsInTheStatusFileWhenItEnds) {
+  std::ofstream(folder / "pgpool_status") << "up\ndown\n";
+  start();
+  until([&] { return monitor->view()->primary == NodeId(0); });
+  monitor->request({cluster::Request::attach, NodeId(1)}, [](const auto& refusal) { EXPECT_FALSE(refusal); });
+  monitor->request({cluster::Request::detach, NodeId(0)}, [](const auto& refusal) { EXPECT_FALSE(refusal); });
+  monitor.reset();
+  EXPECT_EQ(file(), "down\nup\n");
+}
+
 TEST(Outcomes, WhatErrorsSayAboutANode) {
   using backend::Errc;
   EXPECT_EQ(outcome_of({Errc::connect_failed, "connection refused"}), Outcome::unreachable);
