@@ -58,6 +58,7 @@ def follows(h, node, primary=None):
     primary.psql("create table if not exists after_all (n int)")
     primary.psql("insert into after_all values (1)")
     count = primary.psql("select count(*) from after_all")
+    wait_until(lambda: node.psql("select to_regclass('after_all') is not null") == "t", "the table to follow")
     wait_until(lambda: node.psql("select count(*) from after_all") == count, "the rows to follow")
 
 
