@@ -15,7 +15,10 @@ Client::~Client() {
 }
 
 void Client::opened(tl::expected<Opened, OpenFailure> result) {
-  if (!result) return give_up(result.error().error);
+  if (!result) {
+    refused_ = std::move(result.error());
+    return give_up(refused_->error);
+  }
   link_ = std::make_unique<Link>(LinkId(0), key_, std::move(result->greeting));
   link_->set_user(this);
   if (auto attached = link_->attach(loop_, scratch_, std::move(result->socket)); !attached)

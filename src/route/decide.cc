@@ -142,22 +142,8 @@ void place_raw(const Input& in, Plan& plan) {
   plan.rule = plan.node == kNoNode ? Rule::no_live_node : Rule::raw_mode;
 }
 
-// It reads nothing, so the snapshot of a transaction that is on a standby is nothing to it; and it is worth nothing
-// there.
-bool is_for_primary_alone(const Input& in, const Effects& e) {
-  const sql::Statement& s = in.facts.first();
-  if (in.facts.multi()) return false;
-  if (s.kind == Kind::listen || s.kind == Kind::unlisten || s.kind == Kind::notify || s.kind == Kind::load) return true;
-  return s.kind == Kind::select && e.functions.locks != nullptr && s.relations.empty() && s.functions.size() == 1;
-}
-
 void place_streaming(const Input& in, const Effects& e, Plan& plan) {
   if (stays_on_transaction_node(in.state)) {
-    if (in.state.tx_node != in.view.write_node() && is_for_primary_alone(in, e)) {
-      plan.write = false;  // the standby's part in the transaction goes on
-      plan.detail = e.functions.locks != nullptr ? "function " + e.functions.locks->name : std::string();
-      return to_primary(in, plan, e.functions.locks != nullptr ? Rule::writing_function : Rule::class_primary);
-    }
     plan.node = in.state.tx_node;
     plan.rule = Rule::transaction_node;
     plan.both = e.cls == Class::both || e.cls == Class::all;

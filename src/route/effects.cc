@@ -128,10 +128,9 @@ class FunctionWalk {
         seen_.may_set |= !answer->user_defined && !is_harmless(f.name);
         seen_.volatile_user |= answer->user_defined;
       }
-      const bool locks = takes_advisory_lock(f);
-      if (locks && seen_.locks == nullptr) seen_.locks = &f;
       // Whatever the lists say: the session would hang on a standby.
-      if (seen_.writing == nullptr && (locks || sets_unseen(s, f) || writes(f, answer))) seen_.writing = &f;
+      const bool hangs = takes_advisory_lock(f) || sets_unseen(s, f);
+      if (seen_.writing == nullptr && (hangs || writes(f, answer))) seen_.writing = &f;
     }
   }
 

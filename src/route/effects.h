@@ -55,7 +55,6 @@ struct FunctionsSeen {
   const sql::Function* writing = nullptr;           // by the lists, or volatile when there are no lists
   const sql::Function* exports_snapshot = nullptr;  // pg_export_snapshot
   const sql::Function* unknown = nullptr;           // not answered
-  const sql::Function* locks = nullptr;             // takes or gives back an advisory lock
   bool any_volatile = false, volatile_user = false;
   bool unseen = false;   // may run what nobody has looked at: a text, or a function that was not found
   bool may_set = false;  // one that is built in and volatile, and not known to be harmless: set_config for one

@@ -1,6 +1,7 @@
 #include "session/auth_query.h"
 
 #include "backend/errc.h"
+#include "base/sqlstate.h"
 #include "session/worker.h"
 
 namespace herdgate::session {
@@ -37,6 +38,10 @@ std::vector<std::pair<std::string, std::string>> own_settings() {
   return {{"search_path", "pg_catalog, pg_temp"}, {"standard_conforming_strings", "on"}};
 }
 
+tl::unexpected<backend::OpenFailure> failed(backend::Errc code, const char* what) {
+  return tl::unexpected(backend::OpenFailure{Error{code, what}, std::nullopt, std::nullopt});
+}
+
 // Of a name without a schema that was found until search_path was ours, in the query or in a function that it calls.
 std::string with_hint(const std::string& problem) {
   const auto says = [&](const char* sqlstate) { return problem.find(sqlstate) != std::string::npos; };
@@ -57,7 +62,7 @@ AuthQueries::Who AuthQueries::key_of(const config::Settings& settings, const std
 void AuthQueries::ask(const Who& who, Done done) {
   if (waiting_count_ >= kMaxWaiting) {
     worker_.loop().defer(
-        [done = std::move(done)] { done(fail(backend::Errc::query_failed, "too many logins wait for auth_query")); });
+        [done = std::move(done)] { done(failed(backend::Errc::query_failed, "too many logins wait for auth_query")); });
     return;
   }
   ++waiting_count_;
@@ -79,9 +84,11 @@ std::optional<AuthQueries::Target> AuthQueries::target_for(const Who& who) const
                 snapshot.passwords};
 }
 
-bool AuthQueries::unreachable(const Error& why) {
-  const backend::OpenFailure failure{why, std::nullopt, std::nullopt};
-  return failure.against_node() || failure.elsewhere() || why.code == make_error_code(backend::Errc::login_refused);
+bool AuthQueries::unreachable(const backend::OpenFailure& why) { return why.against_node() || why.not_ready(); }
+
+bool AuthQueries::for_the_moment(const backend::OpenFailure& why) {
+  const bool full = why.server && why.server->sqlstate == sqlstate::kTooManyConnections;
+  return full || why.cut_short() || (why.elsewhere() && !why.server);
 }
 
 auth::Credentials AuthQueries::credentials() const {
@@ -117,7 +124,7 @@ void AuthQueries::begin_next() {
   net::Loop& loop = worker_.loop();
   loop.cancel(std::exchange(idle_timer_, 0));
   const auto target = target_for(who);
-  if (!target) return finish(who, fail(backend::Errc::connect_failed, "no node is up"));
+  if (!target) return finish(who, failed(backend::Errc::connect_failed, "no node is up"));
   reused_ = client_ != nullptr && !client_->broken() && *target == opened_;
   if (!reused_) open(*target);
   running_ = true;
@@ -132,21 +139,24 @@ void AuthQueries::answered(const Who& who, Result<backend::Rows> rows) {
     return begin_next();
   }
   if (!rows) {
-    if (unreachable(rows.error()))
-      worker_.workers().hint_node_trouble(opened_.key.node, "auth_query: " + rows.error().text(), {});
+    auto failure = client_->refused().value_or(backend::OpenFailure{rows.error(), std::nullopt, std::nullopt});
+    const std::string_view word = failure.not_ready() ? sqlstate::kCannotConnectNow : std::string_view();
+    if (unreachable(failure))
+      worker_.workers().hint_node_trouble(opened_.key.node, "auth_query: " + rows.error().text(), word);
     close();
-    return finish(who, fail(rows.error().code, with_hint(rows.error().context)));
+    failure.error.context = with_hint(failure.error.context);
+    return finish(who, tl::unexpected(std::move(failure)));
   }
   const auth::StoredSecret verifier = verifier_in(*rows);
   worker_.shared().logins.remember_verifier(who, verifier, worker_.loop().now());
   finish(who, verifier);
 }
 
-void AuthQueries::finish(const Who& who, const Result<auth::StoredSecret>& result) {
+void AuthQueries::finish(const Who& who, const Found& found) {
   const auto node = waiting_.extract(who);
   queue_.pop_front();
   waiting_count_ -= node.mapped().size();
-  for (const Done& done : node.mapped()) done(result);
+  for (const Done& done : node.mapped()) done(found);
   if (!queue_.empty()) return worker_.loop().defer([this] { begin_next(); });
   if (client_ && idle_timer_ == 0) {
     idle_timer_ = worker_.loop().after(kIdle, [this] {

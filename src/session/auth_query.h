@@ -31,15 +31,18 @@ class AuthQueries {
   static constexpr Duration kLimit = std::chrono::seconds(10);
   static constexpr Duration kIdle = std::chrono::seconds(10);
   using Who = LoginMemory::Who;
-  using Done = std::function<void(Result<auth::StoredSecret>)>;
+  using Found = tl::expected<auth::StoredSecret, backend::OpenFailure>;
+  using Done = std::function<void(const Found&)>;
 
   explicit AuthQueries(Worker& worker) : worker_(worker) {}
   ~AuthQueries();
   // Whose verifier: the database is that in which the query runs.
   static Who key_of(const config::Settings& settings, const std::string& database, const std::string& user);
   void ask(const Who& who, Done done);
-  // The server was not reached, or lets nobody in at the moment: that says nothing of the user.
-  static bool unreachable(const Error& why);
+  // The server was not reached, or is not ready: that says nothing of the user, and a probe will tell what it is.
+  static bool unreachable(const backend::OpenFailure& why);
+  // Nor does this: the server works and is full, or the trouble is our own.
+  static bool for_the_moment(const backend::OpenFailure& why);
 
  private:
   // What the connection was made with: where another target is wanted, another connection is.
@@ -56,7 +59,7 @@ class AuthQueries {
   void begin_next();
   void open(const Target& target);
   void answered(const Who& who, Result<backend::Rows> rows);
-  void finish(const Who& who, const Result<auth::StoredSecret>& result);
+  void finish(const Who& who, const Found& found);
   void close();
 
   Worker& worker_;

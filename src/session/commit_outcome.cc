@@ -125,23 +125,27 @@ void Session::ask_outcome() {
                                Deadline::after(worker_.loop().now(), kAskLimit),
                                tcp,
                                identity_->credentials};
+  request.names = &worker_.shared().server_names;
   lost.client =
       std::make_unique<backend::Client>(worker_.loop(), worker_.blocking(), worker_.scratch(), std::move(request));
   lost.client->query(
       fmt::format("SELECT pg_catalog.txid_status({})", lost.xid), Deadline::after(worker_.loop().now(), kAskLimit),
       [this](Result<backend::Rows> rows) {
+        // One that is full, say: it works, and is to be asked again.
+        const std::optional<backend::OpenFailure>& refused = lost_commit_->client->refused();
+        const bool works = refused && refused->server && !refused->not_ready() && !refused->cut_short();
         // The client calls us: it goes when its call has returned.
         worker_.loop().defer([client = std::shared_ptr<backend::Client>(std::move(lost_commit_->client))] {});
-        outcome_answered(rows);
+        outcome_answered(rows, works);
       });
 }
 
-void Session::outcome_answered(const Result<backend::Rows>& rows) {
+void Session::outcome_answered(const Result<backend::Rows>& rows, bool works) {
   vsession::Fate fate = vsession::Fate::unknown;
   if (rows && rows->size() == 1 && rows->front().size() == 1) fate = vsession::fate_of(rows->front()[0]);
   if (!rows) fate = vsession::fate_of_error(rows.error().text());
   // Not even asked, for want of a socket of ours: that is no word about the node.
-  const bool unasked = !rows && rows.error().code == make_error_code(backend::Errc::own_shortage);
+  const bool unasked = works || (!rows && rows.error().code == make_error_code(backend::Errc::own_shortage));
   if (!rows && fate == vsession::Fate::unknown && !unasked) {  // not reached: the probe's word comes with a snapshot
     const NodeId primary = worker_.snapshot()->view->write_node();
     worker_.workers().hint_node_trouble(primary, rows.error().text(), {});
@@ -175,6 +179,7 @@ void Session::outcome_learned(vsession::Fate fate) {
   if (fate == vsession::Fate::committed) told_commit_ = lost_commit_->xid;
   forget_lost_commit();
   transaction_over();
+  vs_.state().tx_node = kNoNode;               // AND CHAIN
   const bool plain = work().facts != nullptr;  // a COMMIT alone in the simple protocol
   if (fate == vsession::Fate::committed && plain) {
     const sql::Statement& end = work().facts->first();

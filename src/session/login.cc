@@ -312,19 +312,21 @@ void Login::run_auth_query() {
   }
   if (primary_is_awaited()) return;
   state_ = State::auth_query;
-  session_.worker_.auth_queries().ask(key, [this, alive = alive()](const Result<auth::StoredSecret>& verifier) {
+  session_.worker_.auth_queries().ask(key, [this, alive = alive()](const AuthQueries::Found& verifier) {
     if (*alive && state_ == State::auth_query) on_auth_query(verifier);
   });
 }
 
-void Login::on_auth_query(const Result<auth::StoredSecret>& verifier) {
+void Login::on_auth_query(const AuthQueries::Found& verifier) {
   if (!verifier) {
-    HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", verifier.error().text());
+    const backend::OpenFailure& why = verifier.error();
+    HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", why.error.text());
     const bool streaming = session_.settings().backend_clustering_mode == config::ClusteringMode::streaming_replication;
-    if (AuthQueries::unreachable(verifier.error())) {  // to a driver 28000 would be a wrong password
-      if (streaming && wait_for_primary()) return;
+    const bool unreachable = AuthQueries::unreachable(why);
+    if (unreachable && streaming && wait_for_primary()) return;
+    if (unreachable || AuthQueries::for_the_moment(why)) {  // to a driver 28000 would be a wrong password
       if (session_.view().write_node() == kNoNode) return refuse(no_node());
-      wire::Report report = report_of({verifier.error(), std::nullopt, std::nullopt}, session_.view().write_node());
+      wire::Report report = report_of(why, session_.view().write_node());
       report.severity = "FATAL";
       return refuse(report);
     }

@@ -16,6 +16,7 @@
 #include "auth/policy.h"
 #include "base/lifetime.h"
 #include "pool/pool.h"
+#include "session/auth_query.h"
 #include "session/identity.h"
 #include "session/shared.h"
 #include "wire/backend.h"
@@ -69,7 +70,7 @@ class Login {
   void decide();
   void examine(auth::ClientChallenge&& challenge);
   void run_auth_query();
-  void on_auth_query(const Result<auth::StoredSecret>& verifier);
+  void on_auth_query(const AuthQueries::Found& verifier);
   TimePoint now() const;
   std::shared_ptr<bool> alive();  // for what runs later
   LoginMemory& memory() const;

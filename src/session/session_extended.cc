@@ -36,8 +36,9 @@ void combine(route::Plan& into, const route::Plan& other, NodeId write_node) {
   into.unseen = into.unseen || other.unseen;
   into.rerunnable = into.rerunnable && other.rerunnable;
   const bool stays = std::exchange(into.stays, into.stays || other.stays);
+  const bool both = std::exchange(into.both, into.both && other.both);
   if (!differs || (other.both && !other.stays)) return;
-  if (into.both && !stays) {
+  if (both && !stays) {
     into.node = other.node;
     into.rule = other.rule;
     return;

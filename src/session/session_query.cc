@@ -431,8 +431,6 @@ void Session::settle_transaction_node(NodeId node) {
   if (state.tx_node == kNoNode) {
     const bool one = state.tx.status == TxStatus::open && state.tx.isolation >= sql::Isolation::repeatable_read;
     if (!one || (work().plan.both && !work().marks)) return;
-  } else if (parts_.part(state.tx_node) != nullptr) {
-    return;  // what is sent elsewhere meanwhile reads nothing
   }
   state.tx_node = node;
 }

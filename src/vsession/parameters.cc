@@ -76,7 +76,11 @@ void VirtualSession::apply_settings(const Outcome& outcome) {
 void VirtualSession::apply_setting(const sql::Setting& setting, const Outcome& outcome) {
   const std::string name = canonical_name(setting.name);
   if (is_identity(name)) state_.role_changed = true;
-  if (name == "client_encoding" && has_octets()) add_pin(Pin::unparsed_state);
+  if (name == "client_encoding" && has_octets()) {
+    const bool value = setting.form == sql::SetForm::value && setting.values.size() == 1;
+    if (!value || canonical_name(setting.values.front()) != canonical_name(setting_of(name)))
+      add_pin(Pin::unparsed_state);
+  }
   switch (setting.form) {
     case sql::SetForm::transaction:
       return apply_options(outcome.statement.transaction);

@@ -492,6 +492,29 @@ def test_auth_query_survives_a_restarted_server(start_proxy):
 
 
 @pytest.mark.herdgate_only
+def test_auth_query_of_a_full_server_speaks_of_no_password(start_proxy):
+    own = Cluster(nodes=1, conf="max_connections = 8\nsuperuser_reserved_connections = 0\nmax_wal_senders = 0\n")
+    held = []
+    try:
+        own.create().start()
+        proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "postgres", "auth_query_database": "postgres", "sr_check_period": 0,
+                             "auth_query": "select rolpassword from pg_authid where rolname = $1"},
+                            hba("host all all 127.0.0.1/32 scram-sha-256"), on=own, fresh=True)
+        with pytest.raises(psycopg.OperationalError, match="too many clients"):
+            while True:
+                held.append(psycopg.connect(f"host=127.0.0.1 port={own.primary.port} user=postgres dbname=postgres sslmode=disable"))
+        stays_out(proxy, "scram_user", match="too many clients")
+        for c in held:
+            c.close()
+        system.wait_until(lambda: can_log_in(proxy, "scram_user", "scram_user"), "logins to work again", poll=0.3)
+        proxy.stop()
+    finally:
+        for c in held:
+            c.close()
+        own.destroy()
+
+
+@pytest.mark.herdgate_only
 def test_auth_query_that_reaches_no_server_speaks_of_no_password(start_proxy):
     own = Cluster(nodes=1)
     try:

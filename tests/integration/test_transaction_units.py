@@ -162,21 +162,13 @@ def test_what_a_session_sets_by_a_parameter_its_reads_see(listed):
             assert c.ask("select current_setting('app.tenant', true)") == [["mine"]]
 
 
-def test_a_lock_amid_a_snapshot_of_a_standby(adaptive, primary, cluster):  # noqa: F811
-    with Client(adaptive.port).login() as c:
-        run(c, "begin isolation level repeatable read read only")
-        (port,), _ = run(c, WHERE)[0]
-        assert port != str(cluster.primary.port)
-        before = run(c, READ)[0][0]
-        assert c.ask("select pg_try_advisory_lock(4713)") == [["t"]]
-        assert primary.psql("select pg_try_advisory_lock(4713)") == "f"
-        primary.psql("insert into pens values (1)")
-        cluster.wait_replayed()
-        assert run(c, WHERE)[0][0] == (port,) and run(c, READ)[0][0] == before  # the snapshot is the same one
-        assert run(c, "notify pens")[0] == ["NOTIFY"]
-        assert run(c, "commit") == (["COMMIT"], "I")
-        assert run(c, "insert into pens values (1)")[0] == ["INSERT 0 1"]
-        assert c.ask("select pg_advisory_unlock(4713)") == [["t"]]
+def test_a_write_between_begin_and_a_balanced_read(client, primary):  # noqa: F811
+    for texts in (["begin", "insert into once values (1)", READ, "commit"], ["set work_mem to '7MB'", "insert into once values (2)", READ],
+                  ["begin", READ, "insert into once values (3)", READ, "commit"]):
+        told, status = unit(client, *texts)
+        assert "25006" not in told and "INSERT 0 1" in told and status == "I"
+    assert primary.psql("select count(*) from once") == "3"
+    run(client, "discard all")
 
 
 # ---- What a link is told that joins
