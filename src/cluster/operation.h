@@ -21,6 +21,8 @@ namespace herdgate::cluster {
 // How long the standbys may take to answer when a successor is chosen; one that is later is not chosen.
 inline constexpr std::chrono::milliseconds kSuccessorWait{1000};
 inline constexpr std::chrono::milliseconds kSearchPause{200};  // between two looks for the new primary
+// How long, after failover_command has ended, its node may take to be promoted when another one says it is the primary.
+inline constexpr std::chrono::milliseconds kHeirPatience{5000};
 inline constexpr std::chrono::milliseconds kBuiltinRetryPause{1000};
 inline constexpr std::chrono::milliseconds kBuiltinLatePause{10'000};  // after search_primary_node_timeout
 

@@ -119,6 +119,8 @@ class Turn {
   bool all_heard() const;
   NodeId owner_of_standbys() const;
   NodeId risen_beside_a_silent_primary() const;
+  const Member* source_of(const Member& standby) const;
+  bool stray_takes_over(const Member& stray) const;
   bool may_take_over(const Member& m) const;
   NodeId choose_primary() const;
   bool primary_found() const;

@@ -204,14 +204,22 @@ void Turn::all_are_down() {
     if (m.node.status == NodeStatus::down && !m.held) m.returns = true;
 }
 
-// What was out of recovery beside the lost primary lacks what was written since: it is nobody's successor while there
-// is anything else.
+// What was out of recovery beside the lost primary lacks what was written since, and so does what receives from it:
+// neither is a successor while there is anything else. Then the one that others receive from is, not a standby of it.
 std::vector<NodeId> Turn::possible_successors() const {
-  std::vector<NodeId> live = live_nodes(), others;
-  if (!primary_is_lost()) return live;
-  for (const Member& m : state_.members)
-    if (m.node.live() && !is_stray(m)) others.push_back(m.node.id);
-  return others.empty() ? live : others;
+  if (!primary_is_lost()) return live_nodes();
+  std::vector<NodeId> strays, followed, others;
+  for (const Member& m : state_.members) {
+    if (!m.node.live()) continue;
+    const Member* source = source_of(m);
+    if (is_stray(m))
+      strays.push_back(m.node.id);
+    else if (source && is_stray(*source))
+      followed.push_back(source->node.id);
+    else
+      others.push_back(m.node.id);
+  }
+  return !others.empty() ? others : !followed.empty() ? followed : strays;
 }
 
 void Turn::choose_successor() {
@@ -233,6 +241,7 @@ void Turn::choose_successor() {
   if (primary_is_lost()) {
     state_.lost->heir = operation.new_main;
     if (state_.rules.failover.builtin) return promote_unless_there_is_one();
+    search_again_from_the_start();
   }
   begin_commands(RunCommand::failover, operation.downed);
 }

@@ -70,9 +70,39 @@ NodeId Turn::risen_beside_a_silent_primary() const {
   return std::find_if(state_.members.begin(), state_.members.end(), risen)->node.id;
 }
 
-// Of those that say that they are the primary. One that did so while the primary worked lacks what was written since,
-// so it does not take over because that one has died, unless it is what failover_command was told to promote. Under the
-// built-in failover, which loses nothing that was acknowledged, one that is not heard now does not either.
+// What a standby gets its WAL from, over others in between; nullptr: no node that is known here, or it does not
+// receive.
+const Member* Turn::source_of(const Member& standby) const {
+  const Member* source = nullptr;
+  const Member* at = &standby;
+  for (std::size_t i = 0; i < state_.members.size() && at->upstream && at->node.real_role == Role::standby; ++i) {
+    const auto sends = [&](const Member& m) { return m.node.live() && points_at(*at->upstream, m.node); };
+    const auto found = std::find_if(state_.members.begin(), state_.members.end(), sends);
+    if (found == state_.members.end()) break;
+    source = at = &*found;
+  }
+  return source;
+}
+
+// One that was out of recovery while the primary worked, which is lost now. It may have been promoted to take its
+// place, by somebody who stopped the old one later. It has taken over where nobody was told to promote another one, or
+// where the one that failover_command was told to promote stays a standby.
+bool Turn::stray_takes_over(const Member& stray) const {
+  if (!state_.lost) return false;
+  const auto risen = [](const Member& m) { return says_primary(m) && !is_stray(m); };
+  if (std::any_of(state_.members.begin(), state_.members.end(), risen)) return false;
+  if (state_.rules.failover.failover_command.empty() || state_.lost->heir == stray.node.id) return true;
+  if (state_.operation && state_.operation->stage != Operation::searching) return false;
+  const auto follows = [&](const Member& m) {
+    return m.node.id == state_.lost->heir && m.node.live() && source_of(m) == &stray;
+  };
+  return state_.lost->overdue || state_.lost->searched >= kHeirPatience ||
+         std::any_of(state_.members.begin(), state_.members.end(), follows);
+}
+
+// Of those that say that they are the primary. One that did so while the primary worked may lack what was written
+// since, so that the other has died is not enough. Under the built-in failover, which loses nothing that was
+// acknowledged, it does not take over at all, nor does one that is not heard now.
 bool Turn::may_take_over(const Member& m) const {
   if (!says_primary(m)) return false;
   const auto old = std::find_if(state_.members.begin(), state_.members.end(),
@@ -83,7 +113,7 @@ bool Turn::may_take_over(const Member& m) const {
   if (!lost) return true;
   const bool followed = old->node.live() && old->node.real_role == Role::standby && old->upstream;
   if (followed && points_at(*old->upstream, m.node)) return true;  // somebody has made that one its standby
-  if (!state_.rules.failover.builtin) return !is_stray(m) || (state_.lost && state_.lost->heir == m.node.id);
+  if (!state_.rules.failover.builtin) return !is_stray(m) || stray_takes_over(m);
   const auto& operation = state_.operation;
   const bool unheard =
       m.silent || (operation && (among(operation->awaited, m.node.id) || among(operation->silent, m.node.id)));
