@@ -13,6 +13,13 @@ const char* status_word(const Node& node) {
   return node.quarantined ? "quarantine" : kWords[static_cast<int>(node.status)];
 }
 
+// What may turn out to be over counts less than what does not, and a person's word more than the machine's.
+int strength(const Demand& demand) {
+  if (demand.reason == kByRequest) return demand.follows == kNoNode ? 4 : 3;  // 3: while that one is the primary
+  if (demand.cause == Cause::connection) return 0;
+  return demand.cause == Cause::health_check ? 1 : 2;
+}
+
 std::string place(const Node& node) { return fmt::format("{}({})", node.host, node.port); }
 
 }  // namespace
@@ -23,11 +30,15 @@ bool Turn::demand(Demand::Kind kind, NodeId node, std::string reason, Cause caus
   return demand(Demand{kind, node, std::move(reason), cause});
 }
 
+// What is wanted already is wanted once, for the stronger reason.
 bool Turn::demand(Demand wanted) {
   const auto same = [&](const Demand& d) { return d.kind == wanted.kind && d.node == wanted.node; };
   if (state_.operation && same(state_.operation->demand)) return true;
   auto& waiting = state_.demands;
-  if (std::any_of(waiting.begin(), waiting.end(), same)) return true;
+  if (const auto known = std::find_if(waiting.begin(), waiting.end(), same); known != waiting.end()) {
+    if (strength(wanted) > strength(*known)) *known = std::move(wanted);
+    return true;
+  }
   if (waiting.size() >= kMaxDemands) return false;
   waiting.push_back(std::move(wanted));
   return true;
@@ -152,7 +163,10 @@ void Turn::mark_down(Member& member, const std::string& reason, Cause cause) {
   node.status_reason = reason;
   actions_.lost.push_back({node.id, cause});
   clear_figures(member);
-  std::erase_if(state_.demands, [&](const Demand& d) { return d.kind == Demand::down && d.node == node.id; });
+  const auto waits = [&](const Demand& d) { return d.kind == Demand::down && d.node == node.id; };
+  const auto demanded = std::find_if(state_.demands.begin(), state_.demands.end(), waits);
+  if (demanded != state_.demands.end() && demanded->reason == kByRequest) member.held = true;
+  std::erase_if(state_.demands, waits);
   if (state_.operation) state_.operation->downed.push_back(node.id);
   if (state_.appointed == node.id) state_.appointed = kNoNode;
 }
