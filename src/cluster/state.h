@@ -43,6 +43,7 @@ struct Member {
   bool rises = false;     // has left recovery since the primary was last heard to be out of it
   bool answered = false;  // a probe has come to an end since start
   bool heard = false;     // has said what it is since another node last turned into a primary
+  bool missed = false;    // … was asked since then, and is silent or refused to say
   bool invalid = false;   // says it is a primary while another node is; said in the log
   bool streams = false;   // the primary's last report shows it receiving
   std::optional<Upstream> upstream;

@@ -112,7 +112,7 @@ void Turn::complain(Member& member, std::string text, const std::string& detail)
 void Turn::take_role(Member& member, bool in_recovery) {
   const Role role = in_recovery ? Role::standby : Role::primary;
   if (!in_recovery && member.node.real_role != role)
-    for (Member& m : state_.members) m.heard = false;
+    for (Member& m : state_.members) m.heard = m.missed = false;
   if (role == Role::standby && member.node.real_role != role && state_.rules.streaming)
     say(Level::log, fmt::format("find_primary_node: standby node is {}", member.node.id.value));
   if (member.node.id == state_.primary && !in_recovery)
@@ -169,6 +169,7 @@ void Turn::operator()(const ProbeResult& event) {
   member->answered = true;
   const int id = event.node.value;
   const bool gone = event.outcome == Outcome::unreachable;
+  member->missed = gone || event.outcome == Outcome::refused;
   if (gone || (event.outcome == Outcome::not_ready && member->ending)) {
     if (member->node.live()) lost_by_probe(*member, event);
     member->silent = gone;

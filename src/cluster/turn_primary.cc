@@ -35,19 +35,21 @@ bool Turn::others_are_standbys(NodeId node) const {
   });
 }
 
-// What all nodes have said since the last of them turned into a primary: earlier words, put together with its own, make
-// two primaries of one that was replaced.
+// What the nodes have said since the last of them turned into a primary: earlier words, put together with its own, make
+// two primaries of one that was replaced. A standby that is silent, or refused to say, is not waited for.
 bool Turn::all_heard() const {
   return all_answered() && std::all_of(state_.members.begin(), state_.members.end(), [](const Member& m) {
-           return m.heard || !m.node.live() || m.node.real_role == Role::unknown;
+           const Role role = m.node.real_role;
+           return m.heard || !m.node.live() || role == Role::unknown || (role == Role::standby && m.missed);
          });
 }
 
-// With several primaries: the one that all standbys receive from. kNoNode: they do not agree, or there is none.
+// With several primaries: the one that all standbys that were heard receive from. kNoNode: they do not agree, or there
+// is none.
 NodeId Turn::owner_of_standbys() const {
   NodeId owner = kNoNode;
   for (const Member& standby : state_.members) {
-    if (!standby.node.live() || standby.node.real_role != Role::standby) continue;
+    if (!standby.node.live() || standby.node.real_role != Role::standby || standby.missed) continue;
     if (!standby.upstream) return kNoNode;
     const auto owns = [&](const Member& m) { return says_primary(m) && points_at(*standby.upstream, m.node); };
     const auto found = std::find_if(state_.members.begin(), state_.members.end(), owns);
