@@ -163,6 +163,12 @@ void Turn::answered_again(Member& member, std::optional<bool> in_recovery) {
   say(Level::log, fmt::format("node {} is a standby now", member.node.id.value), "It is used when it is attached.");
 }
 
+// An earlier verdict, which waits still: the node works.
+void Turn::withdraw(NodeId node, Cause verdict) {
+  std::erase_if(state_.demands,
+                [&](const Demand& d) { return d.kind == Demand::down && d.node == node && d.cause == verdict; });
+}
+
 void Turn::operator()(const ProbeResult& event) {
   Member* member = find(event.node);
   if (!member || !worth_probing(*member)) return;
@@ -179,9 +185,8 @@ void Turn::operator()(const ProbeResult& event) {
   if (event.outcome == Outcome::not_ready)
     return complain(*member, fmt::format("node {} is not ready", id), event.text);
   member->suspected = member->doubted = member->ending = false;
-  std::erase_if(state_.demands, [&](const Demand& d) {  // an earlier probe's, which waits still
-    return d.kind == Demand::down && d.node == event.node && d.cause == Cause::connection;
-  });
+  withdraw(event.node, Cause::connection);
+  withdraw(event.node, Cause::health_check);
   if (member->node.status == NodeStatus::down) {
     answered_again(*member, event.in_recovery);
     if (!member->returns || state_.operation) return;
@@ -198,7 +203,10 @@ void Turn::operator()(const HealthChecked& event) {
   Member* member = find(event.node);
   if (!member || member->node.status == NodeStatus::unused) return;
   const int id = event.node.value;
-  if (event.outcome == Outcome::healthy || event.outcome == Outcome::refused) member->doubted = false;
+  if (event.outcome == Outcome::healthy || event.outcome == Outcome::refused) {
+    member->doubted = false;
+    withdraw(event.node, Cause::health_check);
+  }
   if (event.outcome != Outcome::unreachable) {
     if (member->node.quarantined)
       demand(Demand::attach, event.node, "the quarantined node answers again");

@@ -49,6 +49,7 @@ class Turn {
   bool is_checked(NodeId node) const;
   void lost_by_probe(Member& member, const ProbeResult& event);
   void answered_again(Member& member, std::optional<bool> in_recovery);
+  void withdraw(NodeId node, Cause verdict);
   void complain(Member& member, std::string text, const std::string& detail);
   void take_role(Member& member, bool in_recovery);
   bool receives_from_standby(const Member& member) const;
