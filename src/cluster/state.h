@@ -48,6 +48,7 @@ struct Member {
   bool streams = false;   // the primary's last report shows it receiving
   std::optional<Upstream> upstream;
   std::optional<WallTime> delay_known;  // when delay_time was worked out
+  std::uint64_t delay_mark = 0;         // where the primary was when delay_time was no guess
   std::optional<WallTime> last_auto_failback;
   std::string complaint;  // trouble that does not take the node down; said in the log once per text
   bool operator==(const Member&) const = default;
@@ -116,6 +117,7 @@ struct NodeReplication {
 };
 struct ReplicationReport {
   std::vector<NodeReplication> nodes;  // of one round; empty: the primary did not answer
+  std::uint64_t primary_position = 0;  // in the WAL
 };
 struct ConnectionFailed {  // a hint from a session or a pool, no proof
   NodeId node;

@@ -220,12 +220,17 @@ class Player {
     in >> kind;
     return AlarmRang{kind == "search" ? Alarm::search : Alarm::successors, state_.operations};
   }
-  // lag 1 4096 streaming async, 2 3000us streaming sync
+  // lag 1 4096 streaming async, 2 3000us streaming sync | lag at 9000, 1 4096: the primary's position
   static Event lag(std::istringstream& in) {
     ReplicationReport report;
+    report.primary_position = 1'000'000;
     std::istringstream whole(rest(in));
     for (std::string part; std::getline(whole, part, ',');) {
       std::istringstream piece(part);
+      if (part.starts_with("at ")) {
+        report.primary_position = std::stoull(part.substr(3));
+        continue;
+      }
       NodeReplication r;
       std::string delay;
       piece >> r.node.value >> delay >> r.state >> r.sync_state;

@@ -16,6 +16,12 @@ Member new_member(NodeId id, WallTime now) {
   return member;
 }
 
+// It has replayed what the primary had when its delay was known last, though the primary does not list it: it receives
+// from elsewhere, or under another name. (Another primary may not be as far as the last one was.)
+bool keeps_up(const Member& member, const NodeReplication& report, std::uint64_t primary_position) {
+  return report.delay_bytes && primary_position - *report.delay_bytes >= std::min(member.delay_mark, primary_position);
+}
+
 }  // namespace
 
 NodeId main_of(const std::vector<Member>& members) {
@@ -259,34 +265,27 @@ void Turn::say_delay(const Node& node) {
                                 node.id.value, bytes, primary));
 }
 
-bool Turn::receives_from_standby(const Member& member) const {
-  return member.upstream && std::any_of(state_.members.begin(), state_.members.end(), [&](const Member& m) {
-           return m.node.id != member.node.id && m.node.id != state_.primary &&
-                  points_at(*member.upstream, m.node.host, m.node.port);
-         });
-}
-
-// Of one that the primary does not send to any more: it shows what there was then, unless it has everything. That of
-// one which another standby sends to is not known.
-std::optional<std::chrono::microseconds> Turn::delay_unlisted(const Member& member,
-                                                              const NodeReplication* report) const {
-  if (!member.node.delay_time || !member.delay_known || (report && receives_from_standby(member))) return std::nullopt;
-  if (report && report->delay_bytes == 0U) return std::chrono::microseconds(0);
+// Of one that the primary does not send to, and that does not keep up: it shows what there was then.
+std::chrono::microseconds Turn::older(const Member& member) const {
   const auto since = std::chrono::duration_cast<std::chrono::microseconds>(now_ - *member.delay_known);
   return *member.node.delay_time + std::max(since, std::chrono::microseconds(0));
 }
 
 // What was measured last counts while nothing newer is known: else one that gets worse would be used again.
-void Turn::take_delay(Member& member, const NodeReplication* report) {
+void Turn::take_delay(Member& member, const NodeReplication* report, std::uint64_t primary_position) {
   Node& node = member.node;
-  if (state_.rules.delay_by_time()) {
-    node.delay_bytes.reset();
-    node.delay_time = report && report->delay_time ? report->delay_time : delay_unlisted(member, report);
-    member.delay_known = now_;
-  } else {
+  if (!state_.rules.delay_by_time()) {
     node.delay_time.reset();
     if (report && report->delay_bytes) node.delay_bytes = report->delay_bytes;
+    return;
   }
+  node.delay_bytes.reset();
+  const bool listed = report && report->delay_time;
+  if (!listed && (!node.delay_time || !member.delay_known)) return node.delay_time.reset();  // never measured
+  const bool up_to_date = listed || (report && keeps_up(member, *report, primary_position));
+  node.delay_time = listed ? report->delay_time : up_to_date ? std::chrono::microseconds(0) : older(member);
+  if (up_to_date) member.delay_mark = primary_position;
+  member.delay_known = now_;
 }
 
 void Turn::take_replication(Member& member, const NodeReplication* report) {
@@ -305,7 +304,7 @@ void Turn::operator()(const ReplicationReport& event) {
     const NodeReplication* report = found == event.nodes.end() ? nullptr : &*found;
     take_replication(member, report);
     if (event.nodes.empty()) continue;
-    take_delay(member, report);
+    take_delay(member, report, event.primary_position);
     say_delay(member.node);
   }
 }

@@ -52,9 +52,8 @@ class Turn {
   void withdraw(NodeId node, Cause verdict);
   void complain(Member& member, std::string text, const std::string& detail);
   void take_role(Member& member, bool in_recovery);
-  bool receives_from_standby(const Member& member) const;
-  std::optional<std::chrono::microseconds> delay_unlisted(const Member& member, const NodeReplication* report) const;
-  void take_delay(Member& member, const NodeReplication* report);
+  std::chrono::microseconds older(const Member& member) const;
+  void take_delay(Member& member, const NodeReplication* report, std::uint64_t primary_position);
   void take_replication(Member& member, const NodeReplication* report);
   void say_delay(const Node& node);
 

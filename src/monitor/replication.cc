@@ -64,6 +64,7 @@ cluster::ReplicationReport replication_report(const std::map<NodeId, Answer>& ro
   cluster::ReplicationReport report;
   const auto primary = round.find(options.primary);
   if (primary == round.end() || !primary->second.position) return report;
+  report.primary_position = *primary->second.position;
   for (const auto& [id, answer] : round) {
     if (id == options.primary) {
       report.nodes.push_back({id, 0, std::chrono::microseconds(0), "", ""});

@@ -46,6 +46,8 @@ TEST_F(Round, DelayIsTheDistanceToThePrimaryAndNeverNegative) {
   EXPECT_EQ(of(2).delay_bytes, 0u) << "the standby was asked later";
 }
 
+TEST_F(Round, ItIsToldWhereThePrimaryIs) { EXPECT_EQ(replication_report(round, options).primary_position, 5000u); }
+
 TEST_F(Round, AStandbyWithoutAPositionHasNoDelay) {
   round[NodeId(1)].position.reset();
   EXPECT_EQ(of(1).delay_bytes, std::nullopt);
