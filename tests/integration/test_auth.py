@@ -1,5 +1,6 @@
 """Who gets in, by which method, and who does not. The servers ask scram_user, md5_user and password_user by the
 method of their name; everybody else is trusted by the servers (see support/cluster.py)."""
+import contextlib
 import hashlib
 import os
 import re
@@ -248,25 +249,19 @@ class SilentNames:
         self.socket.close()
 
 
-@pytest.mark.herdgate_only
-@pytest.mark.skipif(not SilentNames.available(), reason="no mount namespaces here")
-def test_a_silent_name_service_stops_no_login_that_needs_no_name(cluster):
-    names = SilentNames()
-    proxy = Proxy(cluster)
+@contextlib.contextmanager
+def silent_names(cluster):
+    """A proxy whose name service is silent, not started yet, and clients(addresses) that say who they are and no more."""
+    names, proxy, slow = SilentNames(), Proxy(cluster), []
     proxy.prefix = names.prefix()
-    proxy.settings["enable_pool_hba"] = True
-    proxy.files.update({**hba("local all all trust", "host all all 127.0.0.1/32 scram-sha-256",
-                              "host all all slow.example trust"), **passwd(*ENTRIES)})
-    slow = []
-    try:
-        proxy.start()
-        for i in range(6):
-            s = socket.create_connection(("127.0.0.1", proxy.port), source_address=(f"127.0.0.{9 + i}", 0))
+
+    def clients(addresses):
+        for address in addresses:
+            s = socket.create_connection(("127.0.0.1", proxy.port), source_address=(address, 0))
             s.sendall(startup())
             slow.append(s)
-        names.wait(4)  # as many as are looked up at a time
-        for user in ("scram_user", "test"):
-            gets_in(proxy, user, user, connect_timeout=20)
+    try:
+        yield proxy, names, clients
         assert not select.select(slow, [], [], 0)[0]  # these wait all the same
     finally:
         for s in slow:
@@ -274,6 +269,20 @@ def test_a_silent_name_service_stops_no_login_that_needs_no_name(cluster):
         names.let_go()
         proxy.stop()
         proxy.remove()
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.skipif(not SilentNames.available(), reason="no mount namespaces here")
+def test_a_silent_name_service_stops_no_login_that_needs_no_name(cluster):
+    with silent_names(cluster) as (proxy, names, clients):
+        proxy.settings["enable_pool_hba"] = True
+        proxy.files.update({**hba("local all all trust", "host all all 127.0.0.1/32 scram-sha-256",
+                                  "host all all slow.example trust"), **passwd(*ENTRIES)})
+        proxy.start()
+        clients(f"127.0.0.{9 + i}" for i in range(6))
+        names.wait(4)  # as many as are looked up at a time
+        for user in ("scram_user", "test"):
+            gets_in(proxy, user, user, connect_timeout=20)
 
 
 # CVE-2025-46801: three ways by which the original once let everybody in.
@@ -549,29 +558,15 @@ def test_who_waits_for_his_place_is_judged_by_the_rules_of_then(start_proxy):
 @pytest.mark.herdgate_only
 @pytest.mark.skipif(not SilentNames.available(), reason="no mount namespaces here")
 def test_a_silent_name_service_for_servers_leaves_passwords_to_be_checked(cluster):
-    names = SilentNames()
-    proxy = Proxy(cluster)
-    proxy.prefix = names.prefix()
-    proxy.settings.update({"enable_pool_hba": True, "num_workers": 1, "backend_hostname0": "slow.example",
-                           "backend_flag0": "ALWAYS_PRIMARY|DISALLOW_TO_FAILOVER"})
-    proxy.files.update({**hba("host all postgres 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256"),
-                        **passwd(*ENTRIES)})
-    slow = []
-    try:
+    with silent_names(cluster) as (proxy, names, clients):
+        proxy.settings.update({"enable_pool_hba": True, "num_workers": 1, "backend_hostname0": "slow.example",
+                               "backend_flag0": "ALWAYS_PRIMARY|DISALLOW_TO_FAILOVER"})
+        proxy.files.update({**hba("host all postgres 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256"),
+                            **passwd(*ENTRIES)})
         proxy.start()
-        for _ in range(8):
-            s = socket.create_connection(("127.0.0.1", proxy.port))
-            s.sendall(startup())
-            slow.append(s)
+        clients(["127.0.0.1"] * 8)
         names.wait(2)  # both kinds of address
         stays_out(proxy, "scram_user", match="password does not match", connect_timeout=20)
-        assert not select.select(slow, [], [], 0)[0]  # these wait all the same
-    finally:
-        for s in slow:
-            s.close()
-        names.let_go()
-        proxy.stop()
-        proxy.remove()
 
 
 def test_changed_password_on_the_server(start_proxy):
