@@ -2,9 +2,10 @@
 """Runs the test suites and ends with one line `N passed, N failed` over all of them.
 
 run_tests.py test    lints, unit tests (g++), unit tests under ASan and UBSan (clang), short fuzz, integration tests
-run_tests.py check   the long ones: integration with its long tests, plain, under ASan and (what threads share) under TSan;
-                     unit tests under TSan, regression suite, long fuzz
-run_tests.py lint | unit | asan | tsan | fuzz | integration | asan_integration | tsan_integration | regress     one suite
+run_tests.py check   the long ones: integration with its long tests, plain, in part by epoll, under ASan and (what threads share)
+                     under TSan; unit tests under TSan, regression suite, long fuzz
+run_tests.py lint | unit | asan | tsan | fuzz | integration | epoll_integration | asan_integration | tsan_integration | regress
+                     one suite
 """
 import argparse
 import glob
@@ -23,6 +24,10 @@ JOBS = os.cpu_count() or 2
 THREADED = ["test_ledger.py", "test_pooling.py", "test_cancel.py", "test_auth.py", "test_first_logins.py", "test_monitor.py",
             "test_shows.py", "test_query_cache.py::test_nobody_reads_what_is_older_than_what_was_seen",
             "test_query_cache.py::test_eviction_under_load", "test_memcached.py", "test_cache_definitions.py::test_seeds"]
+# What depends on how sockets are waited for and written to.
+BY_EPOLL = ["test_basic.py", "test_io_method.py", "test_moments.py", "test_hostile.py", "test_ledger.py", "test_extended_edges.py",
+            "test_session_edges.py", "test_cancel.py", "test_pooling.py", "test_auth.py", "test_drivers.py", "test_pgbench.py",
+            "test_robust.py", "test_system_calls.py"]
 ALONE = ["test_promises.py"]  # what a failover breaks is counted: nothing else is at work meanwhile
 LEDGER_SECONDS = "60"  # for each of the runs of test_ledger.py in the long suites
 SANITIZER = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1",
@@ -204,6 +209,15 @@ def integration(tally, options):
     several(tally, "integration", options)
 
 
+def epoll_integration(tally, options):
+    """Where the kernel has no io_uring, or forbids it."""
+    if build("release") is None:
+        tally.add("integration by epoll (did not compile)", 0, 1, 0)
+        return
+    pytest(tally, "integration by epoll", ["-n", str(JOBS), "--dist", "loadfile", *(options.rest or BY_EPOLL)],
+           {"HERDGATE_IO_METHOD": "epoll"})
+
+
 def long_integration(tally, options):
     if build("release") is None:
         tally.add("integration (did not compile)", 0, 1, 0)
@@ -246,9 +260,9 @@ def long_fuzz(tally, options):
 
 SUITES = {
     "test": [lint, unit, asan, fuzz, integration],
-    "check": [lint, unit, long_integration, asan_integration, tsan, tsan_integration, regress, long_fuzz],
+    "check": [lint, unit, long_integration, epoll_integration, asan_integration, tsan, tsan_integration, regress, long_fuzz],
     "lint": [lint], "unit": [unit], "asan": [asan], "tsan": [tsan], "fuzz": [fuzz], "integration": [integration],
-    "asan_integration": [asan_integration], "tsan_integration": [tsan_integration], "regress": [regress],
+    "epoll_integration": [epoll_integration], "asan_integration": [asan_integration], "tsan_integration": [tsan_integration], "regress": [regress],
 }
 
 

@@ -86,21 +86,9 @@ void Link::flush() {
 
 void Link::write_some() {
   while (unsent() > 0 && writable_) {
-    const net::Io io = socket_.write(*loop_, ByteView(out_).substr(out_sent_));
-    if (io.state == net::Io::failed || io.state == net::Io::closed) {
-      // The server's last words (why it closed) may still be readable; the read side reports the loss.
-      writable_ = false;
-      readable_ = hangup_ = true;
-      out_.clear();
-      out_sent_ = 0;
-      if (turn_ == 0) {
-        turn_ = loop_->after(Duration::zero(), [this] {
-          turn_ = 0;
-          read_some();
-        });
-      }
-      return;
-    }
+    const iovec rest{out_.data() + out_sent_, unsent()};
+    const net::Io io = socket_.send_soon(*loop_, {&rest, 1});
+    if (io.state == net::Io::failed || io.state == net::Io::closed) return write_failed();
     out_sent_ += io.bytes;
     if (!io.still_ready) writable_ = false;
   }
@@ -113,6 +101,26 @@ void Link::write_some() {
       out_.clear();
     }
   }
+}
+
+// The server's last words (why it closed) may still be readable; the read side reports the loss.
+void Link::write_failed() {
+  writable_ = false;
+  readable_ = hangup_ = true;
+  out_.clear();
+  out_sent_ = 0;
+  if (turn_ != 0) return;
+  turn_ = loop_->after(Duration::zero(), [this] {
+    turn_ = 0;
+    read_some();
+  });
+}
+
+void Link::on_unsent(std::string_view rest, int errno_value) {
+  if (errno_value != 0) return write_failed();
+  out_.replace(0, out_sent_, rest);
+  out_sent_ = 0;
+  writable_ = false;
 }
 
 bool Link::clean() const {

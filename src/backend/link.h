@@ -161,6 +161,7 @@ class Link final : public net::Watcher {
   // The server is given up from outside: as if the connection had broken. Not from within the link's own event.
   void abandon(const Error& why) { lose(why); }
   void on_ready(unsigned ready) override;
+  void on_unsent(std::string_view rest, int errno_value) override;
 
  private:
   void read_some();
@@ -178,6 +179,7 @@ class Link final : public net::Watcher {
   void break_off(std::string why);
   void lose(Error why);
   void write_some();
+  void write_failed();
 
   LinkId id_;
   LinkKeeper* keeper_ = nullptr;

@@ -39,6 +39,7 @@ enum class LogBackendMessages : std::uint8_t { none = 1, terse, verbose };
 // Ours.
 enum class PoolMode : std::uint8_t { session = 1, transaction };
 enum class FailoverMethod : std::uint8_t { command = 1, builtin };
+enum class IoMethod : std::uint8_t { automatic = 1, epoll, io_uring };
 
 #define HG_ENUM_WORDS(E, ...)                              \
   inline constexpr EnumWord k##E##Words[] = {__VA_ARGS__}; \
@@ -61,6 +62,7 @@ HG_ENUM_WORDS(ErrorVerbosity, {"terse", 0}, {"default", 1}, {"verbose", 2})
 HG_ENUM_WORDS(LogBackendMessages, {"none", 1}, {"terse", 2}, {"verbose", 3})
 HG_ENUM_WORDS(PoolMode, {"session", 1}, {"transaction", 2})
 HG_ENUM_WORDS(FailoverMethod, {"command", 1}, {"builtin", 2})
+HG_ENUM_WORDS(IoMethod, {"auto", 1}, {"epoll", 2}, {"io_uring", 3})
 #undef HG_ENUM_WORDS
 
 // herdgate::Level carries the numbers already. (An overload in this namespace: the table looks it up by hand.)

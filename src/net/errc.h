@@ -16,6 +16,7 @@ enum class Errc {
   no_room,              // for another connection
   name_service_failed,  // the name could not be looked up now; it may exist
   own_shortage,         // of descriptors, memory or ports: nobody was asked
+  no_ring,              // io_uring cannot be used here
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::net

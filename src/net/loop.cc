@@ -1,39 +1,26 @@
 #include "net/loop.h"
 
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <mutex>
+#include <system_error>
 #include <vector>
 
 #include "base/assert.h"
 #include "base/prefetch.h"
-#include "net/errc.h"
+#include "net/poller.h"
 #include "net/timers.h"
 
 namespace herdgate::net {
 namespace {
 
-constexpr std::uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-constexpr std::uint64_t kWakeUp = ~std::uint64_t{0};
 // Deferred work that defers more work runs in the same turn, but not without end: the sockets want their turn too.
 constexpr int kDeferRounds = 16;
 constexpr std::size_t kMaxKeptDeferred = 4096;
-
-unsigned ready_of(std::uint32_t events) {
-  unsigned ready = 0;
-  if (events & EPOLLIN) ready |= kReadable;
-  if (events & EPOLLOUT) ready |= kWritable;
-  if (events & EPOLLRDHUP) ready |= kReadable | kHangup;
-  // The error itself is learned by the next read or write.
-  if (events & (EPOLLHUP | EPOLLERR)) ready |= kReadable | kWritable | kHangup;
-  if (events & EPOLLERR) ready |= kBroken;
-  return ready;
-}
 
 }  // namespace
 
@@ -42,6 +29,8 @@ struct Loop::State {
   struct Slot {
     Watcher* watcher = nullptr;
     std::uint32_t generation = 0;
+    std::uint32_t entry = 0;  // of `batch`: what it sends in this turn
+    std::uint64_t batch = 0;
   };
 
   explicit State(const Clock& c) : clock(c), now(c.now()) {}
@@ -50,8 +39,13 @@ struct Loop::State {
   int timeout_ms() const;
   void wait();
   void approach(int now_served, int count) const;
-  void dispatch(const epoll_event& event);
-  bool drop(int fd);  // false: it was not watched
+  void dispatch(const Poller::Event& event);
+  Watcher* watcher_of(std::uint64_t mark) const;  // null: it is not watched any more
+  std::uint64_t mark_of(int fd) const;
+  bool sends(const Slot& slot) const { return batch != nullptr && slot.batch == batch->number(); }
+  void tell_refused();
+  enum class Leaves { open, closing };
+  void drop(int fd, Leaves how);
   void run_posts();
   void run_timers();
   void run_deferred();
@@ -59,13 +53,16 @@ struct Loop::State {
   const Clock& clock;
   TimePoint now;
   int ready_now = 0;
-  int epoll_fd = -1, event_fd = -1;
+  std::unique_ptr<Poller> poller;
+  SendBatch* batch = nullptr;        // null: there is none
+  std::vector<std::uint64_t> later;  // whose send has to wait for the next turn
+  int event_fd = -1;
   bool running = false;
   LoopCounters counters;
   std::vector<Slot> slots;  // by descriptor
   Timers timers;
   std::vector<std::function<void()>> deferred, deferred_now;  // two, in turn: neither gives its memory back
-  std::array<epoll_event, kEventsPerWait> events;
+  std::span<const Poller::Event> events;
 
   std::mutex mutex;
   std::vector<std::function<void()>> posted;  // guarded by mutex
@@ -83,7 +80,7 @@ void Loop::State::wake() {
 }
 
 int Loop::State::timeout_ms() const {
-  if (!deferred.empty() || something_posted.load() || stopped.load()) return 0;
+  if (!deferred.empty() || !later.empty() || something_posted.load() || stopped.load()) return 0;
   if (timers.empty()) return -1;
   const Duration left = timers.next() - clock.now();
   if (left <= Duration::zero()) return 0;
@@ -96,14 +93,25 @@ void Loop::State::wait() {
   asleep.store(true);
   const int timeout = timeout_ms();
   ++counters.waits;
-  const int count = ::epoll_wait(epoll_fd, events.data(), kEventsPerWait, timeout);
+  events = poller->wait(timeout);
   asleep.store(false);
-  HG_ASSERT(count >= 0 || errno == EINTR);
   now = clock.now();
-  ready_now = std::max(count, 0);
-  for (int i = 0; i < count; ++i) {
-    approach(i, count);
+  ready_now = static_cast<int>(events.size());
+  if (batch != nullptr) tell_refused();
+  for (int i = 0; i < ready_now; ++i) {
+    approach(i, ready_now);
     dispatch(events[static_cast<std::size_t>(i)]);
+  }
+}
+
+void Loop::State::tell_refused() {
+  for (const SendBatch::Refused& one : poller->refused()) {
+    if (Watcher* watcher = watcher_of(one.mark)) watcher->on_unsent(one.rest, one.errno_value);
+  }
+  poller->next();
+  if (later.empty()) return;
+  for (const std::uint64_t mark : std::exchange(later, {})) {
+    if (Watcher* watcher = watcher_of(mark)) watcher->on_ready(kWritable);
   }
 }
 
@@ -111,30 +119,44 @@ void Loop::State::wait() {
 void Loop::State::approach(int now_served, int count) const {
   const auto after = [&](int others) -> const Watcher* {
     if (now_served + others >= count) return nullptr;
-    const std::uint64_t mark = events[static_cast<std::size_t>(now_served + others)].data.u64;
-    return mark == kWakeUp ? nullptr : slots[static_cast<std::uint32_t>(mark)].watcher;
+    return slots[static_cast<std::uint32_t>(events[static_cast<std::size_t>(now_served + others)].mark)].watcher;
   };
   if (const Watcher* third = after(3)) prefetch(third, 1);
   if (const Watcher* second = after(2)) second->approach(2);
   if (const Watcher* next = after(1)) next->approach(1);
 }
 
-void Loop::State::dispatch(const epoll_event& event) {
-  if (event.data.u64 == kWakeUp) return;
-  const auto fd = static_cast<std::uint32_t>(event.data.u64);
-  const Slot& slot = slots[fd];
-  if (slot.watcher == nullptr || slot.generation != event.data.u64 >> 32) return;
-  ++counters.events;
-  slot.watcher->on_ready(ready_of(event.events));
+Watcher* Loop::State::watcher_of(std::uint64_t mark) const {
+  const Slot& slot = slots[static_cast<std::uint32_t>(mark)];
+  return slot.generation == mark >> 32 ? slot.watcher : nullptr;
 }
 
-bool Loop::State::drop(int fd) {
+std::uint64_t Loop::State::mark_of(int fd) const {
+  const auto index = static_cast<std::uint32_t>(fd);
+  return std::uint64_t{slots[index].generation} << 32 | index;
+}
+
+void Loop::State::dispatch(const Poller::Event& event) {
+  Watcher* watcher = watcher_of(event.mark);
+  if (watcher == nullptr) return;
+  ++counters.events;
+  watcher->on_ready(event.ready);
+}
+
+// What it has sent in this turn names it by its descriptor, which is somebody else's next.
+void Loop::State::drop(int fd, Leaves how) {
   const auto index = static_cast<std::size_t>(fd);
-  if (fd < 0 || index >= slots.size() || slots[index].watcher == nullptr) return false;
-  slots[index].watcher = nullptr;
-  // The generation shares 64 bits with the descriptor, and all ones mean the wake-up; no descriptor is that large.
-  ++slots[index].generation;
-  return true;
+  if (fd < 0 || index >= slots.size() || slots[index].watcher == nullptr) return;
+  Slot& slot = slots[index];
+  if (sends(slot)) batch->go();
+  slot.batch = 0;
+  slot.watcher = nullptr;
+  if (how == Leaves::closing) {
+    poller->forget(fd, mark_of(fd));
+  } else {
+    poller->remove(fd, mark_of(fd));
+  }
+  ++slot.generation;
 }
 
 void Loop::State::run_posts() {
@@ -170,47 +192,73 @@ void Loop::State::run_deferred() {
   if (deferred_now.capacity() > kMaxKeptDeferred) std::vector<std::function<void()>>().swap(deferred_now);
 }
 
-Loop::Loop(const Clock& clock) : state_(std::make_unique<State>(clock)) {
-  state_->epoll_fd = ::epoll_create1(EPOLL_CLOEXEC);
+// Without these no loop can exist, and loops are made at start: an error of the start, not of a caller.
+Loop::Loop(const Clock& clock, Kernel kernel) : state_(std::make_unique<State>(clock)) {
+  if (kernel == Kernel::io_uring) {
+    if (auto ring = make_ring()) state_->poller = std::move(*ring);
+  }
+  if (!state_->poller) state_->poller = make_epoll();
+  state_->batch = state_->poller->batch();
   state_->event_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLET;
-  event.data.u64 = kWakeUp;
-  // Without these no loop can exist, and loops are made at start: an error of the start, not of a caller.
-  if (state_->epoll_fd < 0 || state_->event_fd < 0 ||
-      ::epoll_ctl(state_->epoll_fd, EPOLL_CTL_ADD, state_->event_fd, &event) != 0) {
+  const auto index = static_cast<std::size_t>(state_->event_fd);
+  // Its events only end a wait: nobody watches.
+  if (state_->event_fd < 0 || !state_->poller->add(state_->event_fd, index, Poller::Interest::input_edge)) {
     const int error = errno;
-    ::close(state_->epoll_fd);
     ::close(state_->event_fd);
     throw std::system_error(error, std::generic_category(), "could not create an event loop");
   }
+  state_->slots.resize(index + 1);
 }
 
-Loop::~Loop() {
-  ::close(state_->event_fd);
-  ::close(state_->epoll_fd);
-}
+Loop::~Loop() { ::close(state_->event_fd); }
+
+void Watcher::on_unsent(std::string_view, int) { HG_ASSERT(!"it sends by send_soon() and does not keep what is left"); }
+
+Loop::Kernel Loop::kernel() const { return state_->batch != nullptr ? Kernel::io_uring : Kernel::epoll; }
 
 Result<Done> Loop::watch(int fd, Watcher& watcher, Trigger trigger) {
   HG_ASSERT(fd >= 0);
   const auto index = static_cast<std::size_t>(fd);
   if (index >= state_->slots.size()) state_->slots.resize(std::max(index + 1, state_->slots.size() * 2));
   State::Slot& slot = state_->slots[index];
-  HG_ASSERT(slot.watcher == nullptr);
-  epoll_event event{};
-  event.events = trigger == Trigger::edge ? kInterest : static_cast<std::uint32_t>(EPOLLIN);
-  event.data.u64 = static_cast<std::uint64_t>(slot.generation) << 32 | static_cast<std::uint32_t>(fd);
-  if (::epoll_ctl(state_->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
-    return fail(Errc::watch_failed, std::generic_category().message(errno));
+  HG_ASSERT(slot.watcher == nullptr && !state_->sends(slot));
+  const auto interest = trigger == Trigger::edge ? Poller::Interest::edges : Poller::Interest::input_level;
+  HG_CHECK(state_->poller->add(fd, state_->mark_of(fd), interest));
   slot.watcher = &watcher;
   return Done{};
 }
 
-void Loop::unwatch(int fd) {
-  if (state_->drop(fd)) ::epoll_ctl(state_->epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
+void Loop::unwatch(int fd) { state_->drop(fd, State::Leaves::open); }
+
+void Loop::forget(int fd) { state_->drop(fd, State::Leaves::closing); }
+
+Loop::Queued Loop::queue_send(int fd, std::span<const iovec> pieces, std::size_t total) {
+  SendBatch* batch = state_->batch;
+  if (batch == nullptr || !state_->running) return Queued::direct;
+  State::Slot& slot = state_->slots.at(static_cast<std::size_t>(fd));
+  HG_ASSERT(slot.watcher != nullptr);
+  if (state_->sends(slot)) {
+    if (batch->append(slot.entry, pieces, total)) return Queued::queued;
+    state_->later.push_back(state_->mark_of(fd));
+    return Queued::later;
+  }
+  if (total > SendBatch::kLongest) return Queued::direct;
+  const std::uint32_t entry = batch->begin(fd, state_->mark_of(fd), pieces, total);
+  if (entry == SendBatch::kNone) return Queued::direct;
+  slot.batch = batch->number();
+  slot.entry = entry;
+  return Queued::queued;
 }
 
-void Loop::forget(int fd) { state_->drop(fd); }
+void Loop::send_queued(int fd) {
+  const auto index = static_cast<std::size_t>(fd);
+  if (fd < 0 || index >= state_->slots.size() || !state_->sends(state_->slots[index])) return;
+  const State::Slot& slot = state_->slots[index];
+  state_->batch->go();
+  SendBatch::Refused what{};
+  if (slot.watcher != nullptr && state_->batch->refused(slot.entry, what))
+    slot.watcher->on_unsent(what.rest, what.errno_value);
+}
 
 TimerId Loop::after(Duration delay, std::function<void()> work) {
   const TimePoint from = now();
@@ -247,6 +295,7 @@ void Loop::run() {
     state_->run_timers();
     state_->run_deferred();
   }
+  if (state_->batch != nullptr) state_->batch->go();
   state_->running = false;
 }
 

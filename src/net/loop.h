@@ -1,16 +1,22 @@
-// One event loop, one thread: edge-triggered epoll, timers, deferred work, and posts from other threads.
+// One event loop, one thread: edge-triggered readiness, timers, deferred work, and posts from other threads.
 //
 // Shape    A Watcher is registered once for both directions; on_ready tells which directions may have become ready.
 //          Edge-triggered: the owner remembers readiness until a read or write comes back short (see Socket). A
 //          listening socket is watched by its level: who is in its queue is told again at each turn.
-// Limits   kEventsPerWait events are taken per wait; timers and posts are bounded by what their owners create.
+//          It waits by epoll or by io_uring. By the latter short messages of a turn go together, with the wait, in one
+//          system call: Socket::send_soon().
+// Limits   kEventsPerWait events are taken per wait of epoll; timers and posts are bounded by what their owners create.
 // Errors   watch() fails when the kernel refuses (descriptor limit); everything else cannot fail.
 // Threads  run() belongs to one thread, and so does every other call except post() and stop().
 // Source   epoll(7): a short read on a stream socket means that it is drained, so no read is spent on EAGAIN.
 #pragma once
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -28,6 +34,10 @@ class Watcher {
   // A hint: on_ready() comes after `others` more events of this turn, 2 or 1. It may fetch what that will touch, at 1
   // what is found by way of what was fetched at 2. It does nothing else.
   virtual void approach(int others) const { static_cast<void>(others); }
+  // Of what it sent by Socket::send_soon() the socket has not taken `rest`, which comes ahead of all that is sent
+  // later; errno_value: the connection has failed, 0: it is full, and on_ready() tells when it is not. It keeps the
+  // octets and sends nothing now.
+  virtual void on_unsent(std::string_view rest, int errno_value);
 };
 
 using TimerId = std::uint64_t;  // 0 = none
@@ -40,7 +50,8 @@ struct LoopCounters {
 
 class Loop {
  public:
-  explicit Loop(const Clock& clock);
+  enum class Kernel { epoll, io_uring };  // io_uring: where it can be used
+  explicit Loop(const Clock& clock, Kernel kernel = Kernel::epoll);
   ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
@@ -49,6 +60,14 @@ class Loop {
   Result<Done> watch(int fd, Watcher& watcher, Trigger trigger = Trigger::edge);
   void unwatch(int fd);
   void forget(int fd);  // the same for a descriptor that is closed next: the kernel's part happens by itself then
+
+  Kernel kernel() const;
+
+  // Of Socket::send_soon(). later: on_ready() tells when.
+  enum class Queued { queued, later, direct };
+  Queued queue_send(int fd, std::span<const iovec> pieces, std::size_t total);
+  // What of this turn waits to be sent by `fd` is sent now; on_unsent() may come from within.
+  void send_queued(int fd);
 
   TimerId after(Duration delay, std::function<void()> work);
   void cancel(TimerId id);  // 0 and ids that have fired are fine
@@ -68,5 +87,8 @@ class Loop {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Why Kernel::io_uring would be epoll here: the kernel is older than 6.1, or forbids it.
+Result<Done> ring_usable();
 
 }  // namespace herdgate::net

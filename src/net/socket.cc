@@ -36,6 +36,11 @@ ssize_t raw_send(int fd, const char* from, std::size_t count) {
   return ::syscall(SYS_sendto, fd, from, count, MSG_NOSIGNAL, nullptr, 0);
 }
 
+std::size_t size_of(std::span<const iovec> pieces) {
+  const auto add = [](std::size_t sum, const iovec& piece) { return sum + piece.iov_len; };
+  return std::accumulate(pieces.begin(), pieces.end(), std::size_t{0}, add);
+}
+
 void set_int(int fd, int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof value); }
 
 }  // namespace
@@ -71,8 +76,7 @@ Io Socket::write(Loop& loop, std::string_view bytes) {
 
 Io Socket::writev(Loop& loop, std::span<const iovec> pieces) {
   HG_ASSERT(pieces.size() <= kMaxPieces);
-  const auto add = [](std::size_t sum, const iovec& piece) { return sum + piece.iov_len; };
-  const std::size_t wanted = std::accumulate(pieces.begin(), pieces.end(), std::size_t{0}, add);
+  const std::size_t wanted = size_of(pieces);
   if (wanted == 0) return {.still_ready = true};
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces.data());
@@ -83,6 +87,22 @@ Io Socket::writev(Loop& loop, std::span<const iovec> pieces) {
     put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
   } while (put < 0 && errno == EINTR);
   return outcome(put, wanted);
+}
+
+Io Socket::send_soon(Loop& loop, std::span<const iovec> pieces) {
+  const std::size_t wanted = size_of(pieces);
+  if (wanted == 0) return {.still_ready = true};
+  switch (loop.queue_send(fd_, pieces, wanted)) {
+    case Loop::Queued::queued:
+      ++loop.counters().sends;
+      return {.state = Io::ok, .bytes = wanted, .still_ready = true};
+    case Loop::Queued::later:
+      return {.state = Io::would_block};
+    case Loop::Queued::direct:
+      break;
+  }
+  if (pieces.size() > 1) return writev(loop, pieces);
+  return write(loop, {static_cast<const char*>(pieces[0].iov_base), pieces[0].iov_len});
 }
 
 void Socket::shutdown_write() { ::shutdown(fd_, SHUT_WR); }

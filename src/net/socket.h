@@ -1,7 +1,7 @@
 // A connected non-blocking stream socket, and what is needed to get one: addresses, connecting, listening.
 //
 // Shape    read() and writev() do one system call each and say whether the direction is still ready. The narrow
-//          place where TLS (and perhaps io_uring) goes later: nothing above sees the descriptor except to watch it.
+//          place where TLS goes later: nothing above sees the descriptor except to watch it.
 // Errors   Io::failed with errno_value; Io::closed is an orderly end of the peer's stream.
 // Threads  a Socket belongs to one thread at a time; it may be handed over while it is not watched.
 #pragma once
@@ -42,6 +42,9 @@ class Socket {
   Io read(Loop& loop, std::span<char> into);             // one recv
   Io write(Loop& loop, std::string_view bytes);          // one send, MSG_NOSIGNAL
   Io writev(Loop& loop, std::span<const iovec> pieces);  // one sendmsg, MSG_NOSIGNAL; at most kMaxPieces pieces
+  // The same, or by the loop's end of this turn, together with what others send: then what the socket does not take
+  // comes back by Watcher::on_unsent() of who watches it.
+  Io send_soon(Loop& loop, std::span<const iovec> pieces);
   void shutdown_write();
   void close();
   int fd() const { return fd_; }

@@ -58,13 +58,24 @@ void count_descriptors(const config::Settings& settings, std::vector<Finding>& o
   }
 }
 
+void try_io_method(const config::Settings& settings, std::vector<Finding>& out) {
+  if (const std::string why = no_io_method(settings); !why.empty()) warn(out, why + "; a start here is refused");
+}
+
 }  // namespace
+
+std::string no_io_method(const config::Settings& settings) {
+  if (settings.io_method != config::IoMethod::io_uring) return {};
+  const auto usable = net::ring_usable();
+  return usable ? std::string() : fmt::format("io_method: {}", usable.error().text());
+}
 
 std::vector<Finding> missing_here(const config::Settings& settings) {
   std::vector<Finding> out;
   look_for_folders(settings, out);
   look_for_addresses(settings, out);
   count_descriptors(settings, out);
+  try_io_method(settings, out);
   return out;
 }
 

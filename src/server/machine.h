@@ -5,6 +5,7 @@
 //          not disturbed, and that it has the port is not told.
 // Threads  blocks on the disk and on name look-up; has an event loop of its own meanwhile.
 #pragma once
+#include <string>
 #include <vector>
 
 #include "config/load.h"
@@ -12,5 +13,8 @@
 namespace herdgate::server {
 
 std::vector<config::Finding> missing_here(const config::Settings& settings);
+
+// Empty, or why io_method cannot be what it is set to: a start is refused.
+std::string no_io_method(const config::Settings& settings);
 
 }  // namespace herdgate::server

@@ -95,6 +95,10 @@ bool prepare(const CommandLine& line, Start& start) {
     return false;
   }
   start.descriptor_warning = std::move(*judged);
+  if (const std::string why = no_io_method(settings); !why.empty()) {
+    refuse(start.how, why, "io_method = 'auto' takes epoll where io_uring cannot be used");
+    return false;
+  }
   return true;
 }
 

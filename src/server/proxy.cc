@@ -175,6 +175,9 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
     workers_.push_back(std::make_unique<session::Worker>(WorkerId(static_cast<int>(i)), clock_, shared_, *this,
                                                          blocking_, snapshot()));
   }
+  LogContext who;
+  const bool ring = workers_.front()->loop().kernel() == net::Loop::Kernel::io_uring;
+  HG_LOG(log_, who, Level::debug1, "{} workers wait by {}", count, ring ? "io_uring" : "epoll");
   for (auto& worker : workers_) threads_.emplace_back([&worker = *worker] { worker.loop().run(); });
 }
 

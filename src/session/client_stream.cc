@@ -70,9 +70,7 @@ void ClientStream::flush() {
       const char* data = part.data != nullptr ? part.data : out_->own.data() + part.offset;
       vectors[i] = iovec{const_cast<char*>(data), part.size};
     }
-    const net::Io io = count == 1
-                           ? socket_.write(loop_, ByteView(static_cast<char*>(vectors[0].iov_base), vectors[0].iov_len))
-                           : socket_.writev(loop_, std::span(vectors, count));
+    const net::Io io = socket_.send_soon(loop_, std::span(vectors, count));
     if (io.state == net::Io::failed || io.state == net::Io::closed) broken_ = true;
     writable_ = io.still_ready;
     sent = io.bytes;
@@ -100,7 +98,8 @@ void ClientStream::keep_from(std::size_t sent) {
 bool ClientStream::on_writable() {
   writable_ = true;
   while (pending() > 0 && writable_ && !broken_) {
-    const net::Io io = socket_.write(loop_, ByteView(out_->kept).substr(out_->kept_sent));
+    const iovec rest{out_->kept.data() + out_->kept_sent, pending()};
+    const net::Io io = socket_.send_soon(loop_, {&rest, 1});
     if (io.state == net::Io::failed || io.state == net::Io::closed) broken_ = true;
     out_->kept_sent += io.bytes;
     writable_ = io.still_ready;
@@ -108,6 +107,20 @@ bool ClientStream::on_writable() {
   if (pending() > 0) return false;
   if (out_ && out_->pieces.empty()) let_go();
   return true;
+}
+
+void ClientStream::took_less(ByteView rest, int errno_value) {
+  writable_ = false;
+  if (errno_value != 0) broken_ = true;
+  if (broken_) return;
+  Gathering& out = gathering();
+  out.kept.replace(0, out.kept_sent, rest);
+  out.kept_sent = 0;
+}
+
+bool ClientStream::all_sent() {
+  loop_.send_queued(fd());
+  return pending() == 0;
 }
 
 void ClientStream::close() {

@@ -45,6 +45,9 @@ class ClientStream {
   void flush();
   bool on_writable();  // true when everything kept has gone out
   std::size_t pending() const { return out_ ? out_->kept.size() - out_->kept_sent : 0; }
+  // Of what flush() has sent the socket has not taken `rest`; errno_value: nor will it.
+  void took_less(ByteView rest, int errno_value);
+  bool all_sent();  // now, without waiting for the end of the turn
   bool broken() const { return broken_; }
   void close();
 

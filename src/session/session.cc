@@ -178,6 +178,8 @@ Session::Next Session::serve(ByteView input, std::size_t& used) {
       end(protocol_violation(request.problem));
       return Next::stop;
     case Kind::terminate:
+      client_.flush();
+      if (!client_.all_sent()) return Next::stop;
       used += request.bytes;
       retire();
       return Next::stop;
@@ -509,7 +511,7 @@ void Session::client_ended() {
   const bool in_login = phase_ == Phase::login || greeting_ != nullptr;
   const auto owes = [](const pool::ServerLink* link) { return !link->link->ledger().empty(); };
   const bool answers_come =
-      phase_ != Phase::idle || client_.pending() > 0 || std::any_of(links_.begin(), links_.end(), owes);
+      phase_ != Phase::idle || !client_.all_sent() || std::any_of(links_.begin(), links_.end(), owes);
   if (!answers_come || copies_in() || in_login || rest_missing_ > 0) return retire();
   if (phase_ == Phase::held) ask_whether_gone();
 }

@@ -5,10 +5,18 @@
 
 namespace herdgate::session {
 
+namespace {
+
+net::Loop::Kernel kernel_of(const config::Settings& settings) {
+  return settings.io_method == config::IoMethod::epoll ? net::Loop::Kernel::epoll : net::Loop::Kernel::io_uring;
+}
+
+}  // namespace
+
 Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers, net::BlockingPool& blocking,
                SnapshotPtr snapshot)
     : id_(id),
-      loop_(clock),
+      loop_(clock, kernel_of(*snapshot->settings)),
       shared_(shared),
       workers_(workers),
       blocking_(blocking),

@@ -213,14 +213,15 @@ class SilentNames:
     """A name service that does not answer until it is let go."""
 
     def __init__(self):
+        self.address = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"  # of this process alone
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.77.77.53", 53))
+        self.socket.bind((self.address, 53))
         self.socket.settimeout(60)
         self.asked = []
         folder = system.scratch("names")
         self.conf = f"{folder}/resolv.conf"
         with open(self.conf, "w") as f:
-            f.write("nameserver 127.77.77.53\noptions timeout:30 attempts:1\n")
+            f.write(f"nameserver {self.address}\noptions timeout:30 attempts:1\n")
 
     def prefix(self):
         """What a command line begins with to ask it, as the server user."""

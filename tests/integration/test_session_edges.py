@@ -240,3 +240,15 @@ def test_who_has_closed_his_half_only_gets_the_answer_to_a_held_request(pause, c
         boss.execute("pgpool resume test")
         assert kinds(c.until("Z")) == ("CZ" if request_ == "query" else "12CZ")
     assert cluster.primary.psql("select count(*) from edge_row") == "1"
+
+
+# ---- The last words of a session
+
+@pytest.mark.parametrize("text", ["pgpool show all", "show pool_nodes", "select 1"])
+def test_what_is_asked_ahead_of_goodbye_is_answered(start_proxy, text):
+    """In one piece with what ends the session, as a shell's client may send it."""
+    proxy = start_proxy({})
+    with Client(proxy.port).login() as c:
+        c.send(query(text), TERMINATE)
+        assert kinds(c.until("Z")).endswith("CZ")
+        assert c.socket.recv(1) == b""

@@ -78,6 +78,7 @@ class Proxy:
         }
         if self.kind == "herdgate":
             s["num_workers"] = 2  # whatever the machine: links and clients of more than one worker are under test
+            s["io_method"] = os.environ.get("HERDGATE_IO_METHOD", "auto")
         for node in self.cluster.nodes:
             n = node.number
             s[f"backend_hostname{n}"] = "127.0.0.1"
