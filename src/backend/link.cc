@@ -144,6 +144,7 @@ void Link::resume() {
 void Link::close(const Error&) {
   if (!socket_.open()) return;
   if (loop_) {
+    loop_->send_queued(socket_.fd());
     loop_->forget(socket_.fd());
     loop_->cancel(std::exchange(turn_, 0));
     if (!lost_ && unsent() == 0 && missing_ == 0) {

@@ -41,6 +41,8 @@ class EpollPoller final : public Poller {
     for (std::size_t i = 0; i < size; ++i) events_[i] = {found_[i].data.u64, ready_of(found_[i].events)};
     return {events_.data(), size};
   }
+  std::span<const std::uint64_t> ended() override { return {}; }
+  void arm_again(std::uint64_t) override {}
   SendBatch* batch() override { return nullptr; }
   std::span<const SendBatch::Refused> refused() override { return {}; }
   void next() override {}

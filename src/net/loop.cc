@@ -102,6 +102,9 @@ void Loop::State::wait() {
     approach(i, ready_now);
     dispatch(events[static_cast<std::size_t>(i)]);
   }
+  for (const std::uint64_t mark : poller->ended()) {
+    if (watcher_of(mark) != nullptr || mark == static_cast<std::uint64_t>(event_fd)) poller->arm_again(mark);
+  }
 }
 
 void Loop::State::tell_refused() {
@@ -235,8 +238,9 @@ void Loop::forget(int fd) { state_->drop(fd, State::Leaves::closing); }
 Loop::Queued Loop::queue_send(int fd, std::span<const iovec> pieces, std::size_t total) {
   SendBatch* batch = state_->batch;
   if (batch == nullptr || !state_->running) return Queued::direct;
-  State::Slot& slot = state_->slots.at(static_cast<std::size_t>(fd));
-  HG_ASSERT(slot.watcher != nullptr);
+  const auto index = static_cast<std::size_t>(fd);
+  if (fd < 0 || index >= state_->slots.size() || state_->slots[index].watcher == nullptr) return Queued::direct;
+  State::Slot& slot = state_->slots[index];
   if (state_->sends(slot)) {
     if (batch->append(slot.entry, pieces, total)) return Queued::queued;
     state_->later.push_back(state_->mark_of(fd));

@@ -46,6 +46,7 @@ inline constexpr int kEventsPerWait = 256;
 // Figures of one loop; plain numbers, read by the owner's thread only (others read a copy taken by post()).
 struct LoopCounters {
   std::uint64_t waits = 0, events = 0, receives = 0, sends = 0, posts = 0;
+  std::uint64_t sent_by_waits = 0;  // of the sends: no system calls of their own
 };
 
 class Loop {

@@ -3,10 +3,10 @@
 // Shape    A descriptor is added with a mark, which its events carry; whether a mark is still of interest is the loop's
 //          affair. io_uring besides takes short messages into a batch, which goes with the next wait() in one system
 //          call (SendBatch).
-// Limits   epoll gives kEventsPerWait events for each wait(), io_uring all there are: one for each descriptor, as a
-// rule. Errors   make_ring() says why there is none: the kernel is too old, or forbids it (seccomp,
-// kernel.io_uring_disabled). Threads  made anywhere, then the loop's own. Source   io_uring(7), io_uring_enter(2),
-// epoll(7).
+// Limits   epoll gives kEventsPerWait events for each wait(), io_uring what the kernel has ready (some 40 from 6.13
+// on). Errors   make_ring() says why there is none: the kernel is too old, or forbids it. Threads  made anywhere, then
+// of the thread that waits first. When that has ended, nobody cares for removals. Source   io_uring(7),
+// io_uring_enter(2), epoll(7).
 #pragma once
 #include <sys/uio.h>
 
@@ -60,7 +60,10 @@ class Poller {
   // The descriptor is closed next.
   virtual void forget(int fd, std::uint64_t mark) = 0;
   virtual std::span<const Event> wait(int timeout_ms) = 0;  // -1: until something happens
-  virtual SendBatch* batch() = 0;                           // null: it has none
+  // Marks that give no events any more unless arm_again() is called: those of interest are. Until the next wait().
+  virtual std::span<const std::uint64_t> ended() = 0;
+  virtual void arm_again(std::uint64_t mark) = 0;
+  virtual SendBatch* batch() = 0;  // null: it has none
   // What sockets refused of the batch that went with wait(). Then next() begins another one.
   virtual std::span<const SendBatch::Refused> refused() = 0;
   virtual void next() = 0;

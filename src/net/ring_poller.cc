@@ -25,7 +25,6 @@ constexpr unsigned kEdges = POLLIN | POLLOUT | POLLRDHUP;
 // The low half of user_data is a descriptor, or with this bit an entry of the batch. kNobody: an end that only its
 // failure could tell, and that does not matter.
 constexpr std::uint64_t kSend = 1U << 31, kHigh = ~std::uint64_t{0} << 31, kNobody = ~std::uint64_t{0};
-constexpr int kMostTried = 1000;
 
 // The kernel takes the message at once or says how much of it: MSG_DONTWAIT forbids that it waits for room, and with
 // MSG_WAITALL a part is a failure, which is told although success is not.
@@ -49,6 +48,8 @@ class Ring final : public Poller, private SendBatch {
   void remove(int fd, std::uint64_t mark) override;
   void forget(int fd, std::uint64_t mark) override { remove(fd, mark); }
   std::span<const Event> wait(int timeout_ms) override;
+  std::span<const std::uint64_t> ended() override { return ended_; }
+  void arm_again(std::uint64_t mark) override { arm(static_cast<int>(mark & ~kHigh), mark); }
   SendBatch* batch() override { return this; }
   std::span<const Refused> refused() override { return refused_; }
   void next() override;
@@ -66,6 +67,7 @@ class Ring final : public Poller, private SendBatch {
   void go() override;
   bool refused(std::uint32_t entry, Refused& what) override;
 
+  bool mine() const { return enabled_ && owner_ == std::this_thread::get_id(); }
   io_uring_sqe* submission();
   bool arm(int fd, std::uint64_t mark);
   void copy(std::span<const iovec> pieces);
@@ -77,9 +79,9 @@ class Ring final : public Poller, private SendBatch {
 
   io_uring ring_{};
   bool made_ = false, enabled_ = false;
-  bool over_ = false;  // the thread that ran it has ended: nothing is taken any more
+  std::thread::id owner_;  // the kernel takes entries of no other thread
   std::vector<Event> events_;
-  std::vector<std::uint64_t> again_;            // to be armed anew with the next wait
+  std::vector<std::uint64_t> ended_;
   std::vector<std::uint64_t> inputs_, levels_;  // not watched by the edges of both directions: a few
   std::vector<Refused> refused_;
   std::vector<Entry> entries_;
@@ -105,7 +107,7 @@ int Ring::make() {
 // Where the queue is full it goes at once, with what of the batch is in it. Null: nobody takes it any more.
 io_uring_sqe* Ring::submission() {
   io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
-  while (sqe == nullptr && !over_) {
+  while (sqe == nullptr && mine()) {
     go();
     sqe = ::io_uring_get_sqe(&ring_);
   }
@@ -137,27 +139,28 @@ bool Ring::arm(int fd, std::uint64_t mark) {
 // The kernel holds the file open until this has gone, closed as its descriptor may be. A listening socket must not
 // take anybody meanwhile. (IORING_OP_POLL_REMOVE fails where an event is just on its way; this does not.)
 void Ring::remove(int, std::uint64_t mark) {
-  std::erase(again_, mark);
   io_uring_sqe* sqe = submission();
   if (sqe == nullptr) return;
   ::io_uring_prep_cancel64(sqe, mark, 0);
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
   ::io_uring_sqe_set_data64(sqe, kNobody);
   std::erase(inputs_, mark);
-  if (std::erase(levels_, mark) > 0) go();
+  if (std::erase(levels_, mark) == 0 || !mine()) return;
+  go();
+  ::io_uring_get_events(&ring_);  // the cancel is done by then
 }
 
 std::span<const Poller::Event> Ring::wait(int timeout_ms) {
   if (!std::exchange(enabled_, true)) {
     HG_ASSERT(::io_uring_enable_rings(&ring_) == 0);
+    owner_ = std::this_thread::get_id();
     ::io_uring_register_ring_fd(&ring_);  // saves the look-up of the descriptor at each call; without it all works too
   }
-  for (const std::uint64_t mark : again_) arm(static_cast<int>(mark & ~kHigh), mark);
-  again_.clear();
   gone();
   const int result = enter(timeout_ms);
   HG_ASSERT(result >= 0 || result == -EINTR || result == -ETIME || result == -EAGAIN || result == -EBUSY);
   events_.clear();
+  ended_.clear();
   refused_.clear();
   take_all();
   while (::io_uring_cq_has_overflow(&ring_)) {  // there were more than the ring has room for
@@ -196,7 +199,7 @@ void Ring::take(const io_uring_cqe& done) {
   // A request that cannot be served: the owner's next read or write tells him why.
   const auto events = done.res >= 0 ? static_cast<std::uint32_t>(done.res) : POLLERR;
   events_.push_back({mark, ready_of(events)});
-  if (!(done.flags & IORING_CQE_F_MORE) && done.res >= 0) again_.push_back(mark);
+  if (!(done.flags & IORING_CQE_F_MORE) && done.res >= 0) ended_.push_back(mark);
 }
 
 SendBatch::Refused Ring::refused_of(const Entry& entry, int result) const {
@@ -250,11 +253,10 @@ void Ring::gone() {
 // Not before all has gone: a descriptor's number may be somebody else's next. The kernel may be short of memory.
 void Ring::go() {
   gone();
-  while (!over_ && ::io_uring_sq_ready(&ring_) > 0) {
+  while (mine() && ::io_uring_sq_ready(&ring_) > 0) {
     const int result = ::io_uring_submit(&ring_);
     if (result >= 0) continue;
-    over_ = result == -EEXIST || result == -EBADFD;
-    HG_ASSERT(over_ || result == -EAGAIN || result == -EBUSY || result == -EINTR);
+    HG_ASSERT(result == -EAGAIN || result == -EBUSY || result == -EINTR);
     std::this_thread::yield();
   }
 }
@@ -287,6 +289,8 @@ Result<Done> try_ring() {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair.data()) != 0)
     return fail(Errc::no_ring, std::generic_category().message(errno));
+  const int small = SendBatch::kLongest / 2;
+  ::setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
   Poller& poller = ring;
   const auto mark = static_cast<std::uint64_t>(pair[1]);
   bool heard = poller.add(pair[1], mark, Poller::Interest::edges).has_value();
@@ -294,19 +298,15 @@ Result<Done> try_ring() {
   poller.next();
   std::string message(SendBatch::kLongest, 'x');
   const iovec piece{message.data(), message.size()};
-  std::size_t sent = 0, rest = 0, read = 0;
-  for (int i = 0; i < kMostTried && rest == 0; ++i) {
-    sent += message.size();
-    heard = heard && poller.batch()->begin(pair[0], mark, {&piece, 1}, piece.iov_len) != SendBatch::kNone;
-    for (const Poller::Event& event : poller.wait(0)) heard = heard && event.mark == mark;
-    for (const SendBatch::Refused& one : poller.refused()) rest += one.rest.size();
-    poller.next();
-  }
+  std::size_t rest = 0, read = 0;
+  heard = heard && poller.batch()->begin(pair[0], mark, {&piece, 1}, piece.iov_len) != SendBatch::kNone;
+  for (const Poller::Event& event : poller.wait(0)) heard = heard && event.mark == mark;
+  for (const SendBatch::Refused& one : poller.refused()) rest += one.rest.size();
   for (ssize_t got = 1; got > 0; read += static_cast<std::size_t>(std::max<ssize_t>(got, 0)))
     got = ::recv(pair[1], message.data(), message.size(), 0);
   ::close(pair[0]);
   ::close(pair[1]);
-  if (heard && rest > 0 && sent - rest == read) return Done{};
+  if (heard && rest > 0 && read > 0 && read + rest == message.size()) return Done{};
   return fail(Errc::no_ring, "the kernel does not say how much of a message a socket has taken");
 }
 

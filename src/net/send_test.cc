@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <random>
+#include <thread>
 
 #include "net/poller.h"
 #include "net/socket.h"
@@ -170,6 +172,70 @@ TEST_P(SendTest, TheEndReachesAPeerThatSendsAllTheTime) {
   char octet = 0;
   const ssize_t got = ::recv(peer, &octet, 1, 0);
   EXPECT_TRUE(got == 0 || errno == ECONNRESET) << got << " " << errno;
+  ::close(peer);
+}
+
+// Its polls are given up by another thread, more of them than a ring takes at once.
+TEST_P(SendTest, ALoopWhoseThreadHasEndedIsTakenDown) {
+  constexpr std::size_t kMany = 1100;
+  std::vector<std::unique_ptr<Sender>> senders;
+  std::vector<int> peers;
+  std::thread worker([&] {
+    in_a_turn([&] {
+      for (std::size_t i = 0; i < kMany; ++i) {
+        const auto [ours, theirs] = make_pair_of();
+        senders.push_back(std::make_unique<Sender>(loop, ours));
+        peers.push_back(theirs);
+      }
+      loop.defer([&] {
+        for (auto& sender : senders) sender->send("bye");
+      });
+      loop.stop();
+    });
+  });
+  worker.join();
+  senders.clear();
+  for (const int peer : peers) {
+    EXPECT_EQ(read_all(peer), "bye");
+    ::close(peer);
+  }
+}
+
+// A client is in its queue already when it is given up: the event that ends its poll is told behind that.
+TEST_P(SendTest, AListenerGivenUpLeavesItsNumberAlone) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listener, 4), 0);
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const Socket client(::socket(AF_INET, SOCK_STREAM, 0));
+  ASSERT_EQ(::connect(client.fd(), reinterpret_cast<sockaddr*>(&address), size), 0);
+  const auto [ours, theirs] = make_pair_of();
+  const int peer = theirs;
+  Sender other(loop, ours);
+  std::unique_ptr<Sender> next;
+  in_a_turn([&] {
+    ASSERT_TRUE(loop.watch(listener, other, Loop::Trigger::level));
+    loop.send_queued(other.socket().fd());
+    other.send("x");
+    loop.send_queued(other.socket().fd());  // the poll has been taken, and has ended
+    loop.unwatch(listener);
+    const auto [fresh, reads] = make_pair_of();
+    ASSERT_EQ(::dup2(fresh, listener), listener);
+    ::close(fresh);
+    next = std::make_unique<Sender>(loop, listener);
+    ::close(theirs);
+    EXPECT_EQ(::dup2(reads, peer), peer);
+    ::close(reads);
+  });
+  in_a_turn([] {});
+  in_a_turn([&] { next->close(); });
+  in_a_turn([] {});
+  char octet = 0;
+  EXPECT_EQ(::recv(peer, &octet, 1, 0), 0) << errno;
   ::close(peer);
 }
 

@@ -95,6 +95,7 @@ Io Socket::send_soon(Loop& loop, std::span<const iovec> pieces) {
   switch (loop.queue_send(fd_, pieces, wanted)) {
     case Loop::Queued::queued:
       ++loop.counters().sends;
+      ++loop.counters().sent_by_waits;
       return {.state = Io::ok, .bytes = wanted, .still_ready = true};
     case Loop::Queued::later:
       return {.state = Io::would_block};

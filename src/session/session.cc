@@ -75,6 +75,15 @@ void Session::on_ready(unsigned ready) {
   if (client_.broken() || (ready & net::kBroken)) retire();
 }
 
+// Nothing else may tell of it: of a UNIX socket whose peer has gone the loop has said so already.
+void Session::on_unsent(std::string_view rest, int errno_value) {
+  client_.took_less(rest, errno_value);
+  if (!client_.broken()) return;
+  worker_.loop().defer([&worker = worker_, id = id_] {
+    if (Session* session = worker.find(id)) session->retire();
+  });
+}
+
 // A client that does not take its answers, or is far ahead of them, is not listened to for the moment.
 bool Session::holds_back() const {
   const bool behind = phase_ != Phase::idle || unit_stalls();

@@ -66,7 +66,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   void approach(int others) const override;
   void on_ready(unsigned ready) override;
-  void on_unsent(std::string_view rest, int errno_value) override { client_.took_less(rest, errno_value); }
+  void on_unsent(std::string_view rest, int errno_value) override;
   void on_rows(backend::Link& link, const backend::Debt& head, ByteView bytes, bool stable) override;
   void on_reply(backend::Link& link, const backend::Debt& head, const backend::Message& message, bool done) override;
   bool takes_answers(const backend::Debt& head) const override;

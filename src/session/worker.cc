@@ -175,8 +175,9 @@ void Worker::check_empty() {
 void Worker::say_counters() {
   const net::LoopCounters& did = loop_.counters();
   LogContext who;
-  HG_LOG(shared_.log, who, Level::debug1, "worker {}: {} waits, {} events, {} receives, {} sends, {} posts", id_.value,
-         did.waits, did.events, did.receives, did.sends, did.posts);
+  HG_LOG(shared_.log, who, Level::debug1,
+         "worker {}: {} waits, {} events, {} receives, {} sends ({} with the waits), {} posts", id_.value, did.waits,
+         did.events, did.receives, did.sends, did.sent_by_waits, did.posts);
 }
 
 void Worker::host_name(const net::Address& peer, std::function<void(const std::string&)> done) {

@@ -44,7 +44,7 @@ def proxy_of(start_proxy):
 @METHODS
 def test_the_log_says_what_the_workers_use(proxy_of, method):
     proxy = proxy_of(method, log_min_messages="debug1")
-    assert f"2 workers wait by {method}" in proxy.log()
+    system.wait_until(lambda: f"2 workers wait by {method}" in proxy.log(), "the line")
 
 
 def test_where_it_is_forbidden_auto_is_epoll(fresh):
@@ -53,7 +53,7 @@ def test_where_it_is_forbidden_auto_is_epoll(fresh):
     fresh.start()
     with fresh.connect() as c:
         assert c.execute("select 42").fetchone() == (42,)
-    assert "2 workers wait by epoll" in fresh.log()
+    system.wait_until(lambda: "2 workers wait by epoll" in fresh.log(), "the line")
 
 
 def test_where_it_is_forbidden_it_cannot_be_asked_for(fresh):

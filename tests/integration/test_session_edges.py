@@ -212,10 +212,11 @@ INSERTS = {"query": query("insert into edge_row values (1)"),
 
 @pytest.mark.parametrize("request_", INSERTS)
 @pytest.mark.parametrize("leave", [goodbye, Client.close, reset], ids=["goodbye", "close", "reset"])
-def test_a_held_request_does_not_outlive_its_client(pause, cluster, leave, request_):
+@pytest.mark.parametrize("over", ["tcp", "unix"])
+def test_a_held_request_does_not_outlive_its_client(pause, cluster, over, leave, request_):
     """It sends the same again over another connection: that is to run once."""
     proxy, boss = pause
-    c = Client(proxy.port).login()
+    c = Client(proxy.port if over == "tcp" else f"{proxy.folder}/.s.PGSQL.{proxy.port}").login()
     c.send(INSERTS[request_])
     wait_until(lambda: paused(boss) == 1, "the request to be held")
     leave(c)
