@@ -127,6 +127,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   // Simple queries (session_query.cc).
   Next serve_query(ByteView input, std::size_t& used);
   void understand(ByteView input, std::string_view text);
+  const vsession::SessionState& state_to_plan_by();
   route::Input routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
   Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
   Next decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan);
@@ -187,6 +188,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   Next plan_unit(UnitMessages& messages);
   struct Seen;
   struct Planned;
+  struct UnitPlan;
+  Next plan_part(const Planned& part, UnitPlan& unit);
+  Next plan_parts(UnitMessages& messages, UnitPlan& unit);
   Planned planned_in(UnitMessage& message, Seen& seen);
   bool runs_renamed(const sql::Statement& part, Seen& seen);
   void keep_to_unit(const route::Plan& before);

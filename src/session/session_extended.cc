@@ -339,53 +339,75 @@ bool Session::tell_of_loss(UnitMessages& messages) {
   return true;
 }
 
+// What the planning of a unit has come to.
+struct Session::UnitPlan {
+  std::optional<route::Plan> before;  // of its beginning, and of all statements but the last
+  Seen seen;
+  Planned last;  // pipelines run one statement many times: what was planned last is not again
+  NodeId portal_node = kNoNode;
+  bool only_ends = true;
+};
+
+Session::Next Session::plan_part(const Planned& part, UnitPlan& unit) {
+  const NodeId write_node = view().write_node();
+  if (unit.last.facts != nullptr) add(unit.before, work().plan, write_node);
+  begins_with(unit.seen, *part.facts);
+  if (const Next next = plan_query(*part.facts, part.text); next != Next::served) return next;
+  if (part.node != kNoNode) {
+    unit.portal_node = work().plan.node = part.node;
+    work().plan.both = false;
+  }
+  if (ends_where_it_is()) {  // whoever reads in the same unit follows it there
+    work().plan.node = parts_.carrier(write_node);
+    work().plan.stays = true;
+  }
+  const sql::Statement& statement = part.facts->first();
+  std::optional<vsession::SessionState>& begun = work().begun;
+  if (statement.kind == Kind::begin && vs_.state().tx.status == vsession::TxStatus::idle && !begun)
+    vsession::begin_transaction(begun.emplace(vs_.state()));
+  if (begun) vsession::apply_options(begun->tx, statement);
+  if (work().ends_transaction && !statement.transaction.chain) begun.reset();
+  unit.only_ends = unit.only_ends && work().ends_transaction;
+  unit.last = part;
+  work().planned = false;
+  return Next::served;
+}
+
+// One after the other, each as behind those before it.
+Session::Next Session::plan_parts(UnitMessages& messages, UnitPlan& unit) {
+  Next next = Next::served;
+  for (UnitMessage& message : messages.list) {
+    const Planned part = planned_in(message, unit.seen);
+    if (part.facts == nullptr || part == unit.last) continue;
+    next = plan_part(part, unit);
+    if (next == Next::served && runs_renamed(part.facts->first(), unit.seen))
+      next = plan_part({may_be_anything()->facts.get(), part.text}, unit);
+    if (next != Next::served) break;
+  }
+  work().begun.reset();
+  return next;
+}
+
 Session::Next Session::plan_unit(UnitMessages& messages) {
   const bool begun = unit_link() != nullptr;
   const NodeId write_node = view().write_node();
-  std::optional<route::Plan> before;  // of its beginning, and of all statements but the last
-  if (begun) before = work().plan;
-  NodeId portal_node = kNoNode;
-  Seen seen;
-  Planned last;  // pipelines run one statement many times: what was planned last is not again
-  bool only_ends = true;
-  const auto plan_part = [&](const Planned& part) {
-    if (last.facts != nullptr) add(before, work().plan, write_node);
-    begins_with(seen, *part.facts);
-    if (const Next next = plan_query(*part.facts, part.text); next != Next::served) return next;
-    if (part.node != kNoNode) {
-      portal_node = work().plan.node = part.node;
-      work().plan.both = false;
-    }
-    if (ends_where_it_is()) {  // whoever reads in the same unit follows it there
-      work().plan.node = parts_.carrier(write_node);
-      work().plan.stays = true;
-    }
-    only_ends = only_ends && work().ends_transaction;
-    last = part;
-    work().planned = false;
-    return Next::served;
-  };
-  for (UnitMessage& message : messages.list) {
-    const Planned part = planned_in(message, seen);
-    if (part.facts == nullptr || part == last) continue;
-    if (const Next next = plan_part(part); next != Next::served) return next;
-    if (!runs_renamed(part.facts->first(), seen)) continue;
-    if (const Next next = plan_part({may_be_anything()->facts.get(), part.text}); next != Next::served) return next;
-  }
+  UnitPlan unit;
+  if (begun) unit.before = work().plan;
+  if (const Next next = plan_parts(messages, unit); next != Next::served) return next;
   route::Plan& whole = work().plan;
-  if (before) {
-    if (last.facts != nullptr) combine(*before, whole, write_node);
-    whole = std::move(*before);
+  if (unit.before) {
+    if (unit.last.facts != nullptr) combine(*unit.before, whole, write_node);
+    whole = std::move(*unit.before);
   }
-  if ((last.facts == nullptr && !begun) || whole.node == kNoNode)
+  if ((unit.last.facts == nullptr && !begun) || whole.node == kNoNode)
     whole = route::Plan{.node = write_node, .rule = route::Rule::class_primary};
   if (begun) {
     keep_to_unit(whole);
     return Next::served;
   }
   const bool synced = work().request.synced;
-  if (portal_node != kNoNode && (!synced || !whole.write)) {
-    whole.node = portal_node;  // the portal is nowhere else
+  if (unit.portal_node != kNoNode && (!synced || !whole.write)) {
+    whole.node = unit.portal_node;  // the portal is nowhere else
   } else if (!synced && vs_.state().tx_node == kNoNode) {
     whole.node = write_node;
   }
@@ -393,8 +415,8 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
     whole.rule = route::Rule::cut_unit;
     whole.rerunnable = false;
   }
-  work().ends_transaction = only_ends && seen.binds;
-  if (!seen.binds) work().begins = {};  // only prepared
+  work().ends_transaction = unit.only_ends && unit.seen.binds;
+  if (!unit.seen.binds) work().begins = {};  // only prepared
   work().planned = true;
   return Next::served;
 }

@@ -347,9 +347,18 @@ void Session::ask_workers(std::function<void(const report::Server&)> then) {
   });
 }
 
+// As it will be behind the BEGIN that came earlier in the unit.
+const vsession::SessionState& Session::state_to_plan_by() {
+  std::optional<vsession::SessionState>& begun = work().begun;
+  if (!begun) return vs_.state();
+  begun->lb_node = vs_.state().lb_node;
+  begun->unseen = vs_.state().unseen;
+  return *begun;
+}
+
 route::Input Session::routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers) {
   return route::Input{.facts = facts,
-                      .state = vs_.state(),
+                      .state = state_to_plan_by(),
                       .answers = answers,
                       .view = view(),
                       .settings = settings(),
@@ -429,7 +438,7 @@ Session::Next Session::decide_anew(const sql::Facts& facts, std::string_view tex
 void Session::settle_transaction_node(NodeId node) {
   vsession::SessionState& state = vs_.state();
   if (state.tx_node == kNoNode) {
-    const bool one = state.tx.status == TxStatus::open && state.tx.isolation >= sql::Isolation::repeatable_read;
+    const bool one = state.tx.status != TxStatus::idle && state.tx.isolation >= sql::Isolation::repeatable_read;
     if (!one || (work().plan.both && !work().marks)) return;
   }
   state.tx_node = node;

@@ -83,7 +83,7 @@ void VirtualSession::apply_setting(const sql::Setting& setting, const Outcome& o
   }
   switch (setting.form) {
     case sql::SetForm::transaction:
-      return apply_options(outcome.statement.transaction);
+      return apply_options(state_.tx, outcome.statement.transaction);
     case sql::SetForm::session_characteristics:
       return apply_characteristics(outcome.statement.transaction);
     case sql::SetForm::reset_all:
@@ -100,7 +100,7 @@ void VirtualSession::apply_setting(const sql::Setting& setting, const Outcome& o
 
 void VirtualSession::apply_value(const sql::Setting& setting, const Outcome& outcome) {
   const std::string name = canonical_name(setting.name);
-  if (not_of_the_session(name)) return apply_to_transaction(setting, name);
+  if (not_of_the_session(name)) return apply_options(state_.tx, options_of(setting));
   std::optional<Parameter> parameter = parameter_of(setting, outcome.text);
   const bool full = current_->all().size() >= kMaxParameters && current_->find(name) == nullptr;
   if (!parameter || full) return add_pin(Pin::unparsed_state);
@@ -124,17 +124,6 @@ bool VirtualSession::has_octets() const {
   const auto octets = [](const Parameter& p) { return p.name != "client_encoding" && !is_ascii(p.sql); };
   const std::vector<Parameter>&now = current_->all(), &later = after_commit_->all();
   return std::any_of(now.begin(), now.end(), octets) || std::any_of(later.begin(), later.end(), octets);
-}
-
-// SET transaction_isolation = … and its like: SET TRANSACTION in other words.
-void VirtualSession::apply_to_transaction(const sql::Setting& setting, const std::string& name) {
-  if (setting.values.empty()) return;
-  sql::TransactionOptions options;
-  const std::string& value = setting.values.front();
-  if (name == "transaction_isolation") options.isolation = parse_isolation(value);
-  if (name == "transaction_read_only") options.read_only = parse_bool(value);
-  if (name == "transaction_deferrable") options.deferrable = parse_bool(value);
-  apply_options(options);
 }
 
 void VirtualSession::apply_characteristics(const sql::TransactionOptions& options) {

@@ -133,6 +133,17 @@ bool not_of_the_session(std::string_view name) {
          name == "seed";
 }
 
+sql::TransactionOptions options_of(const sql::Setting& setting) {
+  sql::TransactionOptions options;
+  if (setting.values.empty()) return options;
+  const std::string name = canonical_name(setting.name);
+  const std::string& value = setting.values.front();
+  if (name == "transaction_isolation") options.isolation = parse_isolation(value);
+  if (name == "transaction_read_only") options.read_only = parse_bool(value);
+  if (name == "transaction_deferrable") options.deferrable = parse_bool(value);
+  return options;
+}
+
 std::optional<Parameter> parameter_of(const sql::Setting& setting, std::string_view text) {
   if (setting.values.empty()) return std::nullopt;
   Parameter out;

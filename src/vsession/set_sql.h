@@ -22,6 +22,8 @@ std::string quote_name(std::string_view name);  // "x"; a dotted name part by pa
 // Ends with the transaction whatever the form of SET: transaction_isolation and its like; also seed, which is an
 // action.
 bool not_of_the_session(std::string_view name);
+// SET transaction_isolation = … and its like: SET TRANSACTION in other words.
+sql::TransactionOptions options_of(const sql::Setting& setting);
 // A setting with SetForm::value. nullopt: it cannot be said again faithfully.
 std::optional<Parameter> parameter_of(const sql::Setting& setting, std::string_view text);
 // A value as the startup packet gives it: not SQL, no list syntax.

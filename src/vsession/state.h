@@ -59,4 +59,10 @@ struct SessionState {
   NodeId tx_node = kNoNode;  // REPEATABLE READ and up: the node of the first statement; all follow
 };
 
+// BEGIN, for a session that is in no transaction.
+void begin_transaction(SessionState& state);
+void apply_options(Transaction& tx, const sql::TransactionOptions& options);
+// The options of BEGIN, and what SET TRANSACTION and SET transaction_isolation and its like say.
+void apply_options(Transaction& tx, const sql::Statement& statement);
+
 }  // namespace herdgate::vsession

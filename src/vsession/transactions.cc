@@ -2,11 +2,42 @@
 #include <algorithm>
 
 #include "vsession/level.h"
+#include "vsession/set_sql.h"
 
 namespace herdgate::vsession {
 using sql::Kind;
 namespace {
 constexpr std::size_t kMaxKeptLevels = 4;  // memory that an idle session keeps for its next transaction
+}
+
+void begin_transaction(SessionState& state) {
+  Transaction& tx = state.tx;
+  // What SET TRANSACTION said earlier in the same text stays; nothing else of `tx` has been touched yet.
+  if (!tx.isolation_explicit) tx.isolation = state.default_isolation;
+  if (!tx.read_write_explicit) tx.read_only = tx.read_only || state.default_read_only;
+  tx.status = TxStatus::open;
+  tx.explicit_block = true;
+}
+
+void apply_options(Transaction& tx, const sql::TransactionOptions& options) {
+  if (options.isolation) {
+    tx.isolation = *options.isolation;
+    tx.isolation_explicit = true;
+  }
+  if (options.read_only) {
+    tx.read_only = *options.read_only;
+    tx.read_write_explicit = !*options.read_only;
+  }
+  if (options.deferrable) tx.deferrable = *options.deferrable;
+  if (!options.snapshot.empty()) tx.snapshot_shared = true;
+}
+
+void apply_options(Transaction& tx, const sql::Statement& statement) {
+  if (statement.kind == Kind::begin) apply_options(tx, statement.transaction);
+  for (const sql::Setting& setting : statement.settings) {
+    if (setting.form == sql::SetForm::transaction) apply_options(tx, statement.transaction);
+    if (setting.form == sql::SetForm::value) apply_options(tx, options_of(setting));
+  }
 }
 
 void VirtualSession::transaction_control(const Outcome& outcome) {
@@ -52,29 +83,11 @@ void VirtualSession::begin(const Outcome& outcome) {
   Transaction& tx = state_.tx;
   if (tx.status == TxStatus::idle) {
     ensure_base();
-    // What SET TRANSACTION said earlier in the same text stays; nothing else of `tx` has been touched yet.
-    if (!tx.isolation_explicit) tx.isolation = state_.default_isolation;
-    if (!tx.read_write_explicit) tx.read_only = tx.read_only || state_.default_read_only;
-    tx.status = TxStatus::open;
-    tx.explicit_block = true;
+    begin_transaction(state_);
     tx.multi_statement_block = outcome.facts && outcome.facts->multi();
   }
   // Inside a transaction BEGIN is a warning, but its options count.
-  apply_options(outcome.statement.transaction);
-}
-
-void VirtualSession::apply_options(const sql::TransactionOptions& options) {
-  Transaction& tx = state_.tx;
-  if (options.isolation) {
-    tx.isolation = *options.isolation;
-    tx.isolation_explicit = true;
-  }
-  if (options.read_only) {
-    tx.read_only = *options.read_only;
-    tx.read_write_explicit = !*options.read_only;
-  }
-  if (options.deferrable) tx.deferrable = *options.deferrable;
-  if (!options.snapshot.empty()) tx.snapshot_shared = true;
+  apply_options(tx, outcome.statement.transaction);
 }
 
 void VirtualSession::end_transaction(bool commit, bool chain) {

@@ -237,7 +237,6 @@ class VirtualSession {
   void apply_setting(const sql::Setting& setting, const Outcome& outcome);
   void apply_value(const sql::Setting& setting, const Outcome& outcome);
   void apply_characteristics(const sql::TransactionOptions& options);
-  void apply_to_transaction(const sql::Setting& setting, const std::string& name);
   void set_parameter(const Parameter& parameter, bool local);
   void reset_parameter(const std::string& name, bool local);
   void keep_current(const std::string& name);
@@ -254,7 +253,6 @@ class VirtualSession {
   void statement_failed(const Outcome& outcome);
   void begin(const Outcome& outcome);
   void end_transaction(bool commit, bool chain);
-  void apply_options(const sql::TransactionOptions& options);
   void ensure_base();  // what a rollback goes back to
   Level here(std::string name) const;
   void savepoint(const std::string& name);

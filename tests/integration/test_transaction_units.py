@@ -90,6 +90,46 @@ def test_a_savepoint_of_one_unit_is_released_by_another(client):
     assert run(client, "commit") == (["COMMIT"], "I")
 
 
+# ---- One snapshot, one node: where BEGIN comes in one unit with what takes the snapshot
+
+ONE_SNAPSHOT = "begin isolation level repeatable read read only"
+
+
+def test_one_snapshot_for_the_unit_that_begins_and_what_follows_it(client, cluster, primary):  # noqa: F811
+    cluster.wait_replayed()
+    assert unit(client, ONE_SNAPSHOT, READ) == (["BEGIN", ("0",), "SELECT 1"], "T")
+    primary.psql("insert into pens values (1)")
+    cluster.wait_replayed()
+    assert run(client, "select 1 from pg_class limit 1")[1] == "T"
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
+    assert run(client, "commit") == (["COMMIT"], "I")
+
+
+@pytest.mark.parametrize("read", [READ, "select 1 / (1 - 1)"], ids=["works", "fails"])
+@pytest.mark.parametrize("default, begin", [("read committed", ONE_SNAPSHOT),
+                                            ("repeatable read", "begin isolation level read committed")])
+def test_a_savepoint_in_the_unit_that_begins(client, default, begin, read):
+    client.ask(f"set default_transaction_isolation to '{default}'")
+    told, status = unit(client, begin, "savepoint s", read)
+    assert told[:2] == ["BEGIN", "SAVEPOINT"]
+    if status == "T":
+        assert run(client, READ)[1] == "T"
+    assert run(client, "rollback to s") == (["ROLLBACK"], "T")
+    assert run(client, READ)[1] == "T"
+    assert run(client, "rollback") == (["ROLLBACK"], "I")
+    client.ask("discard all")
+
+
+@pytest.mark.parametrize("how", ["set transaction isolation level repeatable read", "set transaction_isolation to 'repeatable read'"])
+def test_a_transaction_that_may_write_begins_on_the_primary(client, primary, how):  # noqa: F811
+    """Its isolation level comes behind its BEGIN, in the unit of its first read."""
+    assert unit(client, "begin", how, READ)[1] == "T"
+    primary.psql("insert into pens values (1)")
+    assert run(client, "insert into pens values (2)") == (["INSERT 0 1"], "T")
+    assert run(client, READ)[0] == [("1",), "SELECT 1"]
+    assert run(client, "rollback") == (["ROLLBACK"], "I")
+
+
 # ---- PREPARE TRANSACTION
 
 @pytest.mark.parametrize("how", [run, unit], ids=["simple", "extended"])
