@@ -243,7 +243,7 @@ const vsession::PreparedPtr& Session::may_be_anything() {
 // What the messages of a unit have said so far.
 struct Session::Seen {
   NameSet parsed, bound;
-  bool binds = false;
+  bool binds = false, runs = false;                          // Bind; that or Execute
   bool prepares = false, executes = false, renamed = false;  // by SQL; see runs_renamed()
   Begins begins;
 };
@@ -267,6 +267,7 @@ Session::Planned Session::planned_in(UnitMessage& message, Seen& seen) {
   const bool binds = message.type == wire::fe::kBind;
   const bool describes = message.type == wire::fe::kDescribe;
   if (!message.good() || (!binds && !describes && message.type != wire::fe::kExecute)) return {};
+  if (!describes) seen.runs = true;
   if (binds) {
     seen.binds = true;
     seen.bound.add(message.portal);
@@ -375,6 +376,7 @@ Session::Next Session::plan_part(const Planned& part, UnitPlan& unit) {
 
 // One after the other, each as behind those before it.
 Session::Next Session::plan_parts(UnitMessages& messages, UnitPlan& unit) {
+  const bool ends = work().ends, may_commit = work().may_commit;
   Next next = Next::served;
   for (UnitMessage& message : messages.list) {
     const Planned part = planned_in(message, unit.seen);
@@ -385,6 +387,10 @@ Session::Next Session::plan_parts(UnitMessages& messages, UnitPlan& unit) {
     if (next != Next::served) break;
   }
   work().begun.reset();
+  if (next != Next::served || !unit.seen.runs) {  // to be planned again; or only prepared
+    work().ends = ends;
+    work().may_commit = may_commit;
+  }
   return next;
 }
 

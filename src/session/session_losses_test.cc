@@ -61,6 +61,31 @@ TEST_F(LossTest, AWriteBehindARollbackMayHaveBeenCommitted) {
 
 TEST_F(LossTest, ARollbackAloneIsOne) { EXPECT_EQ(lost_under("rollback"), "E40001 ZI "); }
 
+// issue: what only prepares ROLLBACK was taken for the transaction's end, and the next unit ran by itself.
+TEST_F(LossTest, AUnitThatOnlyPreparesTheEndEndsNothing) {
+  primary->script = Transactional{};
+  Client& client = begin();
+  EXPECT_EQ(in_transaction(client, "lock table t"), "C ZT ");
+  bool parsed = false;
+  primary->script = [&](const Bytes& message, Bytes&) { return parsed |= message[0] == wire::fe::kParse; };
+  client.send(named("r", "rollback") + sync() + statement("insert into t values (1)") + sync());
+  until([&] { return parsed; });
+  bool fails = false;
+  primary->script = [&](const Bytes& message, Bytes& out) {
+    fails |= message.find("hg_failed") != Bytes::npos;
+    if (message[0] == wire::fe::kParse) out += error_of("25P02");
+    if (message[0] == wire::fe::kSync) wire::put_ready(out, 'E');
+    return message[0] != wire::fe::kQuery;
+  };
+  primary->drop_all();
+  until([&] { return client.heard.find('Z') != client.heard.rfind('Z'); });
+  EXPECT_EQ(client.take(), "E40001 ZE E25P02 ZE ");
+  EXPECT_TRUE(fails) << "the transaction on the new connection, ahead of the write";
+  primary->script = nullptr;
+  EXPECT_EQ(answer(client, "rollback"), "C ZI ");
+  EXPECT_EQ(answer(client, "create table t (i int)"), "C ZI ");
+}
+
 // issue: the end of a cancel on one link had the session go on as if it were idle, though another link's loss had woken
 // it before and it was at work again.
 TEST_F(LossTest, TheEndOfACancelDoesNotWakeASessionThatWorks) {
