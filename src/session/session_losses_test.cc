@@ -86,6 +86,23 @@ TEST_F(LossTest, AUnitThatOnlyPreparesTheEndEndsNothing) {
   EXPECT_EQ(answer(client, "create table t (i int)"), "C ZI ");
 }
 
+// issue: a transaction of one snapshot whose node is lost had what ends it go to that node, for ever.
+TEST_F(LossTest, BehindALostTransactionNothingStaysOnItsNode) {
+  standby->script = Transactional{};
+  Client& client = log_in();
+  EXPECT_EQ(in_transaction(client, "begin isolation level repeatable read, read only"), "C ZT ");
+  EXPECT_EQ(in_transaction(client, "select 1"), "C ZT ");
+  standby->script = nullptr;
+  standby->drop_all();
+  settle();
+  const std::string reset = "rollback; select pg_advisory_unlock_all(); close all";
+  EXPECT_EQ(answer(client, reset), "C ZI ");
+  EXPECT_TRUE(heard(*primary, reset));
+  EXPECT_FALSE(heard(*standby, reset));
+  EXPECT_EQ(answer(client, "select 2"), "C ZI ");
+  EXPECT_TRUE(heard(*standby, "select 2"));
+}
+
 // issue: the end of a cancel on one link had the session go on as if it were idle, though another link's loss had woken
 // it before and it was at work again.
 TEST_F(LossTest, TheEndOfACancelDoesNotWakeASessionThatWorks) {

@@ -707,8 +707,10 @@ void Session::tell(const vsession::TransactionLinks::Loss& loss, NodeId node, co
   // It must not be taken for that of the next transaction, whatever ends this one.
   if (parts_.part(view().write_node()) == nullptr) forget_transaction_id();
   forget_told();
-  if (loss.session != TransactionLinks::Leaves::as_it_is)
+  if (loss.session != TransactionLinks::Leaves::as_it_is) {
     vs_.transaction_lost(/*stay_failed=*/loss.session == TransactionLinks::Leaves::failed);
+    vs_.state().tx_node = kNoNode;
+  }
   send_ends(loss.ends);
   if (phase_ == Phase::closed) return;
   wire::Report report;
@@ -761,6 +763,7 @@ void Session::fail_request(const wire::Report& report) {
     forget_told();
     forget_transaction_id();
     vs_.transaction_lost(!over);
+    vs_.state().tx_node = kNoNode;
     send_ends(parts_.end_all(/*commit=*/false));
   } else if (status == TxStatus::idle && work().begins.first) {
     if (!work().begins.works) {  // a client whose BEGIN is refused is in no transaction, and may have sent more already
