@@ -168,6 +168,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool asks_id_behind(const sql::Facts& facts);
   void executed_done(const vsession::PreparedPtr& first, std::uint64_t until);
   vsession::PreparedPtr executed_by(const vsession::PreparedPtr& item);
+  void others_follow(const sql::Statement& statement, NodeId node);
   void note_done(const sql::Statement& statement, std::string_view text, bool ok,
                  const std::shared_ptr<const sql::Facts>& facts,
                  std::uint64_t until = vsession::VirtualSession::kUntilNow);

@@ -582,6 +582,21 @@ void Session::executed_done(const vsession::PreparedPtr& first, std::uint64_t un
   }
 }
 
+// The transaction's other links follow the one on which this statement has ended, has begun it anew or has gone back.
+void Session::others_follow(const sql::Statement& statement, NodeId node) {
+  if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {
+    // One transaction has ended and another has begun: only here, the other links join it when they are needed.
+    forget_pending_of_transaction();
+    send_ends(parts_.chained(node, work().tag == "COMMIT", vs_.base_parameters()));
+  } else if (statement.kind == Kind::rollback_to) {
+    forget_pending_of_transaction();  // what had failed is undone
+    send_ends(parts_.rolled_back_to(node));
+  } else if (ends_transaction(statement.kind)) {
+    if (statement.kind == Kind::rollback) forget_pending_of_transaction();
+    send_ends(parts_.ended(node, work().tag != "ROLLBACK", vs_.link_parameters()));
+  }
+}
+
 // One statement has ended, whichever protocol brought it.
 void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
                         const std::shared_ptr<const sql::Facts>& facts, std::uint64_t until) {
@@ -606,17 +621,10 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
                                  [](const sql::Function& f) { return f.name == "pg_reload_conf"; });
   const bool discards = statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all;
   if (discards && work().link != nullptr) work().link->memory.unseen = false;
+  if (work().link != nullptr) others_follow(statement, work().link->link->key().node);
   if (work().link == nullptr || until != vsession::VirtualSession::kUntilNow)
     return;  // UnitWriter has told the link's memory
   pool::LinkMemory& memory = work().link->memory;
-  if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {
-    // One transaction has ended and another has begun: only here, the other links join it when they are needed.
-    forget_pending_of_transaction();
-    send_ends(parts_.chained(work().link->link->key().node, work().tag == "COMMIT", vs_.base_parameters()));
-  } else if (statement.kind == Kind::rollback_to) {
-    forget_pending_of_transaction();  // what had failed is undone
-    send_ends(parts_.rolled_back_to(work().link->link->key().node));
-  }
   if (statement.kind == Kind::prepare) {
     if (const vsession::PreparedPtr made = vs_.find_prepared(statement.name)) memory.named[made->name] = {made->id};
     memory.named_owner = id_;

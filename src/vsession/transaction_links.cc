@@ -59,10 +59,15 @@ void TransactionLinks::will_leave(NodeId node, const ParameterSetPtr& at_commit)
 }
 
 TransactionLinks::Ends TransactionLinks::chained(NodeId node, bool committed, const ParameterSetPtr& at_begin) {
-  Ends ends = end_others(node, committed);
+  Ends ends = ended(node, committed, at_begin);
   forget_portals();
-  if (find(node) == nullptr) joined(node, nullptr, nullptr);
-  *find(node) = Part{node, TxStatus::open, at_begin, nullptr};
+  if (find(node) == nullptr) joined(node, at_begin, nullptr);
+  return ends;
+}
+
+TransactionLinks::Ends TransactionLinks::ended(NodeId node, bool committed, const ParameterSetPtr& at_begin) {
+  Ends ends = end_others(node, committed);
+  if (Part* known = find(node)) *known = Part{node, TxStatus::open, at_begin, nullptr};
   return ends;
 }
 

@@ -87,6 +87,8 @@ class TransactionLinks {
   void will_leave(NodeId node, const ParameterSetPtr& at_commit);
   // COMMIT AND CHAIN and its like: the others join the new transaction when they are needed.
   Ends chained(NodeId node, bool committed, const ParameterSetPtr& at_begin);
+  // COMMIT and its like amid a request, which may begin another transaction behind it.
+  Ends ended(NodeId node, bool committed, const ParameterSetPtr& at_begin);
   // Savepoints are on the link that carries the transaction; the others have nothing to go back to. Of them stays only
   // what is sound and has an open portal.
   Ends rolled_back_to(NodeId node);

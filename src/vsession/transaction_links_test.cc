@@ -101,6 +101,19 @@ TEST_F(TwoLinks, ChainedTransactionIsAloneAtFirst) {
   EXPECT_EQ(text(links.end_all(false)), "0:ROLLBACK:next");
 }
 
+// issue: a standby's part of a transaction that a unit had ended was taken for one of that which it began.
+TEST_F(TwoLinks, ATransactionBegunBehindTheEndOfOneIsAloneAtFirst) {
+  links.failed(kStandby);
+  links.bind_portal("p", nullptr, kPrimary);
+  EXPECT_EQ(text(links.ended(kPrimary, false, set_of("next"))), "1:ROLLBACK:before");
+  EXPECT_EQ(links.before(kStandby, session(TxStatus::open)), Ahead::begin);
+  EXPECT_NE(links.portal("p"), nullptr) << "the unit may have bound it behind the end";
+  EXPECT_EQ(text(links.answered(kPrimary, TxStatus::open, false, set_of("old"))), "");
+  EXPECT_EQ(text(links.end_all(false)), "0:ROLLBACK:next");
+  EXPECT_EQ(text(links.ended(kPrimary, true, set_of("then"))), "");
+  EXPECT_TRUE(links.empty()) << "what has begun and ended in one unit";
+}
+
 TEST_F(TwoLinks, RollbackToDropsTheReader) {
   links.failed(kStandby);
   links.bind_portal("p", nullptr, kStandby);

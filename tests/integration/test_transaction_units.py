@@ -130,6 +130,18 @@ def test_a_transaction_that_may_write_begins_on_the_primary(client, primary, how
     assert run(client, "rollback") == (["ROLLBACK"], "I")
 
 
+# ---- A transaction that begins in the unit that ends another one
+
+@pytest.mark.parametrize("last", ["select 1", "insert into once values (7)"])
+def test_a_transaction_behind_one_that_had_failed_on_a_standby(client, last):
+    run(client, "begin")
+    assert run(client, "select 1 / (1 - 1)") == (["22012"], "E")
+    told, status = unit(client, "rollback", "begin", last)
+    assert told[:2] == ["ROLLBACK", "BEGIN"] and status == "T"
+    assert run(client, READ)[1] == "T"
+    assert run(client, "rollback") == (["ROLLBACK"], "I")
+
+
 # ---- PREPARE TRANSACTION
 
 @pytest.mark.parametrize("how", [run, unit], ids=["simple", "extended"])
