@@ -43,6 +43,7 @@ void Session::ask_transaction_id(pool::ServerLink& link, bool sync) {
   backend::Link& raw = *link.link;
   if (raw.ledger().skipping()) return;  // it would not be heard
   xid_asked_ = true;
+  const std::uint16_t number = ++xid_question_;
   pool::InternedStatements& interned = link.memory.interned;
   const bool known = interned.touch(kName);
   if (!known) {
@@ -55,15 +56,18 @@ void Session::ask_transaction_id(pool::ServerLink& link, bool sync) {
   if (!known || link.memory.opaque) {
     Bytes close, parse;
     wire::put_close(close, 'S', kName);
-    raw.send(close, Owes::close, Fate::swallow, kNoteTransactionId);
+    raw.send(close, Owes::close, Fate::swallow, kNoteTransactionId, number);
     wire::put_parse(parse, wire::Parse{kName, "SELECT pg_catalog.txid_current_if_assigned()", ByteView("\0\0", 2)});
-    raw.send(parse, Owes::parse, Fate::swallow, kNoteTransactionId);
+    raw.send(parse, Owes::parse, Fate::swallow, kNoteTransactionId, number);
   }
-  raw.send(question(), Owes::bind, Fate::swallow, kNoteTransactionId);
-  raw.owe(Owes::execute, Fate::capture, kNoteTransactionId);
-  raw.owe(Owes::close, Fate::swallow, kNoteTransactionId);
+  raw.send(question(), Owes::bind, Fate::swallow, kNoteTransactionId, number);
+  raw.owe(Owes::execute, Fate::capture, kNoteTransactionId, number);
+  raw.owe(Owes::close, Fate::swallow, kNoteTransactionId, number);
   if (sync) raw.send_sync(Fate::swallow, kNoteTransactionId);
 }
+
+// Of the transaction that is open now; an older one's question may still be under way.
+bool Session::asks_id(const backend::Debt& debt) const { return xid_asked_ && debt.item == xid_question_; }
 
 void Session::renew_transaction_question(pool::ServerLink& link) { link.memory.interned.remove(kName); }
 

@@ -262,6 +262,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   // commit_outcome_check (commit_outcome.cc).
   void ask_transaction_id(pool::ServerLink& link, bool sync);
+  bool asks_id(const backend::Debt& debt) const;
   static void renew_transaction_question(pool::ServerLink& link);  // the link may not have it
   void take_transaction_id(ByteView row);
   void forget_transaction_id();
@@ -360,8 +361,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool servers_reload_ = false;          // it has had a server read its configuration anew
   bool replay_refused_ = false;          // a server has refused what was to be set again
   NodeId pending_node_;
-  bool xid_asked_ = false;  // the answer has not come yet
-  std::uint64_t xid_ = 0;   // of the open transaction; 0: not known
+  bool xid_asked_ = false;          // the answer has not come yet
+  std::uint16_t xid_question_ = 0;  // number of the last question; Debt::item
+  std::uint64_t xid_ = 0;           // of the open transaction; 0: not known
   // Of the last transaction with a known id whose COMMIT the client was told of; 0: none.
   std::uint64_t told_commit_ = 0;
   std::int32_t pid_ = 0;  // as the client was told, with the secret for its cancel requests

@@ -103,6 +103,74 @@ TEST_F(LossTest, BehindALostTransactionNothingStaysOnItsNode) {
   EXPECT_TRUE(heard(*standby, "select 2"));
 }
 
+// Tells the id of a transaction when it is asked for, or later, with what has been asked behind it.
+struct TellsId {
+  Transactional plays;
+  std::string id;
+  bool later = false;
+  Bytes kept;
+  bool operator()(const Bytes& message, Bytes& out) {
+    if (message[0] == wire::fe::kQuery && kept.empty()) return plays(message, out);
+    Bytes answer;
+    switch (message[0]) {
+      case wire::fe::kQuery:
+        (void)plays(message, answer);
+        break;
+      case wire::fe::kParse:
+        wire::put_parse_complete(answer);
+        break;
+      case wire::fe::kBind:
+        wire::put_bind_complete(answer);
+        break;
+      case wire::fe::kExecute:
+        answer += row(id);
+        wire::put_command_complete(answer, "SELECT 1");
+        break;
+      case wire::fe::kClose:
+        wire::put_close_complete(answer);
+        break;
+      default:
+        wire::put_ready(answer, plays.status);
+    }
+    (later ? kept : out).append(answer);
+    return true;
+  }
+};
+
+// issue: the answer to the question for a transaction's id came when the next one had begun, and was taken for its own.
+TEST_F(LossTest, ALateAnswerIsNotTheIdOfTheNextTransaction) {
+  auto adaptive = std::make_shared<Snapshot>(*snapshot());
+  auto settings = std::make_shared<config::Settings>(*adaptive->settings);
+  settings->disable_load_balance_on_write = config::DisableLoadBalanceOnWrite::dml_adaptive;
+  adaptive->settings = std::move(settings);
+  worker->take_snapshot(adaptive);
+  TellsId tells{.plays = {}, .id = "7", .later = true, .kept = {}};
+  primary->script = std::ref(tells);
+  standby->script = Transactional{};
+  Client& client = begin();
+  EXPECT_EQ(in_transaction(client, "insert into t values (1)"), "C ZT ");
+  EXPECT_EQ(in_transaction(client, "select 1"), "C ZT ");
+  standby->drop_all();
+  until([&] { return heard(*primary, "ROLLBACK"); });
+  EXPECT_EQ(answer(client, "rollback"), "C ZI ");
+  EXPECT_EQ(in_transaction(client, "begin"), "C ZT ");
+  ASSERT_FALSE(tells.kept.empty());
+  primary->say(std::exchange(tells.kept, {}));
+  settle();
+  tells.id = "8";
+  tells.later = false;
+  EXPECT_EQ(in_transaction(client, "insert into t values (2)"), "C ZT ");
+  settle();
+  tells.plays.held = "commit";
+  client.query("commit");
+  until([&] { return heard(*primary, "commit"); });
+  primary->script = nullptr;
+  primary->drop_all();
+  until([&] { return heard(*primary, "SELECT pg_catalog.txid_status(8)"); });
+  EXPECT_FALSE(heard(*primary, "SELECT pg_catalog.txid_status(7)"));
+  until([&] { return client.heard.ends_with("ZI "); });
+}
+
 // issue: the end of a cancel on one link had the session go on as if it were idle, though another link's loss had woken
 // it before and it was at work again.
 TEST_F(LossTest, TheEndOfACancelDoesNotWakeASessionThatWorks) {

@@ -86,7 +86,7 @@ void Session::on_rows(backend::Link& link, const Debt& head, ByteView bytes, boo
     }
     return;
   }
-  if (head.note == kNoteTransactionId) return take_transaction_id(bytes);
+  if (head.note == kNoteTransactionId) return asks_id(head) ? take_transaction_id(bytes) : void();
   if (head.note == kNoteIsolation) return take_isolation(bytes);
   if (head.note == kNoteDefaults && cache_) return cache_->defaults_came(bytes);
   if (head.fate != backend::Fate::forward) return;
@@ -204,7 +204,7 @@ bool Session::error_is_ours(const backend::Link& link, const Debt& head, const w
     }
     case kNoteTransactionId:
       // A cancel that came a moment late, say: the transaction has failed, and its client has not heard of it.
-      if (!pending_error_ && xid_asked_ && vs_.state().tx.status == TxStatus::open &&
+      if (!pending_error_ && asks_id(head) && vs_.state().tx.status == TxStatus::open &&
           parts_.part(link.key().node) != nullptr)
         pending_error_ = std::make_unique<PendingError>(PendingError{copy_of(report), /*of_transaction=*/true});
       return true;
@@ -390,7 +390,7 @@ void Session::on_ended(backend::Link& link, const Debt& debt, Ended how) {
       if (how == Ended::failed || (debt.what == Owes::parse && how == Ended::skipped)) {
         if (pool::ServerLink* server = of(link)) renew_transaction_question(*server);
       }
-      if (debt.what == Owes::execute) xid_asked_ = false;
+      if (debt.what == Owes::execute && asks_id(debt)) xid_asked_ = false;
       return;
     case kNotePoison:
       return;
