@@ -106,8 +106,7 @@ void Gathering::renames(const Statement& s) {
     out_.renames |= setting.form == sql::SetForm::reset_all ||
                     std::find(std::begin(kSettings), std::end(kSettings), setting.name) != std::end(kSettings);
   }
-  const auto sets = [](const sql::Function& f) { return f.name == "set_config"; };
-  out_.renames |= s.settings.empty() && std::any_of(s.functions.begin(), s.functions.end(), sets);
+  out_.renames |= s.sets_unseen;
   out_.renames |= s.creates_temp || s.kind == Kind::discard;
 }
 

@@ -106,7 +106,7 @@ bool takes_advisory_lock(const sql::Function& f) {
 
 // What it sets could not be set again elsewhere: its arguments are no constants.
 bool sets_unseen(const Statement& s, const sql::Function& f) {
-  return f.name == "set_config" && of_the_system(f) && s.settings.empty();
+  return s.sets_unseen && f.name == "set_config" && of_the_system(f);
 }
 
 class FunctionWalk {

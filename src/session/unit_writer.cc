@@ -34,10 +34,7 @@ bool may_set(const sql::Statement& statement) {
     return setting.form == sql::SetForm::reset_all ||
            std::find(std::begin(names), std::end(names), setting.name) != std::end(names);
   };
-  const auto sets = [](const sql::Function& f) { return f.name == "set_config"; };
-  const bool unseen =
-      statement.settings.empty() && std::any_of(statement.functions.begin(), statement.functions.end(), sets);
-  return unseen || statement.kind == sql::Kind::discard || statement.kind == sql::Kind::execute ||
+  return statement.sets_unseen || statement.kind == sql::Kind::discard || statement.kind == sql::Kind::execute ||
          std::any_of(statement.settings.begin(), statement.settings.end(), reads_by);
 }
 

@@ -146,9 +146,10 @@ struct Statement {
   // What it does to the session.
   TransactionOptions transaction;
   std::vector<Setting> settings;
-  std::string name;        // savepoint, prepared statement, cursor, channel, gid, SHOW variable
-  bool all = false;        // DEALLOCATE ALL, CLOSE ALL, UNLISTEN *
-  bool with_hold = false;  // DECLARE … WITH HOLD
+  bool sets_unseen = false;  // by a set_config() that is not among the settings
+  std::string name;          // savepoint, prepared statement, cursor, channel, gid, SHOW variable
+  bool all = false;          // DEALLOCATE ALL, CLOSE ALL, UNLISTEN *
+  bool with_hold = false;    // DECLARE … WITH HOLD
   bool binary_cursor = false;
   DiscardTarget discard = DiscardTarget::all;
   int lock_mode = 0;                  // LOCK TABLE: 1 ACCESS SHARE … 8 ACCESS EXCLUSIVE (PostgreSQL's lockdefs)

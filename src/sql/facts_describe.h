@@ -66,6 +66,7 @@ inline std::string flags_text(const Statement& s) {
       {s.temp_until_commit, "temp_until_commit"},
       {s.drops_table, "drops_table"},
       {s.has_parameters, "has_parameters"},
+      {s.sets_unseen, "sets_unseen"},
       {s.too_deep, "too_deep"},
       {s.leaves_nothing, "leaves_nothing"},
       {s.all, "all"},

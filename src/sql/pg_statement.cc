@@ -120,6 +120,7 @@ void Walk::root(const ::Node* node) {
   }
   if (!root_query(node) && !root_session(node) && !root_prepared(node) && !root_simple(node)) root_ddl(node);
   add_by_dot();
+  out_.sets_unseen |= set_config_calls_ > out_.settings.size();
 }
 
 // Statements that read or write tables.
@@ -387,6 +388,7 @@ void Walk::absorb(const Statement& inner) {
   out_.time_zone_cast |= inner.time_zone_cast;
   out_.dotted.insert(out_.dotted.end(), inner.dotted.begin(), inner.dotted.end());
   out_.has_parameters |= inner.has_parameters;
+  out_.sets_unseen |= inner.sets_unseen || (inner.kind == Kind::select && !inner.settings.empty());
   out_.too_deep |= inner.too_deep;
   // EXPLAIN ANALYZE runs the statement; PREPARE and plain EXPLAIN create nothing.
   out_.creates_temp |= inner.creates_temp && out_.explain_analyze;

@@ -213,6 +213,7 @@ void Walk::visit_scoped(const ::Node* node, const ::WithClause* with) {
 void Walk::visit_function(const ::FuncCall* call) {
   const Relation name = dotted_name(call->funcname);
   functions_.add(name.schema, name.name);
+  if (name.name == "set_config" && (name.schema.empty() || name.schema == "pg_catalog")) ++set_config_calls_;
   visit_list(call->args);
   visit_list(call->agg_order);
   visit(call->agg_filter);
@@ -284,6 +285,7 @@ void Walk::add_by_dot() {
   }
   for (const std::string_view name : dotted) out_.dotted.emplace_back(name);
   for (const std::string_view name : by_dot_) functions_.add(Function{.name = std::string(name), .by_dot = true});
+  if (by_dot_.contains("set_config")) ++set_config_calls_;
 }
 
 // A type of a column being created is no cast; everywhere else a value is turned into the type.

@@ -88,6 +88,7 @@ class Walk {
   std::set<std::pair<std::string_view, std::string_view>> columns_, named_;
   std::set<std::string_view> by_dot_, of_functions_;
   std::unordered_map<std::string_view, unsigned> ctes_;  // how many members of WITH clauses in scope have the name
+  std::size_t set_config_calls_ = 0;
   int depth_ = 0;
   int written_depth_ = -1;  // relations found at this depth are targets of DDL
 };

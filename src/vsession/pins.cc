@@ -30,16 +30,6 @@ bool is_plain_call(const VirtualSession::Outcome& outcome) {
   return s.kind == Kind::select && s.relations.empty() && s.functions.size() == 1 && outcome.tag == "SELECT 1";
 }
 
-// Is there a set_config() that is not among the settings: not constant, or nested in something?
-bool has_unknown_set_config(const VirtualSession::Outcome& outcome) {
-  constexpr std::string_view kName = "set_config";
-  std::size_t calls = 0;
-  for (std::size_t at = find_nocase(outcome.text, kName); at != std::string_view::npos;
-       at = find_nocase(outcome.text, kName, at + kName.size()))
-    ++calls;
-  return outcome.statement.settings.empty() || calls > outcome.statement.settings.size();
-}
-
 }  // namespace
 
 void VirtualSession::note_pins(const Outcome& outcome) {
@@ -75,13 +65,13 @@ void VirtualSession::note_pins(const Outcome& outcome) {
 
 // A session-level advisory lock stays even when the statement that took it fails.
 void VirtualSession::note_functions(const Outcome& outcome) {
+  if (outcome.ok && outcome.statement.sets_unseen) add_pin(Pin::unparsed_state);
   for (const sql::Function& function : outcome.statement.functions) {
     if (!of_the_system(function)) continue;
     if (locks_for_the_session(function.name)) add_pin(Pin::advisory_lock);
     if (!outcome.ok) continue;
     if (function.name == "pg_advisory_unlock_all" && !function.by_dot && is_plain_call(outcome))
       remove_pin(Pin::advisory_lock);
-    if (function.name == "set_config" && has_unknown_set_config(outcome)) add_pin(Pin::unparsed_state);
     if (function.name == "pg_export_snapshot") {
       ensure_base();
       state_.tx.snapshot_shared = true;

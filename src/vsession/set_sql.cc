@@ -88,10 +88,9 @@ bool equal_nocase(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
-std::size_t find_nocase(std::string_view text, std::string_view lower_word, std::size_t from) {
-  if (from > text.size()) return std::string_view::npos;
-  const auto at = std::search(text.begin() + static_cast<std::ptrdiff_t>(from), text.end(), lower_word.begin(),
-                              lower_word.end(), [](char x, char y) { return lower(x) == y; });
+std::size_t find_nocase(std::string_view text, std::string_view lower_word) {
+  const auto at = std::search(text.begin(), text.end(), lower_word.begin(), lower_word.end(),
+                              [](char x, char y) { return lower(x) == y; });
   return at == text.end() ? std::string_view::npos : static_cast<std::size_t>(at - text.begin());
 }
 

@@ -48,6 +48,6 @@ std::optional<sql::Isolation> parse_isolation(std::string_view text);
 std::string_view isolation_name(sql::Isolation isolation);
 bool is_ascii(std::string_view text);
 bool equal_nocase(std::string_view a, std::string_view b);
-std::size_t find_nocase(std::string_view text, std::string_view lower_word, std::size_t from = 0);
+std::size_t find_nocase(std::string_view text, std::string_view lower_word);
 
 }  // namespace herdgate::vsession

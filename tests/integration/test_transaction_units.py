@@ -214,6 +214,16 @@ def test_what_a_session_sets_by_a_parameter_its_reads_see(listed):
             assert c.ask("select current_setting('app.tenant', true)") == [["mine"]]
 
 
+def test_what_is_set_by_a_parameter_beside_a_constant(start_proxy, primary):  # noqa: F811
+    proxy = start_proxy({"pool_mode": "transaction", "backend_weight0": 0, "write_function_list": "nextval,setval"})
+    with Client(proxy.port).login() as c:
+        told, _ = step(c, parse("select set_config('app.color', 'red', false), set_config('app.tenant', $1, false)"), bind("mine"),
+                       execute(), SYNC)
+        assert told[0] == ("red", "mine")
+        assert run(c, "insert into pens values (1)") == (["INSERT 0 1"], "I")
+        assert c.ask("select current_setting('app.color', true), current_setting('app.tenant', true)") == [["red", "mine"]]
+
+
 def test_a_write_between_begin_and_a_balanced_read(client, primary):  # noqa: F811
     for texts in (["begin", "insert into once values (1)", READ, "commit"], ["set work_mem to '7MB'", "insert into once values (2)", READ],
                   ["begin", READ, "insert into once values (3)", READ, "commit"]):
