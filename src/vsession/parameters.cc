@@ -18,16 +18,32 @@ int local_rank(std::string_view name, bool back_to_default, bool under_role) {
   return under_role ? kUnderRole : kBeforeRole;
 }
 
-// Encodings whose second octets may be a quote or a backslash: such text cannot be lexed octet by octet.
-bool unsafe_encoding(std::string_view name) {
-  std::string plain;  // as PostgreSQL compares encoding names: letters and digits only, without case
+constexpr std::string_view kUsualEncoding = "UTF8";  // of a login that has told of no other
+
+// One name for each encoding. As PostgreSQL compares them: letters and digits only, without case.
+std::string encoding_name(std::string_view name) {
+  std::string plain;
   for (const char c : canonical_name(name)) {
     if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) plain += c;
   }
-  constexpr std::string_view kUnsafe[] = {"sjis", "shiftjis", "mskanji",    "win932",  "windows932", "shiftjis2004",
-                                          "big5", "win950",   "windows950", "gbk",     "win936",     "windows936",
-                                          "uhc",  "win949",   "windows949", "gb18030", "johab"};
-  return std::find(std::begin(kUnsafe), std::end(kUnsafe), plain) != std::end(kUnsafe);
+  if (plain.starts_with("windows")) plain.erase(3, 4);
+  constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
+      {"unicode", "utf8"},    {"shiftjis", "sjis"}, {"mskanji", "sjis"},      {"win932", "sjis"},
+      {"win950", "big5"},     {"win936", "gbk"},    {"win949", "uhc"},        {"iso88591", "latin1"},
+      {"iso88592", "latin2"}, {"win", "win1251"},   {"iso88593", "latin3"},   {"iso88594", "latin4"},
+      {"iso88599", "latin5"}, {"koi8", "koi8r"},    {"iso885910", "latin6"},  {"iso885913", "latin7"},
+      {"alt", "win866"},      {"abc", "win1258"},   {"iso885914", "latin8"},  {"iso885915", "latin9"},
+      {"tcvn", "win1258"},    {"vscii", "win1258"}, {"iso885916", "latin10"}, {"tcvn5712", "win1258"}};
+  for (const auto& [other, one] : kOtherNames) {
+    if (plain == other) return std::string(one);
+  }
+  return plain;
+}
+
+// Encodings whose second octets may be a quote or a backslash: such text cannot be lexed octet by octet.
+bool unsafe_encoding(std::string_view name) {
+  constexpr std::string_view kUnsafe[] = {"sjis", "shiftjis2004", "big5", "gbk", "uhc", "gb18030", "johab"};
+  return std::find(std::begin(kUnsafe), std::end(kUnsafe), encoding_name(name)) != std::end(kUnsafe);
 }
 
 void erase_name(std::vector<Parameter>& all, std::string_view name) {
@@ -78,7 +94,7 @@ void VirtualSession::apply_setting(const sql::Setting& setting, const Outcome& o
   if (is_identity(name)) state_.role_changed = true;
   if (name == "client_encoding" && has_octets()) {
     const bool value = setting.form == sql::SetForm::value && setting.values.size() == 1;
-    if (!value || canonical_name(setting.values.front()) != canonical_name(setting_of(name)))
+    if (!value || encoding_name(setting.values.front()) != encoding_name(setting_of(name)))
       add_pin(Pin::unparsed_state);
   }
   switch (setting.form) {
@@ -309,7 +325,7 @@ void VirtualSession::adopt_heard() {
 }
 
 bool VirtualSession::must_be_told(std::string_view name, std::string_view value) {
-  if (equal_nocase(name, "client_encoding")) return unsafe_encoding(value);
+  if (equal_nocase(name, "client_encoding")) return value != kUsualEncoding;
   if (equal_nocase(name, "standard_conforming_strings")) return !parse_bool(value).value_or(true);
   if (name == "default_transaction_isolation") return value != "read committed";
   if (name == "search_path") return value.empty() || value.find("pg_temp") != value.npos;
@@ -324,7 +340,7 @@ std::string_view VirtualSession::parameter_value(std::string_view name) const {
 // Of the session's own making, else as the server said.
 std::string_view VirtualSession::setting_of(std::string_view name) const {
   if (const Parameter* own = current_->find(name)) return own->value;
-  if (name == "client_encoding") return reported_encoding_;
+  if (name == "client_encoding") return reported_encoding_.empty() ? kUsualEncoding : reported_encoding_;
   if (name == "standard_conforming_strings") return reported_conforming_;
   return name == "default_transaction_read_only" ? std::string_view(reported_read_only_) : std::string_view();
 }

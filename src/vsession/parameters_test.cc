@@ -482,6 +482,36 @@ TEST(Parameters, WhatIsHeardWithinARequestIsTheSessionsAtItsEnd) {
   EXPECT_FALSE(session.ascii_safe_encoding()) << "what was lost was heard for nothing";
 }
 
+// issue: what nobody had named, or had named otherwise, was taken for another encoding, and the session pinned for
+// good.
+TEST(Parameters, AnEncodingHasSeveralNames) {
+  struct Case {
+    const char *reported, *start, *set;
+    bool same;
+  };
+  constexpr Case kCases[] = {
+      {"", "", "UTF8", true},
+      {"", "", "unicode", true},
+      {"", "", "LATIN1", false},
+      {"LATIN1", "", "latin1", true},
+      {"LATIN1", "", "UTF8", false},
+      {"", "UTF-8", "'Unicode'", true},
+      {"", "LATIN1", "'iso-8859-1'", true},
+      {"", "windows-1252", "WIN1252", true},
+  };
+  for (const Case& c : kCases) {
+    VirtualSession session(kKey);
+    std::vector<std::pair<std::string, std::string>> startup{{"application_name", "caf\xc3\xa9"}};
+    if (*c.start != '\0') startup.emplace_back("client_encoding", c.start);
+    ASSERT_TRUE(session.set_startup_parameters(startup));
+    const bool told = VirtualSession::must_be_told("client_encoding", c.reported);
+    if (*c.reported != '\0' && told) session.parameter_reported("client_encoding", c.reported);
+    Script script(session);
+    script.step(std::string("set client_encoding to ") + c.set);
+    EXPECT_EQ(session.state().pins == 0, c.same) << c.start << c.reported << " " << c.set;
+  }
+}
+
 // The link goes back to what its own login was given, and is told the client's value anew.
 TEST(Parameters, AResetGoesBackToWhatTheClientBeganWith) {
   for (const char* text : {"reset all", "discard all", "reset client_encoding"}) {

@@ -255,6 +255,13 @@ def test_set_config_of_a_constant_that_is_cast(client):
     run(client, "discard all")
 
 
+@pytest.mark.parametrize("to", ["'UTF8'", "unicode"])
+def test_to_set_the_encoding_to_what_it_is_pins_nothing(proxy, cluster, to):  # noqa: F811
+    with Client(proxy.port).login(application_name="caf\u00e9") as c:
+        c.ask(f"set client_encoding to {to}")
+        assert c.ask(WHERE) != [[str(cluster.primary.port)]]
+
+
 @pytest.mark.parametrize("first, then", [("UTF8", "LATIN1"), ("LATIN1", "UTF8")])
 def test_letters_that_were_set_under_another_encoding(client, cluster, first, then):
     """Set again elsewhere under the encoding of now they would be other letters, or none."""
