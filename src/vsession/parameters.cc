@@ -10,9 +10,10 @@ namespace {
 
 bool is_identity(std::string_view name) { return name == "role" || name == "session_authorization"; }
 
+constexpr int kTakenOff = 1, kBeforeRole = 2, kIdentity = 10, kUnderRole = 20;
+
 // A role is taken off first and put on last but for what was set under it: each is set with the rights it was set with.
 int local_rank(std::string_view name, bool back_to_default, bool under_role) {
-  constexpr int kTakenOff = 1, kBeforeRole = 2, kIdentity = 10, kUnderRole = 20;
   if (is_identity(name)) return back_to_default ? kTakenOff : kIdentity + replay_rank(name);
   if (name == "client_encoding") return 0;
   return under_role ? kUnderRole : kBeforeRole;
@@ -44,6 +45,10 @@ std::string encoding_name(std::string_view name) {
 bool unsafe_encoding(std::string_view name) {
   constexpr std::string_view kUnsafe[] = {"sjis", "shiftjis2004", "big5", "gbk", "uhc", "gb18030", "johab"};
   return std::find(std::begin(kUnsafe), std::end(kUnsafe), encoding_name(name)) != std::end(kUnsafe);
+}
+
+bool has_identity(const ParameterSet& set) {
+  return set.find("role") != nullptr || set.find("session_authorization") != nullptr;
 }
 
 void erase_name(std::vector<Parameter>& all, std::string_view name) {
@@ -241,9 +246,9 @@ ParameterSetPtr VirtualSession::link_parameters() const {
   return std::make_shared<ParameterSet>(std::move(all), key_);
 }
 
-std::vector<std::string> VirtualSession::local_settings() const {
+std::vector<VirtualSession::LocalSetting> VirtualSession::local_settings() const {
   if (current_ == after_commit_) return {};
-  std::vector<std::pair<int, std::string>> ranked;
+  std::vector<LocalSetting> ranked;
   for (const Parameter& p : current_->all()) {
     const Parameter* stays = after_commit_->find(p.name);
     if (stays == nullptr || stays->sql != p.sql)
@@ -254,9 +259,7 @@ std::vector<std::string> VirtualSession::local_settings() const {
     ranked.emplace_back(local_rank(p.name, true, p.under_role), local_default_sql(p.name));
   }
   std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::vector<std::string> out;
-  for (auto& [rank, sql] : ranked) out.push_back(std::move(sql));
-  return out;
+  return ranked;
 }
 
 const ParameterSetPtr& VirtualSession::base_parameters() const {
@@ -289,11 +292,39 @@ ParameterSetPtr VirtualSession::base_without(const std::vector<sql::Statement>& 
 std::vector<std::string> VirtualSession::transaction_settings() const {
   // What a failed transaction has set is lost already, or comes back on the link that has the savepoint.
   if (state_.tx.status != TxStatus::open) return {};
-  Replay told = replay(*base_parameters(), *after_commit_);
-  std::vector<std::string> out = std::move(told.acknowledged);
-  out.insert(out.end(), std::make_move_iterator(told.ahead.begin()), std::make_move_iterator(told.ahead.end()));
-  for (std::string& sql : local_settings()) out.push_back(std::move(sql));
+  std::vector<std::string> out;
+  const auto tell = [&out](const ParameterSet& from, const ParameterSet& to) {
+    Replay told = replay(from, to);
+    out.insert(out.end(), std::make_move_iterator(told.acknowledged.begin()),
+               std::make_move_iterator(told.acknowledged.end()));
+    out.insert(out.end(), std::make_move_iterator(told.ahead.begin()), std::make_move_iterator(told.ahead.end()));
+  };
+  std::vector<LocalSetting> local = local_settings();
+  ParameterSetPtr told = base_parameters();
+  const auto is_ahead = [](const LocalSetting& setting) { return setting.first == kBeforeRole; };
+  if (has_identity(*after_commit_) && std::any_of(local.begin(), local.end(), is_ahead)) {
+    const ParameterSetPtr before_role = without_role(*after_commit_, *told);
+    tell(*told, *before_role);
+    for (LocalSetting& setting : local) {
+      if (is_ahead(setting)) out.push_back(std::move(setting.second));
+    }
+    std::erase_if(local, is_ahead);
+    told = before_role;
+  }
+  tell(*told, *after_commit_);
+  for (auto& [rank, sql] : local) out.push_back(std::move(sql));
   return out;
+}
+
+// What was set before the session took a role, or is on the link anyway.
+ParameterSetPtr VirtualSession::without_role(const ParameterSet& set, const ParameterSet& link) const {
+  std::vector<Parameter> all;
+  for (const Parameter& parameter : set.all()) {
+    const Parameter* there = link.find(parameter.name);
+    const bool same = there != nullptr && *there == parameter;
+    if (!is_identity(parameter.name) && (!parameter.under_role || same)) all.push_back(parameter);
+  }
+  return std::make_shared<ParameterSet>(std::move(all), key_);
 }
 
 void VirtualSession::parameter_reported(std::string_view name, std::string_view value) {

@@ -236,6 +236,22 @@ TEST(Parameters, WhatIsSetLocallyAheadOfARoleIsToldAheadOfIt) {
                                       "SET LOCAL \"a\".\"b\" TO '2'"}));
 }
 
+// issue: SET ROLE came first, and the server refused what only the login may set.
+TEST(Parameters, WhatIsSetLocallyAheadOfARoleThatStaysIsToldAheadOfIt) {
+  VirtualSession session(kKey);
+  Script script(session);
+  for (const char* step : {"set a.b = 0", "begin", "set lc_messages = 'B'", "set local lc_messages = 'C'", "set role r",
+                           "set local a.b = 2", "set jit = off"})
+    script.step(step);
+  EXPECT_EQ(session.transaction_settings(),
+            (std::vector<std::string>{"SET \"lc_messages\" TO 'B'", "SET LOCAL \"lc_messages\" TO 'C'", "SET ROLE 'r'",
+                                      "SET \"jit\" TO 'off'", "SET LOCAL \"a\".\"b\" TO '2'"}));
+  script.step("set local role none");
+  EXPECT_EQ(session.transaction_settings(),
+            (std::vector<std::string>{"SET \"lc_messages\" TO 'B'", "SET LOCAL \"lc_messages\" TO 'C'", "SET ROLE 'r'",
+                                      "SET \"jit\" TO 'off'", "SET LOCAL ROLE NONE", "SET LOCAL \"a\".\"b\" TO '2'"}));
+}
+
 TEST(Parameters, SavepointsAreKnownByName) {
   VirtualSession session(kKey);
   Script script(session);

@@ -230,7 +230,9 @@ class VirtualSession {
   };
 
   // Parameters (parameters.cc).
-  std::vector<std::string> local_settings() const;
+  using LocalSetting = std::pair<int, std::string>;  // its place among the others, and what sets it
+  std::vector<LocalSetting> local_settings() const;
+  ParameterSetPtr without_role(const ParameterSet& set, const ParameterSet& link) const;
   bool encoding_is_local() const;
   bool has_octets() const;
   void apply_settings(const Outcome& outcome);

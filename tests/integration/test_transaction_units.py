@@ -235,13 +235,14 @@ def test_a_write_between_begin_and_a_balanced_read(client, primary):  # noqa: F8
 
 # ---- What a link is told that joins
 
-def test_a_setting_for_superusers_ahead_of_a_role(client, cluster):
+@pytest.mark.parametrize("role", ["set local role joiner", "set role joiner"])
+def test_a_setting_for_superusers_ahead_of_a_role(client, cluster, role):
     cluster.primary.psql("do $$ begin create role joiner; exception when duplicate_object then null; end $$; "
                          "grant select on pens to joiner")
     cluster.wait_replayed()
     run(client, "begin")
     run(client, "set local lc_messages = 'C'")
-    run(client, "set local role joiner")
+    run(client, role)
     assert run(client, READ)[1] == "T"
     assert run(client, "select current_user, current_setting('lc_messages')")[0][0] == ("joiner", "C")
     run(client, "rollback")
