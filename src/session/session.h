@@ -39,6 +39,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   static constexpr int kMaxReruns = 1;
   static constexpr std::size_t kOftenBytes = 768, kLinkBytes = 192;  // what a request touches of it and of its link
   static constexpr std::size_t kMaxNotices = 64 * 1024;              // of log lines for one request's client
+  static constexpr std::size_t kMostOfText = 200;                    // in notices beyond that
   static constexpr Duration kOwnTimeout = std::chrono::seconds(30);  // for answers to what is ours, not the client's
 
   Session(Worker& worker, SessionId id, net::Socket socket, const net::Address& peer);

@@ -199,6 +199,9 @@ void Session::announce(const backend::Link& link, std::string_view what, std::st
   wire::Report notice;
   notice.severity = "NOTICE";
   notice.sqlstate = sqlstate::kSuccess;
+  // A unit may name one long text over and over, and all of it is told before anything goes out.
+  const std::size_t waiting = client_.gathered_own() + client_.pending() + run().aside.size();
+  if (waiting > kMaxNotices) text = text.substr(0, kMostOfText);
   notice.message = fmt::format("DB node id: {} statement: {}{}", link.key().node.value, what, text);
   notice.file = "session";
   Bytes message;

@@ -118,5 +118,25 @@ TEST_F(SessionTest, NoNoticeComesAmidALongRow) {
   EXPECT_EQ(answer_unit(client, sync()), "ZI ");
 }
 
+// issue: each Bind and Execute of a long statement brought its whole text, and all of a unit's before any of it went
+// out.
+TEST_F(SessionTest, NoticesOfALongStatementAreShortWhereManyWait) {
+  constexpr int kTimes = 500;
+  Client& client = log_in();
+  EXPECT_EQ(answer(client, "pgpool set notice_per_node_statement to on"), "C ZI ");
+  Heard at_primary(*primary), at_standby(*standby);
+  const std::string long_one = "select 1 /*" + std::string(50'000, 'x') + "*/";
+  EXPECT_EQ(answer_unit(client, named("p", long_one) + sync()), "N 1 ZI ");
+  EXPECT_GT(client.octets, long_one.size()) << "one is told as it is";
+  const std::size_t before = client.octets;
+  Bytes unit;
+  std::string wanted;
+  for (int i = 0; i < kTimes; ++i) unit += use("p");
+  const std::string told = answer_unit(client, unit + sync());
+  EXPECT_EQ(std::count(told.begin(), told.end(), 'N'), 2 * kTimes);
+  EXPECT_EQ(std::count(told.begin(), told.end(), 'C'), kTimes);
+  EXPECT_LT(client.octets - before, 10 * long_one.size());
+}
+
 }  // namespace
 }  // namespace herdgate::session

@@ -66,6 +66,7 @@ struct Client final : net::Watcher {
       const net::Io io = socket.read(loop, chunk);
       if (io.state == net::Io::closed || io.state == net::Io::failed) closed = true;
       if (io.state != net::Io::ok) break;
+      octets += io.bytes;
       in.append(chunk, io.bytes);
     }
     while (in.size() >= wire::kHeaderBytes && in.size() > load_u32(in.data() + 1)) {
@@ -88,6 +89,7 @@ struct Client final : net::Watcher {
   net::Socket socket;
   Bytes in, key;
   std::string heard;
+  std::size_t octets = 0;
   bool closed = false;
 };
 
