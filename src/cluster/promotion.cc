@@ -140,6 +140,31 @@ const Candidate* furthest(const Situation& s) {
   return best;
 }
 
+bool has_diverged(const Situation& s, const Candidate& c) {
+  return s.old_primary_timeline && c.timeline > *s.old_primary_timeline;
+}
+
+// Why nobody may be promoted by what a proxy that died has noted.
+std::string doubt(const Situation& s) {
+  for (const Candidate& c : s.standbys) {
+    if (c.primary) return fmt::format("node {} is out of recovery, but not in use as the primary", c.id.value);
+    if (has_diverged(s, c))
+      return fmt::format("node {} is on timeline {}, the old primary was on {} when it was noted", c.id.value,
+                         c.timeline, *s.old_primary_timeline);
+  }
+  return {};
+}
+
+// Those that have diverged are as good as silent.
+Situation without_diverged(Situation s) {
+  for (Candidate& c : s.standbys) {
+    if (!c.answered || !has_diverged(s, c)) continue;
+    c.answered = false;
+    c.trouble = fmt::format("it is on timeline {}, the old primary was on {}", c.timeline, *s.old_primary_timeline);
+  }
+  return s;
+}
+
 std::string loss(const Situation& s, const Candidate& best) {
   if (!s.old_primary_position) return "with asynchronous replication commits may be lost";
   if (best.position >= *s.old_primary_position)
@@ -202,7 +227,7 @@ const Candidate* fed_by_old_primary(const std::vector<Candidate>& standbys) {
   };
   // By its address, or where that is written otherwise by the name of the one that receives, if nobody shares it.
   const auto feeds = [&](const Candidate& from, const Candidate& to) {
-    if (from.id == to.id || !from.answered || from.fed.empty()) return false;
+    if (from.id == to.id || !(from.answered || from.stray) || from.fed.empty()) return false;
     if (to.upstream && points_at(*to.upstream, from.host, from.port)) return true;
     const std::string& name = to.application_name;
     return !name.empty() && named(name) == 1 && std::count(from.fed.begin(), from.fed.end(), name) > 0;
@@ -214,13 +239,12 @@ const Candidate* fed_by_old_primary(const std::vector<Candidate>& standbys) {
   return nullptr;
 }
 
-Verdict judge(const Situation& s) {
+Verdict judge(const Situation& situation) {
+  const Situation s = without_diverged(situation);
   for (const Candidate& c : s.standbys)
     if (c.answered && c.receiving)
       return {kNoNode, fmt::format("node {} still receives from the old primary", c.id.value)};
-  for (const Candidate& c : s.standbys)
-    if (s.recalled && c.primary)
-      return {kNoNode, fmt::format("node {} is out of recovery, but not in use as the primary", c.id.value)};
+  if (const std::string why = doubt(situation); s.recalled && !why.empty()) return {kNoNode, why};
   const Candidate* best = furthest(s);
   if (!best) return {kNoNode, "no standby answers" + troubles(s)};
   const bool may_lose = s.rule && s.rule->count == 0;

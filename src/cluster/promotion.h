@@ -47,8 +47,8 @@ struct Candidate {
   std::vector<std::string> fed = {};      // application names of those that receive from it
   std::size_t senders = 0;                // how many receive from it
   std::uint64_t position = 0;             // received or replayed, whichever is further
-  std::int64_t timeline = 0;
-  std::string trouble;  // why it did not answer
+  std::int64_t timeline = 0;              // … of that
+  std::string trouble;                    // why it did not answer
 };
 
 struct Situation {
@@ -56,14 +56,17 @@ struct Situation {
   std::optional<SyncRule> rule;                       // of the old primary when it was last asked
   std::optional<std::uint64_t> old_primary_position;  // when it was last asked
   NodeId wanted = kNoNode;
-  bool recalled = false;  // the rule, from a proxy that died since: see judge()
+  bool recalled = false;                                  // the rule, from a proxy that died since: see judge()
+  std::optional<std::int64_t> old_primary_timeline = {};  // when it was last asked
 };
 
 struct Verdict {
   NodeId promote = kNoNode;  // kNoNode: none, `text` says why
   std::string text;          // what may be lost, or that nothing is
 };
-// Of a recalled rule: what was done while no proxy ran is not known, so nobody may be out of recovery.
+// One that has gone on to a later timeline than the old primary's followed somebody who was promoted beside it. It
+// lacks what that one acknowledged since: no candidate, and as good as silent. Of a recalled rule: what was done while
+// no proxy ran is not known, so nobody may be out of recovery, nor on a later timeline.
 Verdict judge(const Situation& situation);
 // A node in use, other than the old primary, that is out of recovery: somebody has promoted it, and it is the primary.
 // One that is down for the proxy is none: an older primary may have come back. Nor is a stray. kNoNode: there is none.

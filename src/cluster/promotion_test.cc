@@ -57,7 +57,28 @@ TEST(Judge, TheFurthestIsPromoted) {
   EXPECT_EQ(judge({{at(1, 200), at(2, 200)}, SyncRule{}, {}, NodeId(2)}).promote, NodeId(2));
   Candidate newer = at(2, 50);
   newer.timeline = 2;
-  EXPECT_EQ(judge({{at(1, 200), newer}, SyncRule{}, {}, kNoNode}).promote, NodeId(2));
+  EXPECT_EQ(judge({{at(1, 200), newer}, SyncRule{}, {}, kNoNode}).promote, NodeId(2)) << "the primary was never asked";
+  EXPECT_EQ(judge({{at(1, 200), newer}, SyncRule{}, {}, kNoNode, false, 2}).promote, NodeId(2));
+}
+
+// It has followed one that was promoted while the old primary worked.
+TEST(Judge, WhoIsOnALaterTimelineThanTheOldPrimaryHasDiverged) {
+  Candidate diverged = at(2, 50);
+  diverged.timeline = 2;
+  const SyncRule one{1, {"n1"}, false}, two{1, {"n1", "n2"}, false};
+  const auto judged = [&](const SyncRule& rule) {
+    return judge({{at(1, 200), diverged}, rule, {}, kNoNode, false, 1});
+  };
+  EXPECT_EQ(judged(one).promote, NodeId(1));
+  EXPECT_EQ(judged(SyncRule{}).promote, NodeId(1));
+  EXPECT_EQ(judged(two).text,
+            "1 of 2 synchronous standbys answer, 2 are needed; node 2: it is on timeline 2, the old primary was on 1");
+  diverged.usable = false;
+  EXPECT_EQ(judged(one).promote, NodeId(1)) << "nor does one that is down stand in the way";
+  diverged.receiving = true;
+  EXPECT_EQ(judged(one).promote, NodeId(1)) << "not from the old primary, which cannot send it that timeline";
+  EXPECT_EQ(judge({{diverged}, SyncRule{}, {}, kNoNode, false, 1}).text,
+            "no standby answers; node 2: it is on timeline 2, the old primary was on 1");
 }
 
 TEST(Judge, ANodeThatIsDownCountsButIsNotPromoted) {
@@ -113,6 +134,9 @@ TEST(FedByOldPrimary, WhoReceivesFromAnotherStandbyIsNot) {
   lower.application_name = "n2";
   upper.answered = false;
   EXPECT_EQ(fed(), NodeId(2)) << "it may be a primary";
+  upper.stray = true;
+  EXPECT_EQ(fed(), kNoNode) << "it is one, and none that was the primary";
+  upper.stray = false;
   upper.answered = upper.receiving = true;
   upper.upstream = {"/tmp", 5432};
   EXPECT_EQ(fed(), NodeId(1)) << "all hang on the old primary";
@@ -179,6 +203,10 @@ TEST(Judge, WithARecalledRuleNobodyMayBeOutOfRecovery) {
   EXPECT_EQ(judge(s).text, "node 2 is out of recovery, but not in use as the primary");
   s.standbys[1].primary = false;
   EXPECT_EQ(judge(s).promote, NodeId(1));
+  s.standbys[0].timeline = 2;
+  EXPECT_EQ(judge(s).promote, NodeId(1)) << "whether it was promoted meanwhile is not known";
+  s.old_primary_timeline = 1;
+  EXPECT_EQ(judge(s).text, "node 1 is on timeline 2, the old primary was on 1 when it was noted");
 }
 
 TEST(Judge, WithAsynchronousReplicationTheLossIsNamed) {

@@ -17,7 +17,8 @@ const Candidate* answering(const Situation& situation, NodeId id) {
 }
 
 // The lines below the first of a note.
-constexpr std::string_view kNames = "synchronous_standby_names ", kPosition = "position ", kNoted = "noted ";
+constexpr std::string_view kNames = "synchronous_standby_names ", kPosition = "position ", kTimeline = "timeline ",
+                           kNoted = "noted ";
 
 template <typename Number>
 bool take_number(std::string_view text, Number& number) {
@@ -33,6 +34,7 @@ bool take_last_word(Unfinished& out, std::string_view line) {
     return out.rule.has_value();
   }
   if (line.starts_with(kNoted)) return take_number(rest(kNoted), out.noted_s);
+  if (line.starts_with(kTimeline)) return take_number(rest(kTimeline), out.timeline.emplace());
   if (!line.starts_with(kPosition)) return false;
   return take_number(rest(kPosition), out.position.emplace());
 }
@@ -126,6 +128,7 @@ std::string print_unfinished(const Unfinished& u) {
   if (const auto names = u.rule ? print_sync_names(*u.rule) : std::nullopt)
     text += fmt::format("{}{}\n", kNames, *names);
   if (u.position) text += fmt::format("{}{}\n", kPosition, *u.position);
+  if (u.timeline) text += fmt::format("{}{}\n", kTimeline, *u.timeline);
   if (u.noted_s != 0) text += fmt::format("{}{}\n", kNoted, u.noted_s);
   return text;
 }

@@ -61,6 +61,7 @@ struct Unfinished {
   // Of `from` when it was last asked; nullopt: not known.
   std::optional<SyncRule> rule;
   std::optional<std::uint64_t> position;
+  std::optional<std::int64_t> timeline;
   std::int64_t noted_s = 0;  // since 1970; 0: not known
   bool operator==(const Unfinished&) const = default;
 };

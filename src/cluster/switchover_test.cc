@@ -159,16 +159,16 @@ TEST(Unfinished, IsReadAsItWasWritten) {
 }
 
 TEST(Unfinished, KeepsTheLastWordsOfThePrimary) {
-  const Unfinished all{NodeId(0), kNoNode, SyncRule{2, {"node1", "a b"}, false}, 50331648, 1795857000};
+  const Unfinished all{NodeId(0), kNoNode, SyncRule{2, {"node1", "a b"}, false}, 50331648, 3, 1795857000};
   EXPECT_EQ(print_unfinished(all),
             "failover from 0\nsynchronous_standby_names ANY 2 (\"node1\", \"a b\")\nposition 50331648\n"
-            "noted 1795857000\n");
+            "timeline 3\nnoted 1795857000\n");
   EXPECT_EQ(parse_unfinished(print_unfinished(all)), all);
   const Unfinished asynchronous{NodeId(0), NodeId(1), SyncRule{}, 7};
   EXPECT_EQ(parse_unfinished(print_unfinished(asynchronous)), asynchronous);
   const std::string first = "failover from 0\n";
   for (const char* line : {"synchronous_standby_names ANY (", "position -1", "position x", "position ", "noted 1 2",
-                           "x", "", "position 99999999999999999999"})
+                           "timeline x", "x", "", "position 99999999999999999999"})
     EXPECT_EQ(parse_unfinished(first + line + "\n"), std::nullopt) << line;
 }
 

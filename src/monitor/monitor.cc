@@ -105,7 +105,7 @@ std::optional<cluster::Unfinished> Monitor::read_note() {
   const auto unfinished = cluster::parse_unfinished(**text);
   if (!unfinished) say({Level::warning, fmt::format("{} is not understood", path), "It is left alone."});
   if (unfinished && cluster::last_words_count(*unfinished, means_.loop.clock().wall()))
-    primaries_.recalled(unfinished->from, {unfinished->rule, unfinished->position});
+    primaries_.recalled(unfinished->from, {unfinished->rule, unfinished->position, unfinished->timeline});
   return unfinished;
 }
 
@@ -234,6 +234,7 @@ Promoter::Job Monitor::promotion_job(const cluster::Promotion& promotion) const 
   job.rule = known.rule;
   job.recalled = known.recalled;
   job.old_primary_position = known.position;
+  job.old_primary_timeline = known.timeline;
   job.wanted = promotion.wanted;
   return job;
 }

@@ -47,7 +47,8 @@ void Monitor::note(NodeId from, NodeId to, SwitchoverNote::Written done) {
   const PrimaryFacts::Facts known = primaries_.of(from);
   const auto since_1970 = means_.loop.clock().wall().time_since_epoch();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since_1970).count();
-  note_.set(note_path_, cluster::print_unfinished({from, to, known.rule, known.position, seconds}), std::move(done));
+  note_.set(note_path_, cluster::print_unfinished({from, to, known.rule, known.position, known.timeline, seconds}),
+            std::move(done));
 }
 
 // From the moment when the primary may be stopped until there is one again: a proxy that starts meanwhile must know.

@@ -508,8 +508,10 @@ TEST_F(MonitorTest, ASwitchoverThatDidNotEndIsTakenUpUntilThereIsAPrimary) {
 TEST_F(MonitorTest, TheNoteKeepsTheLastWordsOfThePrimary) {
   settings.failover_method = config::FailoverMethod::builtin;
   const std::string note = folder / "pgpool_unfinished";
-  const std::string words = "failover from 0\nsynchronous_standby_names ANY 1 (\"node1\")\nposition 5000\nnoted ";
+  const std::string words =
+      "failover from 0\nsynchronous_standby_names ANY 1 (\"node1\")\nposition 5000\ntimeline 3\nnoted ";
   world[0].sync_names = "node1";
+  world[0].timeline = 3;
   start();
   until([&] { return monitor->view()->primary == NodeId(0) && probes[1] > 0; });
   world = {{0, gone()}, {1, standby(4000)}};

@@ -3,7 +3,8 @@
 namespace herdgate::monitor {
 
 void PrimaryFacts::note(NodeId node, const Answer& answer, NodeId lost) {
-  if (answer.sync_names) facts_[node] = {cluster::parse_sync_names(*answer.sync_names), answer.position};
+  if (answer.sync_names)
+    facts_[node] = {cluster::parse_sync_names(*answer.sync_names), answer.position, answer.timeline};
   if (answer.in_recovery == true && node != lost) facts_.erase(node);
 }
 

@@ -22,6 +22,7 @@ class PrimaryFacts {
   struct Facts {
     std::optional<cluster::SyncRule> rule;
     std::optional<std::uint64_t> position;
+    std::optional<std::int64_t> timeline;
     bool recalled = false;  // out of the note of a proxy that died
   };
   // A probe's answer. `lost`: the primary that is being replaced; what it said counts until that is over, though it may

@@ -10,6 +10,7 @@ Answer primary(const char* names, std::uint64_t position) {
   a.in_recovery = false;
   a.sync_names = names;
   a.position = position;
+  a.timeline = 4;
   return a;
 }
 Answer standby() {
@@ -40,6 +41,7 @@ TEST(PrimaryFacts, TheLastWordsOfAPrimaryStayWhenItIsGone) {
   ASSERT_TRUE(facts.of(kOld).rule);
   EXPECT_EQ(facts.of(kOld).rule->count, 2u);
   EXPECT_EQ(facts.of(kOld).position, 20u);
+  EXPECT_EQ(facts.of(kOld).timeline, 4);
 }
 
 TEST(PrimaryFacts, NamesThatAreNotUnderstoodAreUnknown) {
@@ -52,10 +54,11 @@ TEST(PrimaryFacts, NamesThatAreNotUnderstoodAreUnknown) {
 // It may die before the next probe.
 TEST(PrimaryFacts, APromotedNodeIsKnownAtOnce) {
   PrimaryFacts facts;
-  facts.promoted(kNew, {cluster::parse_sync_names("ANY 1 (a, b)"), 30});
+  facts.promoted(kNew, {cluster::parse_sync_names("ANY 1 (a, b)"), 30, 5});
   ASSERT_TRUE(facts.of(kNew).rule);
   EXPECT_EQ(facts.of(kNew).rule->count, 1u);
   EXPECT_EQ(facts.of(kNew).position, 30u);
+  EXPECT_EQ(facts.of(kNew).timeline, 5);
 }
 
 TEST(PrimaryFacts, APromotedNodeThatDidNotSayIsUnknownWhateverItSaidOnce) {

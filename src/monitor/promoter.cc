@@ -46,7 +46,9 @@ constexpr const char* kPromoteAgain =
     "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_promote(false) END, "
     "pg_catalog.pg_is_in_recovery()";
 constexpr const char* kFacts =
-    "SELECT pg_catalog.current_setting('synchronous_standby_names'), pg_catalog.pg_current_wal_lsn()";
+    "SELECT pg_catalog.current_setting('synchronous_standby_names'), pg_catalog.pg_current_wal_lsn(), "
+    "('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))"
+    "::pg_catalog.bit(32)::pg_catalog.int4";
 const std::string kFollows =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming'), " +
     std::string(kGiveConninfoLock);
@@ -60,6 +62,12 @@ bool nobody_listens(const Error& error) {
 // By the server itself, for good: not because its process was ended or its wait (SQLSTATE 57…), by when it was told.
 bool refused_to_promote(const Error& error) {
   return error.code == backend::Errc::query_failed && error.context.find("(57") == std::string::npos;
+}
+
+std::optional<std::int64_t> timeline_of(const std::string& text) {
+  std::int64_t timeline = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), timeline);
+  return error == std::errc() ? std::optional(timeline) : std::nullopt;
 }
 
 std::string set_conninfo(const std::string& conninfo) {
@@ -187,6 +195,7 @@ cluster::Situation Promoter::situation() const {
   situation.rule = job_.rule;
   situation.recalled = job_.recalled;
   situation.old_primary_position = job_.old_primary_position;
+  situation.old_primary_timeline = job_.old_primary_timeline;
   situation.wanted = job_.wanted;
   return situation;
 }
@@ -254,8 +263,7 @@ void Promoter::read_positions() {
     server.candidate.primary = text_of(rows, 0) == "f";
     server.candidate.receiving = text_of(rows, 1) == "t";
     server.candidate.position = parse_position(text_of(rows, 2)).value_or(0);
-    const std::string timeline = text_of(rows, 3);
-    std::from_chars(timeline.data(), timeline.data() + timeline.size(), server.candidate.timeline);
+    server.candidate.timeline = timeline_of(text_of(rows, 3)).value_or(0);
   };
   each([](const Server& s) { return s.candidate.answered; }, [](const Server&) { return kPosition; }, take,
        [this] { positions_read(); });
@@ -338,6 +346,7 @@ void Promoter::ask_its_facts() {
                                if (rows && rows->size() == 1) {
                                  said.rule = cluster::parse_sync_names(text_of(*rows, 0));
                                  said.position = parse_position(text_of(*rows, 1));
+                                 said.timeline = timeline_of(text_of(*rows, 2));
                                }
                                later(Duration::zero(), [this, said] { promoted(said); });
                              });
@@ -374,6 +383,15 @@ void Promoter::make_slots() {
                              });
 }
 
+// What is ahead of the new primary by its timeline would take that one's next timeline, which may have the same number,
+// for its own.
+std::string Promoter::obstacle(const Server& server, const net::Destination& to) {
+  const std::int64_t here = server.candidate.timeline, there = successor()->candidate.timeline;
+  if (here > there) return fmt::format("it is on timeline {}, the new primary was on {}", here, there);
+  const auto conninfo = cluster::repoint(server.conninfo, to.host, to.port);
+  return conninfo ? std::string() : conninfo.error().text();
+}
+
 void Promoter::point_the_others() {
   const net::Destination to = successor()->standby.target.to;
   const auto sql = [to, self = successor()](const Server& server) {
@@ -384,8 +402,7 @@ void Promoter::point_the_others() {
     return set_conninfo(*cluster::repoint(old, to.host, to.port));
   };
   for (const auto& server : servers_)
-    if (const auto there = cluster::repoint(server->conninfo, to.host, to.port); !there && server.get() != successor())
-      server->lost_way = there.error().text();
+    if (server.get() != successor()) server->lost_way = obstacle(*server, to);
   each([](const Server& s) { return s.stopped && s.lost_way.empty(); }, sql,
        [self = successor()](Server& server, const backend::Rows&) { server.pointed = &server != self; },
        [this] { reload_then([](const Server& s) { return s.stopped; }, [this] { pointed(); }); });

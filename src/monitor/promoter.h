@@ -46,6 +46,7 @@ class Promoter {
     std::optional<cluster::SyncRule> rule;
     bool recalled = false;  // see cluster::Situation
     std::optional<std::uint64_t> old_primary_position;
+    std::optional<std::int64_t> old_primary_timeline;
     NodeId wanted = kNoNode;
     bool planned = false;  // a switchover: the old primary is among the standbys
     NodeId old_primary = kNoNode;
@@ -105,6 +106,7 @@ class Promoter {
   void ask_its_facts();
   void promoted(const PrimaryFacts::Facts& said);
   void make_slots();
+  std::string obstacle(const Server& server, const net::Destination& to);
   void point_the_others();
   void pointed();
   void restore();

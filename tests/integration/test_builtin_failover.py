@@ -16,7 +16,8 @@ pytestmark = pytest.mark.herdgate_only
 class BuiltinHerd(Herd):
     conf = "wal_receiver_timeout = 2s\nsynchronous_commit = on"
 
-    def __init__(self, sync="", **parameters):
+    def __init__(self, sync="", nodes=None, **parameters):
+        self.nodes = nodes or self.nodes
         super().__init__(failover_method="builtin", failover_command="exit 1", **parameters)
         if sync:
             self.cluster.primary.psql(f"alter system set synchronous_standby_names = '{sync}'", "postgres")
@@ -124,6 +125,44 @@ def test_a_standby_that_another_one_feeds_does_not_hold_it_up(herd):
     # And it recovers: everything is there, on both.
     assert h.write() == before + 1
     wait_until(lambda: middle.psql(streaming) == "1", "the other standby to follow")
+
+
+def primary_is_heard(h):
+    """By a probe that begins after this: what has left recovery before has not taken over."""
+    primary = h.cluster.primary
+    probed = ("select count(*) from pg_stat_activity where query like '%synchronous_standby_names%' and state = 'idle' "
+              f"and query_start > '{primary.psql('select clock_timestamp()')}' and application_name <> 'psql'")
+    wait_until(lambda: primary.psql(probed) != "0", "a probe of the primary")
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["in use", "gone"])
+def test_a_standby_of_one_promoted_by_mistake_does_not_win(herd, stays):
+    """Node 2 follows node 1 onto a later timeline, and lacks what node 3 acknowledges meanwhile."""
+    h = herd(nodes=4, sync="ANY 1 (node3)").start()
+    mistaken, its_standby, good = h.cluster.nodes[1:]
+    h.write()
+    its_standby.psql("alter system set primary_conninfo = "
+                     f"'host={mistaken.host} port={mistaken.port} user=postgres application_name=node2'")
+    its_standby.psql("alter system set primary_slot_name = ''")
+    its_standby.psql("select pg_reload_conf()")
+    wait_until(lambda: mistaken.psql("select count(*) from pg_stat_replication where state = 'streaming'") == "1", "the cascade")
+    mistaken.promote()
+    wait_until(lambda: "find_primary_node: invalid node 1" in h.proxy.log(), "the warning")
+    wait_until(lambda: its_standby.psql("select received_tli from pg_stat_wal_receiver") == "2", "the later timeline")
+    primary_is_heard(h)
+    if not stays:
+        mistaken.kill()
+        h.wait_for(primary=0, down=(1,))
+    before = h.write()
+    h.cluster.nodes[0].kill()
+    wait_until(lambda: "built-in failover: node 3 was promoted" in h.proxy.log(), "the good one to be promoted")
+    wait_until(lambda: "Node 2: could not be pointed at the new primary: it is on timeline 2, the new primary was on 1"
+               in h.proxy.log(), "the other one to be left behind")
+    assert h.state() == (3, (0, 2), (1, 3)) if stays else (3, (0, 1, 2), (3,))
+    # And it recovers: what was acknowledged is there.
+    assert h.write() == before + 1
+    its_standby.rebuild(good)
+    streams_from(good, 1)
 
 
 def test_too_few_synchronous_standbys(herd):
