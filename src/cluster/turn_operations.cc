@@ -236,8 +236,10 @@ std::vector<NodeId> Turn::possible_successors() const {
   return !others.empty() ? others : !followed.empty() ? followed : strays;
 }
 
+// Whoever was promoted by others before the primary was taken down is the successor already.
 void Turn::choose_successor() {
   Operation& operation = *state_.operation;
+  if (primary_is_lost()) settle_primary();
   const std::vector<NodeId> possible = possible_successors();
   const auto among = [](const std::vector<NodeId>& nodes, NodeId id) {
     return std::find(nodes.begin(), nodes.end(), id) != nodes.end();
@@ -246,6 +248,7 @@ void Turn::choose_successor() {
   const auto first = std::find_if(possible.begin(), possible.end(), answered);
   operation.new_main = first != possible.end() ? *first : possible.empty() ? kNoNode : possible.front();
   if (operation.demand.kind == Demand::switchover) operation.new_main = operation.demand.node;
+  if (primary_is_lost() && primary_found()) operation.new_main = state_.primary;
   operation.silent.insert(operation.silent.end(), operation.awaited.begin(), operation.awaited.end());
   operation.awaited.clear();
   if (operation.new_main == kNoNode)
