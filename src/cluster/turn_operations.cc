@@ -215,7 +215,7 @@ void Turn::operator()(const Answered& event) {
 void Turn::all_are_down() {
   say(Level::log, "failover: no valid backend node found");
   for (Member& m : state_.members)
-    if (m.node.status == NodeStatus::down && !m.held) m.returns = true;
+    if (m.node.status == NodeStatus::down && !m.held && !m.has_to_follow) m.returns = true;
 }
 
 // What was out of recovery beside the lost primary lacks what was written since, and so does what receives from it:
@@ -290,7 +290,7 @@ void Turn::begin_attach(Member& member) {
   node.status_changed = now_;
   node.status_reason = operation.demand.reason;
   actions_.returned.push_back(node.id);
-  member.returns = member.held = false;
+  member.returns = member.held = member.has_to_follow = false;
   member.superseded = kNoNode;
   if (state_.rules.streaming && !state_.lost && !primary_found() && others_are_standbys(node.id))
     state_.lost = LostPrimary{kNoNode, operation.old_main};
@@ -560,6 +560,7 @@ void Turn::end_operation() {
 // ---- follow_primary_command
 
 void Turn::set_down_to_follow(Member& member, NodeId primary) {
+  member.has_to_follow = true;
   if (member.node.live())
     mark_down(member, fmt::format("has to follow the new primary {}", primary.value), Cause::promotion);
 }
