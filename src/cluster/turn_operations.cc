@@ -582,8 +582,10 @@ void Turn::follow(Following following) {
 void Turn::outgoing_script_ended() {
   const NodeId node = std::exchange(state_.following->outgoing, kNoNode);
   Member* rebuilt = find(node);
-  if (rebuilt && node != state_.primary && !state_.lost) set_down_to_follow(*rebuilt, state_.following->primary);
-  if (state_.operation) std::erase(state_.operation->downed, node);  // it is none of those it is about
+  if (!rebuilt || node == state_.primary || state_.lost) return;
+  const bool fresh = rebuilt->node.live();
+  set_down_to_follow(*rebuilt, state_.following->primary);
+  if (fresh && state_.operation) std::erase(state_.operation->downed, node);  // it is none of those it is about
 }
 
 void Turn::follow_next() {
