@@ -13,6 +13,7 @@ namespace herdgate::admin {
 namespace {
 
 constexpr std::size_t kReadBytes = 1024;
+constexpr int kReadsPerTurn = 2;  // the cluster's work is done on this loop as well
 
 // Requests that change something are worth a line in the log.
 bool changes_something(pcp::Ask ask) {
@@ -45,6 +46,7 @@ PcpConnection::PcpConnection(PcpServer& server, std::uint64_t id, net::Socket so
 
 PcpConnection::~PcpConnection() {
   server_.means_.loop.cancel(timer_);
+  server_.means_.loop.cancel(next_turn_);
   if (phase_ != Phase::closed) server_.means_.loop.unwatch(socket_.fd());
 }
 
@@ -65,7 +67,7 @@ void PcpConnection::refuse(const pcp::Trouble& trouble) {
 void PcpConnection::on_ready(unsigned ready) {
   if (ready & net::kReadable) readable_ = true;
   if (ready & net::kWritable) writable_ = true;
-  go_on();
+  if (next_turn_ == 0) go_on();
 }
 
 // May be entered from its own inside, by a command that answers at once: then the outer one goes on.
@@ -73,12 +75,23 @@ void PcpConnection::go_on() {
   if (going_ || phase_ == Phase::closed) return;
   const auto held = shared_from_this();
   going_ = true;
+  int reads = 0;
   do {
     flush();
-  } while (phase_ != Phase::closed && (perform_all() || read_some()));
+  } while (phase_ != Phase::closed && (perform_all() || (reads++ < kReadsPerTurn && read_some())));
   going_ = false;
+  if (reads > kReadsPerTurn && readable_) go_on_later();
   if (phase_ == Phase::open && talk_.ended() && output_.empty()) linger();
   rearm();
+}
+
+// A client may send faster than he is served.
+void PcpConnection::go_on_later() {
+  if (next_turn_ != 0) return;
+  next_turn_ = server_.means_.loop.after(Duration::zero(), [this] {
+    next_turn_ = 0;
+    go_on();
+  });
 }
 
 // An answer must be on its way before the next request is looked at.
@@ -164,7 +177,11 @@ bool PcpConnection::read_some() {
     close();
     return false;
   }
-  if (phase_ == Phase::open) talk_.feed({buffer.data(), io.bytes});
+  if (phase_ == Phase::open) {
+    talk_.feed({buffer.data(), io.bytes});
+  } else if (lingered_bytes_ += io.bytes; lingered_bytes_ > kLingerBytes) {
+    close();
+  }
   return true;
 }
 

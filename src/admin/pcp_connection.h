@@ -22,6 +22,7 @@ class PcpConnection final : public net::Watcher, public std::enable_shared_from_
  private:
   enum class Phase : std::uint8_t { open, lingering, closed };
   void go_on();
+  void go_on_later();
   bool perform_all();  // false: nothing was to be done
   void check_login(const pcp::CheckLogin& login);
   void login_checked(const std::string& stored, const pcp::CheckLogin& login);
@@ -41,8 +42,9 @@ class PcpConnection final : public net::Watcher, public std::enable_shared_from_
   std::string peer_;
   pcp::Conversation talk_;
   Bytes output_;
-  net::TimerId timer_ = 0;
+  net::TimerId timer_ = 0, next_turn_ = 0;
   TimePoint until_;  // the login's end, then the farewell's
+  std::size_t lingered_bytes_ = 0;
   Phase phase_ = Phase::open;
   bool readable_ = false, writable_ = true, going_ = false;
 };

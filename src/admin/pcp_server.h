@@ -4,7 +4,8 @@
 //          connection. What a connection says is decided by pcp::Conversation; here are only sockets and time.
 // Limits   kMaxClients are served; kMaxRefused more hear why not, then no more are accepted until one leaves.
 //          authentication_timeout (kLoginLimit where it is 0) for the login as a whole; kIdleLimit between requests;
-//          kSendLimit for an answer to be taken; kLingerLimit for the peer to close after the last word.
+//          kSendLimit for an answer to be taken; kLingerLimit for the peer to close after the last word,
+//          kLingerBytes from it are read meanwhile. A few reads in a turn, however fast a client sends.
 // Errors   open() says what could not be bound. A client's trouble is its own.
 // Threads  the control thread; pcp.conf is read and checked on the BlockingPool.
 // Source   Pgpool-II 4.6 manual, "PCP Settings", "pcp.conf".
@@ -26,6 +27,7 @@ inline constexpr Duration kLoginLimit = std::chrono::seconds(60);
 inline constexpr Duration kIdleLimit = std::chrono::hours(1);
 inline constexpr Duration kSendLimit = std::chrono::seconds(60);
 inline constexpr Duration kLingerLimit = std::chrono::seconds(5);
+inline constexpr std::size_t kLingerBytes = 256 * 1024;
 
 class PcpConnection;
 

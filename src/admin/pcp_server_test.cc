@@ -73,6 +73,8 @@ class Client {
   }
   // False: the server has closed it.
   bool tries_to_send(char octet) { return ::send(fd_, &octet, 1, MSG_NOSIGNAL) == 1; }
+  bool tries_to_send(ByteView octets) { return ::send(fd_, octets.data(), octets.size(), MSG_NOSIGNAL) > 0; }
+  void hang_up() { ::shutdown(fd_, SHUT_RDWR); }
   void ask(const pcp::Request& request) {
     Bytes out;
     pcp::put_request(out, request);
@@ -231,16 +233,61 @@ TEST_F(Service, OctetsBehindTheLastWordPutOffTheEndNoMore) {
 TEST_F(Service, TheLoginsTimeGoesOnBehindAChallenge) {
   Client other(port), slow(port);
   ASSERT_EQ(other.log_in(), 'r');
-  for (int times = 0; times < 2; ++times) {
-    slow.ask({Ask::salt, 0, 0, {}, {}});
-    ASSERT_EQ(slow.hear().first, 'm');
-    clock.advance(limit * 2 / 5);
-    ASSERT_TRUE(ask_and_hear(other));
-  }
-  clock.advance(limit * 2 / 5);
+  clock.advance(limit * 4 / 5);
   ASSERT_TRUE(ask_and_hear(other));
   slow.ask({Ask::salt, 0, 0, {}, {}});
+  ASSERT_EQ(slow.hear().first, 'm');
+  clock.advance(limit * 2 / 5);
+  ASSERT_TRUE(ask_and_hear(other));
   EXPECT_NE(slow.hear().second.find("PCP authentication timed out"), Bytes::npos);
+}
+
+// Sends the same over and over, and takes what comes: faster than it can be served.
+class Flood {
+ public:
+  Flood(Client& client, ByteView what) : client_(client) {
+    for (int times = 0; times < 10'000; ++times) octets_ += what;
+    hears_ = std::thread([this] {
+      while (client_.hear().first != 0) {
+      }
+    });
+    sends_ = std::thread([this] {
+      while (client_.tries_to_send(octets_)) ++sent;
+      refused = true;
+    });
+  }
+  ~Flood() {
+    client_.hang_up();
+    sends_.join();
+    hears_.join();
+  }
+  std::atomic<int> sent{0};
+  std::atomic<bool> refused{false};
+
+ private:
+  Client& client_;
+  Bytes octets_;
+  std::thread sends_, hears_;
+};
+
+TEST_F(Service, AFloodOfRequestsLeavesTheOthersTheirTurn) {
+  Client other(port), client(port);
+  ASSERT_EQ(other.log_in(), 'r');
+  ASSERT_EQ(client.log_in(), 'r');
+  const Flood flood(client, "L\0\0\0\4"s);
+  while (flood.sent < 5) std::this_thread::yield();
+  for (int times = 0; times < 20; ++times) ASSERT_TRUE(ask_and_hear(other));
+}
+
+TEST_F(Service, AFloodBeforeTheLoginIsEnded) {
+  Client other(port);
+  ASSERT_EQ(other.log_in(), 'r');
+  for (const ByteView what : {"M\0\0\0\4"sv, "?\0\0\0\4"sv}) {
+    Client client(port);
+    const Flood flood(client, what);
+    for (int times = 0; times < 20; ++times) ASSERT_TRUE(ask_and_hear(other));
+    while (!flood.refused) std::this_thread::yield();
+  }
 }
 
 class ImpatientService : public Service {

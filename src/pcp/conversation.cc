@@ -47,6 +47,10 @@ std::optional<Act> Conversation::next() {
 std::optional<Act> Conversation::serve(Request request) {
   switch (request.ask) {
     case Ask::salt:
+      if (!logged_in_ && !salt_.empty()) {
+        end_with("authentication failed for new PCP connection", "a second salt was asked for before a login");
+        return std::nullopt;
+      }
       salt_ = new_salt_();
       put_frame(output_, 'm', salt_);
       return std::nullopt;

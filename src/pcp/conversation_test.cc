@@ -83,6 +83,20 @@ TEST_F(Talk, ASaltServesOnce) {
   EXPECT_FALSE(talk.logged_in());
 }
 
+TEST_F(Talk, OneSaltIsGivenForALogin) {
+  ask({Ask::salt, 0, 0, {}, {}});
+  ask({Ask::salt, 0, 0, {}, {}});
+  EXPECT_FALSE(talk.next());
+  EXPECT_TRUE(talk.ended());
+  EXPECT_NE(talk.take_output().find("a second salt was asked for before a login"), Bytes::npos);
+}
+
+TEST_F(Talk, WhoIsLoggedInMayLogInAgain) {
+  log_in();
+  log_in();
+  EXPECT_TRUE(talk.logged_in());
+}
+
 TEST_F(Talk, NothingIsDoneBeforeTheLogin) {
   for (const Ask what : {Ask::node_count, Ask::stop, Ask::set_parameter, Ask::detach, Ask::stop_recovery}) {
     Conversation fresh([] { return Bytes("salt"); });
