@@ -4,11 +4,10 @@
 //          publishes view_of(state) when told to. One alternative of Event per thing that can happen. Changes of nodes
 //          (down, attach, promote …) are demands in a queue, worked off one at a time; see operation.h.
 // Units    replication delay in octets of WAL or in microseconds, as the Rules says.
-// Limits   kMaxNodes nodes, kMaxDemands demands; at most a handful of log lines an event, each change is said once.
-// Errors   none: an event about an unknown node changes nothing. Actions::refusal answers a Requested.
-// Threads  values.
-// Source   Pgpool-II 4.6 manual, "Failover and Failback", "Streaming Replication Check"; log texts as its users know
-// them.
+// Limits   kMaxNodes nodes, kMaxDemands demands, kMaxRounds rounds; at most a handful of log lines an event, each
+// change is said once. Errors   none: an event about an unknown node changes nothing. Actions::refusal answers a
+// Requested. Threads  values. Source   Pgpool-II 4.6 manual, "Failover and Failback", "Streaming Replication Check";
+// log texts as its users know them.
 #pragma once
 #include <deque>
 #include <optional>
@@ -49,18 +48,27 @@ struct Member {
   bool streams = false;   // the primary's last report shows it receiving
   std::optional<Upstream> upstream;
   std::optional<WallTime> delay_known;  // when delay_time was worked out
-  std::uint64_t delay_mark = 0;         // where the primary was when delay_time was no guess
   std::optional<WallTime> last_auto_failback;
   std::string complaint;  // trouble that does not take the node down; said in the log once per text
   bool operator==(const Member&) const = default;
 };
 
+// Where the primary was at a round of questions.
+struct WrittenTo {
+  WallTime at;
+  std::uint64_t position = 0;
+  bool operator==(const WrittenTo&) const = default;
+};
+inline constexpr std::size_t kMaxRounds = 64;
+
 struct State {
   Rules rules;
   std::vector<Member> members;  // ascending ids
   NodeId primary = kNoNode;
-  NodeId appointed = kNoNode;  // taken for the primary by request, whatever it says of itself
-  bool searching = false;      // "no primary" was said in the log
+  NodeId appointed = kNoNode;     // taken for the primary by request, whatever it says of itself
+  bool searching = false;         // "no primary" was said in the log
+  std::vector<WrittenTo> rounds;  // kMaxRounds at most, by time: the older, the fewer of them
+  bool round_missed = false;      // the primary did not answer in the last one
   std::deque<Demand> demands;
   std::optional<Operation> operation;
   std::uint64_t operations = 0;  // begun so far; names the one under way

@@ -366,6 +366,25 @@ TEST(Cluster, WeightsAreSharesOfAllConfiguredNodes) {
   EXPECT_DOUBLE_EQ(step(s, SettingsChanged{rules}, {}).state.members[1].node.weight, 0);
 }
 
+// A standby that receives from elsewhere, 35 rounds behind all the time.
+TEST(Cluster, AConstantDelayStaysWhatItIs) {
+  using std::chrono::seconds;
+  Rules rules;
+  rules.nodes = {{NodeId(0), "a", 5432, 1}, {NodeId(1), "b", 5433, 1}};
+  rules.delay_threshold_time = std::chrono::milliseconds(1);
+  State s = step({}, Started{rules, std::nullopt, std::nullopt}, {}).state;
+  s = step(s, ProbeResult{.node = NodeId(0), .in_recovery = false}, {}).state;
+  s = step(s, ProbeResult{.node = NodeId(1), .in_recovery = true}, {}).state;
+  for (int round = 0; round < 1000; ++round) {
+    ReplicationReport report{{{NodeId(0), 0, {}, "", ""}, {NodeId(1), 3500, {}, "", ""}}, 100'000 + 100u * round};
+    if (round == 0) report.nodes[1].delay_time = seconds(35);
+    s = step(s, report, WallTime(seconds(round))).state;
+    EXPECT_GE(s.members[1].node.delay_time, seconds(35)) << round;
+    EXPECT_LE(s.members[1].node.delay_time, round < 35 ? seconds(35 + round) : seconds(40)) << round;
+    EXPECT_LE(s.rounds.size(), kMaxRounds);
+  }
+}
+
 TEST(Cluster, EventsAboutUnknownNodesChangeNothing) {
   Rules rules;
   rules.nodes = {{NodeId(0), "/tmp", 5432, 1}};

@@ -16,12 +16,6 @@ Member new_member(NodeId id, WallTime now) {
   return member;
 }
 
-// It has replayed what the primary had when its delay was known last, though the primary does not list it: it receives
-// from elsewhere, or under another name. (Another primary may not be as far as the last one was.)
-bool keeps_up(const Member& member, const NodeReplication& report, std::uint64_t primary_position) {
-  return report.delay_bytes && primary_position - *report.delay_bytes >= std::min(member.delay_mark, primary_position);
-}
-
 }  // namespace
 
 NodeId main_of(const std::vector<Member>& members) {
@@ -265,14 +259,39 @@ void Turn::say_delay(const Node& node) {
                                 node.id.value, bytes, primary));
 }
 
-// Of one that the primary does not send to, and that does not keep up: it shows what there was then.
+// Every second of the older half goes when there are too many. Where the primary is as far as before, or another one is
+// not so far, it is there now.
+void Turn::note_round(std::uint64_t position) {
+  auto& rounds = state_.rounds;
+  while (!rounds.empty() && rounds.back().position >= position) rounds.pop_back();
+  rounds.push_back({now_, position});
+  if (rounds.size() <= kMaxRounds) return;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < rounds.size(); ++i)
+    if (i % 2 == 0 || i > rounds.size() / 2) rounds[kept++] = rounds[i];
+  rounds.resize(kept);
+}
+
+// How long ago the primary was there. nullopt: longer than is remembered.
+std::optional<std::chrono::microseconds> Turn::behind(std::uint64_t position) const {
+  const auto& rounds = state_.rounds;
+  const auto reached = [&](const WrittenTo& round) { return round.position <= position; };
+  const auto newest = std::find_if(rounds.rbegin(), rounds.rend(), reached);
+  if (newest == rounds.rend()) return std::nullopt;
+  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(now_ - newest->at);
+  return std::max(since, std::chrono::microseconds(0));
+}
+
+// Of one that the primary does not send to, and that is not as far as anything remembered: it shows what there was
+// then.
 std::chrono::microseconds Turn::older(const Member& member) const {
   const auto since = std::chrono::duration_cast<std::chrono::microseconds>(now_ - *member.delay_known);
   return *member.node.delay_time + std::max(since, std::chrono::microseconds(0));
 }
 
-// What was measured last counts while nothing newer is known: else one that gets worse would be used again.
-void Turn::take_delay(Member& member, const NodeReplication* report, std::uint64_t primary_position) {
+// What was measured last counts while nothing newer is known: else one that gets worse would be used again. One that
+// the primary does not list receives from elsewhere, or under another name, or does not receive: how far it is counts.
+void Turn::take_delay(Member& member, const NodeReplication* report, const Progress& primary) {
   Node& node = member.node;
   if (!state_.rules.delay_by_time()) {
     node.delay_time.reset();
@@ -282,9 +301,14 @@ void Turn::take_delay(Member& member, const NodeReplication* report, std::uint64
   node.delay_bytes.reset();
   const bool listed = report && report->delay_time;
   if (!listed && (!node.delay_time || !member.delay_known)) return node.delay_time.reset();  // never measured
-  const bool up_to_date = listed || (report && keeps_up(member, *report, primary_position));
-  node.delay_time = listed ? report->delay_time : up_to_date ? std::chrono::microseconds(0) : older(member);
-  if (up_to_date) member.delay_mark = primary_position;
+  std::optional<std::chrono::microseconds> delay;
+  if (listed) {
+    delay = report->delay_time;
+  } else if (report && report->delay_bytes) {
+    const std::uint64_t replayed = primary.position - *report->delay_bytes;
+    delay = replayed >= primary.enough ? std::chrono::microseconds(0) : behind(replayed);
+  }
+  node.delay_time = delay ? *delay : older(member);
   member.delay_known = now_;
 }
 
@@ -296,6 +320,15 @@ void Turn::take_replication(Member& member, const NodeReplication* report) {
 }
 
 void Turn::operator()(const ReplicationReport& event) {
+  // It was asked a moment earlier or later than the primary, so what there was a round ago is enough.
+  const std::uint64_t before =
+      state_.rounds.empty() || state_.round_missed ? event.primary_position : state_.rounds.back().position;
+  const Progress primary{event.primary_position, std::min(before, event.primary_position)};
+  state_.round_missed = event.nodes.empty();
+  if (!state_.rules.delay_by_time())
+    state_.rounds.clear();
+  else if (!state_.round_missed)
+    note_round(event.primary_position);
   for (Member& member : state_.members) {
     const auto same = [&](const NodeReplication& r) { return r.node == member.node.id; };
     const auto found = std::find_if(event.nodes.begin(), event.nodes.end(), same);
@@ -304,7 +337,7 @@ void Turn::operator()(const ReplicationReport& event) {
     const NodeReplication* report = found == event.nodes.end() ? nullptr : &*found;
     take_replication(member, report);
     if (event.nodes.empty()) continue;
-    take_delay(member, report, event.primary_position);
+    take_delay(member, report, primary);
     say_delay(member.node);
   }
 }

@@ -19,6 +19,11 @@ NodeId main_of(const std::vector<Member>& members);
 // Is out of recovery, and was so while the primary worked.
 bool is_stray(const Member& m);
 
+// Of the primary: where it is now, and what a standby has replayed that keeps up with it.
+struct Progress {
+  std::uint64_t position = 0, enough = 0;
+};
+
 class Turn {
  public:
   Turn(const State& before, WallTime now) : state_(before), now_(now) {}
@@ -52,8 +57,10 @@ class Turn {
   void withdraw(NodeId node, Cause verdict);
   void complain(Member& member, std::string text, const std::string& detail);
   void take_role(Member& member, bool in_recovery);
+  void note_round(std::uint64_t position);
+  std::optional<std::chrono::microseconds> behind(std::uint64_t position) const;
   std::chrono::microseconds older(const Member& member) const;
-  void take_delay(Member& member, const NodeReplication* report, std::uint64_t primary_position);
+  void take_delay(Member& member, const NodeReplication* report, const Progress& primary);
   void take_replication(Member& member, const NodeReplication* report);
   void say_delay(const Node& node);
 
