@@ -490,6 +490,34 @@ def test_random_octets(web, sql_goes_on, request):
 
 # ---- settings
 
+@pytest.mark.parametrize("flood", [b"M\0\0\0\4", b"?\0\0\0\4"], ids=["salts", "behind the last word"])
+def test_a_flood_of_pcp_requests_without_a_login(web, sql_goes_on, flood):
+    """PCP is served by the same thread. Whoever sends faster than he is served is sent away in the end."""
+    with socket.create_connection(("127.0.0.1", web.proxy.pcp_port), timeout=60) as c:
+        def hear():
+            try:
+                while c.recv(1 << 20):
+                    pass
+            except OSError:
+                pass
+
+        def send():
+            try:
+                while True:
+                    c.sendall(flood * 100_000)
+            except OSError:
+                pass
+
+        threads = [threading.Thread(target=work, daemon=True) for work in (send, hear)]
+        for thread in threads:
+            thread.start()
+        for _ in range(20):
+            web.serves()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+
 def test_off_by_default_and_loopback_when_on(cluster):
     proxy = Proxy(cluster)
     assert "http_port" not in proxy.settings
