@@ -132,6 +132,16 @@ void AuthQueries::begin_next() {
                  [this, who](Result<backend::Rows> rows) { answered(who, std::move(rows)); });
 }
 
+void AuthQueries::snapshot_came() {
+  if (!running_) return;
+  const cluster::View& now = *worker_.snapshot()->view;
+  const cluster::Node* asked = now.find(opened_.key.node);
+  if (asked != nullptr && asked->live() && asked->id == now.write_node()) return;
+  running_ = false;
+  client_.reset();  // at once: what it has deferred must not be taken for the next one's answer
+  worker_.loop().defer([this] { begin_next(); });
+}
+
 void AuthQueries::answered(const Who& who, Result<backend::Rows> rows) {
   running_ = false;
   if (!rows && reused_ && client_->broken()) {

@@ -39,6 +39,9 @@ class AuthQueries {
   // Whose verifier: the database is that in which the query runs.
   static Who key_of(const config::Settings& settings, const std::string& database, const std::string& user);
   void ask(const Who& who, Done done);
+  // The worker has a new one. Of a primary that hangs no answer comes: where there is another by now, that one is
+  // asked.
+  void snapshot_came();
   // The server was not reached, or is not ready: that says nothing of the user, and a probe will tell what it is.
   static bool unreachable(const backend::OpenFailure& why);
   // Nor does this: the server works and is full, or the trouble is our own.

@@ -416,6 +416,12 @@ bool Login::wait_for_primary() {
   const config::Settings& settings = session_.settings();
   if (settings.failover_wait_timeout.count() == 0) return false;
   state_ = State::primary;
+  // Decided by an older snapshot than the worker has: what it waits for may have come, and nobody would say so again.
+  if (session_.snapshot_ != session_.worker_.snapshot()) {
+    session_.worker_.loop().defer([this, alive = alive()] {
+      if (*alive && state_ == State::primary) snapshot_came();
+    });
+  }
   if (primary_timer_ != 0) return true;
   primary_timer_ = session_.worker_.loop().after(settings.failover_wait_timeout, [this] {
     primary_timer_ = 0;

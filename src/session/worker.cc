@@ -140,6 +140,7 @@ void Worker::take_snapshot(SnapshotPtr snapshot) {
   for (auto& [id, session] : sessions_) {
     if (session->idle()) session->settings_changed();
   }
+  auth_queries_.snapshot_came();
   wake_waiting();
 }
 

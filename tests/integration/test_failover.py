@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -237,6 +238,24 @@ def test_frozen_primary_is_noticed_in_time(herd, retries):
     stats = {s["node_id"]: s for s in h.show("pool_health_check_stats")}
     assert int(stats["0"]["fail_count"]) == 1 and int(stats["0"]["max_retry_count"]) == retries
     assert int(stats["1"]["success_count"]) >= 2 and int(stats["1"]["fail_count"]) == 0
+
+
+def test_a_login_whose_verifier_a_frozen_primary_was_asked_for_asks_the_next_one(herd):
+    h = herd(failover_on_backend_error=False, enable_pool_hba=True, auth_query_user="postgres", auth_query_database="postgres",
+             auth_query="select rolpassword from pg_authid where rolname = $1")
+    h.proxy.files = {"pool_hba.conf": "host all scram_user all scram-sha-256\nhost all all all trust\n",
+                     "pool_passwd": "test:TEXTtest\npostgres:TEXTpostgres\n"}
+    h.start()
+    h.write()
+    h.cluster.nodes[0].freeze()
+    with ThreadPoolExecutor(1) as pool:
+        login = pool.submit(h.proxy.connect, user="scram_user", password="scram_user")
+        h.wait_for(primary=1, down=(0,))
+        login.result(8).close()  # less than a query may take
+    h.cluster.nodes[0].thaw()
+    # And it recovers.
+    h.proxy.connect(user="scram_user", password="scram_user").close()
+    assert h.write() >= 2
 
 
 def test_frozen_standby_delays_no_other_check(herd):

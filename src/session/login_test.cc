@@ -1,0 +1,105 @@
+// Logins between clients and servers that follow a script, and their auth_query (test_session.h).
+#include <chrono>
+
+#include "session/test_session.h"
+
+namespace herdgate::session {
+namespace {
+
+using std::chrono::seconds;
+using Change = std::function<void(config::Settings&, cluster::View&)>;
+
+struct LoginTest : SessionTest {
+  static constexpr std::string_view kAsks = "select rolpassword from pg_catalog.pg_authid";
+  bool auth_query = true;
+  seconds patience{30};  // failover_wait_timeout
+
+  // As of now, and changed.
+  void publish(const Change& change = [](config::Settings&, cluster::View&) {}) {
+    auto made = std::make_shared<Snapshot>(*snapshot());
+    auto settings = std::make_shared<config::Settings>(*made->settings);
+    auto view = std::make_shared<cluster::View>(*made->view);
+    if (auth_query) settings->auth_query = kAsks;
+    settings->auth_query_user = "asker";
+    settings->failover_wait_timeout = patience;
+    change(*settings, *view);
+    made->settings = std::move(settings);
+    made->view = std::move(view);
+    worker->take_snapshot(std::move(made));
+  }
+  void promote_the_standby() {
+    publish([](config::Settings&, cluster::View& view) {
+      view.nodes[0].status = cluster::NodeStatus::down;
+      view.primary = NodeId(1);
+    });
+  }
+  void primary_is_awaited() {
+    publish([](config::Settings&, cluster::View& view) { view.primary_awaited = true; });
+  }
+  Client& ask_in() {
+    Client& client = connect();
+    client.send(startup());
+    return client;
+  }
+  void is_let_in(Client& client) {
+    until([&] { return client.closed || client.heard.ends_with("ZI "); });
+    EXPECT_TRUE(client.heard.ends_with("ZI ")) << client.heard;
+  }
+  std::string refusal(Client& client) {
+    until([&] { return client.closed; });
+    return client.take();
+  }
+  static bool asked(const pool::FakeServer& server) { return heard(server, std::string(kAsks)); }
+  // Whatever can be done now has been.
+  void settle() {
+    int turns = 0;
+    until([&] { return ++turns == 20; });
+  }
+};
+
+// issue: nobody told the look-up that the primary had been replaced, and when it failed there was nothing left to tell.
+TEST_F(LoginTest, AVerifierIsAskedForAnewWhereThePrimaryIsNow) {
+  primary->silent = true;
+  publish();
+  Client& client = ask_in();
+  until([&] { return primary->open_lines() == 1; });
+  promote_the_standby();
+  is_let_in(client);
+  EXPECT_TRUE(asked(*standby));
+}
+
+TEST_F(LoginTest, AVerifierIsAskedForAnewWhenThePrimaryHangsInTheQuery) {
+  hold(*primary, kAsks);
+  publish();
+  Client& client = ask_in();
+  until([&] { return asked(*primary); });
+  promote_the_standby();
+  is_let_in(client);
+  EXPECT_TRUE(asked(*standby));
+}
+
+// issue: it waited for a snapshot that had come before.
+TEST_F(LoginTest, WhoFailedByAnOldSnapshotLooksAtTheNewOne) {
+  auth_query = false;
+  publish();
+  const int there = std::exchange(primary, nullptr)->port();
+  const auto gone = [there](config::Settings&, cluster::View& view) {
+    cluster::Node lost = view.nodes[0];
+    lost.id = NodeId(7);
+    lost.port = there;
+    lost.weight = 0;
+    view.nodes.push_back(lost);
+    view.primary = lost.id;
+  };
+  publish(gone);
+  Client& client = ask_in();
+  until([&] { return worker->sessions() == 1 && workers.troubles.empty(); });
+  publish([&](config::Settings& settings, cluster::View& view) {  // it lives as a standby by now
+    gone(settings, view);
+    view.primary = view.nodes[0].id;
+  });
+  is_let_in(client);
+}
+
+}  // namespace
+}  // namespace herdgate::session
