@@ -64,7 +64,7 @@ Login::Login(Session& session) : session_(session) {}
 Login::~Login() {
   if (alive_) *alive_ = false;
   session_.worker_.loop().cancel(timer_);
-  session_.worker_.loop().cancel(primary_timer_);
+  end_wait_for_primary();
   if (queued_) session_.worker_.shared().gate.withdraw(session_.id());
 }
 
@@ -422,8 +422,9 @@ bool Login::wait_for_primary() {
       if (*alive && state_ == State::primary) snapshot_came();
     });
   }
-  if (primary_timer_ != 0) return true;
-  primary_timer_ = session_.worker_.loop().after(settings.failover_wait_timeout, [this] {
+  end_wait_for_primary();
+  if (!primary_until_) primary_until_ = now() + settings.failover_wait_timeout;
+  primary_timer_ = session_.worker_.loop().after(std::max(Duration::zero(), *primary_until_ - now()), [this] {
     primary_timer_ = 0;
     wire::Report report = no_primary(session_.view(), session_.settings().failover_wait_timeout);
     report.severity = "FATAL";
@@ -431,6 +432,8 @@ bool Login::wait_for_primary() {
   });
   return true;
 }
+
+void Login::end_wait_for_primary() { session_.worker_.loop().cancel(std::exchange(primary_timer_, 0)); }
 
 // A failover is under way; true: the login goes on in snapshot_came().
 bool Login::primary_is_awaited() {
@@ -440,8 +443,10 @@ bool Login::primary_is_awaited() {
 
 void Login::snapshot_came() {
   const cluster::View& now = *session_.worker_.snapshot()->view;
-  if (state_ == State::primary && !now.primary_awaited)
+  if (state_ == State::primary && !now.primary_awaited) {
+    end_wait_for_primary();
     return policy_.auth_query_used && !examined_ ? run_auth_query() : get_link();
+  }
   const cluster::Node* node = now.find(session_.pending_node_);
   if (!pending_ || (node != nullptr && node->live())) return;
   pending_.reset();  // a link to a node that is down will not come
@@ -534,7 +539,6 @@ void Login::on_link(pool::Pool::Result link) {
 
 void Login::welcome(pool::ServerLink* link) {
   session_.worker_.loop().cancel(std::exchange(timer_, 0));
-  session_.worker_.loop().cancel(std::exchange(primary_timer_, 0));
   state_ = State::done;
   if (link != nullptr) result_.link = link;
   ++session_.worker_.clients().logins;
@@ -544,6 +548,7 @@ void Login::welcome(pool::ServerLink* link) {
 void Login::refuse(const auth::Refusal& refusal) { refuse(refusal_report(refusal)); }
 
 void Login::refuse(const wire::Report& report) {
+  end_wait_for_primary();
   state_ = State::done;
   ++session_.worker_.clients().refused[static_cast<std::size_t>(kind_of(report))];
   session_.end(report);

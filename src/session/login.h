@@ -81,6 +81,7 @@ class Login {
   void client_proved();
   void get_link();
   bool wait_for_primary();
+  void end_wait_for_primary();
   bool primary_is_awaited();
   pool::KeyPoolPtr key_pool(NodeId node) const;
   void on_link(pool::Pool::Result link);
@@ -98,7 +99,8 @@ class Login {
   bool examined_ = false;                          // it has been decided how the client proves who it is
   std::unique_ptr<pool::Pool::Pending> pending_;
   net::TimerId timer_ = 0;
-  net::TimerId primary_timer_ = 0;          // runs from the first time that a primary was waited for
+  net::TimerId primary_timer_ = 0;          // runs in State::primary
+  std::optional<TimePoint> primary_until_;  // from the first time that a primary was waited for
   std::shared_ptr<std::string> host_name_;  // of the client, verified; null unless a rule wants it
   bool host_name_asked_ = false;
   int cut_short_ = 0;

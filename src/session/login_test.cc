@@ -101,5 +101,47 @@ TEST_F(LoginTest, WhoFailedByAnOldSnapshotLooksAtTheNewOne) {
   is_let_in(client);
 }
 
+// issue: the time for the primary went on when it was back.
+TEST_F(LoginTest, TheWaitForAPrimaryEndsWithIt) {
+  auth_query = false;
+  patience = seconds(2);
+  publish();
+  Client& first = log_in();
+  shared.accounts.set_limits({.total = 1, .per_key = 0});
+  hold(*primary, "create");
+  first.query("create table t (i int)");
+  until([&] { return heard(*primary, "create table t (i int)"); });
+  shared.logins.forget_reported();
+  primary_is_awaited();
+  Client& second = ask_in();
+  settle();
+  clock.ahead += seconds(1);
+  publish();
+  until([&] { return shared.accounts.waiting() == 1; });
+  clock.ahead += seconds(3);
+  settle();
+  primary->say(end_of_query());
+  is_let_in(second);
+}
+
+TEST_F(LoginTest, WaitsForAPrimaryCountTogether) {
+  auth_query = false;
+  patience = seconds(10);
+  primary_is_awaited();
+  Client& client = ask_in();
+  settle();
+  clock.ahead += seconds(8);
+  primary->silent = true;
+  publish();
+  until([&] { return primary->open_lines() == 1; });
+  primary_is_awaited();
+  primary->drop_all();
+  until([&] { return !workers.troubles.empty(); });
+  settle();
+  EXPECT_EQ(client.heard, "");
+  clock.ahead += seconds(3);
+  EXPECT_EQ(refusal(client), "E08006 ");
+}
+
 }  // namespace
 }  // namespace herdgate::session
