@@ -323,10 +323,11 @@ void Login::on_auth_query(const AuthQueries::Found& verifier) {
     HG_LOG(session_.worker_.log(), session_.who_, Level::warning, "auth_query failed: {}", why.error.text());
     const bool streaming = session_.settings().backend_clustering_mode == config::ClusteringMode::streaming_replication;
     const bool unreachable = AuthQueries::unreachable(why);
-    if (unreachable && streaming && wait_for_primary()) return;
+    const NodeId node = session_.worker_.snapshot()->view->write_node();
+    if (unreachable && node != kNoNode && streaming && wait_for_primary()) return;
     if (unreachable || AuthQueries::for_the_moment(why)) {  // to a driver 28000 would be a wrong password
-      if (session_.view().write_node() == kNoNode) return refuse(no_node());
-      wire::Report report = report_of(why, session_.view().write_node());
+      if (node == kNoNode) return refuse(no_node());
+      wire::Report report = report_of(why, node);
       report.severity = "FATAL";
       return refuse(report);
     }

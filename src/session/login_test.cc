@@ -143,5 +143,16 @@ TEST_F(LoginTest, WaitsForAPrimaryCountTogether) {
   EXPECT_EQ(refusal(client), "E08006 ");
 }
 
+// issue: it waited for a primary, though without auth_query a login is told at once.
+TEST_F(LoginTest, WithoutAnyNodeALoginIsToldAtOnce) {
+  publish([](config::Settings&, cluster::View& view) {
+    for (cluster::Node& node : view.nodes) node.status = cluster::NodeStatus::down;
+    view.primary = kNoNode;
+  });
+  EXPECT_EQ(refusal(ask_in()), "E08006 ");
+  publish();
+  is_let_in(ask_in());
+}
+
 }  // namespace
 }  // namespace herdgate::session
