@@ -42,6 +42,7 @@ void Client::start_next() {
   if (!link_ || running_ || jobs_.empty()) return;
   running_ = true;
   rows_.clear();
+  sqlstate_.clear();
   failed_.reset();
   link_->send_query(jobs_.front().sql, Fate::capture);
   link_->flush();
@@ -58,6 +59,7 @@ void Client::on_rows(Link&, const Debt&, ByteView bytes, bool) {
 void Client::on_reply(Link&, const Debt&, const Message& message, bool) {
   if (message.type != wire::be::kError || failed_) return;
   auto report = wire::parse_report(message.payload());
+  if (report) sqlstate_ = report->sqlstate;
   failed_ =
       Error{Errc::query_failed, report ? fmt::format("{} ({})", report->message, report->sqlstate) : "unreadable"};
 }

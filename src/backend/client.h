@@ -34,6 +34,7 @@ class Client final : public LinkUser {
   bool connected() const { return link_ != nullptr; }
   bool broken() const { return broken_.has_value(); }
   const std::optional<OpenFailure>& refused() const { return refused_; }  // why it could not be opened
+  const std::string& sqlstate() const { return sqlstate_; }  // of the server's error to the last query; empty: none
 
   void on_rows(Link& link, const Debt& head, ByteView bytes, bool stable) override;
   void on_reply(Link& link, const Debt& head, const Message& message, bool done) override;
@@ -64,6 +65,7 @@ class Client final : public LinkUser {
   std::deque<Job> jobs_;
   bool running_ = false;
   Bytes rows_;
+  std::string sqlstate_;
   std::optional<Error> failed_, broken_;
   std::optional<OpenFailure> refused_;
   std::uint64_t last_job_ = 0;

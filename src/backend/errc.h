@@ -16,6 +16,7 @@ enum class Errc {
   not_looked_up,   // the name of the server could not be looked up: trouble of ours, not of the server
   name_not_found,  // the name service says that there is no such name
   own_shortage,    // of descriptors, memory or ports: ours too
+  crowded,         // too many passwords are being hashed
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::backend

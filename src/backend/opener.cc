@@ -33,7 +33,7 @@ bool OpenFailure::against_node() const {
 
 bool OpenFailure::elsewhere() const {
   return against_node() || server.has_value() || error.code == make_error_code(Errc::not_looked_up) ||
-         error.code == make_error_code(Errc::own_shortage);
+         error.code == make_error_code(Errc::own_shortage) || error.code == make_error_code(Errc::crowded);
 }
 
 Opener::Opener(net::Loop& loop, net::BlockingPool& blocking, OpenRequest request, OnDone done, OnMethod on_method)
@@ -201,7 +201,7 @@ void Opener::step(auth::Step step) {
           [this, keys, alive] {
             if (*alive && !finished_) this->step(auth_.on_hashed(std::move(*keys)));
           });
-      if (!queued) fail(Error{Errc::login_failed, "too many logins at once"});
+      if (!queued) fail(Error{Errc::crowded, {}});
       return;
     }
     case Kind::failed: {

@@ -5,8 +5,8 @@
 //          goes on with provide().
 // Limits   the deadline of OpenRequest bounds everything up to the wait for provide(), which its caller bounds, and the
 //          time that was left for it at first everything behind that; kMaxGreetingBytes of messages.
-// Errors   OpenFailure: connect_failed, name_not_found and timed_out speak against the node; login_*, own_shortage and
-//          not_looked_up do not.
+// Errors   OpenFailure: connect_failed, name_not_found and timed_out speak against the node; login_*, own_shortage,
+//          crowded and not_looked_up do not.
 // Threads  one loop. PBKDF2 runs on the BlockingPool.
 // Source   PostgreSQL manual, "Start-up"; protocol 3.2 falls back by NegotiateProtocolVersion.
 #pragma once
@@ -45,7 +45,7 @@ struct OpenFailure {
   }
   // True when another node may take the session all the same: this one is out of reach, or has refused it by its own
   // words (full, not that far in its replay, a login trigger that writes), or our name service fails, or we are short
-  // of descriptors: of another node a link may be there.
+  // of descriptors or of time for passwords: of another node a link may be there.
   bool elsewhere() const;
 };
 

@@ -34,4 +34,11 @@ inline constexpr std::string_view kCannotConnectNow = "57P03";
 inline constexpr std::string_view kIdleSessionTimeout = "57P05";
 inline constexpr std::string_view kSystemError = "58000";
 inline constexpr std::string_view kInternalError = "XX000";
+
+// By its class: the same statement may succeed in a moment. Conflicts, shortages, locks, an operator, the system.
+inline bool passes(std::string_view state) {
+  for (const std::string_view of : {"40", "53", "55", "57", "58"})
+    if (state.starts_with(of)) return true;
+  return false;
+}
 }  // namespace herdgate::sqlstate

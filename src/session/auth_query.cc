@@ -2,6 +2,7 @@
 
 #include "backend/errc.h"
 #include "base/sqlstate.h"
+#include "session/errc.h"
 #include "session/worker.h"
 
 namespace herdgate::session {
@@ -38,7 +39,7 @@ std::vector<std::pair<std::string, std::string>> own_settings() {
   return {{"search_path", "pg_catalog, pg_temp"}, {"standard_conforming_strings", "on"}};
 }
 
-tl::unexpected<backend::OpenFailure> failed(backend::Errc code, const char* what) {
+tl::unexpected<backend::OpenFailure> failed(std::error_code code, const char* what = "") {
   return tl::unexpected(backend::OpenFailure{Error{code, what}, std::nullopt, std::nullopt});
 }
 
@@ -61,8 +62,7 @@ AuthQueries::Who AuthQueries::key_of(const config::Settings& settings, const std
 
 void AuthQueries::ask(const Who& who, Done done) {
   if (waiting_count_ >= kMaxWaiting) {
-    worker_.loop().defer(
-        [done = std::move(done)] { done(failed(backend::Errc::query_failed, "too many logins wait for auth_query")); });
+    worker_.loop().defer([done = std::move(done)] { done(failed(Errc::auth_query_crowded)); });
     return;
   }
   ++waiting_count_;
@@ -88,7 +88,8 @@ bool AuthQueries::unreachable(const backend::OpenFailure& why) { return why.agai
 
 bool AuthQueries::for_the_moment(const backend::OpenFailure& why) {
   const bool full = why.server && why.server->sqlstate == sqlstate::kTooManyConnections;
-  return full || why.cut_short() || (why.elsewhere() && !why.server);
+  const bool ours = why.error.code.category() == errc_category(static_cast<Errc*>(nullptr));
+  return full || ours || why.cut_short() || (why.elsewhere() && !why.server);
 }
 
 auth::Credentials AuthQueries::credentials() const {
@@ -149,7 +150,7 @@ void AuthQueries::answered(const Who& who, Result<backend::Rows> rows) {
     return begin_next();
   }
   if (!rows) {
-    auto failure = client_->refused().value_or(backend::OpenFailure{rows.error(), std::nullopt, std::nullopt});
+    backend::OpenFailure failure = failure_of(rows.error());
     const std::string_view word = failure.not_ready() ? sqlstate::kCannotConnectNow : std::string_view();
     if (unreachable(failure))
       worker_.workers().hint_node_trouble(opened_.key.node, "auth_query: " + rows.error().text(), word);
@@ -160,6 +161,17 @@ void AuthQueries::answered(const Who& who, Result<backend::Rows> rows) {
   const auth::StoredSecret verifier = verifier_in(*rows);
   worker_.shared().logins.remember_verifier(who, verifier, worker_.loop().now());
   finish(who, verifier);
+}
+
+// Of a query that has no answer yet, at a server that has let us in, the server may well be working.
+backend::OpenFailure AuthQueries::failure_of(const Error& why) const {
+  if (client_->refused()) return *client_->refused();
+  Error error = why;
+  if (why == make_error_code(backend::Errc::timed_out) && client_->connected())
+    error = Error{Errc::auth_query_slow, fmt::format("{} s", kLimit / std::chrono::seconds(1))};
+  if (why == make_error_code(backend::Errc::query_failed) && sqlstate::passes(client_->sqlstate()))
+    error = Error{Errc::auth_query_hindered, why.context};
+  return {std::move(error), std::nullopt, std::nullopt};
 }
 
 void AuthQueries::finish(const Who& who, const Found& found) {

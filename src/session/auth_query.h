@@ -6,8 +6,9 @@
 //          Its connection has search_path = pg_catalog, pg_temp, whatever the database or the role sets.
 // Limits   one connection per worker, outside the limits of the pool, kept for kIdle; one query at a time; kMaxWaiting
 //          logins; kLimit for each query, the opening of the connection included.
-// Errors   Errc::auth_query_failed with what the server or the connection said. A kept connection that turns out to be
-//          dead is opened anew once.
+// Errors   what the server or the connection said; session::Errc where it is of the moment, and speaks neither against
+//          the user nor against the server. A kept connection that turns out to be dead, or says nothing, is opened
+//          anew once: a server that hangs does not let it in.
 // Threads  the worker's.
 // Source   ours; the query is as in PgBouncer: one row, the verifier in its last column.
 #pragma once
@@ -44,7 +45,7 @@ class AuthQueries {
   void snapshot_came();
   // The server was not reached, or is not ready: that says nothing of the user, and a probe will tell what it is.
   static bool unreachable(const backend::OpenFailure& why);
-  // Nor does this: the server works and is full, or the trouble is our own.
+  // Nor does this: the server works and is full, or slow, or the trouble is our own.
   static bool for_the_moment(const backend::OpenFailure& why);
 
  private:
@@ -62,6 +63,7 @@ class AuthQueries {
   void begin_next();
   void open(const Target& target);
   void answered(const Who& who, Result<backend::Rows> rows);
+  backend::OpenFailure failure_of(const Error& why) const;
   void finish(const Who& who, const Found& found);
   void close();
 

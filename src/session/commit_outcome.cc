@@ -148,8 +148,10 @@ void Session::outcome_answered(const Result<backend::Rows>& rows, bool works) {
   vsession::Fate fate = vsession::Fate::unknown;
   if (rows && rows->size() == 1 && rows->front().size() == 1) fate = vsession::fate_of(rows->front()[0]);
   if (!rows) fate = vsession::fate_of_error(rows.error().text());
-  // Not even asked, for want of a socket of ours: that is no word about the node.
-  const bool unasked = works || (!rows && rows.error().code == make_error_code(backend::Errc::own_shortage));
+  // Not even asked, for want of a socket of ours, or of time for a password: that is no word about the node.
+  const bool short_of = !rows && (rows.error().code == make_error_code(backend::Errc::own_shortage) ||
+                                  rows.error().code == make_error_code(backend::Errc::crowded));
+  const bool unasked = works || short_of;
   if (!rows && fate == vsession::Fate::unknown && !unasked) {  // not reached: the probe's word comes with a snapshot
     const NodeId primary = worker_.snapshot()->view->write_node();
     worker_.workers().hint_node_trouble(primary, rows.error().text(), {});

@@ -1,5 +1,6 @@
 // Logins between clients and servers that follow a script, and their auth_query (test_session.h).
 #include <chrono>
+#include <future>
 
 #include "session/test_session.h"
 
@@ -101,6 +102,52 @@ TEST_F(LoginTest, WhoFailedByAnOldSnapshotLooksAtTheNewOne) {
   is_let_in(client);
 }
 
+// issue: it was a server that could not be reached: the primary was doubted, and the login waited for another one.
+TEST_F(LoginTest, AnAuthQueryThatIsSlowSaysNothingOfThePrimary) {
+  hold(*primary, kAsks);
+  publish();
+  Client& client = ask_in();
+  until([&] { return asked(*primary); });
+  clock.ahead += AuthQueries::kLimit + seconds(1);
+  EXPECT_EQ(refusal(client), "E57P03 ");
+  EXPECT_TRUE(workers.troubles.empty());
+  primary->script = nullptr;
+  is_let_in(ask_in());
+}
+
+// One that hangs, over a connection that it has let in before.
+TEST_F(LoginTest, AKeptConnectionThatSaysNothingIsTriedAnew) {
+  publish();
+  is_let_in(ask_in());
+  clock.ahead += LoginMemory::kMissingLives + seconds(1);
+  hold(*primary, kAsks);
+  primary->silent = true;
+  primary->queries.clear();
+  Client& client = ask_in();
+  until([&] { return asked(*primary); });
+  clock.ahead += AuthQueries::kLimit + seconds(1);
+  until([&] { return primary->open_lines() == 2; });
+  clock.ahead += AuthQueries::kLimit + seconds(1);
+  until([&] { return !workers.troubles.empty(); });
+  EXPECT_EQ(client.heard, "");
+  promote_the_standby();
+  is_let_in(client);
+}
+
+TEST_F(LoginTest, APrimaryThatDoesNotLetAuthQueryInIsDoubted) {
+  primary->silent = true;
+  publish();
+  Client& client = ask_in();
+  until([&] { return primary->open_lines() == 1; });
+  clock.ahead += AuthQueries::kLimit + seconds(1);
+  until([&] { return !workers.troubles.empty(); });
+  EXPECT_EQ(client.heard, "");
+  primary->silent = false;
+  primary_is_awaited();
+  publish();
+  is_let_in(client);
+}
+
 // issue: the time for the primary went on when it was back.
 TEST_F(LoginTest, TheWaitForAPrimaryEndsWithIt) {
   auth_query = false;
@@ -151,6 +198,76 @@ TEST_F(LoginTest, WithoutAnyNodeALoginIsToldAtOnce) {
   });
   EXPECT_EQ(refusal(ask_in()), "E08006 ");
   publish();
+  is_let_in(ask_in());
+}
+
+// issue: the trouble was told as a wrong password (28000).
+TEST_F(LoginTest, TroublesOfTheMomentInAuthQueryAreNoWrongPassword) {
+  publish();
+  for (const auto& [state, told] : {std::pair{"57014", "E57P03 "},
+                                    {"53200", "E57P03 "},
+                                    {"40001", "E57P03 "},
+                                    {"55P03", "E57P03 "},
+                                    {"58030", "E57P03 "},
+                                    {"42501", "E28000 "}}) {
+    primary->script = [state = state](const Bytes& message, Bytes& out) {
+      if (message[0] != wire::fe::kQuery) return false;
+      out += error_of(state);
+      wire::put_ready(out, 'I');
+      return true;
+    };
+    EXPECT_EQ(refusal(ask_in()), told) << state;
+  }
+  EXPECT_TRUE(workers.troubles.empty());
+  primary->script = nullptr;
+  is_let_in(ask_in());
+}
+
+TEST_F(LoginTest, TooManyWhoWaitForAuthQueryAreToldSo) {
+  hold(*primary, kAsks);
+  publish();
+  for (std::size_t i = 0; i < AuthQueries::kMaxWaiting; ++i)
+    worker->auth_queries().ask({"shop", "ann"}, [](const AuthQueries::Found&) {});
+  until([&] { return asked(*primary); });
+  EXPECT_EQ(refusal(ask_in()), "E53300 ");
+  primary->script = nullptr;
+  primary->say(end_of_query());
+  settle();
+  is_let_in(ask_in());
+}
+
+// issue: so it was when the threads that check passwords had too much to do for auth_query's own.
+TEST_F(LoginTest, TooManyPasswordsAreNoWrongOne) {
+  primary->asks = true;
+  primary->asks_by = Bytes("\0\0\0\x0aSCRAM-SHA-256\0\0", 19);
+  primary->script = [](const Bytes& message, Bytes& out) {
+    const std::string nonce = message.substr(message.find("r=") + 2);
+    const std::string first = fmt::format("r={}server,s=c2FsdHNhbHQ=,i=4096", nonce);
+    out += 'R';
+    append_u32(out, static_cast<std::uint32_t>(first.size() + 8));
+    append_u32(out, 11);
+    out += first;
+    return true;
+  };
+  publish([](config::Settings& settings, cluster::View&) { settings.auth_query_password = "TEXTsecret"; });
+  std::promise<void> begun, over;
+  std::size_t queued = 1, done = 0;
+  const auto count = [&done] { ++done; };
+  const auto waits = [&] {
+    begun.set_value();
+    over.get_future().wait();
+  };
+  ASSERT_TRUE(blocking.submit(worker->loop(), waits, count));
+  begun.get_future().wait();
+  while (blocking.submit(
+      worker->loop(), [] {}, count))
+    ++queued;
+  EXPECT_EQ(refusal(ask_in()), "E53300 ");
+  EXPECT_TRUE(workers.troubles.empty());
+  over.set_value();
+  until([&] { return done == queued; });
+  primary->asks = false;
+  primary->script = nullptr;
   is_let_in(ask_in());
 }
 

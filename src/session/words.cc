@@ -1,6 +1,7 @@
 #include "session/words.h"
 
 #include "base/sqlstate.h"
+#include "session/errc.h"
 
 namespace herdgate::session {
 namespace {
@@ -39,6 +40,15 @@ wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
     return make("ERROR", sqlstate::kTooManyConnections, "could not get a server connection",
                 fmt::format("{}.", failure.error.text()),
                 "Raise max_pool, pool_size or query_wait_timeout, or close idle transactions.");
+  if (code == Errc::auth_query_slow)
+    return make("ERROR", sqlstate::kCannotConnectNow,
+                fmt::format("auth_query did not answer within {}", failure.error.context));
+  if (code == Errc::auth_query_hindered)
+    return make("ERROR", sqlstate::kCannotConnectNow, "auth_query failed for the moment", {},
+                "See the log for details.");
+  if (code == Errc::auth_query_crowded)
+    return make("ERROR", sqlstate::kTooManyConnections, "too many logins wait for auth_query");
+  if (code == backend::Errc::crowded) return make("ERROR", sqlstate::kTooManyConnections, "too many logins at once");
   if (code == pool::Errc::stopping) return shutting_down();
   if (code == backend::Errc::own_shortage)
     return make("ERROR", sqlstate::kTooManyConnections, "could not get a server connection",

@@ -544,6 +544,33 @@ def test_auth_query_that_reaches_no_server_speaks_of_no_password(start_proxy):
 
 
 @pytest.mark.herdgate_only
+def test_a_slow_auth_query_is_no_lost_primary(start_proxy, cluster):
+    primary = cluster.primary
+    primary.psql("create table verifiers as select rolname, rolpassword from pg_authid", "postgres")
+    try:
+        proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "postgres", "auth_query_database": "postgres",
+                             "log_min_messages": "debug1",
+                             "auth_query": "select rolpassword from public.verifiers where rolname = $1"},
+                            {**hba("host all postgres all trust", "host all all 127.0.0.1/32 scram-sha-256"), **passwd("postgres:TEXTpostgres")},
+                            fresh=True)
+        with psycopg.connect(f"host={cluster.folder} port={primary.port} user=postgres dbname=postgres") as c:
+            c.execute("lock verifiers in access exclusive mode")
+            with ThreadPoolExecutor(1) as pool, proxy.connect() as writer:
+                login = pool.submit(stays_out, proxy, "scram_user", "scram_user", match="auth_query did not answer within 10 s")
+                while not login.done():
+                    begun = time.monotonic()
+                    writer.execute("create temp table t (i int); drop table t")
+                    assert time.monotonic() - begun < 5
+                    time.sleep(0.2)
+                login.result()
+        assert "failed in a session" not in proxy.log()
+        gets_in(proxy, "scram_user", "scram_user")
+        proxy.stop()
+    finally:
+        primary.psql("drop table verifiers", "postgres")
+
+
+@pytest.mark.herdgate_only
 def test_who_waits_for_his_place_is_judged_by_the_rules_of_then(start_proxy):
     proxy = start_proxy({"enable_pool_hba": True, "num_init_children": 1}, hba("host all all 127.0.0.1/32 trust"), fresh=True)
     with ThreadPoolExecutor(1) as pool, proxy.connect() as inside:
