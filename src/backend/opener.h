@@ -38,9 +38,11 @@ struct OpenFailure {
   bool cut_short() const {
     return server && (server->sqlstate == sqlstate::kAdminShutdown || server->sqlstate == sqlstate::kCrashShutdown);
   }
+  // It has no room for one more session: 53300 and their like. That says nothing of who wants it.
+  bool full() const { return server && server->sqlstate.starts_with("53"); }
   // The login itself was refused: what earlier ones have taught may not hold any more.
   bool login_refused() const {
-    const bool said = server && error.code == make_error_code(Errc::login_failed) && !cut_short();
+    const bool said = server && error.code == make_error_code(Errc::login_failed) && !cut_short() && !full();
     return said || refusal.has_value();
   }
   // True when another node may take the session all the same: this one is out of reach, or has refused it by its own

@@ -43,6 +43,7 @@ class FakeServer {
   int isolation_asked = 0;
   bool asks = false;                                             // for a password, and says nothing to it
   Bytes asks_by = Bytes("\0\0\0\3", 4);                          // in this way
+  std::string refuses;                                           // logins, by this SQLSTATE
   Bytes reported;                                                // ParameterStatus messages of a login
   std::function<bool(const Bytes& message, Bytes& out)> script;  // true: `out` is the whole answer
   int logins = 0, cancels = 0, syncs = 0;
@@ -103,6 +104,7 @@ class FakeServer {
       inside_ = true;
       ++server_.logins;
       if (server_.asks) return put(out, 'R', server_.asks_by);
+      if (!server_.refuses.empty()) return put(out, 'E', "C" + server_.refuses + Bytes(2, '\0'));
       put(out, 'R', Bytes(4, '\0'));
       out += server_.reported;
       put(out, 'K', Bytes("\0\0\0\7\1\2\3\4", 8));

@@ -87,9 +87,8 @@ std::optional<AuthQueries::Target> AuthQueries::target_for(const Who& who) const
 bool AuthQueries::unreachable(const backend::OpenFailure& why) { return why.against_node() || why.not_ready(); }
 
 bool AuthQueries::for_the_moment(const backend::OpenFailure& why) {
-  const bool full = why.server && why.server->sqlstate == sqlstate::kTooManyConnections;
   const bool ours = why.error.code.category() == errc_category(static_cast<Errc*>(nullptr));
-  return full || ours || why.cut_short() || (why.elsewhere() && !why.server);
+  return why.full() || ours || why.cut_short() || (why.elsewhere() && !why.server);
 }
 
 auth::Credentials AuthQueries::credentials() const {

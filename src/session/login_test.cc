@@ -271,5 +271,21 @@ TEST_F(LoginTest, TooManyPasswordsAreNoWrongOne) {
   is_let_in(ask_in());
 }
 
+// issue: what earlier logins had taught was forgotten, so that all later ones needed a fresh link.
+TEST_F(LoginTest, AServerThatIsFullMakesNobodyForgetAnything) {
+  auth_query = false;
+  publish();
+  log_in();
+  const LoginMemory::WhoView who{"shop", "ann"};
+  ASSERT_TRUE(shared.logins.method(who, clock.now()));
+  worker->pool().close_idle([](const pool::ServerLink&) { return true; });
+  shared.logins.forget_reported();
+  primary->refuses = "53300";
+  EXPECT_EQ(refusal(ask_in()), "E53300 ");
+  EXPECT_TRUE(shared.logins.method(who, clock.now()));
+  primary->refuses.clear();
+  is_let_in(ask_in());
+}
+
 }  // namespace
 }  // namespace herdgate::session
