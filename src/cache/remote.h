@@ -34,6 +34,7 @@ struct Sharing {
   std::string space;  // memqcache_memcached_namespace
   std::uint32_t expiry = 0;
   std::size_t max_answer_bytes = 0;
+  net::BlockingPool names{1};  // looks the host up: neither passwords nor servers' names wait for a name service for it
   std::atomic<std::uint64_t> owed{1}, paid{0};  // flushes; a start owes one
   std::atomic<int> unmarked{0};                 // writers at work of whom memcached does not know
   // Another proxy has defined something in this database, empty: in any; any worker calls it.

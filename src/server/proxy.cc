@@ -136,6 +136,7 @@ Proxy::~Proxy() {
   probing_.stop();
   shared_.names.stop();
   shared_.server_names.stop();
+  if (shared_.memcached) shared_.memcached->names.stop();
   control_.cancel(pause_timer_);
   control_.cancel(outdating_);
   control_.cancel(reload_timer_);

@@ -46,7 +46,7 @@ Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers
     cache_tally_ = &shared_.query_cache->tally();
   }
   if (!shared_.memcached) return;
-  remote_cache_ = std::make_unique<cache::Remote>(loop_, blocking_, shared_.log, *shared_.memcached);
+  remote_cache_ = std::make_unique<cache::Remote>(loop_, shared_.memcached->names, shared_.log, *shared_.memcached);
   loop_.post([this] { use_memcached(); });
 }
 

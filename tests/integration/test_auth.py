@@ -597,6 +597,20 @@ def test_a_silent_name_service_for_servers_leaves_passwords_to_be_checked(cluste
         stays_out(proxy, "scram_user", match="password does not match", connect_timeout=20)
 
 
+@pytest.mark.herdgate_only
+@pytest.mark.skipif(not SilentNames.available(), reason="no mount namespaces here")
+def test_a_silent_name_service_for_memcached_leaves_passwords_to_be_checked(cluster):
+    with silent_names(cluster) as (proxy, names, _):
+        proxy.settings.update({"enable_pool_hba": True, "num_workers": 6, "memory_cache_enabled": True,
+                               "memqcache_method": "memcached", "memqcache_memcached_host": "slow.example"})
+        proxy.files.update({**hba("host all all 127.0.0.1/32 scram-sha-256"), **passwd(*ENTRIES)})
+        proxy.start()
+        names.wait(2)  # both kinds of address
+        time.sleep(2)  # each worker has asked by now
+        stays_out(proxy, "scram_user", connect_timeout=20, match="password does not match")
+        gets_in(proxy, "scram_user", "scram_user", connect_timeout=20)
+
+
 def test_changed_password_on_the_server(start_proxy):
     """A link logged in with the old password does not let the old password in for ever, nor keep the new one out."""
     own = Cluster(nodes=1)
