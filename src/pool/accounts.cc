@@ -9,31 +9,39 @@ namespace herdgate::pool {
 void Accounts::set_limits(Limits limits) {
   const std::lock_guard lock(mutex_);
   limits_ = limits;
+  for (auto it = keys_.begin(); it != keys_.end();) settle(it++);
 }
 
-bool Accounts::below_own_limit(const backend::LinkKey& key) const {
-  if (limits_.per_key == 0) return true;
-  const auto it = per_key_.find(key);
-  return it == per_key_.end() || it->second < limits_.per_key;
+// After any change of it: who may be served next, and whether anything is left to be kept.
+void Accounts::settle(Keys::iterator key) {
+  OfKey& of = key->second;
+  const std::uint64_t head = !of.queue.empty() && below_own_limit(of) ? of.queue.begin()->first : 0;
+  if (head != of.head) {
+    heads_.erase(of.head);
+    if (head != 0) heads_.emplace(head, key);
+    of.head = head;
+  }
+  if (of.links == 0 && of.queue.empty()) keys_.erase(key);
 }
-
-bool Accounts::may_open(const backend::LinkKey& key) const { return total_ < limits_.total && below_own_limit(key); }
 
 bool Accounts::try_open(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
-  if (!may_open(key)) return false;
-  ++total_;
-  ++per_key_[key];
-  return true;
+  if (total_ >= limits_.total) return false;
+  const auto it = keys_.try_emplace(key).first;
+  const bool may = below_own_limit(it->second);
+  if (may) ++total_, ++it->second.links;
+  settle(it);
+  return may;
 }
 
 void Accounts::closed(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
-  const auto it = per_key_.find(key);
-  HG_ASSERT(it != per_key_.end() && total_ > 0);
+  const auto it = keys_.find(key);
+  HG_ASSERT(it != keys_.end() && it->second.links > 0 && total_ > 0);
   --total_;
-  if (--it->second > 0) return;
-  per_key_.erase(it);
+  const bool last = --it->second.links == 0;
+  settle(it);
+  if (!last) return;
   if (const auto at = key_accounts_.find(key); at != key_accounts_.end()) at->second->defaults = Defaults::unknown;
 }
 
@@ -42,75 +50,85 @@ bool Accounts::full() const {
   return total_ >= limits_.total;
 }
 
+void Accounts::insert(Waiting who) {
+  const auto key = keys_.try_emplace(who.key).first;
+  if (who.fresh) ++key->second.fresh;
+  const std::uint64_t ticket = who.ticket;
+  key->second.queue.emplace(ticket, std::move(who));
+  waiting_count_.fetch_add(1, std::memory_order_release);
+  settle(key);
+}
+
 std::optional<std::uint64_t> Accounts::enqueue(Waiting who) {
   const std::lock_guard lock(mutex_);
-  if (queue_.size() >= kMaxWaiting) return std::nullopt;
+  if (waiting() >= kMaxWaiting) return std::nullopt;
   who.ticket = ++last_ticket_;
-  queue_.push_back(std::move(who));
-  waiting_count_.store(queue_.size(), std::memory_order_release);
+  insert(std::move(who));
   return last_ticket_;
 }
 
 void Accounts::put_back(Waiting who) {
   const std::lock_guard lock(mutex_);
-  const auto behind =
-      std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.ticket > who.ticket; });
-  queue_.insert(behind, std::move(who));
-  waiting_count_.store(queue_.size(), std::memory_order_release);
+  insert(std::move(who));
 }
 
-bool Accounts::withdraw(std::uint64_t ticket) {
+bool Accounts::withdraw(const backend::LinkKey& key, std::uint64_t ticket) {
   const std::lock_guard lock(mutex_);
-  const auto it = std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.ticket == ticket; });
-  if (it == queue_.end()) return false;
-  queue_.erase(it);
-  waiting_count_.store(queue_.size(), std::memory_order_release);
+  const auto it = keys_.find(key);
+  if (it == keys_.end() || !it->second.queue.contains(ticket)) return false;
+  take(it, ticket);
   return true;
 }
 
-Waiting Accounts::take(std::list<Waiting>::iterator who) {
-  Waiting found = std::move(*who);
-  queue_.erase(who);
-  waiting_count_.store(queue_.size(), std::memory_order_release);
+Waiting Accounts::take(Keys::iterator key, std::uint64_t ticket) {
+  OfKey& of = key->second;
+  Waiting found = std::move(of.queue.extract(ticket).mapped());
+  if (found.fresh) --of.fresh;
+  waiting_count_.fetch_sub(1, std::memory_order_release);
+  settle(key);
   return found;
 }
 
 Accounts::Turn Accounts::next_for(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
-  const bool full = total_ >= limits_.total;
+  const auto own = keys_.find(key);
+  const Waiting* mine = nullptr;
+  if (own != keys_.end() && !own->second.queue.empty()) mine = &own->second.queue.begin()->second;
   Waiting* other = nullptr;  // the oldest one of another key who could use the slot
-  for (auto it = queue_.begin(); it != queue_.end(); ++it) {
-    if (it->key == key) {
-      if (it->fresh) return {{}, true};
-      if (other != nullptr) ++other->overtaken;
-      return {take(it), false};
-    }
-    if (!full || other != nullptr || !below_own_limit(it->key)) continue;
-    if (it->overtaken >= kMostOvertaken) return {{}, true};
-    other = &*it;
+  if (total_ >= limits_.total) {
+    auto head = heads_.begin();
+    if (head != heads_.end() && head->second == own) ++head, ++looked_at_;
+    if (head != heads_.end()) other = &head->second->second.queue.begin()->second, ++looked_at_;
   }
-  return {{}, other != nullptr};
+  if (mine == nullptr) return {{}, other != nullptr};
+  ++looked_at_;
+  if (other != nullptr && other->ticket > mine->ticket) other = nullptr;
+  if (mine->fresh || (other != nullptr && other->overtaken >= kMostOvertaken)) return {{}, true};
+  if (other != nullptr) ++other->overtaken;
+  return {take(own, mine->ticket), false};
 }
 
 bool Accounts::fresh_wanted(const backend::LinkKey& key) const {
   const std::lock_guard lock(mutex_);
-  return std::any_of(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.fresh && w.key == key; });
+  const auto it = keys_.find(key);
+  return it != keys_.end() && it->second.fresh > 0;
 }
 
 bool Accounts::waits_for(const backend::LinkKey& key) const {
   if (!anybody_waits()) return false;
   const std::lock_guard lock(mutex_);
-  return std::any_of(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.key == key; });
+  const auto it = keys_.find(key);
+  return it != keys_.end() && !it->second.queue.empty();
 }
 
 std::optional<Waiting> Accounts::first_that_may_open() {
   const std::lock_guard lock(mutex_);
-  const auto it = std::find_if(queue_.begin(), queue_.end(), [&](const Waiting& w) { return may_open(w.key); });
-  if (it == queue_.end()) return std::nullopt;
-  Waiting found = take(it);
+  if (total_ >= limits_.total || heads_.empty()) return std::nullopt;
+  ++looked_at_;
+  const auto [ticket, key] = *heads_.begin();
   ++total_;
-  ++per_key_[found.key];
-  return found;
+  ++key->second.links;
+  return take(key, ticket);
 }
 
 void Accounts::settings_changed() {
@@ -158,8 +176,14 @@ std::map<backend::LinkKey, std::size_t> Accounts::waiting_by_key() const {
   std::map<backend::LinkKey, std::size_t> waiting;
   if (!anybody_waits()) return waiting;
   const std::lock_guard lock(mutex_);
-  for (const Waiting& who : queue_) ++waiting[who.key];
+  for (const auto& [key, of] : keys_)
+    if (!of.queue.empty()) waiting.emplace(key, of.queue.size());
   return waiting;
+}
+
+std::uint64_t Accounts::looked_at() const {
+  const std::lock_guard lock(mutex_);
+  return looked_at_;
 }
 
 std::size_t Accounts::links() const {

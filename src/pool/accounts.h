@@ -4,11 +4,11 @@
 //          queues; whoever returns a link or a slot asks whom it is for.
 // Limits   total links, links per (node, database, user), kMaxWaiting in the queue.
 // Errors   none; enqueue() says no when the queue is full.
-// Threads  all methods may be called from any worker; one mutex, never held across anything but map look-ups.
+// Threads  all methods may be called from any worker; one mutex, never held across anything but map look-ups: however
+//          many wait, a few of them are looked at.
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -60,8 +60,9 @@ class Accounts {
   bool full() const;                           // the total limit is reached
 
   std::optional<std::uint64_t> enqueue(Waiting who);  // gives the ticket; nullopt: queue full
-  void put_back(Waiting who);           // what was promised to it did not come: it has its old place again
-  bool withdraw(std::uint64_t ticket);  // false: somebody has already been told to serve it
+  void put_back(Waiting who);  // what was promised to it did not come: it has its old place again
+  // False: somebody has already been told to serve it.
+  bool withdraw(const backend::LinkKey& key, std::uint64_t ticket);
   bool anybody_waits() const { return waiting_count_.load(std::memory_order_acquire) != 0; }
   // What is to become of an idle link of this key. Who needs its slot, for a fresh link or for one of another key when
   // the total is used up, has it closed for him in his turn; but so that links are not closed and opened all the time
@@ -97,20 +98,29 @@ class Accounts {
   Limits limits() const;
   std::map<backend::LinkKey, std::size_t> waiting_by_key() const;
   std::size_t waiting() const { return waiting_count_.load(std::memory_order_relaxed); }
+  std::uint64_t looked_at() const;  // waiters, by next_for() and first_that_may_open()
 
  private:
-  bool may_open(const backend::LinkKey& key) const;
-  bool below_own_limit(const backend::LinkKey& key) const;
-  Waiting take(std::list<Waiting>::iterator who);
+  struct OfKey {
+    std::size_t links = 0;
+    std::map<std::uint64_t, Waiting> queue;  // by ticket, the oldest first
+    std::size_t fresh = 0;                   // of them
+    std::uint64_t head = 0;                  // its entry in heads_; 0: none
+  };
+  using Keys = std::map<backend::LinkKey, OfKey>;
+  bool below_own_limit(const OfKey& of) const { return limits_.per_key == 0 || of.links < limits_.per_key; }
+  void insert(Waiting who);
+  Waiting take(Keys::iterator key, std::uint64_t ticket);
+  void settle(Keys::iterator key);
   mutable std::mutex mutex_;
   Limits limits_;
   std::size_t total_ = 0;
-  std::map<backend::LinkKey, std::size_t> per_key_;
+  Keys keys_;                                               // with links, or with somebody who waits
+  std::map<std::uint64_t, Keys::iterator> heads_;           // the oldest waiter of each key that is below its own limit
   std::map<backend::LinkKey, KeyAccountPtr> key_accounts_;  // those nobody else holds are dropped when it grows
   std::size_t sweep_at_ = 1024;
-  std::list<Waiting> queue_;
   std::atomic<std::size_t> waiting_count_{0};
-  std::uint64_t last_ticket_ = 0;
+  std::uint64_t last_ticket_ = 0, looked_at_ = 0;
   std::atomic<std::uint64_t> settings_epoch_{1};
 };
 

@@ -100,8 +100,27 @@ TEST(Accounts, AWaiterWhoseKeyIsAtItsLimitDoesNotBlockOthers) {
   const auto b = books.enqueue({kB, WorkerId(0)});
   EXPECT_EQ(books.first_that_may_open()->ticket, *b);
   EXPECT_FALSE(books.first_that_may_open());
-  EXPECT_TRUE(books.withdraw(*a));
-  EXPECT_FALSE(books.withdraw(*a));
+  EXPECT_TRUE(books.withdraw(kA, *a));
+  EXPECT_FALSE(books.withdraw(kA, *a));
+}
+
+// issue: at each return of a link the whole queue was gone through, under the lock of the process.
+TEST(Accounts, HoweverManyWaitFewAreLookedAt) {
+  Accounts books(Limits{.total = 2, .per_key = 1});
+  ASSERT_TRUE(books.try_open(kA) && books.try_open(kB));
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(books.enqueue({kA, WorkerId(0)}));
+  for (int i = 0; i < 10; ++i) {
+    const auto mine = books.enqueue({kB, WorkerId(0)});
+    const std::uint64_t before = books.looked_at();
+    EXPECT_EQ(books.next_for(kB).taker->ticket, *mine);
+    books.closed(kB);
+    EXPECT_FALSE(books.first_that_may_open()) << "all who wait are at their limit";
+    EXPECT_LE(books.looked_at() - before, 3u);
+    ASSERT_TRUE(books.try_open(kB));
+  }
+  EXPECT_EQ(books.waiting(), 1000u);
+  books.set_limits({.total = 3, .per_key = 2});
+  EXPECT_EQ(books.first_that_may_open()->key, kA) << "and they have their turn";
 }
 
 // What links have been given at their logins. Times are seconds since the clock's beginning.

@@ -129,7 +129,7 @@ Pool::Pending::~Pending() {
   if (awaits_) --ask_.pool->awaited;
   if (place_.ticket != 0) {
     pool_.by_ticket_.erase(place_.ticket);
-    pool_.wiring_.accounts.withdraw(place_.ticket);
+    pool_.wiring_.accounts.withdraw(place_.key, place_.ticket);
   }
   if (handed_ != nullptr) pool_.make_available(*handed_);
   pool_.stop_opening(*this);
@@ -250,7 +250,7 @@ void Pool::complete(Pending& pending, Result result) {
   wiring_.loop.cancel(std::exchange(pending.handing_, 0));
   if (pending.place_.ticket != 0) {
     by_ticket_.erase(pending.place_.ticket);
-    wiring_.accounts.withdraw(std::exchange(pending.place_.ticket, 0));
+    wiring_.accounts.withdraw(pending.place_.key, std::exchange(pending.place_.ticket, 0));
   }
   waits_[pending.ask_.pool->key.node].record(wiring_.loop.now() - pending.began_);
   const OnResult done = std::move(pending.done_);
