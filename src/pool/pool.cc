@@ -151,7 +151,7 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
     return pending;
   }
   if (!self->ask_.fresh && !self->ask_.at_once && worth_waiting(*self->ask_.pool)) {
-    enqueue(*self);
+    enqueue(*self, /*then_here=*/true);
     return pending;
   }
   if (wiring_.accounts.try_open(key) || (evict_one(key, self->ask_.fresh) && wiring_.accounts.try_open(key))) {
@@ -160,7 +160,7 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
     return pending;
   }
   if (self->ask_.at_once) return nullptr;
-  enqueue(*self);
+  enqueue(*self, /*then_here=*/false);
   return pending;
 }
 
@@ -169,7 +169,8 @@ bool Pool::worth_waiting(const KeyPool& pool) const {
   return pool.account->idle.load(std::memory_order_relaxed) > pool.awaited;
 }
 
-void Pool::enqueue(Pending& pending) {
+// then_here: what is idle here has not been looked at yet, for something was idle elsewhere.
+void Pool::enqueue(Pending& pending, bool then_here) {
   Pending* self = &pending;
   const backend::LinkKey& key = self->ask_.pool->key;
   self->place_ = Waiting{.key = key, .worker = wiring_.worker, .fresh = self->ask_.fresh};
@@ -191,7 +192,7 @@ void Pool::enqueue(Pending& pending) {
       complete(*self, tl::unexpected(failure(Errc::wait_timed_out, fmt::format("waited {} s", waited.count()))));
     });
   }
-  if (self->ask_.pool->cleaning < self->ask_.pool->awaited) ask_others(key);
+  if (self->ask_.pool->cleaning < self->ask_.pool->awaited) ask_others(key, then_here);
 }
 
 void Pool::open(Pending& pending) {
@@ -350,12 +351,18 @@ void Pool::cleaned(ServerLink& link, bool fine) {
   }
   if (home->cleaning > 0 || !wiring_.accounts.waits_for(home->key)) return;
   relinquish(home->key);
-  if (home->awaited > 0) ask_others(home->key);
+  if (home->awaited > 0) ask_others(home->key, /*then_here=*/false);
 }
 
 // Others may have an idle link of this kind, or one of another kind that can make room.
-void Pool::ask_others(const backend::LinkKey& key) {
-  wiring_.peers.post_all_others(wiring_.worker, [key](Pool& other) { other.relinquish(key); });
+// then_here: one whom they leave waiting may have what is idle here closed for him.
+void Pool::ask_others(const backend::LinkKey& key, bool then_here) {
+  wiring_.peers.post_all_others(wiring_.worker, [key, then_here, from = wiring_.worker](Pool& other) {
+    other.relinquish(key);
+    const Wiring& there = other.wiring_;
+    if (then_here && there.accounts.full() && there.accounts.waits_for(key))
+      there.peers.post(from, [key](Pool& asker) { asker.relinquish(key); });
+  });
 }
 
 void Pool::hand_over(ServerLink& link, const Waiting& to) {

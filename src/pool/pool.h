@@ -154,7 +154,7 @@ class Pool : private backend::LinkKeeper {
   void complete(Pending& pending, Result result);
   void make_available(ServerLink& link);
   void cleaned(ServerLink& link, bool fine);
-  void ask_others(const backend::LinkKey& key);
+  void ask_others(const backend::LinkKey& key, bool then_here);
   void hand_over(ServerLink& link, const Waiting& to);
   void hand_to(ServerLink& link, Pending& pending);
   void serve_anew(const Waiting& who);
@@ -165,7 +165,7 @@ class Pool : private backend::LinkKeeper {
   void serve_slots();
   void close(ServerLink& link, const Error& why);
   bool forget_idle(ServerLink& link);
-  void enqueue(Pending& pending);
+  void enqueue(Pending& pending, bool then_here);
   void count_cleaning(const ServerLink& link, int change);
   bool worth_waiting(const KeyPool& pool) const;
   void clean(ServerLink& link, std::vector<std::string> queries);

@@ -50,23 +50,25 @@ struct PoolTest : ::testing::Test {
 
   void SetUp() override {
     server.changed = [this] { changed(); };
-    for (int i = 0; i < 2; ++i) {
-      workers.pools.push_back(
-          std::make_unique<Pool>(Pool::Wiring{.loop = loop,
-                                              .blocking = blocking,
-                                              .names = blocking,
-                                              .scratch = scratch,
-                                              .accounts = accounts,
-                                              .peers = workers,
-                                              .worker = WorkerId(i),
-                                              .log = log,
-                                              .node_trouble = [](NodeId, const std::string&, std::string_view) {},
-                                              .node_reached = [](NodeId) {}}));
-    }
-    configure();
+    add_worker();
+    add_worker();
   }
   void TearDown() override { workers.pools.clear(); }
 
+  void add_worker() {
+    workers.pools.push_back(
+        std::make_unique<Pool>(Pool::Wiring{.loop = loop,
+                                            .blocking = blocking,
+                                            .names = blocking,
+                                            .scratch = scratch,
+                                            .accounts = accounts,
+                                            .peers = workers,
+                                            .worker = WorkerId(static_cast<int>(workers.pools.size())),
+                                            .log = log,
+                                            .node_trouble = [](NodeId, const std::string&, std::string_view) {},
+                                            .node_reached = [](NodeId) {}}));
+    configure();
+  }
   Pool& pool(int worker = 0) { return *workers.pools[static_cast<std::size_t>(worker)]; }
   void configure(cluster::NodeStatus status = cluster::NodeStatus::waiting) {
     auto view = std::make_shared<cluster::View>();
@@ -219,6 +221,35 @@ TEST_F(PoolTest, WhoCountedOnALinkThatWentElsewhereGetsAnother) {
   EXPECT_NE(there->link(), nullptr);
   EXPECT_EQ(server.logins, 2);
   EXPECT_EQ(accounts.waiting(), 0u);
+}
+
+// issue: nobody closed the idle link of another kind on his own worker, since he counted on one that somebody there
+// took.
+TEST_F(PoolTest, WhoCountedOnALinkThatWasTakenElsewhereHasOneOfHisOwnWorkerClosed) {
+  accounts.set_limits({.total = 2, .per_key = 0});
+  pool(1).give_back(*get(ann, 1), {});
+  pool(0).give_back(*get(bob, 0), {});
+  const auto here = ask(ann, 0);
+  EXPECT_EQ(accounts.waiting(), 1u) << "it counts on the other worker's";
+  ServerLink* taken = pool(1).try_take(*pool(1).key_pool(ann));
+  ASSERT_NE(taken, nullptr);
+  until([&] { return here->result.has_value(); });
+  EXPECT_NE(here->link(), nullptr) << here->error();
+  EXPECT_EQ(accounts.links(), 2u);
+  pool(1).give_back(*taken, {});
+  EXPECT_EQ(get(ann, 1), taken) << "and it recovers";
+}
+
+TEST_F(PoolTest, OfTwoWhoCountOnOneLinkBothAreServed) {
+  accounts.set_limits({.total = 2, .per_key = 0});
+  add_worker();
+  pool(1).give_back(*get(ann, 1), {});
+  pool(2).give_back(*get(bob, 2), {});
+  const auto first = ask(ann, 0), second = ask(ann, 2);
+  EXPECT_EQ(accounts.waiting(), 2u);
+  until([&] { return first->result && second->result; });
+  EXPECT_NE(first->link(), nullptr) << first->error();
+  EXPECT_NE(second->link(), nullptr) << second->error();
 }
 
 // issue: what is said of all links was not heard by one that was between two workers, or on its way to who waited.
