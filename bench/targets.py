@@ -108,13 +108,16 @@ log_disconnections = 0
 
 def herdgate(name, cluster, clients=MOST_CLIENTS):
     """herdgate-MODE balances reads over the three nodes; herdgate-MODE-primary routes as well, but the standbys have no
-    weight, so that the servers' work is the same as behind PgBouncer: they share the two cores with all the rest."""
+    weight, so that the servers' work is the same as behind PgBouncer: they share the two cores with all the rest.
+    With -epoll at the end without io_uring."""
     _, mode, *where = name.split("-")
     parameters = {"pool_mode": mode, "num_init_children": clients}
     if mode == "transaction":
         parameters["pool_size"] = LINKS
-    if where:
+    if "primary" in where:
         parameters |= {"backend_weight1": 0, "backend_weight2": 0}
+    if "epoll" in where:
+        parameters["io_method"] = "epoll"
     return ProxyTarget(name, cluster, "herdgate", parameters)
 
 
@@ -173,11 +176,14 @@ def make_of(name, cluster, clients):
 
 
 NAMES = ("direct", "herdgate-session", "herdgate-session-primary", "herdgate-transaction", "herdgate-transaction-primary",
-         "pgbouncer-session", "pgbouncer-transaction", "pgpool")
+         "herdgate-session-primary-epoll", "herdgate-transaction-primary-epoll", "pgbouncer-session", "pgbouncer-transaction",
+         "pgpool")
 # Like mode against like mode.
 RIVALS = (("herdgate-session", "pgbouncer-session"), ("herdgate-session-primary", "pgbouncer-session"),
           ("herdgate-transaction", "pgbouncer-transaction"), ("herdgate-transaction-primary", "pgbouncer-transaction"),
-          ("herdgate-session", "pgpool"))
+          ("herdgate-session", "pgpool"), ("herdgate-session-primary", "herdgate-session-primary-epoll"),
+          ("herdgate-session-primary-epoll", "pgbouncer-session"),
+          ("herdgate-transaction-primary", "herdgate-transaction-primary-epoll"))
 
 
 def rivals_of(names, rivals):
