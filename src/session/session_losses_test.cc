@@ -209,5 +209,38 @@ TEST_F(LossTest, TheEndOfACancelDoesNotWakeASessionThatWorks) {
   until([&] { return client.heard == "C ZI C ZI "; });
 }
 
+// A server that answers units as well: with the status that its transaction has at Sync.
+struct AnswersUnits {
+  Transactional plays;
+  ExtendedServer unit;
+  char behind_sync = 'T';
+  bool operator()(const Bytes& message, Bytes& out) {
+    if (message[0] == wire::fe::kQuery) return plays(message, out);
+    if (message[0] != wire::fe::kSync) return unit(message, out);
+    plays.status = behind_sync;
+    wire::put_ready(out, behind_sync);
+    return true;
+  }
+};
+
+// issue: one unit had begun a transaction, committed it and begun the next, and a rollback of ours was taken for one of
+// both: what the first had set stayed on the link for whoever came next.
+TEST_F(LossTest, ARollbackTakesNothingBackThatTheSameUnitHasCommitted) {
+  primary->script = AnswersUnits{};
+  standby->script = Transactional{};
+  Client &client = log_in(), &other = log_in();
+  client.send(statement("begin") + statement("set search_path = tenant") + statement("commit") + statement("begin") +
+              sync());
+  until([&] { return client.heard.ends_with("ZT "); });
+  client.take();
+  EXPECT_EQ(in_transaction(client, "select 1"), "C ZT ");
+  standby->drop_all();
+  until([&] { return heard(*primary, "ROLLBACK"); });
+  EXPECT_EQ(answer(client, "rollback"), "C ZI ");
+  EXPECT_FALSE(heard(*primary, "RESET \"search_path\""));
+  EXPECT_EQ(answer(other, "create table t (i int)"), "C ZI ");
+  EXPECT_TRUE(heard(*primary, "RESET \"search_path\""));
+}
+
 }  // namespace
 }  // namespace herdgate::session

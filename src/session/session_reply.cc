@@ -319,7 +319,7 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
   if (status != TxStatus::idle && !work().facts) settle_transaction_node(node);  // BEGIN may have come in this unit
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
   const bool committed = work().tag != "ROLLBACK" && !failed;
-  send_ends(parts_.answered(node, status, committed, link.memory.parameters));
+  send_ends(parts_.answered(node, status, committed, vs_.base_parameters()));
   if (status == TxStatus::idle) transaction_over();
   vs_.tell_link(link.memory.parameters);
   if (status != TxStatus::idle) {
