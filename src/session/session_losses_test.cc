@@ -242,5 +242,29 @@ TEST_F(LossTest, ARollbackTakesNothingBackThatTheSameUnitHasCommitted) {
   EXPECT_TRUE(heard(*primary, "RESET \"search_path\""));
 }
 
+// issue: a standby's link was lost under the COMMIT, which succeeded, and the next transaction was told of it.
+TEST_F(LossTest, WhatIsLostUnderACommitIsOfNoConcernToTheNextTransaction) {
+  primary->script = standby->script = Transactional{};
+  Client& client = begin();
+  EXPECT_EQ(in_transaction(client, "select * from pg_catalog.pg_class"), "C ZT ");
+  EXPECT_EQ(in_transaction(client, "select 1"), "C ZT ");
+  Bytes answers;
+  bool sent = false;
+  primary->script = [&, plays = AnswersUnits{}](const Bytes& message, Bytes&) mutable {
+    sent |= message[0] == wire::fe::kSync;
+    return plays(message, answers);
+  };
+  client.send(statement("commit") + statement("begin") + sync());
+  until([&] { return sent; });
+  standby->drop_all();
+  settle();
+  primary->script = Transactional{.held = {}, .status = 'T'};
+  primary->say(answers);
+  until([&] { return client.heard.ends_with("ZT "); });
+  EXPECT_EQ(client.take(), "1 2 C 1 2 C ZT ");
+  EXPECT_EQ(in_transaction(client, "select 2"), "C ZT ");
+  EXPECT_EQ(answer(client, "COMMIT"), "C ZI ");
+}
+
 }  // namespace
 }  // namespace herdgate::session

@@ -595,7 +595,8 @@ void Session::others_follow(const sql::Statement& statement, NodeId node) {
     forget_pending_of_transaction();  // what had failed is undone
     send_ends(parts_.rolled_back_to(node));
   } else if (ends_transaction(statement.kind)) {
-    if (statement.kind == Kind::rollback) forget_pending_of_transaction();
+    // A COMMIT that came back as ROLLBACK is told why.
+    if (statement.kind == Kind::rollback || work().tag != "ROLLBACK") forget_pending_of_transaction();
     send_ends(parts_.ended(node, work().tag != "ROLLBACK", vs_.link_parameters()));
   }
 }
