@@ -110,10 +110,10 @@ struct Work : Progress {
   Request request;
   std::shared_ptr<const sql::Facts> facts;  // simple query
   route::Plan plan;
-  std::optional<vsession::SessionState> begun;  // what BEGIN ahead in the unit that is being planned makes of it
-  std::string tag;                              // of the last CommandComplete
-  std::string executed;                         // the statement that SQL's EXECUTE names
-  Bytes copy;                                   // the request's bytes, when it may be run again
+  std::optional<vsession::SessionState> behind;  // BEGIN, or a transaction's end, in the unit that is being planned
+  std::string tag;                               // of the last CommandComplete
+  std::string executed;                          // the statement that SQL's EXECUTE names
+  Bytes copy;                                    // the request's bytes, when it may be run again
   std::unique_ptr<Seldom> rest;
 
   Seldom& seldom() {

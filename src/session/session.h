@@ -193,6 +193,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   struct UnitPlan;
   Next plan_part(const Planned& part, UnitPlan& unit);
   Next plan_parts(UnitMessages& messages, UnitPlan& unit);
+  void plan_behind(const sql::Statement& statement, bool ends);
   Planned planned_in(UnitMessage& message, Seen& seen);
   bool runs_renamed(const sql::Statement& part, Seen& seen);
   void keep_to_unit(const route::Plan& before);

@@ -18,6 +18,17 @@ bool is_own_command(const vsession::PreparedPtr& statement) {
   return statement && statement->facts && statement->facts->first().kind == Kind::pool_command;
 }
 
+bool is_end(Kind kind) { return kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction; }
+
+// Bound there, or parsed for the Bind that comes next.
+bool is_run(const std::vector<UnitMessage>& list, std::size_t at) {
+  if (list[at].type != wire::fe::kParse) return list[at].type == wire::fe::kBind;
+  const auto parse = wire::parse_parse(list[at].payload());
+  do ++at;
+  while (at < list.size() && list[at].type == wire::fe::kDescribe);
+  return at < list.size() && list[at].type == wire::fe::kBind && list[at].statement == parse->statement;
+}
+
 // EXECUTE, also below EXPLAIN and CREATE TABLE AS.
 bool executes(const sql::Statement& statement) {
   return statement.kind != Kind::prepare && statement.kind != Kind::deallocate && !statement.names_prepared().empty();
@@ -253,6 +264,7 @@ struct Session::Planned {
   const sql::Facts* facts = nullptr;
   std::string_view text;
   NodeId node = kNoNode;  // of the portal that it goes on with
+  bool ends = false;      // the transaction
   bool operator==(const Planned&) const = default;
 };
 
@@ -324,7 +336,7 @@ bool Session::tell_of_loss(UnitMessages& messages) {
     if (statement.facts == nullptr) continue;
     const Kind kind = statement.facts->first().kind;
     begins_with(seen, *statement.facts);
-    ends = kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
+    ends = is_end(kind);
     only_back = only_back && kind == Kind::rollback;
     heard = heard || hears_of_loss(kind);
     if (!ends && heard) break;
@@ -349,6 +361,18 @@ struct Session::UnitPlan {
   bool only_ends = true;
 };
 
+// What comes behind it in the unit is in this transaction, or in none.
+void Session::plan_behind(const sql::Statement& statement, bool ends) {
+  std::optional<vsession::SessionState>& behind = work().behind;
+  const bool begins = statement.kind == Kind::begin && state_to_plan_by().tx.status == vsession::TxStatus::idle;
+  if ((begins || ends) && !behind) behind = vs_.state();
+  if (begins) vsession::begin_transaction(*behind);
+  if (behind) vsession::apply_options(behind->tx, statement);
+  if (!ends) return;
+  behind->tx = {};
+  behind->tx_node = kNoNode;
+}
+
 Session::Next Session::plan_part(const Planned& part, UnitPlan& unit) {
   const NodeId write_node = view().write_node();
   if (unit.last.facts != nullptr) add(unit.before, work().plan, write_node);
@@ -362,12 +386,7 @@ Session::Next Session::plan_part(const Planned& part, UnitPlan& unit) {
     work().plan.node = parts_.carrier(write_node);
     work().plan.stays = true;
   }
-  const sql::Statement& statement = part.facts->first();
-  std::optional<vsession::SessionState>& begun = work().begun;
-  if (statement.kind == Kind::begin && vs_.state().tx.status == vsession::TxStatus::idle && !begun)
-    vsession::begin_transaction(begun.emplace(vs_.state()));
-  if (begun) vsession::apply_options(begun->tx, statement);
-  if (work().ends_transaction && !statement.transaction.chain) begun.reset();
+  plan_behind(part.facts->first(), part.ends);
   unit.only_ends = unit.only_ends && work().ends_transaction;
   unit.last = part;
   work().planned = false;
@@ -377,16 +396,23 @@ Session::Next Session::plan_part(const Planned& part, UnitPlan& unit) {
 // One after the other, each as behind those before it.
 Session::Next Session::plan_parts(UnitMessages& messages, UnitPlan& unit) {
   const bool ends = work().ends, may_commit = work().may_commit;
+  const bool open = vs_.state().tx.status != vsession::TxStatus::idle, one_snapshot = transaction_node() != kNoNode;
   Next next = Next::served;
-  for (UnitMessage& message : messages.list) {
-    const Planned part = planned_in(message, unit.seen);
-    if (part.facts == nullptr || part == unit.last) continue;
+  for (std::size_t i = 0; i < messages.list.size(); ++i) {
+    Planned part = planned_in(messages.list[i], unit.seen);
+    if (part.facts == nullptr) continue;
+    const sql::Statement& statement = part.facts->first();
+    // What reads ahead of the end needs its snapshot: the unit stays there as a whole.
+    const bool may_leave = !one_snapshot || unit.only_ends || work().behind.has_value();
+    const bool counts = !open || (may_leave && is_run(messages.list, i));
+    part.ends = is_end(statement.kind) && !statement.transaction.chain && counts;
+    if (part == unit.last) continue;
     next = plan_part(part, unit);
     if (next == Next::served && runs_renamed(part.facts->first(), unit.seen))
       next = plan_part({may_be_anything()->facts.get(), part.text}, unit);
     if (next != Next::served) break;
   }
-  work().begun.reset();
+  work().behind.reset();
   if (next != Next::served || !unit.seen.runs) {  // to be planned again; or only prepared
     work().ends = ends;
     work().may_commit = may_commit;

@@ -350,13 +350,13 @@ void Session::ask_workers(std::function<void(const report::Server&)> then) {
   });
 }
 
-// As it will be behind the BEGIN that came earlier in the unit.
+// As it will be behind the BEGIN, or the end of a transaction, that came earlier in the unit.
 const vsession::SessionState& Session::state_to_plan_by() {
-  std::optional<vsession::SessionState>& begun = work().begun;
-  if (!begun) return vs_.state();
-  begun->lb_node = vs_.state().lb_node;
-  begun->unseen = vs_.state().unseen;
-  return *begun;
+  std::optional<vsession::SessionState>& behind = work().behind;
+  if (!behind) return vs_.state();
+  behind->lb_node = vs_.state().lb_node;
+  behind->unseen = vs_.state().unseen;
+  return *behind;
 }
 
 route::Input Session::routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers) {
@@ -469,7 +469,7 @@ Session::Next Session::plan_query(const sql::Facts& facts, std::string_view text
 // server would not answer, the answers stay empty, and what is not known counts as the worst case.
 Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   const sql::Statement* prepared = prepared_statement(facts.first());
-  const route::Needs wanted = route::needs(facts, vs_.state(), settings(), prepared);
+  const route::Needs wanted = route::needs(facts, state_to_plan_by(), settings(), prepared);
   const bool events = asks_events(facts);
   if (!wanted.any() && !events) return Next::served;
   if (work().rest) {
@@ -494,7 +494,7 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
     }
   }
   catalog::Found found =
-      worker_.catalog().lookup(viewpoint(), route::questions(facts, vs_.state(), settings(), prepared));
+      worker_.catalog().lookup(viewpoint(), route::questions(facts, state_to_plan_by(), settings(), prepared));
   // A long text is parsed anew each time it is served: what failed for it once, or is not kept, would be asked for
   // ever.
   const bool refused = facts.serial == 0 && work().rest && !work().rest->learned.empty();
@@ -597,6 +597,7 @@ void Session::others_follow(const sql::Statement& statement, NodeId node) {
   } else if (ends_transaction(statement.kind)) {
     // A COMMIT that came back as ROLLBACK is told why.
     if (statement.kind == Kind::rollback || work().tag != "ROLLBACK") forget_pending_of_transaction();
+    vs_.state().tx_node = kNoNode;  // the next transaction may be one that begins in the same request
     send_ends(parts_.ended(node, work().tag != "ROLLBACK", vs_.link_parameters()));
   }
 }

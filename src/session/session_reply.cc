@@ -316,7 +316,8 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
   const bool failed = std::exchange(unit().failed, false) || work().failed;  // of a unit in parts another part
   if (failed && status == TxStatus::idle) commit_failed();
   vs_.ready(status);
-  if (status != TxStatus::idle && !work().facts) settle_transaction_node(node);  // BEGIN may have come in this unit
+  const bool may_have_begun = !work().facts || work().facts->multi();
+  if (status != TxStatus::idle && may_have_begun) settle_transaction_node(node);
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
   const bool committed = work().tag != "ROLLBACK" && !failed;
   send_ends(parts_.answered(node, status, committed, vs_.base_parameters()));

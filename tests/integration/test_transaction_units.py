@@ -142,6 +142,44 @@ def test_a_transaction_behind_one_that_had_failed_on_a_standby(client, last):
     assert run(client, "rollback") == (["ROLLBACK"], "I")
 
 
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("before", ["begin", ONE_SNAPSHOT])
+@pytest.mark.parametrize("begins", [["begin isolation level repeatable read"], ["begin", "set transaction isolation level repeatable read"]],
+                         ids=["begin", "set transaction"])
+def test_a_transaction_that_may_write_behind_one_that_only_read(client, cluster, primary, before, end, begins):  # noqa: F811
+    run(client, before)
+    (port,), _ = run(client, WHERE)[0]
+    assert port != str(cluster.primary.port)
+    told, status = unit(client, end, *begins, READ)
+    assert told[-1] == "SELECT 1" and status == "T"
+    primary.psql("insert into pens values (1)")
+    assert run(client, "insert into pens values (2)") == (["INSERT 0 1"], "T")
+    assert run(client, READ)[0] == [("1",), "SELECT 1"]
+    assert run(client, "commit") == (["COMMIT"], "I")
+
+
+@pytest.mark.parametrize("before", ["begin", ONE_SNAPSHOT])
+@pytest.mark.parametrize("begins", [["begin"], []], ids=["begin", "by itself"])
+def test_a_write_in_the_unit_that_ends_a_transaction_that_only_read(client, primary, before, begins):  # noqa: F811
+    run(client, before)
+    run(client, WHERE)
+    told, status = unit(client, "commit", *begins, "insert into pens values (2)")
+    assert told[-1] == "INSERT 0 1" and status == ("T" if begins else "I")
+    if begins:
+        assert run(client, "commit") == (["COMMIT"], "I")
+    assert primary.psql("select count(*) from pens") == "1"
+
+
+def test_a_read_ahead_of_the_end_keeps_its_snapshot(client, cluster, primary):  # noqa: F811
+    """The INSERT fails: the unit is where the snapshot is."""
+    run(client, ONE_SNAPSHOT)
+    (port,), _ = run(client, WHERE)[0]
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
+    primary.psql("insert into pens values (1)")
+    told, _ = unit(client, WHERE, READ, "commit", "begin", "insert into pens values (2)")
+    assert told[:4] == [(port,), "SELECT 1", ("0",), "SELECT 1"] and told[-1] == "25006"
+
+
 # ---- PREPARE TRANSACTION
 
 @pytest.mark.parametrize("how", [run, unit], ids=["simple", "extended"])
