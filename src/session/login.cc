@@ -417,8 +417,9 @@ bool Login::wait_for_primary() {
   const config::Settings& settings = session_.settings();
   if (settings.failover_wait_timeout.count() == 0) return false;
   state_ = State::primary;
+  const bool time_is_up = primary_until_ && now() >= *primary_until_;
   // Decided by an older snapshot than the worker has: what it waits for may have come, and nobody would say so again.
-  if (session_.snapshot_ != session_.worker_.snapshot()) {
+  if (session_.snapshot_ != session_.worker_.snapshot() && !time_is_up) {
     session_.worker_.loop().defer([this, alive = alive()] {
       if (*alive && state_ == State::primary) snapshot_came();
     });

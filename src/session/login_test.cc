@@ -190,6 +190,25 @@ TEST_F(LoginTest, WaitsForAPrimaryCountTogether) {
   EXPECT_EQ(refusal(client), "E08006 ");
 }
 
+// issue: with a newer snapshot for each attempt it tried again for ever.
+TEST_F(LoginTest, TheTimeForAPrimaryIsUpWhateverIsNews) {
+  auth_query = false;
+  patience = seconds(2);
+  primary_is_awaited();
+  Client& client = ask_in();
+  settle();
+  primary->silent = true;
+  publish();
+  until([&] { return primary->open_lines() == 1; });
+  clock.ahead += seconds(3);
+  publish();
+  primary->drop_all();
+  until([&] { return client.closed || primary->open_lines() == 1; });
+  EXPECT_EQ(client.take(), "E08006 ");
+  primary->silent = false;
+  is_let_in(ask_in());
+}
+
 // issue: it waited for a primary, though without auth_query a login is told at once.
 TEST_F(LoginTest, WithoutAnyNodeALoginIsToldAtOnce) {
   publish([](config::Settings&, cluster::View& view) {
