@@ -147,7 +147,9 @@ void Session::acquired(pool::Pool::Result result) {
     const bool gone = result.error().error.code == make_error_code(pool::Errc::node_gone);  // the view was an old one
     if (can_fall_back && (gone || result.error().elsewhere())) {
       log_fall_back(worker_.log(), who_, pending_node_, result.error());
-      if (!result.error().against_node()) vs_.state().lb_node = view().write_node();
+      // A server that refuses the session is not tried each time. Trouble of ours is of this moment.
+      const bool refused = result.error().server && !result.error().against_node();
+      if (refused) vs_.state().lb_node = view().write_node();
       work().avoid = pending_node_;
       work().on_primary = true;
       work().plan.node = view().write_node();

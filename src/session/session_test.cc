@@ -302,6 +302,22 @@ TEST_F(SessionTest, WhatAServerRefusesToSetAgainCanBeSetAnew) {
   EXPECT_EQ(answer(client, "select 2"), "C ZI ");
 }
 
+// issue: it read from the primary from then on.
+TEST_F(SessionTest, AMomentWithoutANameServiceKeepsNobodyFromItsStandby) {
+  Client& client = log_in();
+  auto named = std::make_shared<Snapshot>(*snapshot());
+  auto view = std::make_shared<cluster::View>(*named->view);
+  view->nodes[1].host = "localhost";
+  named->view = std::move(view);
+  worker->take_snapshot(std::move(named));
+  shared.server_names.stop();
+  EXPECT_EQ(answer(client, "select 1"), "C N ZI ");
+  EXPECT_TRUE(heard(*primary, "select 1"));
+  worker->take_snapshot(snapshot());
+  EXPECT_EQ(answer(client, "select 2"), "C ZI ");
+  EXPECT_TRUE(heard(*standby, "select 2"));
+}
+
 // issue: a link whose interned statements had been dropped out of sight said 26000 to everyone who used them.
 TEST_F(SessionTest, AnInternedStatementThatIsGoneIsPreparedAgain) {
   int parses = 0;
