@@ -55,6 +55,19 @@ std::string_view slice(const sql::Statement& statement, std::string_view text) {
   return statement.length == 0 ? text : text.substr(statement.begin, statement.length);
 }
 
+// At most so many octets of it, and whole characters in any encoding: where ASCII octets are nothing else, there is
+// none that goes on behind one.
+std::string_view beginning_of(std::string_view text, std::size_t most, bool ascii_safe) {
+  if (text.size() <= most) return text;
+  const auto beyond_ascii = [](char c) { return static_cast<unsigned char>(c) >= 0x80; };
+  if (!ascii_safe) {
+    const auto begin = text.begin(), end = begin + static_cast<std::ptrdiff_t>(most);
+    return {begin, std::find_if(begin, end, beyond_ascii)};
+  }
+  while (most > 0 && beyond_ascii(text[most - 1]) && beyond_ascii(text[most])) --most;
+  return text.substr(0, most);
+}
+
 void count(NodeCounters& counters, Kind kind) {
   auto add = [](std::atomic<std::uint64_t>& counter) { counter.fetch_add(1, std::memory_order_relaxed); };
   switch (kind) {
@@ -201,7 +214,7 @@ void Session::announce(const backend::Link& link, std::string_view what, std::st
   notice.sqlstate = sqlstate::kSuccess;
   // A unit may name one long text over and over, and all of it is told before anything goes out.
   const std::size_t waiting = client_.gathered_own() + client_.pending() + run().aside.size();
-  if (waiting > kMaxNotices) text = text.substr(0, kMostOfText);
+  if (waiting > kMaxNotices) text = beginning_of(text, kMostOfText, vs_.ascii_safe_encoding());
   notice.message = fmt::format("DB node id: {} statement: {}{}", link.key().node.value, what, text);
   notice.file = "session";
   Bytes message;

@@ -138,5 +138,28 @@ TEST_F(SessionTest, NoticesOfALongStatementAreShortWhereManyWait) {
   EXPECT_LT(client.octets - before, 10 * long_one.size());
 }
 
+// issue: where it was cut there could be half of a character.
+TEST_F(SessionTest, AShortNoticeEndsWithAWholeCharacter) {
+  constexpr int kTimes = 500;
+  const std::string high = "\xE6\x97\xA5", in_sjis = "\x83\x5C";
+  for (const auto& [encoding, character, wanted] : {std::tuple{"UTF8", high, "/*"},
+                                                    {"SJIS", in_sjis, "/*"},
+                                                    {"UTF8", high + " ", "\xA5 "},
+                                                    {"LATIN1", std::string("x"), "x"}}) {
+    Client& client = log_in();
+    EXPECT_EQ(answer(client, "pgpool set notice_per_node_statement to on"), "C ZI ");
+    EXPECT_EQ(answer(client, fmt::format("set client_encoding to '{}'", encoding)), "N C ZI ");
+    Heard at_primary(*primary), at_standby(*standby);
+    std::string text = "select 1 /*";
+    while (text.size() < 1000) text += character;
+    answer_unit(client, named("p", text + "*/") + sync());
+    Bytes unit;
+    for (int i = 0; i < kTimes; ++i) wire::put_bind(unit, {"", "p", ByteView("\0\0\0\0\0\0", 6)});
+    EXPECT_TRUE(answer_unit(client, unit + use("p") + sync()).ends_with("C ZI "));
+    EXPECT_LT(client.notice.size(), 300u) << "it was cut";
+    EXPECT_TRUE(client.notice.ends_with(wanted)) << encoding << ' ' << client.notice;
+  }
+}
+
 }  // namespace
 }  // namespace herdgate::session

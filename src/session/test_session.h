@@ -73,6 +73,7 @@ struct Client final : net::Watcher {
       const std::size_t total = load_u32(in.data() + 1) + 1;
       const ByteView payload = ByteView(in).substr(wire::kHeaderBytes, total - wire::kHeaderBytes);
       if (in[0] == wire::be::kBackendKeyData) key = Bytes(payload);
+      if (in[0] == wire::be::kNotice) notice = wire::parse_report(payload)->message;
       heard += word_of(in[0], payload) + " ";
       in.erase(0, total);
     }
@@ -88,7 +89,7 @@ struct Client final : net::Watcher {
   net::Loop& loop;
   net::Socket socket;
   Bytes in, key;
-  std::string heard;
+  std::string heard, notice;  // the last one's text
   std::size_t octets = 0;
   bool closed = false;
 };
