@@ -16,6 +16,20 @@ const Candidate* answering(const Situation& situation, NodeId id) {
   return nullptr;
 }
 
+// That the old primary was or is on, which may have been promoted again meanwhile.
+std::int64_t last_timeline(const Situation& s, const Candidate& old) {
+  return std::max(s.old_primary_timeline.value_or(0), old.timeline);
+}
+
+// Where the timeline of the old primary's end is known for certain, who is on a later one has diverged: see judge().
+Situation without_diverged(Situation s, const Candidate& old) {
+  if (s.old_primary_timeline && !s.recalled) {
+    const std::int64_t last = last_timeline(s, old);
+    std::erase_if(s.standbys, [&](const Candidate& c) { return c.answered && c.timeline > last; });
+  }
+  return s;
+}
+
 // The lines below the first of a note.
 constexpr std::string_view kNames = "synchronous_standby_names ", kPosition = "position ", kTimeline = "timeline ",
                            kNoted = "noted ";
@@ -91,18 +105,22 @@ Verdict judge_resumed(const Situation& situation, NodeId old_primary, bool patie
     std::erase_if(others.standbys, [&](const Candidate& c) { return c.id == old_primary; });
     return judge(others);
   }
-  for (const Candidate& c : situation.standbys) {
+  const Situation s = without_diverged(situation, *old);
+  for (const Candidate& c : s.standbys) {
     if (!c.answered && c.usable) return none(c.id, "does not answer: " + c.trouble);
     if (c.answered && c.receiving) return none(c.id, "receives still");
+    if (c.answered && c.timeline > last_timeline(s, *old))
+      return none(c.id, fmt::format("is on timeline {}, the old primary was on {}: others may have been at work",
+                                    c.timeline, last_timeline(s, *old)));
   }
   const auto lacks_nothing = [&](const Candidate* chosen) {
-    return chosen && std::none_of(situation.standbys.begin(), situation.standbys.end(),
+    return chosen && std::none_of(s.standbys.begin(), s.standbys.end(),
                                   [&](const Candidate& c) { return c.answered && has_more(c, *chosen); });
   };
-  const Candidate* wanted = answering(situation, situation.wanted);
+  const Candidate* wanted = answering(s, s.wanted);
   if (wanted && wanted->usable && lacks_nothing(wanted))
     return {wanted->id, "no commit is missing: it has all that the old primary wrote until its end"};
-  if (lacks_nothing(old)) return {old_primary, fmt::format("node {} lacks what it has", situation.wanted.value)};
+  if (lacks_nothing(old)) return {old_primary, fmt::format("node {} lacks what it has", s.wanted.value)};
   return {kNoNode, "a node that is down has received more than the others"};
 }
 

@@ -45,7 +45,9 @@ Verdict judge_switchover(const Situation& situation, NodeId old_primary);
 
 // The same for a switchover of a proxy that died, when others may have been at work since. A primary is left alone: the
 // old one was not stopped, any other forbids it. All that are in use must answer, and nobody may have more than the one
-// that is chosen. `patient` no longer: without the old primary it is a failover like any other, see judge().
+// that is chosen. One that has gone on to a later timeline than the old primary does not count; where it is not known
+// for certain which that was, or of a recalled one, it forbids it. `patient` no longer: without the old primary it is a
+// failover like any other, see judge().
 Verdict judge_resumed(const Situation& situation, NodeId old_primary, bool patient);
 // With nobody out of recovery: do all receive from one another?
 bool fed_from_within(const std::vector<Candidate>& standbys);

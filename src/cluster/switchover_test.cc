@@ -115,6 +115,31 @@ TEST(ResumedSwitchover, NobodyIsPromotedWhileOthersMayHaveBeenAtWork) {
   EXPECT_EQ(judge_resumed(stopped({out_of_recovery(0), next}), NodeId(0), true).text, "it was not stopped");
 }
 
+// They followed one that was promoted while the old primary worked, and lack what that one acknowledged since.
+TEST(ResumedSwitchover, WhoIsOnALaterTimelineThanTheOldPrimaryHasDiverged) {
+  const Candidate old = down(candidate(0, 1000));
+  const auto judged = [&](std::vector<Candidate> all, std::int64_t timeline) {
+    Situation s = stopped(std::move(all));
+    s.old_primary_timeline = timeline;
+    return judge_resumed(s, NodeId(0), true).promote.value;
+  };
+  EXPECT_EQ(judged({old, candidate(1, 50, true, 2)}, 1), 0);
+  Candidate other = candidate(2, 2000, true, 2);
+  EXPECT_EQ(judged({old, candidate(1, 1000), other}, 1), 1);
+  other.receiving = true;
+  EXPECT_EQ(judged({old, candidate(1, 1000), down(other)}, 1), 1) << "not from the old primary";
+  EXPECT_EQ(judged({old, candidate(1, 50, true, 2)}, 2), 1) << "that of the old primary";
+  EXPECT_EQ(judged({down(candidate(0, 1000, true, 2)), candidate(1, 900, true, 2), candidate(2, 900)}, 1), 0)
+      << "it was promoted again meanwhile, and has a standby";
+
+  Situation s = stopped({old, candidate(1, 50, true, 2)});
+  const char* const words = "node 1 is on timeline 2, the old primary was on 1: others may have been at work";
+  EXPECT_EQ(judge_resumed(s, NodeId(0), true).text, words) << "the timeline of the old primary's end is not known";
+  s.old_primary_timeline = 1;
+  s.recalled = true;
+  EXPECT_EQ(judge_resumed(s, NodeId(0), true).text, words);
+}
+
 TEST(ResumedSwitchover, WithoutTheOldPrimaryItIsWaitedForAndThenItIsAFailover) {
   const Candidate gone = down(candidate(0, 0, false)), next = candidate(1, 1000);
   for (const bool patient : {true, false}) {
