@@ -227,7 +227,7 @@ const Candidate* fed_by_old_primary(const std::vector<Candidate>& standbys) {
   };
   // By its address, or where that is written otherwise by the name of the one that receives, if nobody shares it.
   const auto feeds = [&](const Candidate& from, const Candidate& to) {
-    if (from.id == to.id || !(from.answered || from.stray) || from.fed.empty()) return false;
+    if (from.id == to.id || !(from.answered || from.primary) || from.fed.empty()) return false;
     if (to.upstream && points_at(*to.upstream, from.host, from.port)) return true;
     const std::string& name = to.application_name;
     return !name.empty() && named(name) == 1 && std::count(from.fed.begin(), from.fed.end(), name) > 0;

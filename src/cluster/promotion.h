@@ -71,8 +71,8 @@ Verdict judge(const Situation& situation);
 // A node in use, other than the old primary, that is out of recovery: somebody has promoted it, and it is the primary.
 // One that is down for the proxy is none: an older primary may have come back. Nor is a stray. kNoNode: there is none.
 NodeId promoted_already(const Situation& situation, NodeId old_primary);
-// One that receives, and not from another one of them that is a standby and answers: from the old primary, for all that
-// is known. nullptr: there is none.
+// One that receives, and not from another one of them that answers, a standby or a false primary: from the old primary,
+// for all that is known. nullptr: there is none.
 const Candidate* fed_by_old_primary(const std::vector<Candidate>& standbys);
 bool has_more(const Candidate& a, const Candidate& b);
 

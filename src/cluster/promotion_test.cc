@@ -134,9 +134,11 @@ TEST(FedByOldPrimary, WhoReceivesFromAnotherStandbyIsNot) {
   lower.application_name = "n2";
   upper.answered = false;
   EXPECT_EQ(fed(), NodeId(2)) << "it may be a primary";
-  upper.stray = true;
+  upper.primary = true;
   EXPECT_EQ(fed(), kNoNode) << "it is one, and none that was the primary";
-  upper.stray = false;
+  upper.stray = true;
+  EXPECT_EQ(fed(), kNoNode) << "in use";
+  upper.primary = upper.stray = false;
   upper.answered = upper.receiving = true;
   upper.upstream = {"/tmp", 5432};
   EXPECT_EQ(fed(), NodeId(1)) << "all hang on the old primary";

@@ -127,6 +127,15 @@ def test_a_standby_that_another_one_feeds_does_not_hold_it_up(herd):
     wait_until(lambda: middle.psql(streaming) == "1", "the other standby to follow")
 
 
+def with_pcp(h):
+    from test_pcp import USERS, Pcp  # which needs this module
+    h.proxy.files["pcp.conf"] = USERS
+    h.pcp = Pcp(h.proxy)
+    if os.path.exists(h.pcp.passes[True]):  # of the original's clients
+        os.unlink(h.pcp.passes[True])
+    return h
+
+
 def primary_is_heard(h):
     """By a probe that begins after this: what has left recovery before has not taken over."""
     primary = h.cluster.primary
@@ -135,10 +144,10 @@ def primary_is_heard(h):
     wait_until(lambda: primary.psql(probed) != "0", "a probe of the primary")
 
 
-@pytest.mark.parametrize("stays", [True, False], ids=["in use", "gone"])
-def test_a_standby_of_one_promoted_by_mistake_does_not_win(herd, stays):
+@pytest.mark.parametrize("fate", ["in use", "detached", "gone"])
+def test_a_standby_of_one_promoted_by_mistake_does_not_win(herd, fate):
     """Node 2 follows node 1 onto a later timeline, and lacks what node 3 acknowledges meanwhile."""
-    h = herd(nodes=4, sync="ANY 1 (node3)").start()
+    h = with_pcp(herd(nodes=4, sync="ANY 1 (node3)")).start()
     mistaken, its_standby, good = h.cluster.nodes[1:]
     h.write()
     its_standby.psql("alter system set primary_conninfo = "
@@ -150,15 +159,19 @@ def test_a_standby_of_one_promoted_by_mistake_does_not_win(herd, stays):
     wait_until(lambda: "find_primary_node: invalid node 1" in h.proxy.log(), "the warning")
     wait_until(lambda: its_standby.psql("select received_tli from pg_stat_wal_receiver") == "2", "the later timeline")
     primary_is_heard(h)
-    if not stays:
+    if fate == "gone":
         mistaken.kill()
-        h.wait_for(primary=0, down=(1,))
+    if fate == "detached":
+        h.pcp.ok("pcp_detach_node", "-n", "1")
+    if fate != "in use":
+        wait_until(lambda: h.state()[1] == (1,), "it to be down")
     before = h.write()
     h.cluster.nodes[0].kill()
     wait_until(lambda: "built-in failover: node 3 was promoted" in h.proxy.log(), "the good one to be promoted")
     wait_until(lambda: "Node 2: could not be pointed at the new primary: it is on timeline 2, the new primary was on 1"
                in h.proxy.log(), "the other one to be left behind")
-    assert h.state() == (3, (0, 2), (1, 3)) if stays else (3, (0, 1, 2), (3,))
+    down = (0, 2) if fate == "in use" else (0, 1, 2)
+    assert h.state() == (3, down, (1, 3) if fate == "in use" else (3,))
     # And it recovers: what was acknowledged is there.
     assert h.write() == before + 1
     its_standby.rebuild(good)
