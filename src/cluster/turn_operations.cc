@@ -561,6 +561,7 @@ void Turn::end_operation() {
 
 void Turn::set_down_to_follow(Member& member, NodeId primary) {
   member.has_to_follow = true;
+  member.returns = false;
   if (member.node.live())
     mark_down(member, fmt::format("has to follow the new primary {}", primary.value), Cause::promotion);
 }
