@@ -65,10 +65,10 @@ struct State {
   Rules rules;
   std::vector<Member> members;  // ascending ids
   NodeId primary = kNoNode;
-  NodeId appointed = kNoNode;     // taken for the primary by request, whatever it says of itself
-  bool searching = false;         // "no primary" was said in the log
-  std::vector<WrittenTo> rounds;  // kMaxRounds at most, by time: the older, the fewer of them
-  bool round_missed = false;      // the primary did not answer in the last one
+  NodeId appointed = kNoNode;       // taken for the primary by request, whatever it says of itself
+  bool searching = false;           // "no primary" was said in the log
+  std::vector<WrittenTo> rounds;    // kMaxRounds at most, by time: the older, the fewer of them
+  std::uint64_t rounds_missed = 0;  // since the last of them: the primary did not answer
   std::deque<Demand> demands;
   std::optional<Operation> operation;
   std::uint64_t operations = 0;  // begun so far; names the one under way

@@ -321,14 +321,14 @@ void Turn::take_replication(Member& member, const NodeReplication* report) {
 
 void Turn::operator()(const ReplicationReport& event) {
   // It was asked a moment earlier or later than the primary, so what there was a round ago is enough.
-  const std::uint64_t before =
-      state_.rounds.empty() || state_.round_missed ? event.primary_position : state_.rounds.back().position;
-  const Progress primary{event.primary_position, std::min(before, event.primary_position)};
-  state_.round_missed = event.nodes.empty();
+  const std::uint64_t position = event.primary_position;
+  const std::uint64_t before = state_.rounds.empty() ? position : std::min(position, state_.rounds.back().position);
+  const Progress primary{position, position - (position - before) / (state_.rounds_missed + 1)};
+  state_.rounds_missed = event.nodes.empty() ? state_.rounds_missed + 1 : 0;
   if (!state_.rules.delay_by_time())
     state_.rounds.clear();
-  else if (!state_.round_missed)
-    note_round(event.primary_position);
+  else if (state_.rounds_missed == 0)
+    note_round(position);
   for (Member& member : state_.members) {
     const auto same = [&](const NodeReplication& r) { return r.node == member.node.id; };
     const auto found = std::find_if(event.nodes.begin(), event.nodes.end(), same);
