@@ -27,18 +27,23 @@ const std::string kExamine =
 constexpr std::size_t kExamineColumns = 10;
 // The timeline by the names of the segments up to that position: a segment of a timeline is there as soon as one octet
 // of it has been received. The control file names it only after the next restartpoint; the receiver is gone by now, and
-// pg_walfile_name() is refused in recovery.
+// pg_walfile_name() is refused in recovery. One of a later timeline is left from before a pg_rewind where
+// a segment of an earlier one, the same or one that comes after it, was written later.
 constexpr const char* kPosition =
-    "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), position, "
-    "GREATEST((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()), "
-    "(SELECT pg_catalog.max(('x' || pg_catalog.substr(name, 1, 8))::pg_catalog.bit(32)::pg_catalog.int4) "
-    "FROM pg_catalog.pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' "
-    "AND ('x' || pg_catalog.substr(name, 9, 8))::pg_catalog.bit(32)::pg_catalog.int8 * 4294967296 + "
+    "WITH p AS (SELECT GREATEST(COALESCE(pg_catalog.pg_last_wal_receive_lsn(), '0/0'), "
+    "COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')) AS position, "
+    "(SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) AS timeline), "
+    "named AS MATERIALIZED (SELECT ('x' || pg_catalog.substr(name, 1, 8))::pg_catalog.bit(32)::pg_catalog.int4 AS "
+    "timeline, ('x' || pg_catalog.substr(name, 9, 8))::pg_catalog.bit(32)::pg_catalog.int8 * 4294967296 + "
     "('x' || pg_catalog.substr(name, 17, 8))::pg_catalog.bit(32)::pg_catalog.int8 * "
-    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) "
-    "<= pg_catalog.pg_wal_lsn_diff(position, '0/0'))) "
-    "FROM (SELECT GREATEST(COALESCE(pg_catalog.pg_last_wal_receive_lsn(), '0/0'), "
-    "COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')) AS position) AS p";
+    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS begins, modification AS written "
+    "FROM pg_catalog.pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'), "
+    "wal AS MATERIALIZED (SELECT named.* FROM named, p WHERE begins <= pg_catalog.pg_wal_lsn_diff(position, '0/0')) "
+    "SELECT pg_catalog.pg_is_in_recovery(), EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), position, "
+    "GREATEST(p.timeline, (SELECT pg_catalog.max(w.timeline) FROM wal AS w WHERE w.timeline > p.timeline "
+    "AND NOT EXISTS (SELECT FROM wal AS e WHERE e.timeline < w.timeline AND e.begins >= w.begins AND e.written > "
+    "w.written))) "
+    "FROM p";
 constexpr std::size_t kPositionColumns = 4;
 constexpr const char* kPromote = "SELECT pg_catalog.pg_promote(true, 25), pg_catalog.pg_is_in_recovery()";
 // Told once more, since the first word may not have arrived.

@@ -1,6 +1,7 @@
 """failover_method = builtin: no script, no ssh. Each case ends with "and it recovers"."""
 import concurrent.futures
 import os
+import re
 import signal
 import threading
 import time
@@ -176,6 +177,36 @@ def test_a_standby_of_one_promoted_by_mistake_does_not_win(herd, fate):
     assert h.write() == before + 1
     its_standby.rebuild(good)
     streams_from(good, 1)
+
+
+def rewind(node, source):
+    """Makes a standby of what was promoted. The segment in which it split off stays, on its timeline."""
+    node.stop()
+    node.cluster.run("pg_rewind", "-D", node.inner_data,
+                     "--source-server", f"host={node.cluster.inner} port={source.port} user=postgres dbname=postgres")
+    assert any(re.fullmatch("00000002[0-9A-F]{16}", name) for name in os.listdir(f"{node.data}/pg_wal"))
+    node.follow(source)
+    node.start()
+
+
+def test_one_that_was_rewound_after_a_mistaken_promotion_has_not_diverged(herd):
+    h = with_pcp(herd(nodes=2)).start()
+    old, mistaken = h.cluster.nodes
+    h.write()
+    mistaken.promote()
+    wait_until(lambda: "find_primary_node: invalid node 1" in h.proxy.log(), "the warning")
+    mistaken.psql("create table mistake (a int)")
+    h.write()
+    h.pcp.ok("pcp_detach_node", "-n", "1")
+    rewind(mistaken, old)
+    wait_until(lambda: mistaken.psql("select received_tli from pg_stat_wal_receiver") == "1", "the timeline of the primary")
+    h.pcp.ok("pcp_attach_node", "-n", "1")
+    h.wait_for(primary=0, down=())
+    before = h.write()
+    old.kill()
+    h.wait_for(primary=1, down=(0,))
+    # And it recovers: everything is there.
+    assert h.write() == before + 1
 
 
 def test_too_few_synchronous_standbys(herd):
