@@ -39,6 +39,7 @@ void Errands::ask(ProbeTarget target) {
 void Errands::answered(NodeId node, const Answer& answer) {
   // The probe is calling us: it goes when its call has returned.
   if (const auto question = questions_.extract(node)) loop_.defer([held = question.mapped()] {});
+  hooks_.learn(node, answer);
   hooks_.feed(cluster::Answered{node, answer.outcome, answer.in_recovery, answer.text, answer.nameless});
 }
 

@@ -29,6 +29,7 @@ class Errands {
   struct Hooks {
     std::function<void(const cluster::Event&)> feed;
     std::function<std::unique_ptr<Probing>(const ProbeTarget&, ProbeDone)> probe;
+    std::function<void(NodeId, const Answer&)> learn;  // before it is fed
   };
   Errands(net::Loop& loop, Log& log, Hooks hooks);
   ~Errands();

@@ -64,7 +64,7 @@ struct MonitorTest : ::testing::Test {
   Log log{lines};
   std::filesystem::path folder;
   config::Settings settings;
-  std::map<int, Answer> world;
+  std::map<int, Answer> world, when_asked;  // … at once, in a failover
   std::set<int> hanging;
   std::map<int, int> probes;
   std::vector<ProbeTarget> targets;
@@ -99,7 +99,9 @@ struct MonitorTest : ::testing::Test {
       ++probes[id];
       targets.push_back(target);
       loop.defer([this] { changed(); });
-      return std::make_unique<FakeProbe>(loop, std::move(done), hanging.count(id) ? nullptr : &world.at(id));
+      const bool asked = target.whole_limit == kAskLimit && when_asked.count(id);
+      const Answer* answer = asked ? &when_asked.at(id) : hanging.count(id) ? nullptr : &world.at(id);
+      return std::make_unique<FakeProbe>(loop, std::move(done), answer);
     };
     monitor = std::make_unique<Monitor>(ProbeMeans{loop, blocking, scratch}, log, std::move(hooks));
   }
@@ -531,6 +533,27 @@ TEST_F(MonitorTest, TheNoteKeepsTheLastWordsOfThePrimary) {
   monitor = std::make_unique<Monitor>(ProbeMeans{loop, blocking, scratch}, log, std::move(hooks));
   start();
   until_polled([&] { return read_state_file(note).value().value().starts_with("failover from 0\nnoted 1"); });
+}
+
+// It may die before it is probed.
+TEST_F(MonitorTest, WhatAPrimarySaysThatWasAskedInAFailoverIsKnown) {
+  settings.failover_method = config::FailoverMethod::builtin;
+  const std::string note = folder / "pgpool_unfinished";
+  start();
+  until([&] { return monitor->view()->primary == NodeId(0) && probes[1] > 0; });
+  world[0] = gone();
+  world[1].outcome = Outcome::not_ready;
+  world[1].in_recovery.reset();
+  when_asked[1] = primary(6000);
+  when_asked[1].sync_names = "node0";
+  when_asked[1].timeline = 2;
+  monitor->connection_failed(NodeId(0));
+  until([&] { return monitor->view()->primary == NodeId(1); });
+  world[1] = gone();
+  monitor->connection_failed(NodeId(1));
+  until_polled([&] { return read_state_file(note).value_or("").value_or("").starts_with("failover from 1\n"); });
+  const std::string words = "failover from 1\nsynchronous_standby_names ANY 1 (\"node0\")\nposition 6000\ntimeline 2\n";
+  EXPECT_TRUE(read_state_file(note).value().value().starts_with(words)) << read_state_file(note).value().value();
 }
 
 TEST_F(MonitorTest, ANoteThatIsNotUnderstoodOrNotForUsIsLeftAlone) {
