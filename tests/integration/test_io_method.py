@@ -1,4 +1,5 @@
 """Both ways to wait for sockets and to send: epoll, and io_uring where the kernel has it."""
+import ctypes
 import os
 import socket
 import subprocess
@@ -8,12 +9,14 @@ import time
 import pytest
 
 from support import system, wire
+from support.no_io_uring import SYS_IO_URING_SETUP
 from support.proxy import Proxy
 
 pytestmark = pytest.mark.herdgate_only
 METHODS = pytest.mark.parametrize("method", ["epoll", "io_uring"])
 FORBIDDEN = ["/usr/bin/python3", os.path.join(os.path.dirname(wire.__file__), "no_io_uring.py")]
 ROWS = 200_000
+SINGLE_ISSUER, DEFER_TASKRUN = 1 << 12, 1 << 13
 
 
 @pytest.fixture
@@ -24,12 +27,13 @@ def fresh(cluster):
 
 
 def may_use_ring():
-    """Whether this machine lets anybody use io_uring at all."""
-    try:
-        with open("/proc/sys/kernel/io_uring_disabled") as f:
-            return f.read().strip() == "0"
-    except OSError:
-        return tuple(int(n) for n in os.uname().release.split(".")[:2]) >= (6, 1)
+    """Whether the kernel lets this process make a ring of the kind that is wanted."""
+    parameters = (ctypes.c_uint32 * 30)()
+    parameters[2] = SINGLE_ISSUER | DEFER_TASKRUN
+    ring = ctypes.CDLL(None).syscall(SYS_IO_URING_SETUP, 1, parameters)
+    if ring >= 0:
+        os.close(ring)
+    return ring >= 0
 
 
 @pytest.fixture
