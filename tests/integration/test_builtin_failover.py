@@ -200,6 +200,9 @@ def test_one_that_was_rewound_after_a_mistaken_promotion_has_not_diverged(herd):
     h.pcp.ok("pcp_detach_node", "-n", "1")
     rewind(mistaken, old)
     wait_until(lambda: mistaken.psql("select received_tli from pg_stat_wal_receiver") == "1", "the timeline of the primary")
+    left = [f"{mistaken.data}/pg_wal/{name}" for name in os.listdir(f"{mistaken.data}/pg_wal") if re.fullmatch("0{7}2.{16}", name)]
+    # Servers tell the time of a file by the second: what is received from here on is younger than what was left.
+    wait_until(lambda: time.time() > max(os.path.getmtime(file) for file in left) + 1, "another second")
     h.pcp.ok("pcp_attach_node", "-n", "1")
     h.wait_for(primary=0, down=())
     before = h.write()
