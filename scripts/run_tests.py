@@ -27,8 +27,9 @@ THREADED = ["test_ledger.py", "test_pooling.py", "test_cancel.py", "test_auth.py
 # What depends on how sockets are waited for and written to.
 BY_EPOLL = ["test_basic.py", "test_io_method.py", "test_moments.py", "test_hostile.py", "test_ledger.py", "test_extended_edges.py",
             "test_session_edges.py", "test_cancel.py", "test_pooling.py", "test_auth.py", "test_drivers.py", "test_pgbench.py",
-            "test_robust.py", "test_system_calls.py"]
-ALONE = ["test_promises.py"]  # what a failover breaks is counted: nothing else is at work meanwhile
+            "test_robust.py"]
+# What a failover breaks is counted, and how often a busy worker waits: nothing else is at work meanwhile.
+ALONE = ["test_promises.py", "test_system_calls.py"]
 LEDGER_SECONDS = "60"  # for each of the runs of test_ledger.py in the long suites
 SANITIZER = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1",
              "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=1"}

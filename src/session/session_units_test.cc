@@ -146,10 +146,10 @@ TEST_F(SessionTest, AShortNoticeEndsWithAWholeCharacter) {
                                                     {"SJIS", in_sjis, "/*"},
                                                     {"UTF8", high + " ", "\xA5 "},
                                                     {"LATIN1", std::string("x"), "x"}}) {
+    Heard at_primary(*primary), at_standby(*standby);
     Client& client = log_in();
     EXPECT_EQ(answer(client, "pgpool set notice_per_node_statement to on"), "C ZI ");
     EXPECT_EQ(answer(client, fmt::format("set client_encoding to '{}'", encoding)), "N C ZI ");
-    Heard at_primary(*primary), at_standby(*standby);
     std::string text = "select 1 /*";
     while (text.size() < 1000) text += character;
     answer_unit(client, named("p", text + "*/") + sync());
