@@ -24,8 +24,6 @@ namespace herdgate::net {
 namespace {
 using namespace std::chrono_literals;
 
-constexpr auto kGiveUp = 10s;
-
 class SocketTest : public OnEachKernel {
  protected:
   void SetUp() override {
@@ -34,14 +32,6 @@ class SocketTest : public OnEachKernel {
     folder = ::mkdtemp(pattern.data());
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
-  void run() {
-    const TimerId guard = loop.after(kGiveUp, [this] {
-      ADD_FAILURE() << "nothing stopped the loop";
-      loop.stop();
-    });
-    loop.run();
-    loop.cancel(guard);
-  }
   // Connects and waits for the answer.
   Result<Socket> connect_to(const Destination& to, Duration within = kGiveUp) {
     std::optional<Result<Socket>> answer;
@@ -74,8 +64,6 @@ class SocketTest : public OnEachKernel {
     run();
   }
 
-  SystemClock clock;
-  Loop loop{clock, GetParam()};
   BlockingPool pool{2};
   std::string folder;
 };
