@@ -85,7 +85,7 @@ void Session::on_unsent(std::string_view rest, int errno_value) {
 }
 
 // A client that does not take its answers, or is far ahead of them, is not listened to for the moment.
-bool Session::holds_back() const {
+bool Session::client_must_wait() const {
   const bool behind = phase_ != Phase::idle || unit_stalls();
   const bool ahead = phase_ == Phase::login ? in_.size() >= Login::kMaxReadAhead : behind && in_.size() > kMaxReadAhead;
   return client_.pending() > 0 || server_is_slow() || ahead;
@@ -97,7 +97,7 @@ bool Session::server_is_slow() const {
 }
 
 void Session::read_client() {
-  for (int reads = 0; readable_ && !ended_ && !serving_ && phase_ != Phase::closed && !holds_back(); ++reads) {
+  for (int reads = 0; readable_ && !ended_ && !serving_ && phase_ != Phase::closed && !client_must_wait(); ++reads) {
     if (reads == kReadsPerTurn) return read_later();
     std::span<char> room = worker_.scratch().bytes;
     if (phase_ == Phase::login) room = room.first(std::min(room.size(), Login::kMaxReadAhead - in_.size()));

@@ -105,7 +105,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void cancel_on(pool::ServerLink& link);
   Next wait_for_cancel(pool::ServerLink& link);
   bool server_is_slow() const;
-  bool holds_back() const;
+  bool client_must_wait() const;
   void release_idle_links();
   void count_time();
   void stop_running();
@@ -115,6 +115,9 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void take_isolation(ByteView rows);
   void greet_anew(const Greeting& greeting);
   void greet(const Greeting& greeting, const LoginMemory::Report& reported);
+  Result<Done> set_own(std::string_view name, std::string_view value);
+  Result<Done> reset_own(std::string_view name);
+  void reset_all_own();
 
   // Log (session_log.cc).
   void log_backend_message(const backend::Link& link, char type);
@@ -128,11 +131,6 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   // Simple queries (session_query.cc).
   Next serve_query(ByteView input, std::size_t& used);
   void understand(ByteView input, std::string_view text);
-  const vsession::SessionState& state_to_plan_by();
-  route::Input routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
-  Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
-  Next decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan);
-  Next decide_anew(const sql::Facts& facts, std::string_view text, route::Plan& plan, const route::Asked* asked);
   Next plan_explained(std::string_view text, Explained& into);
   bool tells_client(Level level) const;
   bool announces() const {
@@ -142,49 +140,42 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void announce_query(const sql::Statement& first, std::string_view text, pool::ServerLink& link);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
+  Next plan_terminate(int pid);
+  void log_if_unparsable(const sql::Facts& facts, std::string_view text);
+  void ask_workers(std::function<void(const report::Server&)> then);
+  bool asks_id_behind(const sql::Facts& facts);
+  void forget_pending_of_transaction();
+  bool hears_of_loss(sql::Kind kind) const;
+  Next delete_from_cache(const sql::Statement& command);
+
+  // Where a statement goes (session_planning.cc).
+  const vsession::SessionState& state_to_plan_by();
+  route::Input routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
+  Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
+  Next decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan);
+  Next decide_anew(const sql::Facts& facts, std::string_view text, route::Plan& plan, const route::Asked* asked);
+  Next plan_query(const sql::Facts& facts, std::string_view text);
+  void settle_transaction_node(NodeId node);
+  NodeId transaction_node() const;
+  std::string_view executed_text(const sql::Statement& statement, std::string_view text) const;
+  const sql::Statement* prepared_statement(const sql::Statement& statement) const;
+  Next look_up(const sql::Facts& facts, catalog::Found found);
+  Next answers_for(const sql::Facts& facts, Explained& into);
+  bool links_are_shared() const;
+  bool asks_events(const sql::Facts& facts) const;
+  bool may_run_event_triggers(const sql::Facts& facts) const;
+  bool shows_old_definitions(const pool::ServerLink& link, const catalog::Found& found) const;
+
   // What a transaction begins and ends with, where no server knows of it (session_begin.cc).
   bool needs_server(sql::Kind kind) const;
   std::string_view begin_or_end_here(const sql::Statement& statement, std::string_view text,
                                      const std::shared_ptr<const sql::Facts>& facts);
   bool begin_or_end_by_unit(UnitMessages& messages);
-  Next plan_query(const sql::Facts& facts, std::string_view text);
-  Next plan_terminate(int pid);
-  void settle_transaction_node(NodeId node);
-  NodeId transaction_node() const;
-  static constexpr std::size_t kMostAside = 256 * 1024;  // octets of what servers say unasked; then they wait
-  bool tells_why_rolled_back();
-  bool mid_message() const;
-  void say_aside(ByteView message);
-  void say_aside(backend::Link& link, ByteView message);
-  void give_asides();
-  void log_if_unparsable(const sql::Facts& facts, std::string_view text);
-  void log_messages(ByteView input, const UnitMessages& messages);
-  void ask_workers(std::function<void(const report::Server&)> then);
-  std::string_view executed_text(const sql::Statement& statement, std::string_view text) const;
-  const sql::Statement* prepared_statement(const sql::Statement& statement) const;
-  Next look_up(const sql::Facts& facts, catalog::Found found);
-  Next answers_for(const sql::Facts& facts, Explained& into);
-  void note_statement(std::size_t index, bool ok);
-  static void may_be_there(pool::ServerLink& server, const std::string& name);
-  bool asks_id_behind(const sql::Facts& facts);
-  void executed_done(const vsession::PreparedPtr& first, std::uint64_t until);
-  vsession::PreparedPtr executed_by(const vsession::PreparedPtr& item);
-  void others_follow(const sql::Statement& statement, NodeId node);
-  void note_done(const sql::Statement& statement, std::string_view text, bool ok,
-                 const std::shared_ptr<const sql::Facts>& facts,
-                 std::uint64_t until = vsession::VirtualSession::kUntilNow);
-  // Statements of the protocol under their own names (session_names.cc).
-  vsession::PreparedPtr wants_own_name(std::string_view name, pool::ServerLink& link);
-  void not_under_own_name(const backend::Link& link, const backend::Debt& debt);
-  void give_own_names(const sql::Facts& facts, pool::ServerLink& link);
-
-  // What servers report of settings (session_reported.cc).
-  void on_parameter_status(backend::Link& link, const backend::Debt* head, const backend::Message& message);
-  void note_told(int place, std::string_view value);
-  void tell_reported(pool::ServerLink& link);
-  void forget_told();
 
   // Extended units (session_extended.cc).
+  void log_messages(ByteView input, const UnitMessages& messages);
+  static void may_be_there(pool::ServerLink& server, const std::string& name);
+  vsession::PreparedPtr executed_by(const vsession::PreparedPtr& item);
   Next serve_unit(ByteView input, std::size_t& used);
   Next serve_messages(ByteView input, UnitMessages& messages, std::size_t& used);
   Next plan_unit(UnitMessages& messages);
@@ -199,10 +190,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void keep_to_unit(const route::Plan& before);
   void begins_with(Seen& seen, const sql::Facts& facts);
   bool tell_of_loss(UnitMessages& messages);
-  void forget_pending_of_transaction();
-  bool hears_of_loss(sql::Kind kind) const;
   Next plan_explained_in(ByteView messages);
-  Next delete_from_cache(const sql::Statement& command);
   void cut_unit(UnitMessages& messages, std::size_t until, ByteView& input);
   Next run_unit(ByteView input, UnitMessages& messages, std::size_t& used);
   class NameSet;
@@ -215,12 +203,29 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void unit_parse_undone(std::size_t item, backend::Ended how);
   void unit_close_undone(std::size_t item);
   void close_undone(const vsession::PreparedPtr& closed);
+  void unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
+  friend class UnitWriter;
+
+  // Statements that another link may take for something else than their sessions were told (session_described.cc).
+  void note_refused(const backend::Link& link, const backend::Debt& head, std::string_view sqlstate);
+  void note_changed(const vsession::PreparedStatement& statement);
+  std::uint64_t results_epoch() const;
+  bool compares_described() const;
+  bool has(pool::ServerLink& link, const vsession::PreparedStatement& statement) const;
+  bool runs_otherwise(const vsession::PreparedStatement& statement, pool::ServerLink& link) const;
+  std::size_t first_to_describe(const UnitMessages& messages, pool::ServerLink& link);
+  void describe_ahead(const vsession::PreparedPtr& statement, pool::ServerLink& link);
+  void end_ahead();
+  void description_came(backend::Link& link, const backend::Debt& head, const backend::Message& message);
+
+  // Statements of the protocol under their own names (session_names.cc).
+  vsession::PreparedPtr wants_own_name(std::string_view name, pool::ServerLink& link);
+  void not_under_own_name(const backend::Link& link, const backend::Debt& debt);
+  void give_own_names(const sql::Facts& facts, pool::ServerLink& link);
   std::uint64_t unit_dropped(const backend::Link& link, const vsession::PreparedPtr& by, bool ok);
   std::optional<Unit::Dropped> take_dropped(const vsession::PreparedPtr& by, bool by_close);
   void unit_close_ended(const backend::Link& link, const vsession::PreparedPtr& closed, bool ok);
   void dropped_is_back(const pool::ServerLink& lost);
-  void unit_item_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
-  friend class UnitWriter;
 
   // Links (session_links.cc).
   pool::ServerLink* held(NodeId node) const;
@@ -247,8 +252,13 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void give_back(pool::ServerLink& link, bool session_ends);
   NodeId node_for(const route::Plan& plan) const;
   bool ends_where_it_is() const;
-  void transaction_over();
   pool::KeyPoolPtr& key_pool(NodeId node);
+  catalog::Viewpoint viewpoint() const;
+  bool has_own_names() const;
+  bool state_unknown() const;
+  void note_unseen(pool::ServerLink& link) const;
+  std::optional<TimePoint> shown_by(const pool::ServerLink& link) const;
+  NodeId lb_node();
 
   // Waiting for a primary, or for PGPOOL RESUME (session_waiting.cc).
   route::Hold restrained(NodeId node, bool write) const;
@@ -261,6 +271,56 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool begins() const;
   bool wait_after_failure(const backend::OpenFailure& failure);
   bool read_elsewhere();
+
+  // Answers (session_reply.cc).
+  static constexpr std::size_t kMostAside = 256 * 1024;  // octets of what servers say unasked; then they wait
+  bool tells_why_rolled_back();
+  bool mid_message() const;
+  void say_aside(ByteView message);
+  void say_aside(backend::Link& link, ByteView message);
+  void give_asides();
+  void transaction_over();
+  void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
+  bool error_is_ours(const backend::Link& link, const backend::Debt& head, const wire::ServerReport& report);
+  void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
+  void reply_ready(pool::ServerLink& link, ByteView message, bool stable);
+  void statement_completed(const backend::Debt& debt, ByteView payload);
+  void clients_own_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
+  void execute_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
+  void hold_over(const backend::Link& link);
+  void request_ended(const backend::Link& link, const backend::Debt& debt);
+  void commit_failed();
+  bool missing_named(const backend::Link& link, const wire::ServerReport& report);
+  void lookup_done();
+  void replay_done();
+  void not_prepared(backend::Link& link, const backend::Debt& debt);
+  bool forget_interned(const backend::Link& link, const backend::Debt& head);
+  bool forward_head();
+  void drop_request_from_input();
+  void say_error(const wire::Report& report);
+  void say_ready();
+  void fail_request(const wire::Report& report);
+
+  // What servers report of settings (session_reported.cc).
+  void on_parameter_status(backend::Link& link, const backend::Debt* head, const backend::Message& message);
+  void note_told(int place, std::string_view value);
+  void tell_reported(pool::ServerLink& link);
+  void forget_told();
+
+  // What a statement has done (session_record.cc).
+  void note_statement(std::size_t index, bool ok);
+  void executed_done(const vsession::PreparedPtr& first, std::uint64_t until);
+  void others_follow(const sql::Statement& statement, NodeId node);
+  void note_done(const sql::Statement& statement, std::string_view text, bool ok,
+                 const std::shared_ptr<const sql::Facts>& facts,
+                 std::uint64_t until = vsession::VirtualSession::kUntilNow);
+
+  // A link is lost (session_losses.cc).
+  vsession::TransactionLinks::Under what_is_under_way(const pool::ServerLink& lost);
+  bool may_learn_outcome() const;
+  void run_again();
+  void tell_loss(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why,
+                 std::string_view farewell);
 
   // commit_outcome_check (commit_outcome.cc).
   void ask_transaction_id(pool::ServerLink& link, bool sync);
@@ -275,44 +335,6 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void close_outcome();
   void forget_lost_commit();
 
-  // Answers (session_reply.cc).
-  void reply_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
-  bool error_is_ours(const backend::Link& link, const backend::Debt& head, const wire::ServerReport& report);
-  void long_error(const backend::Link& link, const backend::Debt& head, const backend::Message& message);
-  void reply_ready(pool::ServerLink& link, ByteView message, bool stable);
-  void statement_completed(const backend::Debt& debt, ByteView payload);
-  void clients_own_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
-  void execute_ended(backend::Link& link, const backend::Debt& debt, backend::Ended how);
-  void hold_over(const backend::Link& link);
-  void request_ended(const backend::Link& link, const backend::Debt& debt);
-  void commit_failed();
-  bool missing_named(const backend::Link& link, const wire::ServerReport& report);
-  vsession::TransactionLinks::Under what_is_under_way(const pool::ServerLink& lost);
-  bool may_learn_outcome() const;
-  void tell(const vsession::TransactionLinks::Loss& loss, NodeId node, const std::string& why,
-            std::string_view farewell);
-  void lookup_done();
-  void replay_done();
-  void run_again();
-  void not_prepared(backend::Link& link, const backend::Debt& debt);
-  bool forget_interned(const backend::Link& link, const backend::Debt& head);
-  void note_refused(const backend::Link& link, const backend::Debt& head, std::string_view sqlstate);
-  void note_changed(const vsession::PreparedStatement& statement);
-  // Statements that another link may take for something else than their sessions were told (session_described.cc).
-  std::uint64_t results_epoch() const;
-  bool compares_described() const;
-  bool has(pool::ServerLink& link, const vsession::PreparedStatement& statement) const;
-  bool runs_otherwise(const vsession::PreparedStatement& statement, pool::ServerLink& link) const;
-  std::size_t first_to_describe(const UnitMessages& messages, pool::ServerLink& link);
-  void describe_ahead(const vsession::PreparedPtr& statement, pool::ServerLink& link);
-  void end_ahead();
-  void description_came(backend::Link& link, const backend::Debt& head, const backend::Message& message);
-  bool forward_head();
-  void drop_request_from_input();
-  void say_error(const wire::Report& report);
-  void say_ready();
-  void fail_request(const wire::Report& report);
-
   Running& begin_running();
   // What exists only while something is served; made when first needed, gone when the request and its unit are.
   Running& run() { return run_ ? *run_ : begin_running(); }
@@ -323,25 +345,11 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool unit_skips() const { return run_ && run_->unit.skip; }
   bool unit_stalls() const { return run_ && run_->unit.stalled; }
   pool::ServerLink* unit_link() const { return unit_open() ? run_->unit.link : nullptr; }
-
-  Result<Done> set_own(std::string_view name, std::string_view value);
-  Result<Done> reset_own(std::string_view name);
-  void reset_all_own();
   const config::SessionSettings& own() const { return own_ ? *own_ : kNothingSet; }
   const config::Settings& settings() const { return *snapshot_->settings; }
   const cluster::View& view() const { return *snapshot_->view; }
-  catalog::Viewpoint viewpoint() const;
-  bool has_own_names() const;
-  bool state_unknown() const;
-  bool links_are_shared() const;
-  bool asks_events(const sql::Facts& facts) const;
-  bool may_run_event_triggers(const sql::Facts& facts) const;
-  void note_unseen(pool::ServerLink& link) const;
-  std::optional<TimePoint> shown_by(const pool::ServerLink& link) const;
-  bool shows_old_definitions(const pool::ServerLink& link, const catalog::Found& found) const;
   // The search_path that the session has set, or else that which its links have been given.
   const std::string& path_key() const { return cache_ ? cache_->path_key() : vs_.search_path_key(); }
-  NodeId lb_node();
 
   static const config::SessionSettings kNothingSet;
 

@@ -55,7 +55,7 @@ bool begins_by_start(std::string_view text) {
 void Begins::see(Kind kind) {
   if (kind == Kind::begin) {
     now = true;
-  } else if (kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction) {
+  } else if (sql::ends_transaction(kind)) {
     now = false;
   } else {
     works = true;

@@ -18,8 +18,6 @@ bool is_own_command(const vsession::PreparedPtr& statement) {
   return statement && statement->facts && statement->facts->first().kind == Kind::pool_command;
 }
 
-bool is_end(Kind kind) { return kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction; }
-
 // Bound there, or parsed for the Bind that comes next.
 bool is_run(const std::vector<UnitMessage>& list, std::size_t at) {
   if (list[at].type != wire::fe::kParse) return list[at].type == wire::fe::kBind;
@@ -336,7 +334,7 @@ bool Session::tell_of_loss(UnitMessages& messages) {
     if (statement.facts == nullptr) continue;
     const Kind kind = statement.facts->first().kind;
     begins_with(seen, *statement.facts);
-    ends = is_end(kind);
+    ends = ends_transaction(kind);
     only_back = only_back && kind == Kind::rollback;
     heard = heard || hears_of_loss(kind);
     if (!ends && heard) break;
@@ -405,7 +403,7 @@ Session::Next Session::plan_parts(UnitMessages& messages, UnitPlan& unit) {
     // What reads ahead of the end needs its snapshot: the unit stays there as a whole.
     const bool may_leave = !one_snapshot || unit.only_ends || work().behind.has_value();
     const bool counts = !open || (may_leave && is_run(messages.list, i));
-    part.ends = is_end(statement.kind) && !statement.transaction.chain && counts;
+    part.ends = ends_transaction(statement.kind) && !statement.transaction.chain && counts;
     if (part == unit.last) continue;
     next = plan_part(part, unit);
     if (next == Next::served && runs_renamed(part.facts->first(), unit.seen))

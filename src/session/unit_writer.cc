@@ -45,10 +45,7 @@ bool all_declared(ByteView types, const vsession::DescribedPtr& there) {
 }
 
 // What a server takes in a failed transaction.
-bool goes_on_failed(sql::Kind kind) {
-  return kind == sql::Kind::commit || kind == sql::Kind::rollback || kind == sql::Kind::prepare_transaction ||
-         kind == sql::Kind::rollback_to;
-}
+bool goes_on_failed(sql::Kind kind) { return ends_transaction(kind) || kind == sql::Kind::rollback_to; }
 
 }  // namespace
 

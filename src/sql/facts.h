@@ -61,6 +61,9 @@ enum class Kind : std::uint8_t {
   other,
 };
 std::string_view kind_name(Kind kind);
+constexpr bool ends_transaction(Kind kind) {
+  return kind == Kind::commit || kind == Kind::rollback || kind == Kind::prepare_transaction;
+}
 
 // A relation name as written. Quoted parts are unquoted, unquoted ones folded to lower case (as the grammar does).
 struct Relation {

@@ -49,7 +49,7 @@ class Script {
   void follow(const sql::Statement& s, bool ok) {
     using sql::Kind;
     ended_failed_ = status_ == TxStatus::failed;
-    const bool ends = s.kind == Kind::commit || s.kind == Kind::rollback || s.kind == Kind::prepare_transaction;
+    const bool ends = sql::ends_transaction(s.kind);
     if (!ok && !ends) {
       status_ = block_ ? TxStatus::failed : TxStatus::idle;
     } else if (s.kind == Kind::begin) {

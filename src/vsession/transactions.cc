@@ -70,8 +70,7 @@ void VirtualSession::transaction_control(const Outcome& outcome) {
 
 // An error ends an implicit transaction at once and leaves an explicit one failed.
 void VirtualSession::statement_failed(const Outcome& outcome) {
-  const Kind kind = outcome.statement.kind;
-  const bool was_its_end = kind == Kind::commit || kind == Kind::prepare_transaction || kind == Kind::rollback;
+  const bool was_its_end = sql::ends_transaction(outcome.statement.kind);
   if (!state_.tx.explicit_block || (was_its_end && state_.tx.status == TxStatus::open)) {
     end_transaction(/*commit=*/false, /*chain=*/false);
   } else {
