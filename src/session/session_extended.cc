@@ -357,6 +357,7 @@ struct Session::UnitPlan {
   Planned last;  // pipelines run one statement many times: what was planned last is not again
   NodeId portal_node = kNoNode;
   bool only_ends = true;
+  bool ended = false;  // the transaction that was open, behind nothing that reads in its snapshot
 };
 
 // What comes behind it in the unit is in this transaction, or in none.
@@ -386,6 +387,7 @@ Session::Next Session::plan_part(const Planned& part, UnitPlan& unit) {
   }
   plan_behind(part.facts->first(), part.ends);
   unit.only_ends = unit.only_ends && work().ends_transaction;
+  unit.ended = unit.ended || part.ends;
   unit.last = part;
   work().planned = false;
   return Next::served;
@@ -438,8 +440,8 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
   const bool synced = work().request.synced;
   if (unit.portal_node != kNoNode && (!synced || !whole.write)) {
     whole.node = unit.portal_node;  // the portal is nowhere else
-  } else if (!synced && vs_.state().tx_node == kNoNode) {
-    whole.node = write_node;
+  } else if (!synced && (unit.ended || vs_.state().tx_node == kNoNode)) {
+    whole.node = write_node;  // what is still to come may write
   }
   if (!synced) {
     whole.rule = route::Rule::cut_unit;

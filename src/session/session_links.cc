@@ -61,9 +61,13 @@ NodeId Session::node_for(const route::Plan& plan) const {
   return ends_where_it_is() ? parts_.carrier(view().write_node()) : plan.node;
 }
 
-// COMMIT and ROLLBACK go where the transaction is. PREPARE TRANSACTION, which writes, is for the primary.
+// COMMIT and ROLLBACK go where the transaction is. PREPARE TRANSACTION writes: it is for the primary. So is the first
+// part of a unit: the others may write.
 bool Session::ends_where_it_is() const {
-  return run_ && run_->work.ends_transaction && !run_->work.plan.write && !parts_.empty();
+  if (!run_ || parts_.empty()) return false;
+  const Work& now = run_->work;
+  const bool whole = now.request.kind != Request::Kind::extended || now.request.synced;
+  return now.ends_transaction && !now.plan.write && whole;
 }
 
 Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {

@@ -5,7 +5,7 @@ A unit goes to one server as a whole: what ends the transaction, marks a place i
 import pytest
 
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, execute, parse
+from support.wire import FLUSH, SYNC, Client, bind, execute, parse
 from test_transactions import adaptive, primary, proxy, run, step, tables  # noqa: F401 (fixtures)
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
@@ -168,6 +168,34 @@ def test_a_write_in_the_unit_that_ends_a_transaction_that_only_read(client, prim
     if begins:
         assert run(client, "commit") == (["COMMIT"], "I")
     assert primary.psql("select count(*) from pens") == "1"
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("before", ["begin", ONE_SNAPSHOT])
+@pytest.mark.parametrize("begins", [["begin"], []], ids=["begin", "by itself"])
+def test_a_write_in_a_later_part_of_the_unit_that_ends_a_transaction_that_only_read(client, primary, before, begins, end):  # noqa: F811
+    """When the end is sent nothing is known of what follows the Flush."""
+    run(client, before)
+    run(client, WHERE)
+    told, status = step(client, *(parse(text) + bind() + execute() for text in (end, *begins)), FLUSH,
+                        parse("insert into pens values (2)"), bind(), execute(), SYNC)
+    assert told == [end.upper(), *(text.upper() for text in begins), "INSERT 0 1"] and status == ("T" if begins else "I")
+    if begins:
+        assert run(client, "commit") == (["COMMIT"], "I")
+    assert primary.psql("select count(*) from pens") == "1"
+
+
+@pytest.mark.parametrize("before", ["begin", ONE_SNAPSHOT])
+def test_a_long_write_in_the_unit_that_ends_a_transaction_that_only_read(client, primary, before):  # noqa: F811
+    """The unit is cut ahead of a Bind that has not come as a whole."""
+    step(client, parse("insert into pens select length($1::text)", "ins"), SYNC)
+    run(client, before)
+    run(client, WHERE)
+    told, status = step(client, *(parse(text) + bind() + execute() for text in ("commit", "begin")),
+                        bind("x" * 300_000, statement="ins"), execute(), SYNC)
+    assert told == ["COMMIT", "BEGIN", "INSERT 0 1"] and status == "T"
+    assert run(client, "commit") == (["COMMIT"], "I")
+    assert primary.psql("select a from pens") == "300000"
 
 
 def test_a_read_ahead_of_the_end_keeps_its_snapshot(client, cluster, primary):  # noqa: F811
