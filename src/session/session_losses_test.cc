@@ -266,5 +266,45 @@ TEST_F(LossTest, WhatIsLostUnderACommitIsOfNoConcernToTheNextTransaction) {
   EXPECT_EQ(answer(client, "COMMIT"), "C ZI ");
 }
 
+// issue: the same under the COMMIT of a transaction that had failed already, which comes back as ROLLBACK.
+TEST_F(LossTest, WhatIsLostUnderTheCommitOfAFailedTransactionIsNoNews) {
+  for (const bool begins : {true, false}) {
+    primary->script = standby->script = Transactional{};
+    Client& client = begin();
+    EXPECT_EQ(in_transaction(client, "select * from pg_catalog.pg_class"), "C ZT ");
+    EXPECT_EQ(in_transaction(client, "select 1"), "C ZT ");
+    primary->script = [](const Bytes&, Bytes& out) {
+      out += error_of("22012");
+      wire::put_ready(out, 'E');
+      return true;
+    };
+    client.query("select * from pg_catalog.pg_class");
+    until([&] { return client.heard.ends_with("ZE "); });
+    client.take();
+    bool sent = false;
+    primary->script = [&sent](const Bytes& message, Bytes&) { return sent |= message[0] == wire::fe::kSync, true; };
+    client.send(statement("commit") + (begins ? statement("begin") : Bytes()) + sync());
+    until([&] { return sent; });
+    standby->drop_all();
+    settle();
+    Bytes answers;
+    for (const char* tag : {"ROLLBACK", "BEGIN"}) {
+      if (!begins && tag[0] == 'B') continue;
+      wire::put_parse_complete(answers);
+      wire::put_bind_complete(answers);
+      wire::put_command_complete(answers, tag);
+    }
+    const char status = begins ? 'T' : 'I';
+    wire::put_ready(answers, status);
+    primary->script = Transactional{.held = {}, .status = status};
+    primary->say(answers);
+    until([&] { return client.heard.find('Z') != std::string::npos; });
+    EXPECT_EQ(client.take(), begins ? "1 2 C 1 2 C ZT " : "1 2 C ZI ");
+    if (!begins) continue;
+    EXPECT_EQ(in_transaction(client, "select 2"), "C ZT ");
+    EXPECT_EQ(answer(client, "COMMIT"), "C ZI ");
+  }
+}
+
 }  // namespace
 }  // namespace herdgate::session

@@ -121,10 +121,13 @@ TransactionLinks::Loss TransactionLinks::lost(NodeId node, const Transaction& se
   std::erase_if(parts_, [node](const Part& part) { return part.node == node; });
   forget_portals_at(node);
   if (!took_part && !under.carried) return {};
-  // What another link is at work for may well be the commit: its answer decides.
-  if (!under.carried && under.elsewhere) return {Tells::later, Leaves::as_it_is, {}};
   const bool has_failed = session.status == TxStatus::failed;  // of which the client knows
-  if (!under.carried) return {has_failed ? Tells::nothing : Tells::later, Leaves::failed, end_all(false)};
+  if (!under.carried) {
+    const Tells tells = has_failed ? Tells::nothing : Tells::later;
+    // What another link is at work for may well be the commit: its answer decides.
+    if (under.elsewhere) return {tells, Leaves::as_it_is, {}};
+    return {tells, Leaves::failed, end_all(false)};
+  }
   if (!took_part && under.runs_again && session.status == TxStatus::idle) return {.tells = Tells::once_more};
   Ends ends = end_all(false);
   if (took_part && !under.goes_on && (has_failed || !under.may_commit))
