@@ -22,11 +22,11 @@ bool is_head(char type) {
          type == kRowDescription || type == kNoData;
 }
 
-// What a standby says when replay got in the way or a write came to it by mistake: the primary can do better.
-bool primary_can_do_better(std::string_view state, std::string_view message) {
-  return state == sqlstate::kReadOnlyTransaction ||
-         (state == sqlstate::kObjectNotInPrerequisiteState && message == "recovery is in progress") ||
-         (state == sqlstate::kSerializationFailure && message.find("conflict with recovery") != std::string_view::npos);
+// What a standby says when a write came to it by mistake, or recovery does not allow something or got in the way: the
+// primary can do better. It says so in its own language (lc_messages); who else uses these says it once more there.
+bool primary_can_do_better(std::string_view state) {
+  return state == sqlstate::kReadOnlyTransaction || state == sqlstate::kObjectNotInPrerequisiteState ||
+         state == sqlstate::kSerializationFailure;
 }
 
 // The text of the simple query that `head` answers, from the copy kept of it; empty when it is none, or too long to
@@ -245,7 +245,7 @@ void Session::reply_error(const backend::Link& link, const Debt& head, const Mes
   }
   const bool misses = missing_named(link, *report);
   if ((can_rerun || can_move) && link.key().node != view().write_node() &&
-      (misses || primary_can_do_better(report->sqlstate, report->message))) {
+      (misses || primary_can_do_better(report->sqlstate))) {
     work().rerun = work().on_primary = true;
     work().writes_after_all = report->sqlstate == sqlstate::kReadOnlyTransaction;
     return;

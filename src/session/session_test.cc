@@ -153,6 +153,27 @@ TEST_F(SessionTest, AReadWhoseServerDiesBetweenTwoRowsFailsAndTheSessionLives) {
   EXPECT_EQ(answer(client, "select 2"), "C ZI ");
 }
 
+// issue: what a standby cannot do was known by English words, which lc_messages has it translate.
+TEST_F(SessionTest, WhatAStandbyCannotDoThePrimaryDoesInAnyLanguage) {
+  struct Said {
+    const char *state, *message, *wanted;
+  };
+  for (const Said& said :
+       {Said{"40001", "storniere Anfrage wegen Konflikt mit der Wiederherstellung", "C ZI "},
+        Said{"55000", "Wiederherstellung l\u00e4uft", "C ZI "}, Said{"22012", "Division durch Null", "E22012 ZI "}}) {
+    standby->script = [&said](const Bytes&, Bytes& out) {
+      wire::Report report;
+      report.sqlstate = said.state;
+      report.message = said.message;
+      wire::put_error(out, report);
+      wire::put_ready(out, 'I');
+      return true;
+    };
+    EXPECT_EQ(answer(log_in(), "select 1"), said.wanted);
+    EXPECT_EQ(std::erase(primary->queries, "select 1"), said.wanted[0] == 'C' ? 1u : 0u);
+  }
+}
+
 TEST_F(SessionTest, AClientWithHalfAMessageOfADeadServerIsClosed) {
   hold(*standby, "select 1");
   Client& client = log_in();
