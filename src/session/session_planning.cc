@@ -199,9 +199,9 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
   // ever.
   const bool refused = facts.serial == 0 && work().rest && !work().rest->learned.empty();
   if ((!found.open.empty() || events) && !refused) {
-    if (!unit_open()) return look_up(facts, std::move(found));
-    into.until = TimePoint::min();  // a question in the middle of it would end its implicit transaction
-    return Next::served;
+    into.until = TimePoint::min();  // unless somebody answers
+    // A question in the middle of a unit would end its implicit transaction.
+    return unit_open() ? Next::served : look_up(facts, std::move(found));
   }
   into.answers = std::move(found.answers);
   into.until = refused ? TimePoint::min() : found.until;
@@ -238,7 +238,9 @@ Session::Next Session::look_up(const sql::Facts& facts, catalog::Found found) {
     const bool from_primary = settings().relcache_query_target == config::RelcacheQueryTarget::primary;
     const bool ask_primary = (from_primary || work().on_primary || old) && primary != nullptr && primary->live();
     const NodeId node = ask_primary ? primary->id : vs_.state().lb_node;
-    if (node == kNoNode) return Next::served;
+    const pool::ServerLink* there = node == kNoNode ? nullptr : held(node);
+    const bool failed = there != nullptr && !fit(there) && !there->link->lost() && there->link->ledger().empty();
+    if (node == kNoNode || failed) return Next::served;
     if (const Next next = acquire(node, link); next != Next::served) return next;
   }
   if (const Next next = bring_up(*link, false); next != Next::served) return next;

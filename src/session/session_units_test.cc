@@ -161,5 +161,31 @@ TEST_F(SessionTest, AShortNoticeEndsWithAWholeCharacter) {
   }
 }
 
+// issue: behind the end of a failed transaction a read was asked about on the very link that had failed.
+TEST_F(SessionTest, AFailedTransactionIsAskedNothing) {
+  Client& client = log_in();
+  char status = 'T';
+  primary->script = [&](const Bytes& message, Bytes& out) {
+    if (message.find("lock") != Bytes::npos) {
+      out += error_of("42P01");
+      status = 'E';
+    } else {
+      wire::put_command_complete(out, "OK");
+    }
+    wire::put_ready(out, status);
+    return true;
+  };
+  client.query("begin");
+  client.query("lock table u");
+  until([&] { return client.heard == "C ZT E42P01 ZE "; });
+  client.take();
+  primary->queries.clear();
+  Heard at_primary(*primary);
+  EXPECT_EQ(answer_unit(client, statement("rollback") + statement("select * from t") + sync()), "1 2 C 1 2 C ZI ");
+  EXPECT_EQ(at_primary.take(), "P: B E P: B E S");
+  EXPECT_EQ(answer(client, "select * from t"), "C ZI ");
+  EXPECT_TRUE(at_primary.take().starts_with("Q:WITH")) << "it is asked about when a server answers";
+}
+
 }  // namespace
 }  // namespace herdgate::session
