@@ -162,11 +162,9 @@ void place_streaming(const Input& in, const Effects& e, Plan& plan) {
 }  // namespace
 
 bool pins_reads(const vsession::SessionState& state, const config::Settings& settings) {
-  constexpr auto bit = [](vsession::Pin pin) { return static_cast<std::uint16_t>(pin); };
+  using vsession::Pin;
   if (settings.pool_mode != config::PoolMode::session) return state.pins != 0;
-  const int binding =
-      bit(vsession::Pin::temporary_table) | bit(vsession::Pin::load) | bit(vsession::Pin::unparsed_state);
-  return (state.pins & binding) != 0;
+  return state.has(Pin::temporary_table) || state.has(Pin::load) || state.has(Pin::unparsed_state);
 }
 
 Plan decide(const Input& in) {

@@ -26,7 +26,7 @@ Names names_in(const sql::Facts& facts, const Statement* prepared) {
 
 // Then names may mean what only its own link knows, nothing of the catalog is kept, and the link is reset in the end.
 bool has_own_names(const vsession::SessionState& state) {
-  return state.unseen || (state.pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
+  return state.unseen || state.has(vsession::Pin::temporary_table);
 }
 
 // The tests before those that need answers already say "primary".

@@ -350,6 +350,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   const cluster::View& view() const { return *snapshot_->view; }
   // The search_path that the session has set, or else that which its links have been given.
   const std::string& path_key() const { return cache_ ? cache_->path_key() : vs_.search_path_key(); }
+  // By whose rights its statements run.
+  const std::string& role() const { return vs_.role_key().empty() ? identity_->user : vs_.role_key(); }
 
   static const config::SessionSettings kNothingSet;
 

@@ -14,10 +14,6 @@ using sql::Kind;
 using vsession::Pin;
 using vsession::TxStatus;
 
-bool has_pin(const vsession::SessionState& state, Pin pin) {
-  return (state.pins & static_cast<std::uint16_t>(pin)) != 0;
-}
-
 // Its room is kept for the next request, if it is not much.
 template <class T>
 void empty(std::vector<T>& items) {
@@ -45,7 +41,7 @@ std::string_view SessionCache::refusal() const {
   return cache::refusal({.failed_transaction = state.tx.status == TxStatus::failed,
                          .wrote = state.tx.status != TxStatus::idle && (wrote_ || state.tx.wrote),
                          .one_snapshot = one_snapshot(),
-                         .temporary = has_pin(state, Pin::temporary_table),
+                         .temporary = state.has(Pin::temporary_table),
                          .unknown_state = unknown_state_ || s_.state_unknown(),
                          .role_changed = state.role_changed});
 }
@@ -179,7 +175,7 @@ void SessionCache::planned(const sql::Facts& facts, std::string_view text, const
 bool SessionCache::has_set_something() const {
   const vsession::VirtualSession& vs = s_.vs_;
   return vs.parameters() != vs.base_parameters() || vs.parameters() != vs.session_parameters() ||
-         has_pin(vs.state(), Pin::temporary_table);
+         vs.state().has(Pin::temporary_table);
 }
 
 // A read that calls nothing changes nothing, whatever its names mean: while such ones are under way somebody's DROP of

@@ -475,16 +475,12 @@ std::optional<TimePoint> Session::shown_by(const pool::ServerLink& link) const {
 }
 
 // Names may mean to it what they mean to nobody else. (As to what its open transaction has defined: see path_key().)
-bool Session::has_own_names() const {
-  return (vs_.state().pins & static_cast<std::uint16_t>(vsession::Pin::temporary_table)) != 0;
-}
+bool Session::has_own_names() const { return vs_.state().has(vsession::Pin::temporary_table); }
 
 // Something may have been set that we have not seen, on a link that it has. In session mode that lasts; else the link
 // is reset when it is given back.
 bool Session::state_unknown() const {
-  constexpr auto kPins =
-      static_cast<std::uint16_t>(vsession::Pin::unparsed_state) | static_cast<std::uint16_t>(vsession::Pin::load);
-  if ((vs_.state().pins & kPins) != 0) return true;
+  if (vs_.state().has(vsession::Pin::unparsed_state) || vs_.state().has(vsession::Pin::load)) return true;
   if (cache_ && cache_->unknown_state() && settings().pool_mode == config::PoolMode::session) return true;
   return std::any_of(links_.begin(), links_.end(), [](const pool::ServerLink* link) { return link->memory.unseen; });
 }
@@ -502,8 +498,7 @@ void Session::note_unseen(pool::ServerLink& link) const {
 catalog::Viewpoint Session::viewpoint() const {
   using Path = catalog::Viewpoint::Path;
   const Path path = !state_unknown() ? Path::known : cache_ ? Path::own : Path::not_kept;
-  return catalog::Viewpoint{identity_->database, vs_.role_key().empty() ? identity_->user : vs_.role_key(), path_key(),
-                            has_own_names(), path};
+  return catalog::Viewpoint{identity_->database, role(), path_key(), has_own_names(), path};
 }
 
 }  // namespace herdgate::session

@@ -114,8 +114,7 @@ Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_vie
   if (vs_.state().tx.status == TxStatus::idle && !unit_open()) epoch_before_ = epoch;
   if (snapshot_ != worker_.snapshot()) return decide_anew(facts, text, plan, nullptr);
   const route::Input input = routing_input(facts, text, kNotAskedYet);
-  const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
-  const route::Asked asked{input, role, path_key(), epoch};
+  const route::Asked asked{input, role(), path_key(), epoch};
   const route::RecentPlans::Kept* known = worker_.recent_plans().find(asked, worker_.loop().now());
   if (known == nullptr) return decide_anew(facts, text, plan, &asked);
   plan = known->plan;
@@ -180,9 +179,8 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
       return Next::served;
     }
   }
-  const std::string& role = vs_.role_key().empty() ? identity_->user : vs_.role_key();
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
-  const catalog::Asked asked{facts.serial, wanted.relations, wanted.functions, identity_->database, role, path_key(),
+  const catalog::Asked asked{facts.serial, wanted.relations, wanted.functions, identity_->database, role(), path_key(),
                              epoch};
   const bool own_names = has_own_names() || (cache_ && state_unknown());
   const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !own_names;

@@ -549,7 +549,7 @@ TEST(Parameters, APathOfTheLoginMayNameTemporaryTables) {
     EXPECT_EQ(VirtualSession::must_be_told("search_path", path), std::string_view(path) != "public");
     session.parameter_reported("search_path", path);
     script.step("create table t (v int)");
-    const bool pinned = (session.state().pins & static_cast<std::uint16_t>(Pin::temporary_table)) != 0;
+    const bool pinned = session.state().has(Pin::temporary_table);
     EXPECT_EQ(pinned, std::string_view(path) != "public") << path;
     script.step("discard all");
     script.step("set search_path = public");

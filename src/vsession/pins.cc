@@ -140,9 +140,9 @@ void VirtualSession::note_discard(sql::DiscardTarget target) {
   ensure_base();
   if (target == sql::DiscardTarget::temp) return forget_temporary();
   if (target != sql::DiscardTarget::all) return;
-  const auto loaded = static_cast<std::uint16_t>(state_.pins & static_cast<std::uint16_t>(Pin::load));
+  const bool loaded = state_.has(Pin::load);
   clear_pins();
-  state_.pins = loaded;  // a library stays loaded whatever is discarded
+  if (loaded) add_pin(Pin::load);  // a library stays loaded whatever is discarded
   reset_all(/*identity_too=*/true);
 }
 

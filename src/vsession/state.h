@@ -50,6 +50,7 @@ struct SessionState {
   sql::Isolation default_isolation = sql::Isolation::read_committed;
   bool default_read_only = false;
   std::uint16_t pins = 0;
+  bool has(Pin pin) const { return (pins & static_cast<std::uint16_t>(pin)) != 0; }
   std::vector<std::string> temp_tables;  // check_temp_table = trace: names created and not dropped
   bool role_changed = false;             // SET ROLE / SESSION AUTHORIZATION happened in this session (cache rule)
   // Something may have been set on a link of it that nobody saw: what names mean there is not known. The session module

@@ -125,7 +125,7 @@ void VirtualSession::ensure_base() {
 }
 
 VirtualSession::Level VirtualSession::here(std::string name) const {
-  const bool temporary = (state_.pins & static_cast<std::uint16_t>(Pin::temporary_table)) != 0;
+  const bool temporary = state_.has(Pin::temporary_table);
   return Level{.name = std::move(name),
                .after_commit = after_commit_,
                .current = current_,
