@@ -311,11 +311,7 @@ void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
   for (const std::string& query : queries) {
     const bool discard_all = strcasecmp(query.c_str(), "discard all") == 0;
     all = all || discard_all || strcasecmp(query.c_str(), "reset all") == 0;
-    if (discard_all || strcasecmp(query.c_str(), "deallocate all") == 0) {
-      link.memory.interned.clear();
-      link.memory.named.clear();
-      link.memory.unnamed_owner = SessionId();
-    }
+    if (discard_all || strcasecmp(query.c_str(), "deallocate all") == 0) link.memory.forget_statements();
   }
   if (all) {
     link.memory.parameters = no_parameters_;

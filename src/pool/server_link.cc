@@ -85,6 +85,12 @@ std::vector<std::string> InternedStatements::take_all() {
   return names;
 }
 
+void LinkMemory::forget_statements() {
+  interned.clear();
+  named.clear();
+  unnamed_owner = SessionId();
+}
+
 ServerLink::ServerLink(std::unique_ptr<backend::Link> l, TimePoint now, WallTime wall)
     : link(std::move(l)), created(now), idle_since(now), created_wall(wall) {
   memory.parameters = std::make_shared<vsession::ParameterSet>();

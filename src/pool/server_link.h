@@ -86,12 +86,14 @@ struct LinkMemory {
   std::uint64_t unnamed_queries = 0;         // Link::queries() then: a later one has dropped it
   vsession::DescribedPtr unnamed_described;  // null: not since then
   bool opaque = false;                       // may hold state that we did not see: reset before another session gets it
-  SessionId opaque_owner;
   bool unseen = false;  // … and names may mean another thing there than we think (route::Plan::unseen)
   // What its login gave, and the epoch in which it was asked for that (Accounts::settings_epoch(); 0: never).
   Defaults defaults = Defaults::unknown;
   std::uint64_t defaults_epoch = 0;
   std::string pins;  // names of the pins while a session keeps it, for SHOW POOL_POOLS
+
+  // DEALLOCATE ALL or DISCARD ALL: no statement is prepared there any more.
+  void forget_statements();
 };
 
 struct KeyPool;

@@ -488,9 +488,7 @@ bool Session::state_unknown() const {
 // The plan is about to be carried out there.
 void Session::note_unseen(pool::ServerLink& link) const {
   link.memory.unseen |= run_->work.plan.unseen;
-  if (!run_->work.plan.opaque) return;
-  link.memory.opaque = true;
-  link.memory.opaque_owner = id_;
+  link.memory.opaque |= run_->work.plan.opaque;
 }
 
 // For the route alone it is enough that others do not get what it means by a name: its reads may go where that is as

@@ -96,9 +96,7 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
   } else if (statement.kind == Kind::deallocate && !statement.all) {
     memory.named.erase(statement.name);
   } else if (discards || statement.kind == Kind::deallocate) {
-    memory.named.clear();
-    memory.interned.clear();
-    memory.unnamed_owner = SessionId();
+    memory.forget_statements();
   }
 }
 

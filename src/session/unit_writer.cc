@@ -462,7 +462,7 @@ void UnitWriter::drop_statements(const vsession::PreparedPtr& by, const std::str
   if (all) {
     dropped.named.swap(memory.named);
     dropped.interned = memory.interned.take_all();
-    memory.unnamed_owner = SessionId();
+    memory.forget_statements();
     for (const auto& [name, statement] : vs.prepared()) {
       if (!name.empty()) dropped.closed.push_back(statement);
     }
