@@ -230,6 +230,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   // Links (session_links.cc).
   pool::ServerLink* held(NodeId node) const;
   pool::ServerLink* of(const backend::Link& link) const;
+  Next take_link(pool::ServerLink*& link, std::size_t& used);
   Next acquire(NodeId node, pool::ServerLink*& link);
   void acquired(pool::Pool::Result result);
   void adopt(pool::ServerLink& link);

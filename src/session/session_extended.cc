@@ -464,16 +464,8 @@ void Session::cut_unit(UnitMessages& messages, std::size_t until, ByteView& inpu
 }
 
 Session::Next Session::run_unit(ByteView input, UnitMessages& messages, std::size_t& used) {
-  const NodeId node = node_for(work().plan);
   pool::ServerLink* link = nullptr;
-  if (node == kNoNode) {
-    used += input.size();
-    rest_follows();
-    fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
-    return Next::served;
-  }
-  if (const Next next = acquire(node, link); next != Next::served) return next;
-  settle_transaction_node(link->link->key().node);
+  if (const Next next = take_link(link, used); link == nullptr) return next;
   if (stalls(*link->link, input.size())) return Next::waiting;
   if (cache_ && cache_->waits_for_unit(messages)) return Next::waiting;
   const bool open = vs_.state().tx.status != vsession::TxStatus::idle;

@@ -70,6 +70,26 @@ bool Session::ends_where_it_is() const {
   return now.ends_transaction && !now.plan.write && whole;
 }
 
+// Where the plan says. Null behind it: the request waits, or it has failed because no node is up.
+Session::Next Session::take_link(pool::ServerLink*& link, std::size_t& used) {
+  link = nullptr;
+  const NodeId node = node_for(work().plan);
+  if (node == kNoNode) {
+    used += work().request.bytes;
+    rest_follows();
+    fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
+    return Next::served;
+  }
+  if (const Next next = acquire(node, link); next != Next::served) {
+    link = nullptr;
+    return next;
+  }
+  // Whose process it ends says nothing about where the transaction is.
+  const bool ends_process = work().facts && work().facts->first().terminate_pid;
+  if (!ends_process) settle_transaction_node(link->link->key().node);
+  return Next::served;
+}
+
 Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   link = held(node);
   if (link != nullptr && link->link->lost()) {

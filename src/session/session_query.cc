@@ -115,16 +115,8 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
             : plan_query(*facts, *text);
     if (next != Next::served) return next;
   }
-  const NodeId node = node_for(work().plan);
   pool::ServerLink* link = nullptr;
-  if (node == kNoNode) {
-    fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
-    used += input.size();
-    return Next::served;
-  }
-  if (const Next next = acquire(node, link); next != Next::served) return next;
-  // Whose process it ends says nothing about where the transaction is.
-  if (!facts->first().terminate_pid) settle_transaction_node(link->link->key().node);
+  if (const Next next = take_link(link, used); link == nullptr) return next;
   if (cache_ && cache_->waits_for_query(*facts)) return Next::waiting;
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(*facts) : nullptr;
@@ -200,15 +192,8 @@ Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
   const NodeId begun = transaction_node();
   work().plan.node = begun != kNoNode ? begun : view().write_node();
   work().plan.write = true;
-  const NodeId node = node_for(work().plan);
-  if (node == kNoNode) {
-    used += input.size();
-    fail_request(report_of({Error{backend::Errc::connect_failed, "no node is up"}, {}, {}}, view().primary));
-    return Next::served;
-  }
   pool::ServerLink* link = nullptr;
-  if (const Next next = acquire(node, link); next != Next::served) return next;
-  settle_transaction_node(link->link->key().node);
+  if (const Next next = take_link(link, used); link == nullptr) return next;
   if (cache_ && cache_->waits_for_unknown()) return Next::waiting;
   if (!unit_open()) {
     if (const Next next = bring_up(*link, true); next != Next::served) return next;

@@ -187,5 +187,22 @@ TEST_F(SessionTest, AFailedTransactionIsAskedNothing) {
   EXPECT_TRUE(at_primary.take().starts_with("Q:WITH")) << "it is asked about when a server answers";
 }
 
+// Whatever the request is, it fails by itself and the next one is served.
+TEST_F(SessionTest, WhereNoNodeIsUpARequestFails) {
+  Client& client = log_in();
+  auto none = std::make_shared<Snapshot>(*snapshot());
+  auto view = std::make_shared<cluster::View>(*none->view);
+  for (cluster::Node& node : view->nodes) node.status = cluster::NodeStatus::down;
+  view->primary = kNoNode;
+  none->view = std::move(view);
+  worker->take_snapshot(none);
+  EXPECT_EQ(answer(client, "select 1"), "E08006 ZI ");
+  EXPECT_EQ(answer_unit(client, statement("select 1") + sync()), "E08006 ZI ");
+  worker->take_snapshot(snapshot());
+  Heard at_primary(*primary), at_standby(*standby);
+  EXPECT_EQ(answer(client, "select 1"), "C ZI ");
+  EXPECT_EQ(answer_unit(client, statement("select 1") + sync()), "1 2 C ZI ");
+}
+
 }  // namespace
 }  // namespace herdgate::session
