@@ -31,9 +31,10 @@ namespace herdgate::cluster {
 // A node as the control thread knows it: the published part and what only this machine needs.
 struct Member {
   Node node;
-  bool returns = false;         // down, and used again without being asked as soon as it answers
-  bool held = false;            // down or unused by request or by the status file: only an attach brings it back
-  bool has_to_follow = false;   // down, and follow_primary_command has still to make it a standby of the new primary
+  bool returns = false;        // down, and used again without being asked as soon as it answers
+  bool held = false;           // down or unused by request or by the status file: only an attach brings it back
+  bool has_to_follow = false;  // down, and follow_primary_command has still to make it a standby of the new primary
+  bool unfit = false;  // down, and what it has may not be the primary's: it never comes back without being asked
   NodeId superseded = kNoNode;  // was the primary until this one took over: must not come back as one
   bool reported = false;        // … and that it answers again was said
   bool suspected = false;       // a session could not work with it; the next probe decides

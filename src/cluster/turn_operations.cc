@@ -22,6 +22,11 @@ int strength(const Demand& demand) {
 
 std::string place(const Node& node) { return fmt::format("{}({})", node.host, node.port); }
 
+// Its data may be another history's, or it was cut off in the middle of a failover: a person has to look at it.
+bool makes_unfit(const Member& member, Cause cause) {
+  return cause == Cause::false_primary || cause == Cause::left_behind || is_stray(member);
+}
+
 }  // namespace
 
 // ---- demands
@@ -162,6 +167,7 @@ void Turn::mark_down(Member& member, const std::string& reason, Cause cause) {
   node.status_changed = now_;
   node.status_reason = reason;
   actions_.lost.push_back({node.id, cause});
+  member.unfit = makes_unfit(member, cause);
   clear_figures(member);
   const auto waits = [&](const Demand& d) { return d.kind == Demand::down && d.node == node.id; };
   const auto demanded = std::find_if(state_.demands.begin(), state_.demands.end(), waits);
@@ -178,7 +184,7 @@ void Turn::begin_down(Member& member) {
   member.held = operation.demand.reason == kByRequest;
   if (primary_is_lost()) {
     // Until somebody is promoted nothing is lost when it comes back; a script may be promoting somebody, though.
-    member.returns = state_.rules.failover.builtin && !member.held;
+    member.returns = state_.rules.failover.builtin && !member.held && !member.unfit;
     if (!state_.lost) state_.lost = LostPrimary{operation.old_primary, operation.old_main};
     if (operation.demand.kind == Demand::down) return ask_the_others();
   }
@@ -215,7 +221,7 @@ void Turn::operator()(const Answered& event) {
 void Turn::all_are_down() {
   say(Level::log, "failover: no valid backend node found");
   for (Member& m : state_.members)
-    if (m.node.status == NodeStatus::down && !m.held && !m.has_to_follow) m.returns = true;
+    if (m.node.status == NodeStatus::down && !m.held && !m.has_to_follow && !m.unfit) m.returns = true;
 }
 
 // What was out of recovery beside the lost primary lacks what was written since, and so does what receives from it:
@@ -290,7 +296,7 @@ void Turn::begin_attach(Member& member) {
   node.status_changed = now_;
   node.status_reason = operation.demand.reason;
   actions_.returned.push_back(node.id);
-  member.returns = member.held = member.has_to_follow = false;
+  member.returns = member.held = member.has_to_follow = member.unfit = false;
   member.superseded = kNoNode;
   if (state_.rules.streaming && !state_.lost && !primary_found() && others_are_standbys(node.id))
     state_.lost = LostPrimary{kNoNode, operation.old_main};

@@ -115,11 +115,11 @@ bool Turn::may_take_over(const Member& m) const {
   if (!lost) return true;
   const bool followed = old->node.live() && old->node.real_role == Role::standby && old->upstream;
   if (followed && points_at(*old->upstream, m.node)) return true;  // somebody has made that one its standby
-  if (!state_.rules.failover.builtin) return !is_stray(m) || stray_takes_over(m);
   const auto& operation = state_.operation;
   const bool unheard =
       m.silent || (operation && (among(operation->awaited, m.node.id) || among(operation->silent, m.node.id)));
-  return !is_stray(m) && !unheard;
+  if (state_.rules.failover.builtin) return !is_stray(m) && !unheard;
+  return !is_stray(m) || (!unheard && stray_takes_over(m));
 }
 
 // A primary that stands stays, also while it is down, until another node is found to be one; before every node was
