@@ -67,6 +67,7 @@ class Turn {
   // turn_operations.cc
   bool demand(Demand::Kind kind, NodeId node, std::string reason, Cause cause = Cause::request);
   bool outdated(const Demand& demand);
+  bool spares_primary(const Demand& demand);
   bool demand(Demand wanted);
   void work_off();
   void begin(const Demand& demand);

@@ -59,6 +59,17 @@ bool Turn::outdated(const Demand& demand) {
   return true;
 }
 
+// It has become the primary since it was to be taken out of use, not because it is dead. The built-in failover promotes
+// nobody while the primary works.
+bool Turn::spares_primary(const Demand& demand) {
+  const bool takes_out = demand.kind == Demand::down || demand.kind == Demand::quarantine;
+  const bool dead = demand.cause == Cause::health_check || demand.cause == Cause::connection;
+  if (!state_.rules.failover.builtin || !takes_out || dead || demand.node != state_.primary) return false;
+  say(Level::warning, fmt::format("node {} stays in use", demand.node.value),
+      fmt::format("It was to be taken down ({}) and is the primary by now.", demand.reason));
+  return true;
+}
+
 // At start everything waits until the primary is known, or every node was asked: scripts are told who it was. A search
 // for a primary gives way to what is demanded meanwhile; it is taken up again while none is found.
 void Turn::work_off() {
@@ -91,7 +102,7 @@ void Turn::begin(const Demand& demand) {
   // Whoever attaches what is in use means that it may be the primary again.
   if (over && demand.kind == Demand::attach && demand.reason == kByRequest) member->superseded = kNoNode;
   if (over) return;
-  if (outdated(demand)) return;
+  if (outdated(demand) || spares_primary(demand)) return;
   if (demand.reason == kAnswersAgain && !member->returns) return;  // another took over meanwhile
   Operation operation;
   operation.demand = demand;
