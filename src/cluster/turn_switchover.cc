@@ -102,10 +102,10 @@ void Turn::resume(const Unfinished& unfinished) {
   state_.demands.push_back({Demand::search, unfinished.from, {}});
 }
 
-// It is the primary still, or again.
+// It is the primary still, or again. (The operation may be about the other one, which went down meanwhile.)
 void Turn::take_back_old_primary(const std::string& why) {
   Operation& operation = *state_.operation;
-  const NodeId old_primary = operation.old_primary;
+  const NodeId old_primary = state_.lost->primary;
   Member* old = find(old_primary);
   const bool attached = old && old->node.live();  // as a standby, by somebody
   if (attached) take_role(*old, false);
@@ -130,10 +130,10 @@ void Turn::take_back_old_primary(const std::string& why) {
 
 void Turn::switched(const PromotionEnded& event) {
   Operation& operation = *state_.operation;
-  if (event.promoted == operation.old_primary) return take_back_old_primary(event.text);
+  const NodeId old = state_.lost->primary;
+  if (event.promoted == old) return take_back_old_primary(event.text);
   operation.problem.clear();
   if (Member* fresh = find(event.promoted)) take_role(*fresh, false);
-  const NodeId old = operation.old_primary;
   const bool attached = find(old) && find(old)->node.live();
   say(Level::log,
       fmt::format("{}: node {} was promoted", attached ? "built-in failover" : "switchover", event.promoted.value),
