@@ -61,9 +61,11 @@ void Monitor::note_then(const cluster::SwitchStep& step, std::function<void()> b
 }
 
 // A failover goes on without a note that cannot be written: what has been lost then is the primary, not by us. A
-// switchover that was taken up is noted as such: should this proxy die too, the old primary must not be left out.
+// switchover that was taken up is noted as such: should this proxy die too, the old primary must not be left out. The
+// next primary may be lost in the same turn in which one was found.
 void Monitor::keep_note() {
   const bool lost = state_.lost && state_.lost->primary != kNoNode && state_.rules.failover.builtin;
+  if (noted_ && lost && noted_->from != state_.lost->primary) noted_.reset();
   const bool old = noted_ && state_.lost && means_.loop.now() - noted_->at > cluster::kLastWordsCount / 2;
   if (old || (!noted_ && lost)) {
     const Noted first =

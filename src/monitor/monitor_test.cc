@@ -69,6 +69,7 @@ struct MonitorTest : ::testing::Test {
   std::map<int, int> probes;
   std::vector<ProbeTarget> targets;
   std::function<void()> changed = [] {}, gate_empty;
+  std::optional<std::function<void()>> unsettled;  // there: the workers take their time, and this is to be called then
   int gate_opened = 0, first_looks = 0, reloads = 0, alterations = 0, crashes = 0, renamings = 0;
   std::unique_ptr<Monitor> monitor;
 
@@ -90,6 +91,12 @@ struct MonitorTest : ::testing::Test {
       changed();
     };
     hooks.open_gate = [this] { ++gate_opened; };
+    hooks.settled = [this](std::function<void()> then) {
+      if (unsettled)
+        unsettled = std::move(then);
+      else
+        loop.defer(std::move(then));
+    };
     hooks.reloaded = [this] { ++reloads; };
     hooks.defaults_altered = [this] { ++alterations; };
     hooks.primary_crashed = [this] { ++crashes; };
@@ -554,6 +561,35 @@ TEST_F(MonitorTest, WhatAPrimarySaysThatWasAskedInAFailoverIsKnown) {
   until_polled([&] { return read_state_file(note).value_or("").value_or("").starts_with("failover from 1\n"); });
   const std::string words = "failover from 1\nsynchronous_standby_names ANY 1 (\"node0\")\nposition 6000\ntimeline 2\n";
   EXPECT_TRUE(read_state_file(note).value().value().starts_with(words)) << read_state_file(note).value().value();
+}
+
+// The one primary is found and the next one lost in the same turn: what was demanded while the promotion was open.
+TEST_F(MonitorTest, TheNoteNamesThePrimaryThatIsLostNow) {
+  settings.failover_method = config::FailoverMethod::builtin;
+  for (config::Backend& backend : settings.backends) backend.hostname = folder;
+  const std::string note = folder / "pgpool_unfinished";
+  const auto noted = [&](const char* words) {
+    return read_state_file(note).value_or("").value_or("").starts_with(words);
+  };
+  start();
+  until([&] { return monitor->view()->primary == NodeId(0) && probes[1] > 0; });
+  unsettled.emplace();
+  world = {{0, gone()}, {1, standby(4000)}};
+  monitor->connection_failed(NodeId(0));
+  until_polled([&] { return *unsettled && noted("failover from 0\n"); });
+  world[1] = primary(6000);  // somebody else has promoted it
+  monitor->connection_failed(NodeId(1));
+  until([&] { return monitor->view()->primary == NodeId(1); });
+  world[1] = gone();
+  const int before = probes[1];
+  monitor->connection_failed(NodeId(1));
+  until([&] { return probes[1] > before; });
+  monitor->connection_failed(NodeId(1));
+  until([&] { return probes[1] > before + 1; });  // so the first has ended
+  EXPECT_TRUE(node(1).live()) << "the promotion is open";
+  std::exchange(unsettled, std::nullopt).value()();
+  until_polled([&] { return noted("failover from 1\n"); });
+  EXPECT_EQ(node(1).status, NodeStatus::down);
 }
 
 TEST_F(MonitorTest, ANoteThatIsNotUnderstoodOrNotForUsIsLeftAlone) {
