@@ -151,13 +151,14 @@ void Monitor::detach_gracefully(NodeId node, Answered answered) {
 
 void Monitor::sessions_left(NodeId node, bool all, const Answered& answered) {
   means_.loop.cancel(std::exchange(leaving_, 0));
+  std::optional<cluster::Refusal> refusal;
   if (all)
-    feed(cluster::Requested{{cluster::Request::detach, node}});
+    refusal = feed(cluster::Requested{{cluster::Request::detach, node}});
   else
     say({Level::warning, fmt::format("node {} is not detached", node.value),
          "The sessions did not end within recovery_timeout."});
   hooks_.open_gate();
-  answer(answered, std::nullopt);
+  answer(answered, std::move(refusal));
 }
 
 // ---- the machine

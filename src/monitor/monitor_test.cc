@@ -407,6 +407,20 @@ TEST_F(MonitorTest, AGracefulDetachWaitsForTheSessions) {
   EXPECT_EQ(monitor->busy_with(), "");
 }
 
+TEST_F(MonitorTest, AGracefulDetachThatIsRefusedInTheEndSaysSo) {
+  start();
+  until([&] { return node(1).delay_bytes.has_value(); });
+  Refused refusal;
+  monitor->detach_gracefully(NodeId(1), [&](const Refused& r) { refusal = r; });
+  world[1] = gone();
+  monitor->connection_failed(NodeId(1));
+  until([&] { return node(1).status == NodeStatus::down; });
+  gate_empty();
+  until_polled([&] { return refusal.has_value(); });
+  EXPECT_EQ(refusal->text, "invalid degenerate backend request, node id : 1 status: [down] is not valid for failover");
+  EXPECT_EQ(gate_opened, 1);
+}
+
 TEST_F(MonitorTest, AGracefulDetachGivesUpWhenSessionsStay) {
   settings.recovery_timeout = std::chrono::seconds(0);
   start();
