@@ -9,6 +9,7 @@ inline constexpr std::string_view kConnectionFailure = "08006";
 inline constexpr std::string_view kOutcomeUnknown = "08007";
 inline constexpr std::string_view kProtocolViolation = "08P01";
 inline constexpr std::string_view kFeatureNotSupported = "0A000";
+inline constexpr std::string_view kInvalidParameterValue = "22023";
 inline constexpr std::string_view kReadOnlyTransaction = "25006";
 inline constexpr std::string_view kInFailedTransaction = "25P02";
 inline constexpr std::string_view kIdleInTransactionTimeout = "25P03";

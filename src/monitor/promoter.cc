@@ -64,11 +64,6 @@ bool nobody_listens(const Error& error) {
   return error.code == backend::Errc::connect_failed && (says(ECONNREFUSED) || says(ENOENT));
 }
 
-// By the server itself, for good: not because its process was ended or its wait (SQLSTATE 57…), by when it was told.
-bool refused_to_promote(const Error& error) {
-  return error.code == backend::Errc::query_failed && error.context.find("(57") == std::string::npos;
-}
-
 std::optional<std::int64_t> timeline_of(const std::string& text) {
   std::int64_t timeline = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), timeline);
@@ -303,7 +298,8 @@ void Promoter::promote(NodeId node) {
                              [this, run = run_](const Result<backend::Rows>& rows) {
                                if (run != run_) return;
                                if (rows) return promotion_told(*rows);
-                               if (refused_to_promote(rows.error())) return not_promoted(rows.error().text());
+                               if (refuses(rows.error(), successor()->client->sqlstate()))
+                                 return not_promoted(rows.error().text());
                                not_heard(rows.error());
                              });
 }

@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include "backend/errc.h"
+
 namespace herdgate::monitor {
 
 // The number is "Herdgate" in ASCII; pg_locks shows it in two halves.
@@ -31,6 +33,10 @@ std::string literal(std::string_view text) {
     out += c;
   }
   return out + "'";
+}
+
+bool refuses(const Error& error, std::string_view sqlstate) {
+  return error.code == backend::Errc::query_failed && !sqlstate.starts_with("57");
 }
 
 std::string too_old_for_builtin(const std::string& version) {

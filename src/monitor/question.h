@@ -17,6 +17,10 @@ std::unique_ptr<backend::Client> ask(const ProbeMeans& means, const ProbeTarget&
 
 std::string literal(std::string_view text);  // with a blank before it
 
+// Does a server not do what it was told? By its own words, that is, and not because its process was ended or its wait
+// (SQLSTATE class 57), by when it may have begun.
+bool refuses(const Error& error, std::string_view sqlstate);
+
 // From it on primary_conninfo takes effect without a restart.
 inline constexpr int kOldestBuiltin = 130000;
 // Empty: new enough for the built-in failover. The argument is server_version_num.

@@ -12,5 +12,16 @@ TEST(Builtin, WhatCannotReloadPrimaryConninfoIsRefusedByName) {
   EXPECT_NE(too_old_for_builtin(""), "");
 }
 
+TEST(Refusals, AreToldByTheSqlstateAndNotByTheWords) {
+  using backend::Errc;
+  EXPECT_TRUE(refuses({Errc::query_failed, "permission denied for function pg_promote (42501)"}, "42501"));
+  EXPECT_TRUE(refuses({Errc::query_failed, "no such function (57) (42883)"}, "42883"));
+  EXPECT_TRUE(refuses({Errc::query_failed, "unreadable"}, ""));
+  for (const char* ended : {"57P01", "57P02", "57014"})
+    EXPECT_FALSE(refuses({Errc::query_failed, "beendet"}, ended)) << ended;
+  EXPECT_FALSE(refuses({Errc::closed_by_server, ""}, ""));
+  EXPECT_FALSE(refuses({Errc::timed_out, "query"}, "42501"));
+}
+
 }  // namespace
 }  // namespace herdgate::monitor

@@ -190,9 +190,8 @@ void Switchover::stop() {
 
 void Switchover::stopped(const Result<backend::Rows>& rows) {
   // The end of the connection may be what was asked for; what it does then says whether it was.
-  const bool refused = !rows && rows.error().code == backend::Errc::query_failed &&
-                       rows.error().context.find("57P01") == std::string::npos;
-  if (refused) return ended("the primary could not be restarted: " + rows.error().text());
+  if (!rows && refuses(rows.error(), from_->sqlstate()))
+    return ended("the primary could not be restarted: " + rows.error().text());
   later([this] { wait_for_return(); });
 }
 

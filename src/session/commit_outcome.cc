@@ -138,16 +138,17 @@ void Session::ask_outcome() {
         // One that is full, say: it works, and is to be asked again.
         const std::optional<backend::OpenFailure>& refused = lost_commit_->client->refused();
         const bool works = refused && refused->server && !refused->not_ready() && !refused->cut_short();
+        const std::string sqlstate = lost_commit_->client->sqlstate();
         // The client calls us: it goes when its call has returned.
         worker_.loop().defer([client = std::shared_ptr<backend::Client>(std::move(lost_commit_->client))] {});
-        outcome_answered(rows, works);
+        outcome_answered(rows, sqlstate, works);
       });
 }
 
-void Session::outcome_answered(const Result<backend::Rows>& rows, bool works) {
+void Session::outcome_answered(const Result<backend::Rows>& rows, std::string_view sqlstate, bool works) {
   vsession::Fate fate = vsession::Fate::unknown;
   if (rows && rows->size() == 1 && rows->front().size() == 1) fate = vsession::fate_of(rows->front()[0]);
-  if (!rows) fate = vsession::fate_of_error(rows.error().text());
+  if (!rows) fate = vsession::fate_of_error(sqlstate);
   // Not even asked, for want of a socket of ours, or of time for a password: that is no word about the node.
   const bool short_of = !rows && (rows.error().code == make_error_code(backend::Errc::own_shortage) ||
                                   rows.error().code == make_error_code(backend::Errc::crowded));

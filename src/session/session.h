@@ -331,7 +331,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void forget_transaction_id();
   void learn_outcome(NodeId node, const std::string& why);
   void ask_outcome();
-  void outcome_answered(const Result<backend::Rows>& rows, bool works);
+  void outcome_answered(const Result<backend::Rows>& rows, std::string_view sqlstate, bool works);
   void outcome_learned(vsession::Fate fate);
   void close_outcome();
   void forget_lost_commit();

@@ -171,6 +171,36 @@ TEST_F(LossTest, ALateAnswerIsNotTheIdOfTheNextTransaction) {
   until([&] { return client.heard.ends_with("ZI "); });
 }
 
+// What the server's words hold is no SQLSTATE: only 22023 itself says that the id was never given out.
+TEST_F(LossTest, AnOutcomeIsNotReadOutOfTheWordsOfAnError) {
+  TellsId tells{.plays = {}, .id = "7", .later = false, .kept = {}};
+  primary->script = std::ref(tells);
+  Client& client = begin();
+  EXPECT_EQ(in_transaction(client, "insert into t values (1)"), "C ZT ");
+  settle();
+  tells.plays.held = "commit";
+  client.query("commit");
+  until([&] { return heard(*primary, "commit"); });
+  client.take();
+  int asked = 0;
+  wire::Report refusal{"ERROR", "42501", "no function for you (22023)"};
+  primary->script = [&](const Bytes& message, Bytes& out) {
+    if (message.find("txid_status") == Bytes::npos) return false;
+    ++asked;
+    wire::put_error(out, refusal);
+    wire::put_ready(out, 'I');
+    return true;
+  };
+  primary->drop_all();
+  until([&] { return asked == 1; });
+  settle();
+  EXPECT_EQ(client.heard, "");
+  refusal.sqlstate = "22023";
+  worker->take_snapshot(snapshot());
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "E40001 ZI ");
+}
+
 // issue: the end of a cancel on one link had the session go on as if it were idle, though another link's loss had woken
 // it before and it was at work again.
 TEST_F(LossTest, TheEndOfACancelDoesNotWakeASessionThatWorks) {

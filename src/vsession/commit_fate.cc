@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include "base/sqlstate.h"
+
 namespace herdgate::vsession {
 
 Fate fate_of(const std::optional<std::string>& status) {
@@ -13,8 +15,8 @@ Fate fate_of(const std::optional<std::string>& status) {
   return *status == "in progress" ? Fate::running : Fate::unknown;
 }
 
-Fate fate_of_error(std::string_view text) {
-  return text.find("(22023)") != std::string_view::npos ? Fate::rolled_back : Fate::unknown;
+Fate fate_of_error(std::string_view sqlstate) {
+  return sqlstate == sqlstate::kInvalidParameterValue ? Fate::rolled_back : Fate::unknown;
 }
 
 // txid_status() refuses an id that was not given out. Those from the snapshot's end on are not committed in any case.

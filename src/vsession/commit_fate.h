@@ -25,7 +25,7 @@ enum class Fate : std::uint8_t {
 // nullopt: NULL, the id is too old to be known.
 Fate fate_of(const std::optional<std::string>& status);
 // 22023: the id has not been given out. What a new primary never heard of was not committed there.
-Fate fate_of_error(std::string_view text);
+Fate fate_of_error(std::string_view sqlstate);
 
 // One row with an array. A standby says NULL: what is missing there may still come. An id too old to be known is not
 // missing.

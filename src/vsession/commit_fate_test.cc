@@ -14,12 +14,10 @@ TEST(CommitFate, IsWhatTheServerSays) {
 TEST(CommitFate, IsNotGuessed) {
   EXPECT_EQ(fate_of(std::nullopt), Fate::unknown);
   EXPECT_EQ(fate_of(""), Fate::unknown);
-  EXPECT_EQ(fate_of_error("query failed: connection closed"), Fate::unknown);
+  for (const char* state : {"", "57P01", "42883"}) EXPECT_EQ(fate_of_error(state), Fate::unknown) << state;
 }
 
-TEST(CommitFate, AnIdOfTheFutureWasNotCommitted) {
-  EXPECT_EQ(fate_of_error("query failed: transaction ID 800 is in the future (22023)"), Fate::rolled_back);
-}
+TEST(CommitFate, AnIdOfTheFutureWasNotCommitted) { EXPECT_EQ(fate_of_error("22023"), Fate::rolled_back); }
 
 TEST(Missing, TheQuestionNamesEveryId) {
   EXPECT_NE(missing_query({7, 4294967301}).find("'{7,4294967301}'"), std::string::npos);
