@@ -3,7 +3,8 @@
 //
 // Shape    query() queues one SQL text; `done` gets its rows or an error. One query at a time, in order.
 // Limits   kMaxResultBytes for a result; each query has its own deadline; kMaxQueued queries wait.
-// Errors   Errc::query_failed with the server's message, timed_out, closed_by_server, connect_failed, login_*.
+// Errors   Errc::query_failed with the server's message, timed_out, closed_by_server, connect_failed,
+//          nobody_listens, login_*.
 // Threads  one loop. Destroying it closes the link; no callback comes after that.
 #pragma once
 #include <deque>

@@ -17,6 +17,7 @@ enum class Errc {
   name_not_found,  // the name service says that there is no such name
   own_shortage,    // of descriptors, memory or ports: ours too
   crowded,         // too many passwords are being hashed
+  nobody_listens,  // as connect_failed, and there is no server for certain
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::backend

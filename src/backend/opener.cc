@@ -27,8 +27,10 @@ auth::ServerAuth make_auth(const OpenRequest& request) {
 }  // namespace
 
 bool OpenFailure::against_node() const {
-  return error.code == make_error_code(Errc::connect_failed) || error.code == make_error_code(Errc::timed_out) ||
-         error.code == make_error_code(Errc::closed_by_server) || error.code == make_error_code(Errc::name_not_found);
+  for (const Errc of_node :
+       {Errc::connect_failed, Errc::nobody_listens, Errc::timed_out, Errc::closed_by_server, Errc::name_not_found})
+    if (error.code == make_error_code(of_node)) return true;
+  return false;
 }
 
 bool OpenFailure::elsewhere() const {
@@ -76,7 +78,9 @@ void Opener::connected(Result<net::Socket> socket) {
     if (name_service) return fail(Error{Errc::not_looked_up, why.text()});
     if (why == make_error_code(net::Errc::name_not_found)) return fail(Error{Errc::name_not_found, why.text()});
     if (why == make_error_code(net::Errc::own_shortage)) return fail(Error{Errc::own_shortage, why.context});
-    const bool said = why == make_error_code(net::Errc::connect_failed);  // our own code says the same words
+    // Our own codes say the same words.
+    if (why == make_error_code(net::Errc::nobody_listens)) return fail(Error{Errc::nobody_listens, why.context});
+    const bool said = why == make_error_code(net::Errc::connect_failed);
     return fail(Error{Errc::connect_failed, said ? why.context : why.text()});
   }
   socket_ = std::move(*socket);

@@ -5,8 +5,8 @@
 //          goes on with provide().
 // Limits   the deadline of OpenRequest bounds everything up to the wait for provide(), which its caller bounds, and the
 //          time that was left for it at first everything behind that; kMaxGreetingBytes of messages.
-// Errors   OpenFailure: connect_failed, name_not_found and timed_out speak against the node; login_*, own_shortage,
-//          crowded and not_looked_up do not.
+// Errors   OpenFailure: connect_failed, nobody_listens, name_not_found and timed_out speak against the node; login_*,
+//          own_shortage, crowded and not_looked_up do not.
 // Threads  one loop. PBKDF2 runs on the BlockingPool.
 // Source   PostgreSQL manual, "Start-up"; protocol 3.2 falls back by NegotiateProtocolVersion.
 #pragma once

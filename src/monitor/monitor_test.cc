@@ -641,6 +641,7 @@ TEST_F(MonitorTest, WhatWasDecidedLastIsInTheStatusFileWhenItEnds) {
 TEST(Outcomes, WhatErrorsSayAboutANode) {
   using backend::Errc;
   EXPECT_EQ(outcome_of({Errc::connect_failed, "connection refused"}), Outcome::unreachable);
+  EXPECT_EQ(outcome_of({Errc::nobody_listens, "connection refused"}), Outcome::unreachable);
   EXPECT_EQ(outcome_of({Errc::timed_out, ""}), Outcome::unreachable);
   EXPECT_EQ(outcome_of({Errc::closed_by_server, ""}), Outcome::unreachable);
   EXPECT_EQ(outcome_of({Errc::protocol_broken, ""}), Outcome::unreachable);

@@ -263,8 +263,8 @@ Outcome outcome_of(const Error& error) {
   using backend::Errc;
   for (Errc not_of_node : {Errc::login_refused, Errc::not_looked_up, Errc::own_shortage})
     if (error.code == not_of_node) return Outcome::not_ready;
-  for (Errc against_node :
-       {Errc::connect_failed, Errc::timed_out, Errc::closed_by_server, Errc::protocol_broken, Errc::name_not_found})
+  for (Errc against_node : {Errc::connect_failed, Errc::nobody_listens, Errc::timed_out, Errc::closed_by_server,
+                            Errc::protocol_broken, Errc::name_not_found})
     if (error.code == against_node) return Outcome::unreachable;
   return Outcome::refused;
 }

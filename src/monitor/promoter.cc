@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <sstream>
 #include <utility>
 
@@ -57,12 +55,6 @@ constexpr const char* kFacts =
 const std::string kFollows =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming'), " +
     std::string(kGiveConninfoLock);
-
-// The server has ended, and does not go on with what it was told when it is started again.
-bool nobody_listens(const Error& error) {
-  const auto says = [&](int number) { return error.context.find(std::strerror(number)) != std::string::npos; };
-  return error.code == backend::Errc::connect_failed && (says(ECONNREFUSED) || says(ENOENT));
-}
 
 std::optional<std::int64_t> timeline_of(const std::string& text) {
   std::int64_t timeline = 0;
@@ -311,10 +303,10 @@ void Promoter::promotion_told(const backend::Rows& rows) {
   later(kPromotionPause, [this] { tell_again(); });
 }
 
-// Nor while it does not answer: it may be at it.
+// Nor while it does not answer: it may be at it. One that has ended does not go on with it when it is started again.
 void Promoter::not_heard(const Error& why) {
   const bool over = means_.loop.now() - began_ > kLongestPromotion;
-  if (over || nobody_listens(why)) return not_promoted(why.text());
+  if (over || why.code == backend::Errc::nobody_listens) return not_promoted(why.text());
   if (!std::exchange(unheard_, true))
     say(Level::warning, fmt::format("node {} was told to promote itself and does not answer, it is waited for: {}",
                                     chosen_.value, why.text()));

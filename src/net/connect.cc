@@ -57,6 +57,7 @@ class Attempt final : public Connecting, public Watcher {
   void give_up();
   void finish(Result<Socket> result);
   void drop_socket();
+  Errc failure() const;
 
   Loop& loop_;
   BlockingPool& pool_;
@@ -70,8 +71,9 @@ class Attempt final : public Connecting, public Watcher {
   Socket socket_;
   bool watched_ = false;
   std::string problem_;
-  bool short_ = false;  // of an address we do not know whether it would have answered
-  bool tried_ = false;  // one did not
+  bool short_ = false;    // of an address we do not know whether it would have answered
+  bool tried_ = false;    // one did not
+  bool unclear_ = false;  // … and it was not said that nobody listens there
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // look-ups hold it weakly
 };
 
@@ -111,9 +113,13 @@ void Attempt::looked_up(const Resolved& found) {
   try_next();
 }
 
+Errc Attempt::failure() const {
+  if (short_ || !tried_) return Errc::own_shortage;
+  return unclear_ ? Errc::connect_failed : Errc::nobody_listens;
+}
+
 void Attempt::try_next() {
-  if (next_ == addresses_.size())
-    return finish(fail(short_ || !tried_ ? Errc::own_shortage : Errc::connect_failed, where(to_) + ": " + problem_));
+  if (next_ == addresses_.size()) return finish(fail(failure(), where(to_) + ": " + problem_));
   ++next_;
   try_address();
 }
@@ -155,10 +161,13 @@ void Attempt::address_failed(int error) {
   loop_.cancel(std::exchange(step_timer_, 0));
   drop_socket();
   problem_ = std::generic_category().message(error);
-  if (is_own_shortage(error)) short_ = true;
   // No port of ours is free, or the machine does not have this family: where there is another address that one decides.
-  else if (error != EADDRNOTAVAIL)
+  if (is_own_shortage(error)) {
+    short_ = true;
+  } else if (error != EADDRNOTAVAIL) {
     tried_ = true;
+    unclear_ |= error != ECONNREFUSED && error != ENOENT;
+  }
   try_next();
 }
 

@@ -17,6 +17,7 @@ enum class Errc {
   name_service_failed,  // the name could not be looked up now; it may exist
   own_shortage,         // of descriptors, memory or ports: nobody was asked
   no_ring,              // io_uring cannot be used here
+  nobody_listens,       // at any of the addresses: as connect_failed, and there is no server for certain
 };
 HG_DECLARE_ERRC(Errc)
 }  // namespace herdgate::net

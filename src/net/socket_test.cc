@@ -160,8 +160,13 @@ TEST_P(SocketTest, ARefusedConnectionNamesTheDestination) {
   { port = tcp_listener("127.0.0.1")->port(); }
   const auto socket = connect_to({"127.0.0.1", port});
   ASSERT_FALSE(socket);
-  EXPECT_EQ(socket.error().code, make_error_code(Errc::connect_failed));
+  EXPECT_EQ(socket.error().code, make_error_code(Errc::nobody_listens));
   EXPECT_EQ(socket.error().context, fmt::format("127.0.0.1:{}: Connection refused", port));
+}
+
+TEST_P(SocketTest, WhereThereCanBeNoSocketItIsNotSaidThatNobodyListens) {
+  EXPECT_EQ(connect_to({"/dev/null", 1}).error().code, make_error_code(Errc::connect_failed));
+  EXPECT_EQ(connect_to({"/nowhere", 1}).error().code, make_error_code(Errc::nobody_listens));
 }
 
 // The peer has not heard of us, so nothing is known of it.
