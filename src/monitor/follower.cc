@@ -87,7 +87,7 @@ void Follower::point() {
     conninfo_ = fmt::format("user={} application_name={}", job_.standby.user, job_.application_name);
   const auto there = cluster::repoint(conninfo_, to.host, to.port);
   if (!there) return end(there.error().text());
-  const std::string sql = "ALTER SYSTEM SET primary_conninfo =" + literal(*there);
+  const std::string sql = alter_conninfo(*there);
   make_slot_then([this, sql] {
     query(*standby_, sql, [this](const backend::Rows&) {
       query(*standby_, fmt::format("SELECT pg_catalog.pg_reload_conf(), {}", kGiveConninfoLock),
@@ -98,11 +98,7 @@ void Follower::point() {
 
 void Follower::make_slot_then(std::function<void()> then) {
   if (slot_.empty()) return then();
-  const std::string name = literal(slot_);
-  query(*primary_,
-        "SELECT pg_catalog.pg_create_physical_replication_slot(" + name +
-            ") WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name =" + name + ")",
-        [then = std::move(then)](const backend::Rows&) { then(); });
+  query(*primary_, make_missing_slots({slot_}), [then = std::move(then)](const backend::Rows&) { then(); });
 }
 
 void Follower::end(const std::string& problem) {

@@ -62,10 +62,6 @@ std::optional<std::int64_t> timeline_of(const std::string& text) {
   return error == std::errc() ? std::optional(timeline) : std::nullopt;
 }
 
-std::string set_conninfo(const std::string& conninfo) {
-  return "ALTER SYSTEM SET primary_conninfo =" + literal(conninfo);
-}
-
 }  // namespace
 
 Promoter::Promoter(const ProbeMeans& means, Log& log, Hooks hooks)
@@ -246,7 +242,7 @@ void Promoter::stop_receivers() {
   };
   for (const auto& server : servers_) server->stopped = server->candidate.answered;
   each([](const Server& s) { return s.stopped; },
-       [](const Server& s) { return set_conninfo(cluster::stopped_conninfo(s.conninfo)); }, nullptr, asked);
+       [](const Server& s) { return alter_conninfo(cluster::stopped_conninfo(s.conninfo)); }, nullptr, asked);
 }
 
 void Promoter::read_positions() {
@@ -359,15 +355,11 @@ void Promoter::promoted(const PrimaryFacts::Facts& said) {
 }
 
 void Promoter::make_slots() {
-  std::string names;
+  std::vector<std::string> names;
   for (const auto& server : servers_)
-    if (server->candidate.id != chosen_ && !server->slot.empty())
-      names += (names.empty() ? "" : ",") + literal(server->slot);
+    if (server->candidate.id != chosen_ && !server->slot.empty()) names.push_back(server->slot);
   if (names.empty()) return point_the_others();
-  const std::string sql =
-      "SELECT pg_catalog.pg_create_physical_replication_slot(name) FROM pg_catalog.unnest(ARRAY[" + names +
-      "]::pg_catalog.name[]) AS name WHERE name NOT IN (SELECT slot_name FROM pg_catalog.pg_replication_slots)";
-  successor()->client->query(sql, Deadline::after(means_.loop.now(), kStepLimit),
+  successor()->client->query(make_missing_slots(names), Deadline::after(means_.loop.now(), kStepLimit),
                              [this, run = run_](Result<backend::Rows> rows) {
                                if (run != run_) return;
                                if (!rows)
@@ -388,11 +380,11 @@ std::string Promoter::obstacle(const Server& server, const net::Destination& to)
 void Promoter::point_the_others() {
   const net::Destination to = successor()->standby.target.to;
   const auto sql = [to, self = successor()](const Server& server) {
-    if (&server == self) return set_conninfo(server.conninfo);  // no mark is left on what runs
+    if (&server == self) return alter_conninfo(server.conninfo);  // no mark is left on what runs
     std::string old = server.conninfo;
     if (old.empty())
       old = fmt::format("user={} application_name={}", server.standby.target.user, server.standby.application_name);
-    return set_conninfo(*cluster::repoint(old, to.host, to.port));
+    return alter_conninfo(*cluster::repoint(old, to.host, to.port));
   };
   for (const auto& server : servers_)
     if (server.get() != successor()) server->lost_way = obstacle(*server, to);
@@ -451,7 +443,7 @@ void Promoter::restore() {
 }
 
 void Promoter::put_back(std::function<void()> then) {
-  each([](const Server& s) { return s.stopped; }, [](const Server& s) { return set_conninfo(s.conninfo); },
+  each([](const Server& s) { return s.stopped; }, [](const Server& s) { return alter_conninfo(s.conninfo); },
        [](Server& server, const backend::Rows&) { server.altered = true; },
        [this, then = std::move(then)] {
          each([](const Server& s) { return s.altered; },

@@ -35,6 +35,17 @@ std::string literal(std::string_view text) {
   return out + "'";
 }
 
+std::string alter_conninfo(std::string_view conninfo) {
+  return "ALTER SYSTEM SET primary_conninfo =" + literal(conninfo);
+}
+
+std::string make_missing_slots(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ",") + literal(name);
+  return "SELECT pg_catalog.pg_create_physical_replication_slot(name) FROM pg_catalog.unnest(ARRAY[" + list +
+         "]::pg_catalog.name[]) AS name WHERE name NOT IN (SELECT slot_name FROM pg_catalog.pg_replication_slots)";
+}
+
 bool refuses(const Error& error, std::string_view sqlstate) {
   return error.code == backend::Errc::query_failed && !sqlstate.starts_with("57");
 }

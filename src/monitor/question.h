@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "backend/client.h"
 #include "monitor/probe.h"
@@ -15,7 +16,9 @@ namespace herdgate::monitor {
 // Connecting and logging in may take `limit`.
 std::unique_ptr<backend::Client> ask(const ProbeMeans& means, const ProbeTarget& target, Duration limit);
 
-std::string literal(std::string_view text);  // with a blank before it
+std::string literal(std::string_view text);                             // with a blank before it
+std::string alter_conninfo(std::string_view conninfo);                  // sets primary_conninfo, for the next reload
+std::string make_missing_slots(const std::vector<std::string>& names);  // one of them at least
 
 // Does a server not do what it was told? By its own words, that is, and not because its process was ended or its wait
 // (SQLSTATE class 57), by when it may have begun.

@@ -12,6 +12,12 @@ TEST(Builtin, WhatCannotReloadPrimaryConninfoIsRefusedByName) {
   EXPECT_NE(too_old_for_builtin(""), "");
 }
 
+TEST(Question, SlotsAndConninfoAreLiterals) {
+  EXPECT_EQ(alter_conninfo("host=a'b"), "ALTER SYSTEM SET primary_conninfo = E'host=a''b'");
+  EXPECT_NE(make_missing_slots({"a"}).find("ARRAY[ E'a']"), std::string::npos);
+  EXPECT_NE(make_missing_slots({"a", "b"}).find("ARRAY[ E'a', E'b']"), std::string::npos);
+}
+
 TEST(Refusals, AreToldByTheSqlstateAndNotByTheWords) {
   using backend::Errc;
   EXPECT_TRUE(refuses({Errc::query_failed, "permission denied for function pg_promote (42501)"}, "42501"));

@@ -138,16 +138,12 @@ void Switchover::checkpoint() {
 
 void Switchover::make_slot() {
   if (slot_.empty()) return set_conninfo();
-  const std::string name = literal(slot_);
-  query(*to_,
-        "SELECT pg_catalog.pg_create_physical_replication_slot(" + name +
-            ") WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name =" + name + ")",
-        [this](const backend::Rows&) { set_conninfo(); });
+  query(*to_, make_missing_slots({slot_}), [this](const backend::Rows&) { set_conninfo(); });
 }
 
 // A primary does not heed them. ALTER SYSTEM cannot stand in a text with others.
 void Switchover::set_conninfo() {
-  query(*from_, "ALTER SYSTEM SET primary_conninfo =" + literal(conninfo_), [this](const backend::Rows&) {
+  query(*from_, alter_conninfo(conninfo_), [this](const backend::Rows&) {
     query(*from_, "ALTER SYSTEM SET primary_slot_name =" + literal(slot_), [this](const backend::Rows&) {
       query(*from_, "SELECT pg_catalog.pg_reload_conf()", [this](const backend::Rows&) {
         began_ = means_.loop.now();
