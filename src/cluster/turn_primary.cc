@@ -180,13 +180,18 @@ void Turn::settle_primary() {
                       : "No node says that it is out of recovery; the main node stands in.");
 }
 
-// A primary was lost and there is one again: the others are told to follow it.
+// A primary was lost and there is one again: the others are told to follow it. The built-in failover has pointed those
+// at it that answered; who was away meanwhile, a successor that died, say, may have more than it, and follows nobody.
 void Turn::settle_lost() {
   if (!state_.lost || !primary_found()) return;
   if (state_.operation && state_.operation->stage != Operation::searching) return;
   const LostPrimary lost = *std::exchange(state_.lost, std::nullopt);
   if (state_.operation) end_operation();
-  if (lost.primary == state_.primary || state_.rules.failover.builtin) return;
+  if (lost.primary == state_.primary) return;
+  if (state_.rules.failover.builtin && lost.primary != kNoNode)
+    for (Member& m : state_.members)
+      if (!m.node.live()) m.returns = false;
+  if (state_.rules.failover.builtin) return;
   if (state_.rules.failover.follow_primary_command.empty()) return;
   follow({state_.primary, lost.primary, lost.old_main, {}});
 }
