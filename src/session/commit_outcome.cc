@@ -186,7 +186,6 @@ void Session::outcome_learned(vsession::Fate fate) {
   if (fate == vsession::Fate::committed) told_commit_ = lost_commit_->xid;
   forget_lost_commit();
   transaction_over();
-  vs_.state().tx_node = kNoNode;               // AND CHAIN
   const bool plain = work().facts != nullptr;  // a COMMIT alone in the simple protocol
   if (fate == vsession::Fate::committed && plain) {
     const sql::Statement& end = work().facts->first();

@@ -291,7 +291,6 @@ void Session::finish_request() {
   if (!in_transaction) {
     forget_transaction_id();
     forget_pending_of_transaction();
-    vs_.state().tx_node = kNoNode;
     parts_.forget_portals();
     if (!unit_open() && snapshot_ != worker_.snapshot()) settings_changed();
     release_idle_links();

@@ -151,6 +151,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   // Where a statement goes (session_planning.cc).
   const vsession::SessionState& state_to_plan_by();
   route::Input routing_input(const sql::Facts& facts, std::string_view text, const sql::Answers& answers);
+  void before_planning();
   Next decide(const sql::Facts& facts, std::string_view text, Explained& into);
   Next decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan);
   Next decide_anew(const sql::Facts& facts, std::string_view text, route::Plan& plan, const route::Asked* asked);

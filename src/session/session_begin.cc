@@ -82,7 +82,6 @@ std::string_view Session::begin_or_end_here(const sql::Statement& statement, std
   forget_transaction_id();  // AND CHAIN begins another one
   const bool commits = statement.kind == Kind::commit && status != TxStatus::failed;
   const std::string_view tag = commits ? "COMMIT" : "ROLLBACK";
-  vs_.state().tx_node = kNoNode;
   vs_.statement_done({.statement = statement, .text = text, .tag = tag});
   vs_.ready(statement.transaction.chain ? TxStatus::open : TxStatus::idle);
   return tag;

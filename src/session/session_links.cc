@@ -173,7 +173,7 @@ void Session::acquired(pool::Pool::Result result) {
       log_fall_back(worker_.log(), who_, pending_node_, result.error());
       // A server that refuses the session is not tried each time. Trouble of ours is of this moment.
       const bool refused = result.error().server && !result.error().against_node();
-      if (refused) vs_.state().lb_node = view().write_node();
+      if (refused) vs_.read_from(view().write_node());
       work().avoid = pending_node_;
       work().on_primary = true;
       work().plan.node = view().write_node();
@@ -469,7 +469,7 @@ void Session::send_ends(const vsession::TransactionLinks::Ends& ends) {
 }
 
 NodeId Session::lb_node() {
-  vsession::SessionState& state = vs_.state();
+  const vsession::SessionState& state = vs_.state();
   const cluster::Node* now = view().find(state.lb_node);
   const bool anew = settings().statement_level_load_balance && state.tx.status == vsession::TxStatus::idle;
   NodeId avoid = view().primary_awaited ? view().primary : kNoNode;
@@ -483,7 +483,7 @@ NodeId Session::lb_node() {
                              worker_.random().fraction(),
                              worker_.random().fraction(),
                              avoid};
-  state.lb_node = route::choose_lb_node(input).node;
+  vs_.read_from(route::choose_lb_node(input).node);
   return state.lb_node;
 }
 

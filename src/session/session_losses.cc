@@ -112,10 +112,8 @@ void Session::tell_loss(const vsession::TransactionLinks::Loss& loss, NodeId nod
   // It must not be taken for that of the next transaction, whatever ends this one.
   if (parts_.part(view().write_node()) == nullptr) forget_transaction_id();
   forget_told();
-  if (loss.session != TransactionLinks::Leaves::as_it_is) {
+  if (loss.session != TransactionLinks::Leaves::as_it_is)
     vs_.transaction_lost(/*stay_failed=*/loss.session == TransactionLinks::Leaves::failed);
-    vs_.state().tx_node = kNoNode;
-  }
   send_ends(loss.ends);
   if (phase_ == Phase::closed) return;
   wire::Report report;

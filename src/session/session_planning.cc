@@ -74,10 +74,15 @@ route::Input Session::routing_input(const sql::Facts& facts, std::string_view te
                       .application_name = identity_->application};
 }
 
+// Where its reads go, and what is known of it.
+void Session::before_planning() {
+  vs_.read_from(lb_node());
+  vs_.set_unseen(state_unknown());
+}
+
 // Changes nothing of the session but its load balance node.
 Session::Next Session::decide(const sql::Facts& facts, std::string_view text, Explained& into) {
-  vs_.state().lb_node = lb_node();
-  vs_.state().unseen = state_unknown();
+  before_planning();
   route::Input input = routing_input(facts, text, into.answers);
   if (const Next next = answers_for(facts, into); next != Next::served) return next;
   input.draw = worker_.random().fraction();
@@ -108,8 +113,7 @@ bool Session::may_run_event_triggers(const sql::Facts& facts) const {
 Session::Next Session::decide_or_recall(const sql::Facts& facts, std::string_view text, route::Plan& plan) {
   static const sql::Answers kNotAskedYet;
   if (cache_) cache_->planning(facts);
-  vs_.state().lb_node = lb_node();
-  vs_.state().unseen = state_unknown();
+  before_planning();
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
   if (vs_.state().tx.status == TxStatus::idle && !unit_open()) epoch_before_ = epoch;
   if (snapshot_ != worker_.snapshot()) return decide_anew(facts, text, plan, nullptr);
@@ -138,12 +142,12 @@ Session::Next Session::decide_anew(const sql::Facts& facts, std::string_view tex
 // From REPEATABLE READ up one snapshot serves the whole transaction, and it is on one node: where its first statement
 // goes that reads, writes, or marks a place to come back to. A unit goes there as a whole.
 void Session::settle_transaction_node(NodeId node) {
-  vsession::SessionState& state = vs_.state();
+  const vsession::SessionState& state = vs_.state();
   if (state.tx_node == kNoNode) {
     const bool one = state.tx.status != TxStatus::idle && state.tx.isolation >= sql::Isolation::repeatable_read;
     if (!one || (work().plan.both && !work().marks)) return;
   }
-  state.tx_node = node;
+  vs_.stay_on(node);
 }
 
 NodeId Session::transaction_node() const {

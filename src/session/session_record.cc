@@ -57,7 +57,6 @@ void Session::others_follow(const sql::Statement& statement, NodeId node) {
   } else if (ends_transaction(statement.kind)) {
     // A COMMIT that came back as ROLLBACK is told why.
     if (statement.kind == Kind::rollback || work().tag != "ROLLBACK") forget_pending_of_transaction();
-    vs_.state().tx_node = kNoNode;  // the next transaction may be one that begins in the same request
     send_ends(parts_.ended(node, work().tag != "ROLLBACK", vs_.link_parameters()));
   }
 }

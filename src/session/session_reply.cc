@@ -621,7 +621,6 @@ void Session::fail_request(const wire::Report& report) {
     forget_told();
     forget_transaction_id();
     vs_.transaction_lost(!over);
-    vs_.state().tx_node = kNoNode;
     send_ends(parts_.end_all(/*commit=*/false));
   } else if (status == TxStatus::idle && work().begins.first) {
     if (!work().begins.works) {  // a client whose BEGIN is refused is in no transaction, and may have sent more already

@@ -134,7 +134,7 @@ void Session::serve_anew() {
   phase_ = Phase::idle;
   snapshot_ = worker_.snapshot();
   work().planned = false;
-  if (begins()) vs_.state().tx_node = kNoNode;
+  if (begins()) vs_.stay_on(kNoNode);
   go_on();
 }
 

@@ -292,6 +292,25 @@ TEST(VirtualSession, ALostTransactionIsFollowedByOneOfItsKind) {
   EXPECT_EQ(tx.isolation, sql::Isolation::serializable);
 }
 
+TEST(VirtualSession, TheNodeOfATransactionIsNotThatOfTheNext) {
+  for (const char* end : {"commit", "rollback", "commit and chain", "rollback and chain", "prepare transaction 'x'"}) {
+    VirtualSession session(kKey);
+    Script script(session);
+    script.step("begin isolation level repeatable read, read only");
+    session.stay_on(NodeId(1));
+    script.step("select 1");
+    EXPECT_EQ(session.state().tx_node, NodeId(1));
+    script.step(end);
+    EXPECT_EQ(session.state().tx_node, kNoNode) << end;
+  }
+  VirtualSession session(kKey);
+  Script script(session);
+  script.step("begin isolation level repeatable read");
+  session.stay_on(NodeId(1));
+  session.transaction_lost(/*stay_failed=*/true);
+  EXPECT_EQ(session.state().tx_node, kNoNode);
+}
+
 TEST(VirtualSession, AnInnerStatementRunByExecuteCounts) {
   VirtualSession session(kKey);
   Script script(session);

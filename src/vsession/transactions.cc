@@ -91,6 +91,7 @@ void VirtualSession::begin(const Outcome& outcome) {
 
 void VirtualSession::end_transaction(bool commit, bool chain) {
   const Transaction before = std::exchange(state_.tx, Transaction{});
+  state_.tx_node = kNoNode;
   if (commit) {
     commit_session_state();
   } else if (!levels_.empty()) {

@@ -133,7 +133,10 @@ class VirtualSession {
   Result<Done> set_startup_parameters(const std::vector<std::pair<std::string, std::string>>& startup);
 
   const SessionState& state() const { return state_; }
-  SessionState& state() { return state_; }  // the session module sets lb_node and tx_node
+  // What the session module knows of it.
+  void read_from(NodeId node) { state_.lb_node = node; }
+  void stay_on(NodeId node) { state_.tx_node = node; }  // until the transaction ends
+  void set_unseen(bool unseen) { state_.unseen = unseen; }
 
   // A statement that the server has finished: `text` is the slice of this statement, `tag` its CommandComplete tag,
   // `ok` false when it failed. Transaction control, SET, PREPARE, pins and written relations follow from it.

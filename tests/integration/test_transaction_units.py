@@ -130,6 +130,41 @@ def test_a_transaction_that_may_write_begins_on_the_primary(client, primary, how
     assert run(client, "rollback") == (["ROLLBACK"], "I")
 
 
+@pytest.mark.parametrize("how", [run, unit], ids=["simple", "extended"])
+@pytest.mark.parametrize("end", ["commit and chain", "rollback and chain"])
+def test_a_chained_transaction_has_a_snapshot_of_its_own(client, cluster, primary, how, end):  # noqa: F811
+    """Where its first statement goes, which may be another server."""
+    primary.psql("create unlogged table if not exists kept_here (a int); truncate kept_here")
+    cluster.wait_replayed()
+    run(client, ONE_SNAPSHOT)
+    (port,), _ = run(client, WHERE)[0]
+    assert port != str(cluster.primary.port)
+    assert how(client, end)[1] == "T"
+    assert how(client, "select count(*) from kept_here") == ([("0",), "SELECT 1"], "T")
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
+    primary.psql("insert into pens values (1)")
+    cluster.wait_replayed()
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
+    assert how(client, end)[1] == "T"
+    assert run(client, WHERE)[0][0] == (port,)
+    assert run(client, READ)[0] == [("1",), "SELECT 1"]
+    primary.psql("insert into pens values (2)")
+    cluster.wait_replayed()
+    assert run(client, READ)[0] == [("1",), "SELECT 1"]
+    assert run(client, "commit") == (["COMMIT"], "I")
+
+
+def test_a_chained_transaction_may_be_set_to_write(client, primary):  # noqa: F811
+    run(client, ONE_SNAPSHOT)
+    run(client, WHERE)
+    assert run(client, "commit and chain") == (["COMMIT"], "T")
+    assert run(client, "set transaction read write") == (["SET"], "T")
+    assert run(client, "insert into pens values (1)") == (["INSERT 0 1"], "T")
+    assert run(client, READ)[0] == [("1",), "SELECT 1"]
+    assert run(client, "commit") == (["COMMIT"], "I")
+    assert primary.psql("select count(*) from pens") == "1"
+
+
 # ---- A transaction that begins in the unit that ends another one
 
 @pytest.mark.parametrize("last", ["select 1", "insert into once values (7)"])
