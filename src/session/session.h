@@ -312,7 +312,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   // What a statement has done (session_record.cc).
   void note_statement(std::size_t index, bool ok);
   void executed_done(const vsession::PreparedPtr& first, std::uint64_t until);
-  void others_follow(const sql::Statement& statement, NodeId node);
+  void others_follow(const sql::Statement& statement, NodeId node, sql::Isolation before);
   void note_done(const sql::Statement& statement, std::string_view text, bool ok,
                  const std::shared_ptr<const sql::Facts>& facts,
                  std::uint64_t until = vsession::VirtualSession::kUntilNow);

@@ -45,8 +45,9 @@ void Session::executed_done(const vsession::PreparedPtr& first, std::uint64_t un
   }
 }
 
-// The transaction's other links follow the one on which this statement has ended, has begun it anew or has gone back.
-void Session::others_follow(const sql::Statement& statement, NodeId node) {
+// The transaction's other links follow the one on which this statement has ended, has begun it anew, has gone back or
+// has given it another isolation level.
+void Session::others_follow(const sql::Statement& statement, NodeId node, sql::Isolation before) {
   if (statement.transaction.chain && vs_.state().tx.status == TxStatus::open) {
     // One transaction has ended and another has begun: only here, the other links join it when they are needed.
     forget_pending_of_transaction();
@@ -58,6 +59,9 @@ void Session::others_follow(const sql::Statement& statement, NodeId node) {
     // A COMMIT that came back as ROLLBACK is told why.
     if (statement.kind == Kind::rollback || work().tag != "ROLLBACK") forget_pending_of_transaction();
     send_ends(parts_.ended(node, work().tag != "ROLLBACK", vs_.link_parameters()));
+  } else if (before != vs_.state().tx.isolation && node == view().write_node()) {
+    send_ends(parts_.level_set_at(node));               // none of them has written
+    if (parts_.has_named_portals()) vs_.stay_on(node);  // a part with one has the old level: nothing else reads there
   }
 }
 
@@ -66,6 +70,7 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
                         const std::shared_ptr<const sql::Facts>& facts, std::uint64_t until) {
   const bool adaptive = settings().disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive;
   if (ok && !adaptive && statement.only_rows()) return vs_.rows_done(work().plan.write);
+  const sql::Isolation level = vs_.state().tx.isolation;
   vs_.statement_done({statement, text, work().tag, ok, work().plan.write, adaptive, facts, until});
   if (ok && statement.kind == Kind::commit && work().tag == "COMMIT" && xid_ != 0) told_commit_ = xid_;
   if (ends_transaction(statement.kind) || statement.kind == Kind::unparsable) forget_transaction_id();
@@ -85,7 +90,7 @@ void Session::note_done(const sql::Statement& statement, std::string_view text, 
                                  [](const sql::Function& f) { return f.name == "pg_reload_conf"; });
   const bool discards = statement.kind == Kind::discard && statement.discard == sql::DiscardTarget::all;
   if (discards && work().link != nullptr) work().link->memory.unseen = false;
-  if (work().link != nullptr) others_follow(statement, work().link->link->key().node);
+  if (work().link != nullptr) others_follow(statement, work().link->link->key().node, level);
   if (work().link == nullptr || until != vsession::VirtualSession::kUntilNow)
     return;  // UnitWriter has told the link's memory
   pool::LinkMemory& memory = work().link->memory;

@@ -95,6 +95,8 @@ class TransactionLinks {
   // A write follows there. What the others have read must not hold up a standby that is to replay this transaction's
   // own locks, for which its COMMIT may wait. A part with an open portal stays.
   Ends writes_at(NodeId node);
+  // The isolation level was set there: the other parts keep the one that they have begun with, and begin anew.
+  Ends level_set_at(NodeId node) { return writes_at(node); }
   Ends leave(NodeId node);    // its part is given up
   Ends end_all(bool commit);  // by us: the session must not hold links while it waits, or has failed
   Loss lost(NodeId node, const Transaction& session, const Under& under);

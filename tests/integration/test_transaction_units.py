@@ -165,6 +165,48 @@ def test_a_chained_transaction_may_be_set_to_write(client, primary):  # noqa: F8
     assert primary.psql("select count(*) from pens") == "1"
 
 
+# ---- The isolation level set where a server has begun already
+
+SET_LEVEL = ["set transaction isolation level repeatable read", "set transaction_isolation to 'repeatable read'",
+             ONE_SNAPSHOT]
+
+
+@pytest.mark.parametrize("how", [run, unit], ids=["simple", "extended"])
+@pytest.mark.parametrize("level", SET_LEVEL)
+@pytest.mark.parametrize("before", [[], ["begin", READ]], ids=["alone", "behind another"])
+def test_the_level_holds_where_the_transaction_had_begun_before(client, cluster, primary, before, level, how):  # noqa: F811
+    """SHOW takes no snapshot, but has a standby begin."""
+    cluster.wait_replayed()
+    for text in before:
+        run(client, text)
+    unit(client, *(["commit"] if before else []), "begin read only")
+    assert run(client, "show work_mem")[1] == "T"
+    assert how(client, level)[1] == "T"
+    (port,), _ = run(client, WHERE)[0]
+    assert port != str(cluster.primary.port)
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
+    primary.psql("insert into pens values (1)")
+    cluster.wait_replayed()
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
+    assert run(client, "show transaction_isolation")[0][0] == ("repeatable read",)
+    assert run(client, "commit") == (["COMMIT"], "I")
+
+
+def test_the_level_holds_beside_an_open_portal(client, cluster, primary):  # noqa: F811
+    """The portal stays where it is, what reads behind SET goes where that has run."""
+    cluster.wait_replayed()
+    run(client, "begin read only")
+    told, _ = step(client, parse(f"select g, {WHERE[7:]} from generate_series(1, 3) g"), bind(portal="p"), execute("p", 1), SYNC)
+    assert told[0][1] != str(cluster.primary.port)
+    assert run(client, SET_LEVEL[0]) == (["SET"], "T")
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
+    primary.psql("insert into pens values (1)")
+    cluster.wait_replayed()
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
+    assert step(client, execute("p", 1), SYNC)[0][0] == ("2", told[0][1])
+    assert run(client, "commit") == (["COMMIT"], "I")
+
+
 # ---- A transaction that begins in the unit that ends another one
 
 @pytest.mark.parametrize("last", ["select 1", "insert into once values (7)"])
