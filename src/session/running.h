@@ -95,9 +95,10 @@ struct Progress {
   pool::ServerLink* link = nullptr;
   std::size_t statement = 0;  // simple query: index of the statement being answered
   // Running it again.
-  bool rerun = false, on_primary = false;  // decided while the answer came: run again (on the primary)
-  NodeId avoid = kNoNode;                  // … but not there
-  bool writes_after_all = false;           // a standby has refused it, because it writes or locks
+  bool rerun = false;             // decided while the answer came
+  bool on_primary = false;        // … or because its standby cannot be had: nowhere else
+  NodeId avoid = kNoNode;         // it does not run here
+  bool writes_after_all = false;  // a standby has refused it, because it writes or locks
   // Held back.
   std::optional<Deadline> hold_until;  // since it was held first, however often that happens
   int hold_failures = 0;               // connections that failed after the primary was said to work

@@ -273,6 +273,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool begins() const;
   bool wait_after_failure(const backend::OpenFailure& failure);
   bool read_elsewhere();
+  bool left_out(NodeId node);
 
   // Answers (session_reply.cc).
   static constexpr std::size_t kMostAside = 256 * 1024;  // octets of what servers say unasked; then they wait

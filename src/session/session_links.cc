@@ -119,6 +119,7 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   const auto done = [this](pool::Pool::Result result) { acquired(std::move(result)); };
   // Who holds one link and waits for a second may wait for somebody who waits for him.
   ask.at_once = std::any_of(links_.begin(), links_.end(), [](const pool::ServerLink* l) { return !l->parting; });
+  worker_.left_out().tried(node, worker_.loop().now());
   pending_ = worker_.pool().request(ask, done);
   if (pending_) return Next::waiting;
   link = held(view().write_node());
@@ -171,8 +172,11 @@ void Session::acquired(pool::Pool::Result result) {
     const bool gone = result.error().error.code == make_error_code(pool::Errc::node_gone);  // the view was an old one
     if (can_fall_back && (gone || result.error().elsewhere())) {
       log_fall_back(worker_.log(), who_, pending_node_, result.error());
-      // A server that refuses the session is not tried each time. Trouble of ours is of this moment.
+      // A server that refuses the session is not tried each time, one that for trouble of ours was not asked is left
+      // out for a moment. What speaks against the node is looked into.
       const bool refused = result.error().server && !result.error().against_node();
+      if (!gone && !refused && !result.error().against_node())
+        worker_.left_out().add(pending_node_, worker_.loop().now());
       if (refused) vs_.read_from(view().write_node());
       work().avoid = pending_node_;
       work().on_primary = true;
@@ -473,7 +477,8 @@ NodeId Session::lb_node() {
   const cluster::Node* now = view().find(state.lb_node);
   const bool anew = settings().statement_level_load_balance && state.tx.status == vsession::TxStatus::idle;
   NodeId avoid = view().primary_awaited ? view().primary : kNoNode;
-  if (run_ && run_->work.avoid != kNoNode) avoid = run_->work.avoid;
+  // What is for the primary now says nothing about the reads that follow.
+  if (run_ && run_->work.avoid != kNoNode && !run_->work.on_primary) avoid = run_->work.avoid;
   if (now != nullptr && now->live() && !anew && (state.lb_node != avoid || avoid == kNoNode)) return state.lb_node;
   const route::LbInput input{view(),
                              settings(),

@@ -78,6 +78,7 @@ route::Input Session::routing_input(const sql::Facts& facts, std::string_view te
 void Session::before_planning() {
   vs_.read_from(lb_node());
   vs_.set_unseen(state_unknown());
+  work().on_primary |= transaction_node() == kNoNode && left_out(vs_.state().lb_node);
 }
 
 // Changes nothing of the session but its load balance node.

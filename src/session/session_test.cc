@@ -2,6 +2,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <future>
 
 #include "session/test_session.h"
 
@@ -323,20 +324,105 @@ TEST_F(SessionTest, WhatAServerRefusesToSetAgainCanBeSetAnew) {
   EXPECT_EQ(answer(client, "select 2"), "C ZI ");
 }
 
+struct NamedStandby : SessionTest {
+  // The standby has a name, and the primary so little weight that it is chosen only where the standby must not be.
+  std::shared_ptr<Snapshot> snapshot_by_name(bool asks_standby = false) {
+    auto named = std::make_shared<Snapshot>(*snapshot());
+    auto settings = std::make_shared<config::Settings>(*named->settings);
+    if (asks_standby) settings->relcache_query_target = config::RelcacheQueryTarget::load_balance_node;
+    auto view = std::make_shared<cluster::View>(*named->view);
+    view->nodes[0].weight = 1e-9;
+    view->nodes[1].host = "localhost";
+    named->settings = std::move(settings);
+    named->view = std::move(view);
+    return named;
+  }
+  // From here on it is at its address.
+  void is_found() {
+    auto found = std::make_shared<Snapshot>(*worker->snapshot());
+    auto view = std::make_shared<cluster::View>(*found->view);
+    view->nodes[1].host = "127.0.0.1";
+    found->view = std::move(view);
+    worker->take_snapshot(std::move(found));
+  }
+};
+
 // issue: it read from the primary from then on.
-TEST_F(SessionTest, AMomentWithoutANameServiceKeepsNobodyFromItsStandby) {
+TEST_F(NamedStandby, AMomentWithoutANameServiceKeepsNobodyFromItsStandby) {
   Client& client = log_in();
-  auto named = std::make_shared<Snapshot>(*snapshot());
-  auto view = std::make_shared<cluster::View>(*named->view);
-  view->nodes[1].host = "localhost";
-  named->view = std::move(view);
-  worker->take_snapshot(std::move(named));
+  worker->take_snapshot(snapshot_by_name());
   shared.server_names.stop();
   EXPECT_EQ(answer(client, "select 1"), "C N ZI ");
   EXPECT_TRUE(heard(*primary, "select 1"));
-  worker->take_snapshot(snapshot());
+  is_found();
+  clock.ahead += LeftOut::kPause;
   EXPECT_EQ(answer(client, "select 2"), "C ZI ");
   EXPECT_TRUE(heard(*standby, "select 2"));
+}
+
+// issue: … where it was the question to the catalog that could not be asked there.
+TEST_F(NamedStandby, NeitherDoesALookUpInThatMoment) {
+  Client& client = log_in();
+  worker->take_snapshot(snapshot_by_name(/*asks_standby=*/true));
+  shared.server_names.stop();
+  EXPECT_EQ(answer(client, "select * from t"), "C N ZI ");
+  EXPECT_TRUE(heard(*primary, "select * from t"));
+  is_found();
+  clock.ahead += LeftOut::kPause;
+  EXPECT_EQ(answer(client, "select 2"), "C ZI ");
+  EXPECT_TRUE(heard(*standby, "select 2"));
+}
+
+// issue: each read waited for the name service anew.
+TEST_F(NamedStandby, OneReadOfAllWaitsForASilentNameService) {
+  Client &first = log_in(), &second = log_in();
+  const auto reads = [&](Client& client, const std::string& sql) {
+    EXPECT_EQ(answer(client, sql), "C ZI ");
+    return heard(*standby, sql) ? "standby" : heard(*primary, sql) ? "primary" : "nobody";
+  };
+  worker->take_snapshot(snapshot_by_name());
+  std::promise<void> speaks;
+  const std::shared_future<void> said = speaks.get_future();
+  int silent = Shared::kNamingThreads;
+  for (int i = silent; i > 0; --i)
+    shared.server_names.submit(
+        worker->loop(), [said] { said.wait(); }, [&] { --silent; });
+  first.query("select 1");
+  for (int turns = 0; turns < 20; ++turns) until([] { return true; });
+  EXPECT_FALSE(heard(*primary, "select 1"));
+  clock.ahead += seconds(10);  // connect_timeout
+  until([&] { return first.heard.ends_with("ZI "); });
+  EXPECT_EQ(first.take(), "C N ZI ");
+  EXPECT_TRUE(heard(*primary, "select 1"));
+  EXPECT_STREQ(reads(first, "select 2"), "primary");
+  EXPECT_STREQ(reads(second, "select 3"), "primary");
+  // When it is tried again, one waits.
+  clock.ahead += LeftOut::kPause;
+  first.query("select 4");
+  for (int turns = 0; turns < 20; ++turns) until([] { return true; });
+  EXPECT_FALSE(heard(*primary, "select 4"));
+  EXPECT_STREQ(reads(second, "select 5"), "primary");
+  speaks.set_value();
+  until([&] { return silent == 0 && first.heard.ends_with("ZI "); });
+  EXPECT_EQ(first.take(), "C ZI ");
+  EXPECT_TRUE(heard(*standby, "select 4"));
+  EXPECT_STREQ(reads(second, "select 6"), "standby");
+}
+
+// A link that is there serves, whatever keeps new ones from being made.
+TEST_F(NamedStandby, ALinkThatIsThereNeedsNoName) {
+  Client &first = log_in(), &second = log_in();
+  worker->take_snapshot(snapshot_by_name());
+  hold(*standby, "select 1");
+  first.query("select 1");
+  until([&] { return heard(*standby, "select 1"); });
+  shared.server_names.stop();
+  EXPECT_EQ(answer(second, "select 2"), "C N ZI ");
+  EXPECT_TRUE(heard(*primary, "select 2"));
+  standby->say(end_of_query());
+  until([&] { return first.heard == "C ZI "; });
+  EXPECT_EQ(answer(second, "select 3"), "C ZI ");
+  EXPECT_TRUE(heard(*standby, "select 3"));
 }
 
 // issue: a link whose interned statements had been dropped out of sight said 26000 to everyone who used them.

@@ -152,6 +152,13 @@ bool Session::read_elsewhere() {
   return true;
 }
 
+// The standby cannot be had for the moment, for trouble of ours, and the primary can. A link that is there serves.
+bool Session::left_out(NodeId node) {
+  if (!worker_.left_out().contains(node, worker_.loop().now())) return false;
+  if (node == view().write_node() || view().primary_awaited) return false;
+  return held(node) == nullptr && key_pool(node)->idle.empty();
+}
+
 // The connection to the primary could not be made: the probe that the pool has asked for decides, and its word comes
 // with a snapshot. True: the request waits, or is planned again because another node is the primary by now.
 bool Session::wait_after_failure(const backend::OpenFailure& failure) {

@@ -37,7 +37,11 @@ Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers
       .log = shared_.log,
       .node_trouble = [this](NodeId node, const std::string& why,
                              std::string_view farewell) { workers_.hint_node_trouble(node, why, farewell); },
-      .node_reached = [this](NodeId node) { workers_.hint_node_reached(node); },
+      .node_reached =
+          [this](NodeId node) {
+            left_out_.reached(node);
+            workers_.hint_node_reached(node);
+          },
   };
   pool_ = std::make_unique<pool::Pool>(std::move(wiring));
   pool_->configure(snapshot_->settings, snapshot_->view);

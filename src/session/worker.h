@@ -30,6 +30,7 @@
 #include "session/cache_scratch.h"
 #include "session/client_stream.h"
 #include "session/identity.h"
+#include "session/left_out.h"
 #include "session/recent_startups.h"
 #include "session/running.h"
 #include "session/shared.h"
@@ -127,6 +128,7 @@ class Worker {
   ClientCounts& clients() { return clients_; }
   // How long requests took that this node has answered; kNoNode: answered without a server.
   Histogram& query_times(NodeId node) { return query_times_[static_cast<std::size_t>(node.value + 1)]; }
+  LeftOut& left_out() { return left_out_; }
   const SnapshotPtr& snapshot() const { return snapshot_; }
   Log& log() { return shared_.log; }
 
@@ -197,6 +199,7 @@ class Worker {
   WorkerCounters counters_;
   ClientCounts clients_;
   std::vector<Histogram> query_times_{kMaxNodes + 1};
+  LeftOut left_out_;
   std::unique_ptr<pool::Pool> pool_;
   std::unique_ptr<cache::Remote> remote_cache_;
   std::optional<cache::Remote::Mark> start_doubt_;
