@@ -84,6 +84,7 @@ struct Progress {
   Begins begins;
   bool ends = false;        // COMMIT or ROLLBACK is among it
   bool marks = false;       // SAVEPOINT is among it
+  bool chained = false;     // what ended last is AND CHAIN: in the transaction of now nothing has run
   bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
   bool waits = false;       // it is a unit, or a part of one, that is still at the head of the input
   bool cancel = false;      // asked for while nothing of the client's was running

@@ -69,6 +69,7 @@ void Session::others_follow(const sql::Statement& statement, NodeId node, sql::I
 void Session::note_done(const sql::Statement& statement, std::string_view text, bool ok,
                         const std::shared_ptr<const sql::Facts>& facts, std::uint64_t until) {
   const bool adaptive = settings().disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive;
+  work().chained = statement.transaction.chain;
   if (ok && !adaptive && statement.only_rows()) return vs_.rows_done(work().plan.write);
   const sql::Isolation level = vs_.state().tx.isolation;
   vs_.statement_done({statement, text, work().tag, ok, work().plan.write, adaptive, facts, until});

@@ -316,7 +316,7 @@ void Session::reply_ready(pool::ServerLink& link, ByteView message, bool stable)
   const bool failed = std::exchange(unit().failed, false) || work().failed;  // of a unit in parts another part
   if (failed && status == TxStatus::idle) commit_failed();
   vs_.ready(status);
-  const bool may_have_begun = !work().facts || work().facts->multi();
+  const bool may_have_begun = (!work().facts || work().facts->multi()) && !work().chained;
   if (status != TxStatus::idle && may_have_begun) settle_transaction_node(node);
   // A reader's link at I inside the session's own transaction cannot be: its BEGIN went ahead of the statement.
   const bool committed = work().tag != "ROLLBACK" && !failed;

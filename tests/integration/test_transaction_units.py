@@ -154,10 +154,12 @@ def test_a_chained_transaction_has_a_snapshot_of_its_own(client, cluster, primar
     assert run(client, "commit") == (["COMMIT"], "I")
 
 
-def test_a_chained_transaction_may_be_set_to_write(client, primary):  # noqa: F811
+@pytest.mark.parametrize("beside", [[], [READ]], ids=["alone", "behind a read"])
+def test_a_chained_transaction_may_be_set_to_write(client, primary, beside):  # noqa: F811
     run(client, ONE_SNAPSHOT)
     run(client, WHERE)
-    assert run(client, "commit and chain") == (["COMMIT"], "T")
+    told, status = unit(client, *beside, "commit and chain")
+    assert told[-1] == "COMMIT" and status == "T"
     assert run(client, "set transaction read write") == (["SET"], "T")
     assert run(client, "insert into pens values (1)") == (["INSERT 0 1"], "T")
     assert run(client, READ)[0] == [("1",), "SELECT 1"]
