@@ -33,7 +33,7 @@ Result<Done> Link::attach(net::Loop& loop, Scratch& scratch, net::Socket socket)
   loop_ = &loop;
   scratch_ = &scratch;
   socket_ = std::move(socket);
-  readable_ = false;
+  readable_ = drained_untold_ = false;
   writable_ = true;
   return loop.watch(socket_.fd(), *this);
 }
@@ -103,6 +103,18 @@ void Link::write_some() {
   }
 }
 
+// What has to wait for the loop's next turn, and not for room, goes by a write of its own.
+bool Link::send_now() {
+  if (lost_) return false;
+  loop_->send_queued(socket_.fd());
+  if (unsent() == 0) return true;
+  if (writable_) return false;  // not flushed yet
+  const net::Io io = socket_.write(*loop_, ByteView(out_).substr(out_sent_));
+  out_sent_ += io.bytes;
+  drained_untold_ = unsent() == 0;
+  return drained_untold_;
+}
+
 // The server's last words (why it closed) may still be readable; the read side reports the loss.
 void Link::write_failed() {
   writable_ = false;
@@ -144,7 +156,7 @@ void Link::resume() {
 void Link::close(const Error&) {
   if (!socket_.open()) return;
   if (loop_) {
-    loop_->send_queued(socket_.fd());
+    send_now();
     loop_->forget(socket_.fd());
     loop_->cancel(std::exchange(turn_, 0));
     if (!lost_ && unsent() == 0 && missing_ == 0) {
@@ -180,7 +192,8 @@ void Link::on_ready(unsigned ready) {
   if (ready & net::kHangup) hangup_ = true;
   if (ready & net::kWritable) {
     writable_ = true;
-    if (unsent() > 0) {
+    const bool untold = std::exchange(drained_untold_, false);
+    if (unsent() > 0 || untold) {
       write_some();
       if (link.alive() && !lost_ && unsent() == 0 && user_) user_->on_drained(*this);
       if (!link.alive() || lost_) return;

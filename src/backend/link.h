@@ -136,7 +136,8 @@ class Link final : public net::Watcher {
   // A message whose body streams through: the head now (answered like `what`), its rest by send_unanswered.
   void owe(Owes what, Fate fate, std::uint16_t note = 0, std::uint16_t item = 0);
   void owe_local(ByteView reply, std::uint16_t note = 0, std::uint16_t item = 0);  // a text that lives for ever
-  void flush();  // one write; the rest goes out as the socket allows
+  void flush();     // one write; the rest goes out as the socket allows
+  bool send_now();  // what flush() has sent, without waiting for the end of the turn; false: there is more of it
 
   // Simple queries sent so far: each of them drops the server's unnamed prepared statement.
   std::uint64_t queries() const { return queries_; }
@@ -201,6 +202,7 @@ class Link final : public net::Watcher {
   char status_ = 'I';
   bool long_error_ends_head_ = false;  // an error over kMaxWhole is passing through
   bool readable_ = false, writable_ = true, hangup_ = false, paused_ = false, unsynced_ = false, lost_ = false;
+  bool drained_untold_ = false;
   std::string farewell_;
   bool panicked_ = false;
   net::TimerId turn_ = 0;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include "net/test_kernel.h"
 #include "wire/backend.h"
 #include "wire/frontend.h"
 
@@ -353,6 +354,79 @@ TEST_F(LinkTest, ItMovesToAnotherLoopWhileIdle) {
   EXPECT_FALSE(heard().empty());
   link.reset();  // before its loop
 }
+
+// What it sends goes at the end of a turn, by io_uring, unless it is wanted sooner.
+struct LinkInATurn : net::OnEachKernel {
+  Scratch scratch;
+  Recorder user;
+  std::array<std::unique_ptr<Link>, 2> links;
+  std::array<net::Socket, 2> servers;
+
+  void SetUp() override {
+    net::OnEachKernel::SetUp();
+    for (std::size_t i = 0; i < links.size(); ++i) {
+      int ends[2];
+      ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+      servers[i] = net::Socket(ends[0]);
+      links[i] = std::make_unique<Link>(LinkId(1), LinkKey{NodeId(0), "db", "ann"}, Greeting{});
+      ASSERT_TRUE(links[i]->attach(loop, scratch, net::Socket(ends[1])));
+      links[i]->set_user(&user);
+    }
+  }
+  void TearDown() override {
+    for (auto& link : links) link.reset();
+  }
+  void in_a_turn(const std::function<void()>& work) {
+    loop.after(Duration::zero(), [this, work] {
+      loop.after(Duration::zero(), [this, work] {
+        work();
+        loop.post([this] { loop.post([this] { loop.stop(); }); });
+      });
+    });
+    run();
+  }
+  void query(std::size_t which, std::string_view sql) {
+    links[which]->send_query(sql, Fate::forward);
+    links[which]->flush();
+  }
+  // Another one's end sends all that the turn has gathered: what is sent behind that waits.
+  void end_another() {
+    query(1, "x");
+    links[1]->close(Error{Errc::closed_by_us, {}});
+  }
+  Bytes heard() {
+    char chunk[65536];
+    const net::Io io = servers[0].read(loop, chunk);
+    return Bytes(chunk, io.state == net::Io::ok ? io.bytes : 0);
+  }
+};
+
+TEST_P(LinkInATurn, WhatItSentGoesOutAheadOfItsEnd) {
+  in_a_turn([&] {
+    query(0, "a");
+    end_another();
+    query(0, "b");
+    links[0]->close(Error{Errc::closed_by_us, {}});
+  });
+  EXPECT_EQ(heard(), message('Q', ByteView("a\0", 2)) + message('Q', ByteView("b\0", 2)) + message('X'));
+}
+
+TEST_P(LinkInATurn, WhatHasToWaitForTheNextTurnCanBeAskedForAtOnce) {
+  const Bytes a = message('Q', ByteView("a\0", 2)), b = message('Q', ByteView("b\0", 2));
+  in_a_turn([&] {
+    query(0, "a");
+    EXPECT_TRUE(links[0]->send_now());
+    EXPECT_EQ(heard(), a);
+    query(0, "b");
+    EXPECT_TRUE(links[0]->send_now());
+    EXPECT_EQ(heard(), b);
+    query(0, "a");
+  });
+  EXPECT_EQ(heard(), a);
+  EXPECT_EQ(links[0]->unsent(), 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, LinkInATurn, net::kKernels, net::kernel_name);
 
 }  // namespace
 }  // namespace herdgate::backend

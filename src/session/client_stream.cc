@@ -123,8 +123,10 @@ bool ClientStream::all_sent() {
   return pending() == 0;
 }
 
+// What waits for the loop's next turn has none: it goes now, as far as the socket takes it.
 void ClientStream::close() {
   if (!socket_.open()) return;
+  if (!all_sent() && !broken_) socket_.write(loop_, ByteView(out_->kept).substr(out_->kept_sent));
   loop_.forget(socket_.fd());
   socket_.close();
 }

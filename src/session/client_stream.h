@@ -49,7 +49,7 @@ class ClientStream {
   void took_less(ByteView rest, int errno_value);
   bool all_sent();  // now, without waiting for the end of the turn
   bool broken() const { return broken_; }
-  void close();
+  void close();  // what the socket takes of the rest is sent first
 
  private:
   Gathering& gathering();

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent import futures
 
 import pytest
 
@@ -36,11 +37,15 @@ def may_use_ring():
     return ring >= 0
 
 
+def need(method):
+    if method == "io_uring" and not may_use_ring():
+        pytest.skip("io_uring is not to be had on this machine")
+
+
 @pytest.fixture
 def proxy_of(start_proxy):
     def start(method, **settings):
-        if method == "io_uring" and not may_use_ring():
-            pytest.skip("io_uring is not to be had on this machine")
+        need(method)
         return start_proxy({"io_method": method, **settings})
     return start
 
@@ -69,8 +74,6 @@ def test_where_it_is_forbidden_it_cannot_be_asked_for(fresh):
     assert start.returncode == 1
     assert "io_method: io_uring cannot be used: Operation not permitted" in start.stdout + start.stderr
     assert not system.can_connect(fresh.port)
-
-
 
 
 def messages_of(data):
@@ -164,3 +167,39 @@ def test_clients_that_vanish_and_links_that_are_killed(proxy_of, method):
             c.execute("select pg_terminate_backend(pg_backend_pid())")
     with proxy.connect() as c:
         assert c.execute("select 7").fetchone() == (7,)
+
+
+def last_words(client):
+    """What a client that asks without a pause hears when its session ends."""
+    try:
+        while True:
+            try:
+                client.send(wire.query("select 1") * 50)
+            except OSError:
+                pass  # the session has ended: what it said is still to be read
+            ready = 0
+            while ready < 50:
+                kind, payload = client.receive()
+                if kind == "E":
+                    return wire.error(payload)["C"]
+                ready += kind == "Z"
+    except wire.Closed:
+        return "nothing"
+
+
+@METHODS
+def test_each_client_hears_of_a_fast_stop(fresh, method):
+    need(method)
+    fresh.settings["io_method"] = method
+    fresh.start()
+    clients = [wire.Client(fresh.port).login() for _ in range(30)]
+    asked = [client.ask("select 1") for client in clients]
+    assert asked == [[["1"]]] * len(clients)
+    with futures.ThreadPoolExecutor(len(clients)) as threads:
+        heard = [threads.submit(last_words, client) for client in clients]
+        time.sleep(0.5)  # load, for a while: nothing tells that all are at it
+        fresh.stop()
+        heard = [one.result(60) for one in heard]
+        assert heard == ["57P01"] * len(clients)
+    for client in clients:
+        client.close()
