@@ -5,6 +5,9 @@
 //          `changed` is called whenever something has arrived.
 // Threads  the test's.
 #pragma once
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -36,6 +39,15 @@ class FakeServer {
   // On the line that heard something last.
   void say(ByteView bytes) {
     if (last_ != nullptr) (void)last_->socket_.write(loop_, bytes);
+  }
+
+  // What has come on that line, and the loop has not heard of yet; empty: nothing within a second.
+  Bytes unread() const {
+    char chunk[8192];
+    pollfd line{last_->socket_.fd(), POLLIN, 0};
+    ::poll(&line, 1, 1000);
+    const ssize_t got = ::recv(line.fd, chunk, sizeof chunk, MSG_PEEK | MSG_DONTWAIT);
+    return got > 0 ? Bytes(chunk, static_cast<std::size_t>(got)) : Bytes();
   }
 
   bool silent = false;          // accepts and says nothing

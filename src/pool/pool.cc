@@ -532,6 +532,7 @@ void Pool::cancel(ServerLink& link) {
   if (limit.at < to.deadline.at) to.deadline = limit;
   ++link.cancels_in_flight;
   link.cancelled = true;
+  link.link->send_now();  // a cancel that comes ahead of the statement it is meant for does nothing
   const std::uint64_t id = ++last_cancel_;
   cancels_[id] = Cancel{std::make_unique<backend::Canceller>(wiring_.loop, wiring_.names, to, link.link->greeting(),
                                                              [this, id, alive = alive_](Delivery how) {

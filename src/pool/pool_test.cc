@@ -35,8 +35,9 @@ struct Asker {
 
 struct PoolTest : ::testing::Test {
   static constexpr Duration kPatience = seconds(20);
+  explicit PoolTest(net::Loop::Kernel kernel = net::Loop::Kernel::epoll) : loop(clock, kernel) {}
   MovableClock clock;
-  net::Loop loop{clock};
+  net::Loop loop;
   net::BlockingPool blocking{1};
   backend::Scratch scratch;
   SilentLog sink;
@@ -425,6 +426,29 @@ TEST_F(PoolTest, ALinkIsNotLentWhileACancelIsOnItsWay) {
   until([&] { return next->result.has_value(); });
   EXPECT_EQ(next->link(), link);
   EXPECT_EQ(server.syncs, 1) << "a round trip proves that nothing is left to be hit";
+}
+
+struct RingPoolTest : PoolTest {
+  RingPoolTest() : PoolTest(net::Loop::Kernel::io_uring) {}
+};
+
+// By io_uring what a turn sends goes at its end; a connection for the cancel may be made before.
+TEST_F(RingPoolTest, ACancelComesBehindTheQueryItIsMeantFor) {
+  ServerLink* link = get(ann);
+  link->link->send_query("select 0", backend::Fate::swallow);
+  link->link->flush();
+  until([&] { return server.queries.size() == 1; });
+  Bytes heard;
+  loop.post([&] {
+    link->link->send_query("select 1", backend::Fate::forward);
+    link->link->flush();
+    pool().cancel(*link);
+    heard = server.unread();
+    loop.stop();
+  });
+  loop.run();
+  EXPECT_EQ(heard, Bytes("Q\0\0\0\x0dselect 1\0", 14));
+  until([&] { return server.cancels == 1; });
 }
 
 // issue: the end of a cancel request was told to whatever link lay at the address of the one it was for. An idle link
