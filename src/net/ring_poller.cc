@@ -43,7 +43,8 @@ class Ring final : public Poller, private SendBatch {
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  int make();  // 0 or an errno
+  int make();   // 0 or an errno
+  int start();  // likewise; for this thread
   Result<Done> add(int fd, std::uint64_t mark, Interest interest) override;
   void remove(int fd, std::uint64_t mark) override;
   void forget(int fd, std::uint64_t mark) override { remove(fd, mark); }
@@ -104,6 +105,15 @@ int Ring::make() {
   return 0;
 }
 
+// A filter may forbid each of the three system calls by itself.
+int Ring::start() {
+  if (const int result = ::io_uring_enable_rings(&ring_); result < 0) return -result;
+  enabled_ = true;
+  owner_ = std::this_thread::get_id();
+  ::io_uring_register_ring_fd(&ring_);  // saves the look-up of the descriptor at each call; without it all works too
+  return -std::min(::io_uring_get_events(&ring_), 0);
+}
+
 // Where the queue is full it goes at once, with what of the batch is in it. Null: nobody takes it any more.
 io_uring_sqe* Ring::submission() {
   io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
@@ -151,11 +161,7 @@ void Ring::remove(int, std::uint64_t mark) {
 }
 
 std::span<const Poller::Event> Ring::wait(int timeout_ms) {
-  if (!std::exchange(enabled_, true)) {
-    HG_ASSERT(::io_uring_enable_rings(&ring_) == 0);
-    owner_ = std::this_thread::get_id();
-    ::io_uring_register_ring_fd(&ring_);  // saves the look-up of the descriptor at each call; without it all works too
-  }
+  if (!enabled_) HG_ASSERT(start() == 0);
   gone();
   const int result = enter(timeout_ms);
   HG_ASSERT(result >= 0 || result == -EINTR || result == -ETIME || result == -EAGAIN || result == -EBUSY);
@@ -285,7 +291,9 @@ void Ring::next() {
 // A part must be told to the octet, for the rest would otherwise be lost or sent twice: that is tried, once.
 Result<Done> try_ring() {
   Ring ring;
-  if (const int error = ring.make(); error != 0) return fail(Errc::no_ring, std::generic_category().message(error));
+  int error = ring.make();
+  if (error == 0) error = ring.start();
+  if (error != 0) return fail(Errc::no_ring, std::generic_category().message(error));
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair.data()) != 0)
     return fail(Errc::no_ring, std::generic_category().message(errno));

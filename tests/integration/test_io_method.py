@@ -15,6 +15,7 @@ from support.proxy import Proxy
 
 pytestmark = pytest.mark.herdgate_only
 METHODS = pytest.mark.parametrize("method", ["epoll", "io_uring"])
+FORBIDDEN_CALLS = pytest.mark.parametrize("call", ["setup", "enter", "register"])
 FORBIDDEN = ["/usr/bin/python3", os.path.join(os.path.dirname(wire.__file__), "no_io_uring.py")]
 ROWS = 200_000
 SINGLE_ISSUER, DEFER_TASKRUN = 1 << 12, 1 << 13
@@ -56,19 +57,21 @@ def test_the_log_says_what_the_workers_use(proxy_of, method):
     system.wait_until(lambda: f"2 workers wait by {method}" in proxy.log(), "the line")
 
 
-def test_where_it_is_forbidden_auto_is_epoll(fresh):
+@FORBIDDEN_CALLS
+def test_where_it_is_forbidden_auto_is_epoll(fresh, call):
     fresh.settings["log_min_messages"] = "debug1"
-    fresh.prefix = FORBIDDEN
+    fresh.prefix = [*FORBIDDEN, call]
     fresh.start()
     with fresh.connect() as c:
         assert c.execute("select 42").fetchone() == (42,)
     system.wait_until(lambda: "2 workers wait by epoll" in fresh.log(), "the line")
 
 
-def test_where_it_is_forbidden_it_cannot_be_asked_for(fresh):
+@FORBIDDEN_CALLS
+def test_where_it_is_forbidden_it_cannot_be_asked_for(fresh, call):
     fresh.settings["io_method"] = "io_uring"
     fresh.write_files()
-    check, start = (subprocess.run([*FORBIDDEN, *fresh.command(word)], capture_output=True, text=True, timeout=40,
+    check, start = (subprocess.run([*FORBIDDEN, call, *fresh.command(word)], capture_output=True, text=True, timeout=40,
                                    **system.run_as()) for word in ("--check", "-n"))
     assert "io_method: io_uring cannot be used: Operation not permitted; a start here is refused" in check.stdout + check.stderr
     assert start.returncode == 1
