@@ -103,6 +103,7 @@ void Listener::close() {
   if (!socket_.open()) return;
   loop_->cancel(std::exchange(retry_, 0));
   unwatch();
+  ::shutdown(socket_.fd(), SHUT_RD);  // the kernel may hold the socket open for a while: see Ring::remove()
   socket_.close();
   // A later server may have put its own socket in this place.
   if (!path_.empty() && inode_of(path_) == inode_) ::unlink(path_.c_str());

@@ -157,7 +157,7 @@ void Ring::remove(int, std::uint64_t mark) {
   std::erase(inputs_, mark);
   if (std::erase(levels_, mark) == 0 || !mine()) return;
   go();
-  ::io_uring_get_events(&ring_);  // the cancel is done by then
+  ::io_uring_get_events(&ring_);  // the cancel is done by then, unless much else is under way
 }
 
 std::span<const Poller::Event> Ring::wait(int timeout_ms) {

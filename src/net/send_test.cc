@@ -227,6 +227,32 @@ TEST_P(SendTest, AListenerGivenUpLeavesItsNumberAlone) {
   ::close(peer);
 }
 
+// The kernel has news of many sockets to tell, of a few at a time.
+TEST_P(SendTest, AListenerThatIsClosedLetsNobodyInAmongMuchElse) {
+  std::vector<std::unique_ptr<Sender>> senders;
+  std::vector<Socket> peers;
+  for (int i = 0; i < 100; ++i) {
+    const auto [ours, theirs] = make_pair_of();
+    senders.push_back(std::make_unique<Sender>(loop, ours));
+    peers.emplace_back(theirs);
+  }
+  const auto listener = std::move(Listener::tcp(loop, "127.0.0.1", 0, 4)->front());
+  ASSERT_TRUE(listener->start([](Socket, const Address&) {}, [](const Error&) {}));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(listener->port()));
+  in_a_turn([&] {
+    loop.after(0ms, [&] {  // all are watched by then
+      for (const Socket& peer : peers) EXPECT_EQ(::send(peer.fd(), "x", 1, MSG_NOSIGNAL), 1);
+      listener->close();
+      const Socket client(::socket(AF_INET, SOCK_STREAM, 0));
+      EXPECT_NE(::connect(client.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+      EXPECT_EQ(errno, ECONNREFUSED);
+    });
+  });
+}
+
 TEST_P(SendTest, APeerThatHasGoneIsToldOf) {
   const auto [ours, theirs] = make_pair_of();
   Sender a(loop, ours);
