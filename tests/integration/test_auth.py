@@ -606,7 +606,7 @@ def test_a_silent_name_service_for_memcached_leaves_passwords_to_be_checked(clus
         proxy.files.update({**hba("host all all 127.0.0.1/32 scram-sha-256"), **passwd(*ENTRIES)})
         proxy.start()
         names.wait(2)  # both kinds of address
-        time.sleep(2)  # each worker has asked by now
+        system.wait_until(lambda: "memcached is in trouble" in proxy.log(), "a worker to give up: each has asked at its start")
         stays_out(proxy, "scram_user", connect_timeout=20, match="password does not match")
         gets_in(proxy, "scram_user", "scram_user", connect_timeout=20)
 

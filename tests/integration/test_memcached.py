@@ -368,21 +368,6 @@ def test_stopped_it_is_passed_by_and_used_again(both, pair, memcached):
     wait_until(lambda: "memcached is back" in pair[0].log(), "the line")
 
 
-@pytest.mark.long  # RemoteTest.TheLogSaysItOnceAMinute shows the same with a clock of its own
-def test_the_log_says_it_once_a_minute(start_proxy, memcached, tables):  # noqa: F811
-    proxy = start_proxy({**ON_PRIMARY, **memcached.settings(), "num_workers": 1}, fresh=True)
-    begin = time.monotonic()
-    with proxy.connect() as c:
-        for _ in range(2):
-            memcached.kill()
-            wait_until(lambda: not hits_of(c, SQL), "no hits")
-            memcached.start()
-            warm(c)
-    wait_until(lambda: "memcached is back" in proxy.log(), "the line")
-    minute_is_over = time.monotonic() - begin > 55
-    assert minute_is_over or proxy.log().count("memcached is in trouble") == proxy.log().count("memcached is back") == 1
-
-
 def test_clients_that_do_not_wait_for_it(both, pair, memcached):
     """One vanishes, one cancels, while their statements may be waiting for memcached; nothing is left behind."""
     memcached.freeze()
