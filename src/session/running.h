@@ -112,7 +112,7 @@ struct Work : Progress {
   Request request;
   std::shared_ptr<const sql::Facts> facts;  // simple query
   route::Plan plan;
-  std::optional<vsession::SessionState> behind;  // BEGIN, or a transaction's end, in the unit that is being planned
+  std::optional<vsession::SessionState> behind;  // what the unit that is being planned has begun, set or ended
   std::string tag;                               // of the last CommandComplete
   std::string executed;                          // the statement that SQL's EXECUTE names
   Bytes copy;                                    // the request's bytes, when it may be run again

@@ -13,6 +13,7 @@
 namespace herdgate::session {
 namespace {
 using sql::Kind;
+using vsession::TxStatus;
 
 bool is_own_command(const vsession::PreparedPtr& statement) {
   return statement && statement->facts && statement->facts->first().kind == Kind::pool_command;
@@ -363,8 +364,10 @@ struct Session::UnitPlan {
 // What comes behind it in the unit is in this transaction, or in none.
 void Session::plan_behind(const sql::Statement& statement, bool ends) {
   std::optional<vsession::SessionState>& behind = work().behind;
-  const bool begins = statement.kind == Kind::begin && state_to_plan_by().tx.status == vsession::TxStatus::idle;
-  if ((begins || ends) && !behind) behind = vs_.state();
+  const TxStatus status = state_to_plan_by().tx.status;
+  const bool begins = statement.kind == Kind::begin && status == TxStatus::idle;
+  const bool may_set_options = status == TxStatus::open && !statement.settings.empty();
+  if ((begins || ends || may_set_options) && !behind) behind = vs_.state();
   if (begins) vsession::begin_transaction(*behind);
   if (behind) vsession::apply_options(behind->tx, statement);
   if (!ends) return;
@@ -396,14 +399,14 @@ Session::Next Session::plan_part(const Planned& part, UnitPlan& unit) {
 // One after the other, each as behind those before it.
 Session::Next Session::plan_parts(UnitMessages& messages, UnitPlan& unit) {
   const bool ends = work().ends, may_commit = work().may_commit;
-  const bool open = vs_.state().tx.status != vsession::TxStatus::idle, one_snapshot = transaction_node() != kNoNode;
+  const bool open = vs_.state().tx.status != TxStatus::idle, one_snapshot = transaction_node() != kNoNode;
   Next next = Next::served;
   for (std::size_t i = 0; i < messages.list.size(); ++i) {
     Planned part = planned_in(messages.list[i], unit.seen);
     if (part.facts == nullptr) continue;
     const sql::Statement& statement = part.facts->first();
     // What reads ahead of the end needs its snapshot: the unit stays there as a whole.
-    const bool may_leave = !one_snapshot || unit.only_ends || work().behind.has_value();
+    const bool may_leave = !one_snapshot || unit.only_ends || unit.ended;
     const bool counts = !open || (may_leave && is_run(messages.list, i));
     part.ends = ends_transaction(statement.kind) && !statement.transaction.chain && counts;
     if (part == unit.last) continue;
@@ -468,7 +471,7 @@ Session::Next Session::run_unit(ByteView input, UnitMessages& messages, std::siz
   if (const Next next = take_link(link, used); link == nullptr) return next;
   if (stalls(*link->link, input.size())) return Next::waiting;
   if (cache_ && cache_->waits_for_unit(messages)) return Next::waiting;
-  const bool open = vs_.state().tx.status != vsession::TxStatus::idle;
+  const bool open = vs_.state().tx.status != TxStatus::idle;
   if (!unit_open()) {
     const vsession::ParameterSetPtr instead = replay_refused_ ? without_overwritten(input) : nullptr;
     if (const Next next = bring_up(*link, open, instead); next != Next::served) return next;

@@ -209,6 +209,18 @@ def test_the_level_holds_beside_an_open_portal(client, cluster, primary):  # noq
     assert run(client, "commit") == (["COMMIT"], "I")
 
 
+@pytest.mark.parametrize("how", SET_LEVEL[:2])
+@pytest.mark.parametrize("read", [WHERE, READ])
+def test_a_read_in_the_unit_that_sets_the_level(client, primary, how, read):  # noqa: F811
+    """One snapshot serves the whole transaction, in which a write may follow."""
+    run(client, "begin")
+    told, status = unit(client, how, read)
+    assert told[0] == "SET" and told[-1] == "SELECT 1" and status == "T"
+    assert run(client, "insert into pens values (1)") == (["INSERT 0 1"], "T")
+    assert run(client, "commit") == (["COMMIT"], "I")
+    assert primary.psql("select count(*) from pens") == "1"
+
+
 # ---- A transaction that begins in the unit that ends another one
 
 @pytest.mark.parametrize("last", ["select 1", "insert into once values (7)"])
