@@ -177,9 +177,4 @@ Refusal refuse_unproved(std::string_view user) {
                        fmt::format("pool_passwd file does not contain an entry for \"{}\"", user));
 }
 
-Refusal refuse_by_server(std::string_view user) {
-  const std::string text = fmt::format("password authentication failed for user \"{}\"", user);
-  return {.error = {Errc::wrong_password, text}, .text = text, .sqlstate = sqlstate::kInternalError};
-}
-
 }  // namespace herdgate::auth

@@ -41,7 +41,5 @@ bool secret_matters(const PolicyInput& in);
 
 // For a session whose password nobody has compared: the server trusts, the rule does not.
 Refusal refuse_unproved(std::string_view user);
-// A server has refused the login.
-Refusal refuse_by_server(std::string_view user);
 
 }  // namespace herdgate::auth

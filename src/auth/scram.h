@@ -52,7 +52,6 @@ class ScramServer {
   Result<std::string> finish(std::string_view client_final);  // gives server-final
   // After a successful finish: the keys with the client key that the proof revealed.
   const ScramKeys& keys() const { return keys_; }
-  const Key256& recovered_client_key() const { return *keys_.client_key; }
 
  private:
   enum class State { start, finish, done };

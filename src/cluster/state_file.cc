@@ -69,8 +69,6 @@ StateFile parse_binary(std::string_view bytes) {
 
 }  // namespace
 
-bool StateFile::any_up() const { return std::find(nodes.begin(), nodes.end(), SavedStatus::up) != nodes.end(); }
-
 StateFile parse_state_file(std::string_view bytes) {
   if (is_binary(bytes)) return parse_binary(bytes);
   StateFile file;

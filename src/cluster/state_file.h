@@ -19,7 +19,6 @@ enum class SavedStatus : std::uint8_t { up, down, unused };
 struct StateFile {
   std::vector<SavedStatus> nodes;  // by node id
   std::vector<std::string> complaints;
-  bool any_up() const;
 };
 
 StateFile parse_state_file(std::string_view bytes);

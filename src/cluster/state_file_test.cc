@@ -13,7 +13,6 @@ TEST(StateFile, ReadsWordsInAnyCaseWithBlanksAround) {
   const StateFile f = parse_state_file("up\n DOWN \t\r\nUnused\nuP");
   EXPECT_EQ(f.nodes, (std::vector{S::up, S::down, S::unused, S::up}));
   EXPECT_TRUE(f.complaints.empty());
-  EXPECT_TRUE(f.any_up());
 }
 
 TEST(StateFile, NamesTheLineItDoesNotUnderstandAndCountsItAsUp) {
@@ -44,7 +43,6 @@ TEST(StateFile, LooksAtNoMoreThanTheNodesThereCanBe) {
   EXPECT_EQ(parse_state_file(text).nodes.size(), 128u);
   EXPECT_EQ(parse_state_file(std::string(4'000, '\0')).nodes.size(), 128u);
   EXPECT_TRUE(parse_state_file("").nodes.empty());
-  EXPECT_FALSE(parse_state_file("").any_up());
 }
 
 TEST(StateFile, WhatIsPrintedIsReadBack) {

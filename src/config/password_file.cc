@@ -59,10 +59,7 @@ Result<PasswordEntry> parse_entry(std::string_view line) {
   entry.user = std::move(columns[0]);
   entry.kind = secret.kind;
   entry.value = std::move(secret.value);
-  if (columns.size() == 4) {
-    entry.backend_user = std::move(columns[2]);
-    entry.backend_password = std::move(columns[3]);
-  }
+  if (columns.size() == 4) entry.backend_user = std::move(columns[2]);
   return entry;
 }
 

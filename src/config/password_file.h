@@ -28,7 +28,7 @@ struct PasswordEntry {
   SecretKind kind = SecretKind::plain;
   // md5: "md5" and 32 digits; aes: base64 without "AES"; text: without "TEXT"; scram_verifier: the whole verifier.
   std::string value;
-  std::string backend_user, backend_password;  // empty unless the line names them
+  std::string backend_user;  // empty unless the line names one, with a password, which nobody uses
 };
 // What the form of a password says about it; also used for sr_check_password and its like.
 struct Secret {

@@ -62,7 +62,6 @@ void merge_backends(const Settings& old, const Settings& fresh, Reloaded& out) {
     if (old.backend(node.id) != nullptr) continue;
     const auto at = std::ranges::lower_bound(out.merged.backends, node.id, {}, &Backend::id);
     out.merged.backends.insert(at, node);
-    out.added_nodes.push_back(node.id);
     out.applied.push_back(fmt::format("backend_port{}", node.id.value));
   }
 }

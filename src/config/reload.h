@@ -16,7 +16,6 @@ struct Reloaded {
   Settings merged;
   std::vector<std::string> applied;               // names of what changed, in table order
   std::vector<std::string> ignored_need_restart;  // changed in the file, but only a start takes them
-  std::vector<NodeId> added_nodes;                // start as down, until they are attached
 };
 Reloaded reload(const Settings& old, const Settings& fresh);
 

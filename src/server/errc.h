@@ -4,8 +4,7 @@
 
 namespace herdgate::server {
 enum class Errc {
-  bad_command_line = 1,
-  pid_file_taken,
+  pid_file_taken = 1,
   pid_file_unreadable,
   pid_file_unwritable,
   not_running,

@@ -161,7 +161,6 @@ void put_parse_complete(Bytes& out) { MessageWriter(out, be::kParseComplete); }
 void put_bind_complete(Bytes& out) { MessageWriter(out, be::kBindComplete); }
 void put_close_complete(Bytes& out) { MessageWriter(out, be::kCloseComplete); }
 void put_no_data(Bytes& out) { MessageWriter(out, be::kNoData); }
-void put_portal_suspended(Bytes& out) { MessageWriter(out, be::kPortalSuspended); }
 
 void put_parameter_description(Bytes& out, std::span<const std::uint32_t> types) {
   MessageWriter message(out, be::kParameterDescription);

@@ -69,7 +69,6 @@ void put_parse_complete(Bytes& out);
 void put_bind_complete(Bytes& out);
 void put_close_complete(Bytes& out);
 void put_no_data(Bytes& out);
-void put_portal_suspended(Bytes& out);
 void put_parameter_description(Bytes& out, std::span<const std::uint32_t> types);
 // Own results: every column is text (type OID 0, size −1, format text), as Pgpool-II's SHOW commands send.
 void put_text_row_description(Bytes& out, std::span<const std::string> columns);
