@@ -172,10 +172,9 @@ void Proxy::start(bool discard_state, std::function<void()> ready) {
   monitor_->start(files_.settings, discard_state);
   view_ = monitor_->view();
   const std::size_t count = worker_count(*files_.settings);
-  for (std::size_t i = 0; i < count; ++i) {
-    workers_.push_back(std::make_unique<session::Worker>(WorkerId(static_cast<int>(i)), clock_, shared_, *this,
-                                                         blocking_, snapshot()));
-  }
+  const session::WorkerMeans means{clock_, shared_, *this, blocking_};
+  for (std::size_t i = 0; i < count; ++i)
+    workers_.push_back(std::make_unique<session::Worker>(WorkerId(static_cast<int>(i)), means, snapshot()));
   LogContext who;
   const bool ring = workers_.front()->loop().kernel() == net::Loop::Kernel::io_uring;
   HG_LOG(log_, who, Level::debug1, "{} workers wait by {}", count, ring ? "io_uring" : "epoll");

@@ -1,8 +1,7 @@
 // For tests: a worker with its sessions between clients on socket pairs and servers that follow a script, on one loop.
 //
 // Shape    SessionTest is the fixture: log_in() gives a client, answer() what it hears, until() turns the loop. A
-// client
-//          hears words (word_of); ExtendedServer and Heard are scripts for the servers.
+//          client hears words (word_of); ExtendedServer and Heard are scripts for the servers.
 // Limits   a condition has kPatience to come true.
 // Errors   the test fails.
 // Threads  the test's.
@@ -142,7 +141,7 @@ struct SessionTest : ::testing::Test {
   std::vector<std::unique_ptr<Client>> clients;
 
   void SetUp() override {
-    worker = std::make_unique<Worker>(WorkerId(0), clock, shared, workers, blocking, snapshot());
+    worker = std::make_unique<Worker>(WorkerId(0), WorkerMeans{clock, shared, workers, blocking}, snapshot());
     workers.only = worker.get();
     primary = std::make_unique<pool::FakeServer>(worker->loop());
     standby = std::make_unique<pool::FakeServer>(worker->loop());

@@ -13,19 +13,18 @@ net::Loop::Kernel kernel_of(const config::Settings& settings) {
 
 }  // namespace
 
-Worker::Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers, net::BlockingPool& blocking,
-               SnapshotPtr snapshot)
+Worker::Worker(WorkerId id, const WorkerMeans& means, SnapshotPtr snapshot)
     : id_(id),
-      loop_(clock, kernel_of(*snapshot->settings)),
-      shared_(shared),
-      workers_(workers),
-      blocking_(blocking),
+      loop_(means.clock, kernel_of(*snapshot->settings)),
+      shared_(means.shared),
+      workers_(means.workers),
+      blocking_(means.blocking),
       snapshot_(std::move(snapshot)),
       facts_(static_cast<std::size_t>(snapshot_->settings->sql_facts_cache_size)),
-      catalog_(clock, shared.epochs,
+      catalog_(means.clock, means.shared.epochs,
                catalog::Catalog::Options{static_cast<std::size_t>(snapshot_->settings->relcache_size),
                                          std::chrono::seconds(snapshot_->settings->relcache_expire)}),
-      random_(shared.hash_key.k0 ^ static_cast<std::uint64_t>(id.value + 1) * 0x9e3779b97f4a7c15ULL) {
+      random_(means.shared.hash_key.k0 ^ static_cast<std::uint64_t>(id.value + 1) * 0x9e3779b97f4a7c15ULL) {
   pool::Pool::Wiring wiring{
       .loop = loop_,
       .blocking = blocking_,

@@ -84,11 +84,18 @@ struct WorkerFigures {
   std::vector<report::PoolFigures> pools;
 };
 
+// What all workers have in common.
+struct WorkerMeans {
+  const Clock& clock;
+  Shared& shared;
+  Workers& workers;
+  net::BlockingPool& blocking;
+};
+
 class Worker {
  public:
   static constexpr std::size_t kMaxSpare = 64;
-  Worker(WorkerId id, const Clock& clock, Shared& shared, Workers& workers, net::BlockingPool& blocking,
-         SnapshotPtr snapshot);
+  Worker(WorkerId id, const WorkerMeans& means, SnapshotPtr snapshot);
   ~Worker();
 
   WorkerId id() const { return id_; }
