@@ -4,7 +4,7 @@
 // Errors   none: an Accept header that is not understood asks for nothing in particular.
 // Threads  pure.
 // Source   RFC 9110, "Accept", "Quality Values"; RFC 9112, "Request Target"; Prometheus documentation, "Content
-// negotiation".
+//          negotiation".
 #pragma once
 #include <cstdint>
 #include <string_view>

@@ -1,8 +1,7 @@
 // Reads the heads of HTTP/1.x requests, one after the other, by Boost.Beast's parser.
 //
 // Shape    read(input) takes octets off the front of `input`; when a head is whole the result is a request or a
-// refusal,
-//          and what follows it stays in `input`. Then reset() for the next.
+//          refusal, and what follows it stays in `input`. Then reset() for the next.
 // Limits   a head of kMaxHead octets; requests with a body are refused.
 // Errors   HttpRefusal: the status to answer with; the connection has to end then, its stream is not understood.
 // Threads  belongs to one connection.

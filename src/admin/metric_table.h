@@ -1,6 +1,6 @@
 // The table of metrics (metrics.inc) as values.
 //
-// Shape    metric_table() by Metric; document() is docs/metrics.md.
+// Shape    metric_table() by Metric; metrics_document() is docs/metrics.md.
 // Threads  pure.
 // Source   Prometheus documentation, "Metric and label naming"; OpenMetrics 1.0.
 #pragma once

@@ -3,7 +3,8 @@
 // Shape    run(request, answered): `answered` is called exactly once, at once or later, on the control loop.
 // Errors   Answer::trouble, in the original's words.
 // Threads  the control thread. Whoever calls run() makes sure that `answered` may be called as long as the server
-// lives. Source   Pgpool-II 4.6, as its server was seen to answer; manual, "PCP Commands".
+//          lives.
+// Source   Pgpool-II 4.6, as its server was seen to answer; manual, "PCP Commands".
 #pragma once
 #include "admin/services.h"
 #include "pcp/message.h"

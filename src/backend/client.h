@@ -1,5 +1,5 @@
 // A small client for our own questions: open a link, run simple queries one after another, get the rows as text.
-// Used by the monitor and by auth_query; sessions never use it.
+// Used by the monitor, by auth_query and for what became of a commit; sessions ask their own links.
 //
 // Shape    query() queues one SQL text; `done` gets its rows or an error. One query at a time, in order.
 // Limits   kMaxResultBytes for a result; each query has its own deadline; kMaxQueued queries wait.

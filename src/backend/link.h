@@ -103,7 +103,7 @@ class Link final : public net::Watcher {
 
   void approach(int others) const override;
 
-  // Puts the link on a loop, or takes it off to hand it to another worker (only while idle()).
+  // Puts the link on a loop, or takes it off to hand it to another worker (only while nothing is owed or unsent).
   Result<Done> attach(net::Loop& loop, Scratch& scratch, net::Socket socket);
   net::Socket detach();
 

@@ -1,8 +1,9 @@
 // SipHash-2-4 with a 128-bit result: a keyed hash that clients cannot aim at.
 //
 // Shape    Hash128 hash128(key, bytes), and quicker ones of SipHash-1-3, of 128 and of 64 bits. The key is made once
-// per process from the system's random source. Threads  pure. Source   Aumasson and Bernstein, "SipHash: a fast
-// short-input PRF", with the 128-bit output extension.
+//          per process from the system's random source.
+// Threads  pure.
+// Source   Aumasson and Bernstein, "SipHash: a fast short-input PRF", with the 128-bit output extension.
 #pragma once
 #include <compare>
 #include <cstdint>

@@ -3,8 +3,7 @@
 // Shape    log().error({.text = "could not connect to node 2", .detail = "…"});   or HG_LOG(Level::log, "x {}", 1)
 //          A line belongs to a context (process name, user, database, application): LogContext, set per session.
 // Limits   a line is cut at kMaxLineBytes; the sink's queue is bounded and never blocks the caller. A listener is
-// called by
-//          the thread that speaks.
+//          called by the thread that speaks.
 // Threads  Log::write may be called from any thread; the sink must allow that.
 // Source   reference/logging.md; severities rank as Pgpool-II 4.6 numbers them.
 #pragma once

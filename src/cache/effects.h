@@ -1,8 +1,8 @@
 // What running a text may change, as far as cached answers are concerned. Pure.
 //
 // Shape    effects_of(facts, answers, prepared) gives a Scope: tables by oid, or the database where they cannot be
-// seen,
-//          or everything. Transaction control is told beside it; when the changes count is the session's business.
+//          seen, or everything. Transaction control is told beside it; when the changes count is the session's
+//          business.
 // Errors   names without an answer widen the scope, never narrow it.
 // Threads  pure.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; what it does not notice and we do: docs/compat.md.

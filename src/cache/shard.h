@@ -1,8 +1,7 @@
 // One part of the store: slots, an index over them, and the hand that looks for what may go. Internal to this module.
 //
 // Shape    find(), insert(), erase(), evict(). The index is an open table of slot numbers, found by the key's octets.
-// Some
-//          of these stand beside the number, so that a search reads no slot but the one it looks for.
+//          Some of these stand beside the number, so that a search reads no slot but the one it looks for.
 // Threads  every member under `mutex`.
 #pragma once
 #include <cstdint>

@@ -1,8 +1,7 @@
 // Whether the answer of a statement may be kept, and if not, why, in words. Pure.
 //
 // Shape    verdict(asked) looks at the statement and what the catalog says of its names; refusal(situation) at the
-// state
-//          of the session, for which a statement is neither looked up nor kept.
+//          state of the session, for which a statement is neither looked up nor kept.
 // Errors   what is not known counts against: a wrong answer is worse than a miss.
 // Threads  pure.
 // Source   Pgpool-II 4.6 manual, "In Memory Query Cache"; differences in docs/compat.md.

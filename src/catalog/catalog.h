@@ -1,8 +1,7 @@
 // Cached answers about relations and functions, asked of a server over a link that the session lends.
 //
 // Shape    found = lookup(who, questions); when found.open is not empty: send query_for(found.open) on the session's
-// own
-//          link (an ordinary simple query, swallowed) and hand the rows to learn(), which gives the whole answers.
+//          own link (an ordinary simple query, swallowed) and hand the rows to learn(), which gives the whole answers.
 // Limits   max_entries per kind of question and database, LRU; kMaxDatabases; kMaxQuestions in one text: what is beyond
 //          is answered with the worst (writes), so that it goes to the primary. kMaxBelow relations under
 //          the views of one text, beyond which these views count as writing.

@@ -2,8 +2,7 @@
 // Pure.
 //
 // Shape    parse_sync_names() reads synchronous_standby_names; judge() takes what the standbys said and names the one
-// to
-//          promote, or why none may be.
+//          to promote, or why none may be.
 // Units    positions in octets of WAL.
 // Errors   words for the log, without a full stop.
 // Threads  values.

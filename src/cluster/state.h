@@ -5,9 +5,11 @@
 //          (down, attach, promote …) are demands in a queue, worked off one at a time; see operation.h.
 // Units    replication delay in octets of WAL or in microseconds, as the Rules says.
 // Limits   kMaxNodes nodes, kMaxDemands demands, kMaxRounds rounds; at most a handful of log lines an event, each
-// change is said once. Errors   none: an event about an unknown node changes nothing. Actions::refusal answers a
-// Requested. Threads  values. Source   Pgpool-II 4.6 manual, "Failover and Failback", "Streaming Replication Check";
-// log texts as its users know them.
+//          change is said once.
+// Errors   none: an event about an unknown node changes nothing. Actions::refusal answers a Requested.
+// Threads  values.
+// Source   Pgpool-II 4.6 manual, "Failover and Failback", "Streaming Replication Check"; log texts as its users know
+//          them.
 #pragma once
 #include <deque>
 #include <optional>

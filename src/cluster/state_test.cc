@@ -2,7 +2,7 @@
 // expectations; read the difference before committing it.
 //
 // Shape    "=== title", event lines, "---", expected lines. `node` lines set the Rules used by the next start or
-// reload.
+//          reload.
 #include "cluster/state.h"
 
 #include <gtest/gtest.h>

@@ -1,10 +1,8 @@
 // One event being worked in: the state as it becomes, and what has been decided so far. Private to module cluster.
 //
 // Shape    operator() takes the event; finish() settles what follows from it (the primary, the next operation, the
-// status
-//          file) and gives the result. turn.cc has probes and replication, turn_operations.cc the work of a failover,
-//          turn_switchover.cc the built-in switchover,
-//          turn_primary.cc who is the primary.
+//          status file) and gives the result. turn.cc has probes and replication, turn_operations.cc the work of a
+//          failover, turn_switchover.cc the built-in switchover, turn_primary.cc who is the primary.
 // Threads  a value of one call of step().
 #pragma once
 #include <string>

@@ -4,8 +4,7 @@
 //          Patterns are POSIX extended, ignore case, and are anchored by adding ^ and $ where they are missing (to the
 //          text, as Pgpool-II does: 'a|b' becomes '^a|b$'). Double quotes are removed from the subject first.
 // Limits   kMaxPatternBytes and kMaxRepetitions for one pattern. Matching takes linear time for patterns RE2 can
-// express with the same
-//          meaning; others (back references, GNU escapes) run on the C library's matcher.
+//          express with the same meaning; others (back references, GNU escapes) run on the C library's matcher.
 // Errors   Errc::bad_pattern, Errc::bad_redirect, Errc::bad_relation; the context names the entry.
 // Threads  immutable after construction; matches() is const and safe from any thread. Answers are not remembered here.
 // Source   Pgpool-II 4.6 manual, "Load Balancing"; POSIX, "Extended Regular Expressions".

@@ -79,7 +79,7 @@ struct Settings {
   std::vector<WatchdogNode> watchdog_nodes;
   std::vector<Heartbeat> heartbeats;
   std::map<int, HealthCheckOwn> own_health_checks;  // by node number
-  // The lists above in compiled form. Never null; after a change of a list compile_patterns() makes it anew.
+  // The lists above in compiled form. Never null; made where the settings are checked (check.cc).
   std::shared_ptr<const Patterns> patterns = std::make_shared<Patterns>();
   bool traces = false;      // jsonlog is a log_destination: a statement's traceparent is looked for
   std::string config_file;  // path it was read from; empty in tests

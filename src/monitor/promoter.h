@@ -3,14 +3,13 @@
 // Shape    start() with one Job; `done` comes once. A standby that does not follow afterwards is told to `left_behind`,
 //          within kFollowLimit. What is decided, cluster::judge decides.
 // Limits   kStepLimit for each question to a standby, kCalmLimit until none receives from the old primary,
-// kPromoteLimit
-//          for the promotion, kLongestPromotion where the server says that it has still to replay what it has, or does
-//          not answer.
+//          kPromoteLimit for the promotion, kLongestPromotion where the server says that it has still to replay what it
+//          has, or does not answer.
 // Errors   in PromotionEnded::text; then every standby has its old primary_conninfo again, or is
 //          named in PromotionEnded::left_behind; a stopped one keeps it in the setting (cluster::stopped_conninfo).
 // Threads  one loop.
 // Source   PostgreSQL manual, "pg_promote", "ALTER SYSTEM", "pg_stat_wal_receiver", "pg_ls_waldir"; kOldestBuiltin and
-// later.
+//          later.
 #pragma once
 #include <functional>
 #include <memory>

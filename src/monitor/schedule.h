@@ -1,9 +1,8 @@
 // When which node is probed. Pure: time points in, node ids out; the monitor keeps one timer for next().
 //
 // Shape    A round probes all healthy nodes together, once a period, so that their positions in the WAL can be
-// compared.
-//          A node that is in trouble leaves the rounds and is probed on its own, at growing pauses, until it is well.
-//          A hint brings one probe forward.
+//          compared. A node that is in trouble leaves the rounds and is probed on its own, at growing pauses, until it
+//          is well. A hint brings one probe forward.
 // Limits   pauses between kTroubledPause and kLongestPause; a hint causes at most one probe in kHintPause.
 // Errors   none; ids that are not watched are ignored.
 // Threads  a value.

@@ -4,9 +4,10 @@
 //          affair. io_uring besides takes short messages into a batch, which goes with the next wait() in one system
 //          call (SendBatch).
 // Limits   epoll gives kEventsPerWait events for each wait(), io_uring what the kernel has ready (some 40 from 6.13
-// on). Errors   make_ring() says why there is none: the kernel is too old, or forbids it. Threads  made anywhere, then
-// of the thread that waits first. When that has ended, nobody cares for removals. Source   io_uring(7),
-// io_uring_enter(2), epoll(7).
+//          on).
+// Errors   make_ring() says why there is none: the kernel is too old, or forbids it.
+// Threads  made anywhere, then of the thread that waits first. When that has ended, nobody cares for removals.
+// Source   io_uring(7), io_uring_enter(2), epoll(7).
 #pragma once
 #include <sys/uio.h>
 

@@ -1,9 +1,8 @@
 // The timers of one loop: a binary heap whose entries know their place, so that a cancelled timer leaves at once.
 //
 // Shape    add() -> id; remove(id); take_due(now) hands out, one by one, what is due. Equal times come in order of
-// add().
-//          Setting an idle timer far ahead and cancelling it before it fires, the common case, moves a few entries
-//          only, and what was cancelled takes no room (a lazy heap would hold 60 s worth of cancelled timers).
+//          add(). Setting an idle timer far ahead and cancelling it before it fires, the common case, moves a few
+//          entries only, and what was cancelled takes no room (a lazy heap would hold 60 s worth of cancelled timers).
 // Threads  belongs to its loop's thread.
 #pragma once
 #include <cstdint>

@@ -2,8 +2,9 @@
 // session wants can be sent ahead.
 //
 // Shape    ServerLink owns a backend::Link. LinkMemory says which parameters, prepared statements and open ends are on
-// it. Limits   interned statements: max_prepared_statements, least recently used closed first. Threads  with the link:
-// one worker at a time.
+//          it.
+// Limits   interned statements: max_prepared_statements, least recently used closed first.
+// Threads  with the link: one worker at a time.
 #pragma once
 #include <array>
 #include <functional>

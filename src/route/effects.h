@@ -1,9 +1,7 @@
 // What a request does, seen through the catalog's answers and the settings, before any node is chosen.
 //
 // Shape    effects_of(input) walks each name once and keeps pointers to the first of each sort; decide() turns them
-// into
-//          a node. The numbers are those of
-// the manual. Internal to this module.
+//          into a node. The numbers are those of the manual. Internal to this module.
 // Units    names are views into the Facts of the input.
 // Threads  pure.
 #pragma once

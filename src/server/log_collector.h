@@ -1,7 +1,7 @@
 // The logging collector: log messages into files that change by age, by size and on request.
 //
 // Shape    begin() opens the first files; write(batch) puts messages where the batch says it stands and leaves the rest
-//          for the next call; wakes_at() is when there is something to do besides. configure() after each reload.
+//          for the next call; wakes_in() is when there is something to do besides. configure() after each reload.
 // Limits   nothing is kept here: what cannot be written stays in the batch.
 // Errors   a disk that is full and a folder that is gone are said once on the stream that was stderr, tried again every
 //          kRetry, and told in the log afterwards. A new file that cannot be opened ends the automatic rotation until

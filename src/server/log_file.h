@@ -1,8 +1,7 @@
 // One log file of the collector, and its successors.
 //
 // Shape    begin(path) opens it for appending, or emptied; append(lines) takes whole messages until the file is full
-// and
-//          says how many it took: the rest is for the next call.
+//          and says how many it took: the rest is for the next call.
 // Limits   kMaxChunkBytes for one write; a file grows past its limit by less than one message.
 // Errors   append() takes fewer messages than it is given and trouble() says why: the disk is full, or the file was
 //          removed. No message is ever left half written: what a failed write put there is cut off again.

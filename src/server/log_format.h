@@ -1,9 +1,8 @@
 // A log message as text: prefix, level, details. Pure.
 //
-// Shape    format_message(settings, facts, who, line) -> "PREFIX LEVEL:  TEXT\n" and a line each for DETAIL, HINT,
-// QUERY,
-//          CONTEXT and LOCATION, each with the prefix. Line feeds inside a text become "\n\t", so that nobody can make
-//          a line of his own.
+// Shape    format_message(settings, facts, who, line) -> "PREFIX LEVEL: TEXT\n" and a line each for DETAIL, HINT,
+//          QUERY, CONTEXT and LOCATION, each with the prefix. Line feeds inside a text become "\n\t", so that nobody
+//          can make a line of his own.
 // Limits   Log::kMaxLineBytes for the whole; padding at most kMaxPadding.
 // Threads  pure; `who` counts its lines (%l).
 // Source   Pgpool-II 4.6 manual, "log_line_prefix", "log_error_verbosity".

@@ -1,8 +1,7 @@
 // Names of log files and the times at which they change. Pure.
 //
 // Shape    log_file_path(rules, when) -> "/var/log/pgpool/pgpool-2024-05-01_000000.log"; json_path(path) -> the same
-// with
-//          .json. next_rotation(now, age) -> the next multiple of `age` in local time.
+//          with .json. next_rotation(now, age) -> the next multiple of `age` in local time.
 // Limits   a name has at most kMaxFileName octets.
 // Threads  pure (but for the time zone of the process).
 // Source   PostgreSQL manual, "log_filename", "log_rotation_age"; strftime(3).

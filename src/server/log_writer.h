@@ -2,12 +2,10 @@
 // too.
 //
 // Shape    LogWriter(settings, clock); write() from any thread puts a finished message into a queue; the thread writes
-// it
-//          to stderr or to the collector's files, and to syslog. configure() replaces the settings (reload).
+//          it to stderr or to the collector's files, and to syslog. configure() replaces the settings (reload).
 // Limits   kMaxQueuedBytes wait, and as much again is being written; what comes when the queue is full is counted, and
-// the
-//          count is said in the log later. flush() and the destructor wait at most as long as they are told: a blocked
-//          stderr never holds the process. Messages of kGather are written together.
+//          the count is said in the log later. flush() and the destructor wait at most as long as they are told: a
+//          blocked stderr never holds the process. Messages of kGather are written together.
 // Errors   a stream that cannot be written loses messages; their number is said once it works again. A file of the
 //          collector that cannot be written loses none until the queue is full.
 // Threads  all functions from any thread. Create it after the last fork.

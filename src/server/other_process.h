@@ -1,8 +1,7 @@
 // `pgpool stop` and `pgpool reload`: the short-lived program that speaks to the running server.
 //
 // Shape    stop_server / reload_server send a signal to the process in the pid file. stop waits until it has ended: a
-// dot
-//          a second on stderr, the signal again every kRepeatSignal, then "done.".
+//          dot a second on stderr, the signal again every kRepeatSignalSeconds, then "done.".
 // Errors   pid_file_unreadable, not_running, signal_failed.
 // Source   Pgpool-II 4.6 manual, "pgpool".
 #pragma once

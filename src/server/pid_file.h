@@ -1,8 +1,7 @@
 // The pid file: says to other programs which process is the server, and to a second server that there is one already.
 //
 // Shape    read_pid_file(path) -> pid or none; check_pid_file before a start; PidFile creates it and removes it at its
-// end.
-//          Content: the number in decimal and one NUL octet. Mode 0600. Locked (flock) as long as the server runs.
+//          end. Content: the number in decimal and one NUL octet. Mode 0600. Locked (flock) as long as the server runs.
 // Errors   pid_file_taken (its process lives, or has it locked), pid_file_unreadable, pid_file_unwritable.
 // Threads  none.
 // Source   Pgpool-II 4.6 manual, "pid_file_name".

@@ -2,7 +2,8 @@
 //
 // Shape    start(), serve(), reload(), stop(). Everything that is configured comes in as Files.
 // Limits   num_workers threads; SocketBounds of clients and links, known at the start; the rest is bounded by its
-// parts. Errors   start() fails when a thread or a descriptor cannot be had; afterwards nothing fails as a whole.
+//          parts.
+// Errors   start() fails when a thread or a descriptor cannot be had; afterwards nothing fails as a whole.
 // Threads  the control thread, except hint_* and post*, which any worker may call.
 #pragma once
 #include <atomic>

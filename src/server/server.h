@@ -2,8 +2,7 @@
 // and HTTP to admin.
 //
 // Shape    open() binds everything and starts the threads; run() serves until it is stopped by SIGTERM (smart: waits
-// for
-//          the clients), SIGINT or SIGQUIT (fast). SIGHUP reads the files again.
+//          for the clients), SIGINT or SIGQUIT (fast). SIGHUP reads the files again.
 // Limits   a fast stop takes at most kFastStopLimit.
 // Errors   open() says what could not be bound; afterwards nothing fails as a whole. A reload with an error changes
 //          nothing.

@@ -2,8 +2,7 @@
 // doubt, until the node that writes go to says that nothing of before is at work there any more.
 //
 // Shape    begin() when the clients' places are ours, so that none of them is another proxy's. look() asks for the
-// first
-//          time and calls back when it is answered: on an idle server the cache is in use before the first client
+//          first time and calls back when it is answered: on an idle server the cache is in use before the first client
 //          comes. Then each kAskAgain. At the end what was learned of the catalog meanwhile is forgotten too. In shmem
 //          the doubt is held here; in memcached the first worker holds a mark for it.
 // Limits   kAskLimit for a question with its login; kLasts for all.

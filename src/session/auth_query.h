@@ -1,8 +1,7 @@
 // Asks a server for the verifiers of users (auth_query), for the logins of one worker.
 //
 // Shape    ask() for a user; `done` gets the verifier, or kind none when there is no such user. Answers are remembered
-// in
-//          LoginMemory, so look there first. Logins of the same user that come meanwhile wait for the same answer.
+//          in LoginMemory, so look there first. Logins of the same user that come meanwhile wait for the same answer.
 //          Its connection has search_path = pg_catalog, pg_temp, whatever the database or the role sets.
 // Limits   one connection per worker, outside the limits of the pool, kept for kIdle; one query at a time; kMaxWaiting
 //          logins; kLimit for each query, the opening of the connection included.

@@ -1,8 +1,7 @@
 // Who a client is, once it is in: what sessions of one kind have in common, kept once for all of them on a worker.
 //
 // Shape    Identities::share() gives the identity that an earlier session like this one has, or makes it. Who asked
-// with
-//          the same packet is found without a search.
+//          with the same packet is found without a search.
 // Limits   as many as there are sessions; those of nobody are swept when the table has doubled.
 // Threads  one worker.
 #pragma once

@@ -1,8 +1,7 @@
 // What a session keeps only while something of its client is being served. An idle session has none of it.
 //
 // Shape    Work: the request being served. Unit: the extended unit (Parse … Sync) it belongs to, which may be longer
-// than
-//          one request. Running: both, and what they share; lent by the worker from its spare ones.
+//          than one request. Running: both, and what they share; lent by the worker from its spare ones.
 // Limits   kMaxItems in a unit, kMaxParsedBytes of statements it defines; the rest is bounded by the request.
 // Threads  the worker of its session.
 #pragma once

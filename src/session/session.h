@@ -5,9 +5,10 @@
 //          its own waits (pool, catalog, timers). pump() serves requests as long as nothing has to be waited for.
 //          docs/life_of_a_query.md walks through it.
 // Limits   input read ahead of a running request: kMaxReadAhead; reads from the client in one turn: kReadsPerTurn;
-// everything else is bounded by the parts it is made of. Errors   towards the client, by words.h; a session ends by
-// retire(), which its worker carries out later. Threads  one worker, from accept to close. Source   PostgreSQL manual,
-// "Message Flow"; ARCHITECTURE.md sections 1 and 3.
+//          everything else is bounded by the parts it is made of.
+// Errors   towards the client, by words.h; a session ends by retire(), which its worker carries out later.
+// Threads  one worker, from accept to close.
+// Source   PostgreSQL manual, "Message Flow"; ARCHITECTURE.md sections 1 and 3.
 #pragma once
 #include <map>
 #include <memory>

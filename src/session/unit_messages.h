@@ -2,8 +2,7 @@
 // it. Pure.
 //
 // Shape    take_apart(unit) as request.h has cut it. A message knows its names; what its planner found under the name
-// of
-//          a statement is kept with it (known), for as long as the session's statements are the same (statements).
+//          of a statement is kept with it (known), for as long as the session's statements are the same (statements).
 // Limits   views into the unit and into the session: they hold while neither is touched, which is for one call.
 // Errors   Shape::malformed and Shape::cut; the one who writes the unit answers them in their place.
 // Threads  a worker keeps one list and lends it to the session that it serves (Worker::lend_messages).

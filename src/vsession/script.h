@@ -2,8 +2,7 @@
 // For this module's tests only.
 //
 // Shape    run(session, "begin; set a = 1"): one simple query. A statement that begins with '!' fails. What
-// ReadyForQuery
-//          says afterwards follows from PostgreSQL's own rules, kept here on their own.
+//          ReadyForQuery says afterwards follows from PostgreSQL's own rules, kept here on their own.
 #pragma once
 #include <fmt/format.h>
 

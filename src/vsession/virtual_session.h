@@ -1,6 +1,6 @@
 // The virtual session: everything a server would remember of a client, kept on our side. Pure.
 //
-// Shape    The session module tells it what was asked and what came of it (begin_statement/finish_statement); it keeps
+// Shape    The session module tells it what was asked and what came of it (statement_done(), ready()); it keeps
 //          SessionState, the parameters, the prepared statements and the pins, and says what a server link that was
 //          used by others must be told (replay) before it may work for this session.
 // Limits   kMaxParameters, kMaxPrepared, kMaxSavepoints; beyond them a session is pinned (Pin::unparsed_state) or gets
@@ -125,11 +125,11 @@ class VirtualSession {
   static constexpr std::uint64_t kUntilNow = ~std::uint64_t{0};  // whatever its generation
   static constexpr std::size_t kMaxTempTables = 1'000, kMaxHoldCursors = 1'000;
 
-  // startup: parameters of the startup packet that a SET can give (options -c included), already as name and value.
   explicit VirtualSession(const HashKey& key);
   ~VirtualSession();
   VirtualSession(const VirtualSession&) = delete;
   VirtualSession& operator=(const VirtualSession&) = delete;
+  // Of the startup packet, those that a SET can give (options -c included), already as name and value.
   Result<Done> set_startup_parameters(const std::vector<std::pair<std::string, std::string>>& startup);
 
   const SessionState& state() const { return state_; }
@@ -140,7 +140,7 @@ class VirtualSession {
 
   // A statement that the server has finished: `text` is the slice of this statement, `tag` its CommandComplete tag,
   // `ok` false when it failed. Transaction control, SET, PREPARE, pins and written relations follow from it.
-  // `where_written` = routing said it is a write (sets the writing flag as disable_load_balance_on_write demands).
+  // `write`: routing said it is one (sets the writing flag as disable_load_balance_on_write demands).
   struct Outcome {
     const sql::Statement& statement;
     std::string_view text, tag;
@@ -218,7 +218,6 @@ class VirtualSession {
   std::uint64_t prepared_changes() const { return prepared_changes_; }
   // Keyed hash of the settings by which a server reads a text and the constants in it, as they are now.
   const Hash128& reading() const;
-  // No statement that Parse has defined is of an older PreparedStatement::results than this.
   std::size_t prepared_by_sql() const { return prepared_by_sql_; }  // of these, made by PREPARE
 
   void add_pin(Pin pin);

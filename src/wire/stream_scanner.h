@@ -2,9 +2,8 @@
 // chunk, and which are only passing through. The heart of the relay. Pure.
 //
 // Shape    begin(chunk), then next() until it gives Piece::end. A Piece is a view into the chunk (or, for a message
-// that
-//          began in an earlier chunk and is wanted whole, into the scanner's own buffer, valid until the next call).
-//          wanted(type) decides which message types are collected whole; the others come as head + continuation.
+//          that began in an earlier chunk and is wanted whole, into the scanner's own buffer, valid until the next
+//          call). wanted(type) decides which message types are collected whole; the others come as head + continuation.
 //          take_rows(type) before next(): passes a run of unwanted messages of one type in one go, the relay's fast
 //          path.
 // Limits   a wanted message is collected up to limit_bytes; a longer one comes as head + continuation like the others.
