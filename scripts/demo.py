@@ -15,6 +15,7 @@ from support.proxy import Proxy  # noqa: E402
 
 DEMO = os.path.join(system.ROOT, ".demo")
 FIRST_PORT, FIRST_HTTP_PORT, FIRST_SERVER_PORT = 9999, 10080, 11002
+FOLLOW_SECONDS = 15
 # A primary that dies is replaced by one of the standbys, which needs no script.
 HEALTH = {"health_check_period": 2, "health_check_timeout": 5, "failover_method": "builtin",
           "recovery_user": "postgres", "recovery_1st_stage_command": "recovery_1st_stage"}
@@ -80,22 +81,45 @@ def start_servers(folder):
     primaries = [n for n in cluster.nodes if not n.is_standby()]
     if all(running) and len(primaries) == 1:
         cluster.primary_number = primaries[0].number
+        all_follow(cluster)
         return about, cluster
     for node, up in zip(cluster.nodes, running):
         if not up and not system.port_is_free(node.port):
             sys.exit(f"port {node.port} is taken by another program; ./dev down, remove .demo/ and try again")
     for node in cluster.nodes:
         node.stop()
-    after_failover(cluster)
-    cluster.start()
+    if os.path.exists(f"{cluster.folder}/created"):
+        after_failover(cluster)
+        for node in [cluster.primary, *cluster.standbys]:
+            if not node.pid():
+                node.start(wait=node is cluster.primary)
+        all_follow(cluster)
+    else:
+        cluster.start()
     return about, cluster
+
+
+def all_follow(cluster):
+    """What was away while another node became the primary does not follow it, and what it has may not be the primary's."""
+    def missing():
+        rows = cluster.primary.psql("select application_name from pg_stat_replication where state = 'streaming'", "postgres")
+        return [n for n in cluster.standbys if f"node{n.number}" not in rows.split()]
+    try:
+        system.wait_until(lambda: not missing(), "all standbys to stream", FOLLOW_SECONDS)
+    except system.Timeout:
+        for node in missing():
+            print(f"node {node.number} does not follow node {cluster.primary_number}; it is made a standby anew")
+            node.rebuild(cluster.primary)
+        cluster.wait_streaming()
+    for node in cluster.standbys:
+        node.wait_ready()
 
 
 def after_failover(cluster):
     """When another node has become the primary, those that were one before it are made standbys anew."""
     primaries = [n for n in cluster.nodes if not n.is_standby()]
-    if not os.path.exists(f"{cluster.folder}/created"):
-        return
+    if not primaries:
+        sys.exit("all nodes are standbys; ./dev down, remove .demo/ and try again")
     primary = max(primaries, key=lambda n: n.timeline())
     cluster.primary_number = primary.number
     if len(primaries) == 1:
@@ -191,4 +215,7 @@ def down():
     print("stopped")
 
 
-{"up": up, "down": down}[sys.argv[1]]()
+try:
+    {"up": up, "down": down}[sys.argv[1]]()
+except system.Timeout as e:
+    sys.exit(f"{e}\n./dev down, remove .demo/ and try again")

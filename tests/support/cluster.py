@@ -218,7 +218,8 @@ class Node:
         primary.psql(f"select pg_create_physical_replication_slot('{slot}') where not exists "
                      f"(select from pg_replication_slots where slot_name = '{slot}')", "postgres")
         self.append_conf(f"primary_conninfo = 'host={primary.host} port={primary.port} user=postgres "
-                         f"application_name=node{self.number}'\nprimary_slot_name = '{slot}'")
+                         f"application_name=node{self.number}'\nprimary_slot_name = '{slot}'\n"
+                         f"port = {self.port}")  # postgresql.conf may have come from the primary
         open(f"{self.data}/standby.signal", "w").close()
         system.give(f"{self.data}/standby.signal")
 
@@ -292,7 +293,7 @@ class Cluster:
         for node in self.nodes:
             subprocess.run(["cp", "-a", template, node.data], check=True)
             with open(f"{node.data}/postgresql.conf", "a") as f:
-                f.write(extra)
+                f.write(f"{extra}port = {node.port}\n")
         return self
 
     def start(self):
