@@ -66,6 +66,8 @@ class Turn {
   bool demand(Demand::Kind kind, NodeId node, std::string reason, Cause cause = Cause::request);
   bool outdated(const Demand& demand);
   bool spares_primary(const Demand& demand);
+  bool nobody_would_promote(const Member& member) const;
+  bool recovers_again(const Demand& demand, const Member& member);
   bool demand(Demand wanted);
   void work_off();
   void begin(const Demand& demand);

@@ -20,6 +20,12 @@ int strength(const Demand& demand) {
   return demand.cause == Cause::health_check ? 1 : 2;
 }
 
+constexpr const char* kNobodyPromotes =
+    "It does not say that it is out of recovery, and pcp_promote_node without --switchover promotes nobody: it only "
+    "has the proxy take the node for the primary. Use --switchover.";
+
+std::string could_not_promote(NodeId node) { return fmt::format("could not promote node {}", node.value); }
+
 std::string place(const Node& node) { return fmt::format("{}({})", node.host, node.port); }
 
 // Its data may be another history's, or it was cut off in the middle of a failover: a person has to look at it.
@@ -70,6 +76,18 @@ bool Turn::spares_primary(const Demand& demand) {
   return true;
 }
 
+// What is not out of recovery would not become a primary, and the one that is would be set down.
+bool Turn::nobody_would_promote(const Member& member) const {
+  return state_.rules.failover.builtin && state_.rules.asks && member.node.real_role != Role::primary;
+}
+
+// It was out of recovery when the promotion was asked for.
+bool Turn::recovers_again(const Demand& demand, const Member& member) {
+  if (demand.kind != Demand::promote || !nobody_would_promote(member)) return false;
+  say(Level::warning, could_not_promote(demand.node), kNobodyPromotes);
+  return true;
+}
+
 // At start everything waits until the primary is known, or every node was asked: scripts are told who it was. A search
 // for a primary gives way to what is demanded meanwhile; it is taken up again while none is found.
 void Turn::work_off() {
@@ -102,7 +120,7 @@ void Turn::begin(const Demand& demand) {
   // Whoever attaches what is in use means that it may be the primary again.
   if (over && demand.kind == Demand::attach && demand.reason == kByRequest) member->superseded = kNoNode;
   if (over) return;
-  if (outdated(demand) || spares_primary(demand)) return;
+  if (outdated(demand) || spares_primary(demand) || recovers_again(demand, *member)) return;
   if (demand.reason == kAnswersAgain && !member->returns) return;  // another took over meanwhile
   Operation operation;
   operation.demand = demand;
@@ -331,6 +349,7 @@ void Turn::begin_promote(Member& member) {
     m.held = true;
   }
   state_.appointed = node;
+  member.invalid = false;  // by a person's word
   settle_primary();
   end_operation();
 }
@@ -672,7 +691,7 @@ bool Turn::refuses_detach(const Request& request, const Member* member) {
 }
 
 bool Turn::refuses_promotion(const Request& request, const Member* member) {
-  const std::string text = fmt::format("could not promote node {}", request.node.value);
+  const std::string text = could_not_promote(request.node);
   if (!state_.rules.streaming)
     refuse(Level::fatal, text, "The clustering mode is not streaming_replication.");
   else if (!member)
@@ -681,6 +700,8 @@ bool Turn::refuses_promotion(const Request& request, const Member* member) {
     refuse(Level::fatal, text, "It is the primary already.");
   else if (!member->node.live())
     refuse(Level::fatal, text, fmt::format("It is {}.", status_word(member->node)));
+  else if (request.kind == Request::promote && nobody_would_promote(*member))
+    refuse(Level::error, text, kNobodyPromotes);
   else
     return false;
   return true;

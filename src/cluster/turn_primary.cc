@@ -156,8 +156,12 @@ bool Turn::primary_found() const {
   return false;
 }
 
+// Under the built-in failover nobody makes a primary of the appointed one that says it is a standby.
 void Turn::settle_primary() {
-  if (const Member* m = find(state_.appointed); m && m->node.real_role == Role::primary) state_.appointed = kNoNode;
+  if (const Member* m = find(state_.appointed)) {
+    const bool never = state_.rules.failover.builtin && m->node.real_role == Role::standby;
+    if (never || m->node.real_role == Role::primary) state_.appointed = kNoNode;
+  }
   const NodeId before = std::exchange(state_.primary, choose_primary());
   if (state_.primary != kNoNode) {
     state_.searching = false;

@@ -39,6 +39,30 @@ def roles(h):
     return [n.psql("select pg_is_in_recovery()", "postgres") for n in h.cluster.nodes]
 
 
+def test_without_the_switch_a_standby_is_not_taken_for_the_primary(herd):
+    """Nobody would promote it, and the primary that works would be down."""
+    h = herd()
+    before = h.write()
+    err = h.pcp.run("pcp_promote_node", "-n", "2")[2]
+    assert err.startswith("ERROR:  could not promote node 2\n") and "Use --switchover." in err
+    assert h.state() == (0, (), (0,))
+    assert h.write() == before + 1
+    # And it recovers: what was taken for the primary by the other method gives way to the one that works.
+    h.proxy.settings["failover_method"] = "command"
+    h.proxy.reload()
+    wait_until(lambda: "configuration files reloaded" in h.proxy.log(), "the reload")
+    h.pcp.ok("pcp_promote_node", "-n", "2")
+    wait_until(lambda: h.state()[:2] == (2, (0, 1)), "it to be taken for the primary")
+    h.proxy.settings["failover_method"] = "builtin"
+    h.proxy.reload()
+    wait_until(lambda: h.state()[0] != 2, "it to be none any more")
+    for node in (0, 1):
+        h.pcp.ok("pcp_attach_node", "-n", str(node))
+        h.wait_for(primary=0, down=(1,) if node == 0 else ())
+    assert h.write() == before + 2
+    assert roles(h) == ["f", "t", "t"]
+
+
 @pytest.mark.parametrize("sync", [pytest.param("", marks=pytest.mark.long), "ANY 1 (node1, node2)"])
 def test_there_and_back_under_writes(herd, sync):
     h = herd(sync=sync)

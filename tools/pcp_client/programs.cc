@@ -10,7 +10,8 @@ using pcp::Ask;
 constexpr Program kPrograms[] = {
     {"pcp_attach_node", Ask::attach, Subject::node, true, "n:", Output::success, "takes a node into use again"},
     {"pcp_detach_node", Ask::detach, Subject::node, true, "n:g", Output::success, "takes a node out of use"},
-    {"pcp_promote_node", Ask::promote, Subject::node, true, "n:gs", Output::success, "makes a node the primary"},
+    {"pcp_promote_node", Ask::promote, Subject::node, true, "n:gs", Output::success,
+     "makes a node the primary, with --switchover"},
     {"pcp_recovery_node", Ask::recover, Subject::node, true, "n:", Output::success, "recovers a node and attaches it"},
     {"pcp_node_count", Ask::node_count, Subject::none, false, "", Output::node_count, "prints the number of nodes"},
     {"pcp_node_info", Ask::node_info, Subject::node, false, "n:a", Output::node_info, "prints facts about nodes"},
@@ -61,7 +62,9 @@ std::string options_help(const Program& program) {
   if (program.ask == Ask::detach) out += "  -g, --gracefully       wait until no session uses the node\n";
   if (program.ask == Ask::promote) {
     out += "  -g, --gracefully       wait until all sessions have ended\n";
-    out += "  -s, --switchover       make the present primary a standby and promote the node\n";
+    out +=
+        "  -s, --switchover       make the present primary a standby and promote the node; without it no server is\n"
+        "                         changed: pgpool takes the node for the primary and all others are set down\n";
   }
   return out;
 }
