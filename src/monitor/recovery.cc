@@ -7,6 +7,8 @@
 namespace herdgate::monitor {
 namespace {
 
+constexpr std::string_view kNoSuchFunction = "42883";
+
 // What a script on another machine can reach.
 std::string reachable(const std::string& host) { return host.empty() || host.starts_with('/') ? "localhost" : host; }
 
@@ -54,17 +56,32 @@ void Recovery::later(Duration pause, std::function<void()> work) {
 
 // ---- scripts
 
+// Why a call of it failed, when it is not there; else empty.
+std::string Recovery::missing(const char* function) const {
+  if (client_->sqlstate() != kNoSuchFunction) return {};
+  return fmt::format(
+      "node {} has no function {} in database {}; install Herdgate's extension pgpool_recovery there and run CREATE "
+      "EXTENSION pgpool_recovery.",
+      job_.source.node.value, function, job_.source.database);
+}
+
 void Recovery::first_stage() {
-  if (job_.script.empty()) return remote_start();
+  if (job_.script.empty()) {
+    say(fmt::format("node {} is started with the data it has", job_.target.node.value),
+        "recovery_1st_stage_command is empty, so nothing builds it anew.");
+    return remote_start();
+  }
   const std::string sql = fmt::format(
       "SELECT pgpool_recovery({},{},{},{}, {},{},{})", literal(job_.script), literal(reachable(job_.target.to.host)),
       literal(job_.data_directory), literal(std::to_string(job_.source.to.port)), job_.target.node.value,
       literal(std::to_string(job_.target.to.port)), literal(reachable(job_.source.to.host)));
   say("executing recovery", fmt::format("starting recovery command: \"{}\"", sql));
   client_->query(sql, Deadline::after(means_.loop.now(), job_.script_limit), [this](const Result<backend::Rows>& rows) {
-    if (!rows)
-      return fail("executing recovery, execution of command failed at \"1st stage\"",
-                  fmt::format("command:\"{}\": {}", job_.script, rows.error().text()));
+    if (!rows) {
+      const std::string missed = missing("pgpool_recovery");
+      const std::string detail = fmt::format("command:\"{}\": {}", job_.script, rows.error().text());
+      return fail("executing recovery, execution of command failed at \"1st stage\"", missed.empty() ? detail : missed);
+    }
     say("node recovery, 1st stage is done");
     remote_start();
   });
@@ -75,7 +92,9 @@ void Recovery::remote_start() {
                                       literal(job_.data_directory));
   say("executing remote start", "start pgpool_remote_start");
   client_->query(sql, Deadline::after(means_.loop.now(), job_.script_limit), [this](const Result<backend::Rows>& rows) {
-    if (!rows) return fail(fmt::format("executing remote start failed with error: \"{}\"", rows.error().text()));
+    if (!rows)
+      return fail(fmt::format("executing remote start failed with error: \"{}\"", rows.error().text()),
+                  missing("pgpool_remote_start"));
     began_ = means_.loop.now();
     later(Duration::zero(), [this] { look(); });
   });

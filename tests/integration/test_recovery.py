@@ -129,6 +129,13 @@ def when_no_failover(h, *words):
     return wait_until(said, "the failover's end")
 
 
+def reload(h, **settings):
+    before = h.proxy.log().count("configuration files reloaded")
+    h.proxy.settings.update(settings)
+    h.proxy.reload()
+    wait_until(lambda: h.proxy.log().count("configuration files reloaded") > before, "the reload")
+
+
 @BUILTIN_FIRST
 def test_failures_are_told_and_leave_the_node_down(herd):
     h = herd(recovery_timeout=3)
@@ -158,7 +165,13 @@ def test_failures_are_told_and_leave_the_node_down(herd):
     assert 3 <= time.monotonic() - began < 60
     assert h.state()[1] == (2,)
     h.cluster.primary.psql("drop extension pgpool_recovery", "template1")
-    assert "function pgpool_recovery" in h.pcp.run("pcp_recovery_node", "-n", "2")[2]
+    how = "in database template1; install Herdgate's extension pgpool_recovery there and run CREATE EXTENSION"
+    assert f"node 0 has no function pgpool_recovery {how}" in h.pcp.run("pcp_recovery_node", "-n", "2")[2]
+    reload(h, recovery_1st_stage_command="")
+    out = h.pcp.run("pcp_recovery_node", "-n", "2")[2]
+    assert "executing remote start failed" in out and f"node 0 has no function pgpool_remote_start {how}" in out
+    wait_until(lambda: "node 2 is started with the data it has" in h.proxy.log(), "the log to say so")
+    reload(h, recovery_1st_stage_command="recovery_1st_stage")
     h.cluster.primary.psql("create extension pgpool_recovery", "template1")
     # And it recovers.
     script(good)
