@@ -153,7 +153,7 @@ std::string usage_text() {
 Usage:
   pgpool [-f FILE] [-F FILE] [-a FILE] [-k FILE] [-n] [-D] [-C] [-d] [-x]   start
   pgpool [-f FILE] [-m MODE] stop                                         stop the running server
-  pgpool [-f FILE] reload                                                 make it read its files again
+  pgpool [-f FILE] [-a FILE] reload                                       make it read its files again
   pgpool [-f FILE] [-F FILE] [-a FILE] [-k FILE] --check                  read all files, say what is wrong
 
 Files:

@@ -42,7 +42,7 @@ void add(std::vector<Finding>& to, const Findings& from) {
 bool missing(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && errno == ENOENT; }
 
 void read_hba(const FilePaths& paths, FilesRead& out) {
-  if (!out.files.settings->enable_pool_hba) return;
+  if (!out.files.settings->enable_pool_hba || paths.hba.empty()) return;
   const auto text = read_file(paths.hba);
   if (!text) return out.findings.push_back({Severity::error, {}, 0, text.error().text()});
   auto loaded = std::make_shared<config::HbaLoaded>(config::parse_hba(*text, paths.hba));

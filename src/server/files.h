@@ -17,8 +17,8 @@
 namespace herdgate::server {
 
 struct FilePaths {
-  std::string config, hba, pcp, key;
-  bool key_given = false;  // by -k or $PGPOOLKEYFILE: then it must be there
+  std::string config, hba, pcp, key;  // hba, key: not read when empty
+  bool key_given = false;             // by -k or $PGPOOLKEYFILE: then it must be there
 };
 FilePaths locate(const CommandLine& line);
 

@@ -37,26 +37,47 @@ int usage_error(const CommandLine& line) {
   return EXIT_FAILURE;
 }
 
+std::string pid_path_of(const FilesRead& read) {
+  return read.files.settings->beside_config(read.files.settings->pid_file_name);
+}
+
+void print(const config::Finding& finding) {
+  std::fprintf(stderr, "%s: %s\n", std::string(level_name(level_of(finding.severity))).c_str(),
+               finding_text(finding).c_str());
+}
+
 int check(const CommandLine& line) {
   FilesRead read = read_files(locate(line), {.strict = true});
   for (config::Finding& finding : missing_here(*read.files.settings)) read.findings.push_back(std::move(finding));
-  for (const config::Finding& finding : read.findings)
-    std::fprintf(stderr, "%s: %s\n", std::string(level_name(level_of(finding.severity))).c_str(),
-                 finding_text(finding).c_str());
+  for (const config::Finding& finding : read.findings) print(finding);
   if (read.has_errors()) return EXIT_FAILURE;
   std::fprintf(stderr, "no errors in the configuration files\n");
   return EXIT_SUCCESS;
 }
 
-// stop and reload need the pid file's name and nothing else: other errors in the file are not their business.
-int drive(const CommandLine& line) {
+// The pid file's name and nothing else: other errors in the file are not its business.
+int stop(const CommandLine& line) {
   const FilesRead read = read_files(locate(line));
   const LogSettings how = log_settings(*read.files.settings);
   if (const auto readable = read_file(locate(line).config); !readable) return refuse(how, readable.error().text());
-  const std::string pid_path = read.files.settings->beside_config(read.files.settings->pid_file_name);
-  const auto done = line.action == Action::stop ? stop_server(pid_path, line.stop_mode) : reload_server(pid_path);
-  if (done) return EXIT_SUCCESS;
-  return refuse(how, done.error().code.message(), done.error().context);
+  const auto done = stop_server(pid_path_of(read), line.stop_mode);
+  return done ? EXIT_SUCCESS : refuse(how, done.error().code.message(), done.error().context);
+}
+
+// Which pool_hba.conf the server reads is known where it is named. It looks for errors itself, too.
+int reload(const CommandLine& line) {
+  FilePaths paths = locate(line);
+  if (line.hba_file.empty()) paths.hba.clear();
+  const FilesRead read = read_files(paths);
+  const LogSettings how = log_settings(*read.files.settings);
+  if (const auto readable = read_file(paths.config); !readable) return refuse(how, readable.error().text());
+  if (read.has_errors()) {
+    for (const config::Finding& finding : read.findings)
+      if (finding.severity == config::Severity::error) print(finding);
+    return refuse(how, "not reloaded: the configuration has errors");
+  }
+  const auto done = reload_server(pid_path_of(read));
+  return done ? EXIT_SUCCESS : refuse(how, done.error().code.message(), done.error().context);
 }
 
 struct Start {
@@ -72,7 +93,7 @@ bool prepare(const CommandLine& line, Start& start) {
   start.read = read_files(locate(line));
   const config::Settings& settings = *start.read.files.settings;
   start.how = log_settings(settings);
-  start.pid_path = settings.beside_config(settings.pid_file_name);
+  start.pid_path = pid_path_of(start.read);
   if (start.read.has_errors()) {
     for (const config::Finding& finding : start.read.findings)
       say(start.how, {.level = level_of(finding.severity), .text = finding_text(finding)});
@@ -199,8 +220,9 @@ int run_program(const CommandLine& line) {
     case Action::check:
       return check(line);
     case Action::stop:
+      return stop(line);
     case Action::reload:
-      return drive(line);
+      return reload(line);
     case Action::start:
       return start(line);
   }

@@ -278,12 +278,35 @@ def test_reload(program):
 def test_a_reload_with_an_error_changes_nothing(program):
     program.start()
     program.write(log_line_prefix="changed %p ", port="many")
-    program.call("reload")
+    os.kill(program.pid(), signal.SIGHUP)
     wait_until(lambda: "the settings in force stay" in program.log(), "the reload to be refused")
     assert f"{program.conf}:2:" in program.log() and "changed" not in program.log().split("reloading")[1]
     program.write(port=program.port)
     program.call("reload")  # and it recovers
     wait_until(lambda: re.search(r"^changed \d+ LOG", program.log(), re.MULTILINE), "the next reload")
+
+
+def test_the_word_reload_tells_of_errors_and_leaves_the_server_alone(program):
+    program.start()
+    program.write(port="many", enable_pool_hba="on")
+    with open(f"{program.folder}/pool_hba.conf", "w") as f:
+        f.write("host all all 127.0.0.1 nonsense\n")
+    result = program.call("reload")
+    assert result.returncode == 1
+    assert re.search(rf"^ERROR: {re.escape(program.conf)}:2: .*port", result.stderr, re.MULTILINE), result.stderr
+    assert "not reloaded: the configuration has errors" in result.stderr
+    program.write(port=program.port)
+    result = program.call("reload")
+    assert result.returncode == 1 and f"ERROR: {program.folder}/pool_hba.conf:1: " in result.stderr, result.stderr
+    assert "reload" not in program.log()
+    # The server may read another file than the default one.
+    anywhere = [program.binary, "-f", program.conf, "reload"]
+    assert subprocess.run(anywhere, capture_output=True, timeout=60, **system.run_as()).returncode == 0
+    wait_until(lambda: "the settings in force stay" in program.log(), "the server to refuse")
+    with open(f"{program.folder}/pool_hba.conf", "w") as f:
+        f.write("host all all all trust\n")
+    assert program.call("reload").returncode == 0  # and it recovers
+    wait_until(lambda: "configuration files reloaded" in program.log(), "the reload")
 
 
 def test_check(program):
