@@ -161,10 +161,17 @@ constexpr std::pair<std::string_view, HbaMethod> kMethods[] = {
     {"password", HbaMethod::password}, {"cert", HbaMethod::cert},
     {"pam", HbaMethod::pam},           {"ldap", HbaMethod::ldap}};
 
+bool is_supported(HbaMethod m) { return m != HbaMethod::cert && m != HbaMethod::pam && m != HbaMethod::ldap; }
+
 Result<HbaMethod> parse_method(const Field& field) {
   for (const auto& [word, method] : kMethods)
     if (field.size() == 1 && field[0].text == word) return method;
-  return bad(fmt::format("unknown authentication method \"{}\"", field.empty() ? "" : field[0].text));
+  std::string known;
+  for (const auto& [word, method] : kMethods) {
+    if (is_supported(method)) known.append(known.empty() ? "" : ", ").append(word);
+  }
+  return bad(
+      fmt::format("unknown authentication method \"{}\" (known are {})", field.empty() ? "" : field[0].text, known));
 }
 
 Result<Done> parse_options(HbaRule& rule, std::span<const Field> fields) {
@@ -184,7 +191,7 @@ Result<Done> parse_options(HbaRule& rule, std::span<const Field> fields) {
 Result<Done> check_method(const HbaRule& rule) {
   const HbaMethod m = rule.method;
   if (m == HbaMethod::cert && rule.type != HbaType::hostssl) return bad("cert goes with hostssl only");
-  if (m == HbaMethod::cert || m == HbaMethod::pam || m == HbaMethod::ldap)
+  if (!is_supported(m))
     return bad(fmt::format("authentication method \"{}\" is not supported by this release", hba_method_name(m)));
   return Done{};
 }
