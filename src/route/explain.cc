@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "route/effects.h"
+#include "route/hold.h"
 
 namespace herdgate::route {
 namespace {
@@ -30,7 +31,8 @@ std::string kinds_of(const sql::Facts& facts) {
 std::string node_text(const cluster::View& view, NodeId id) {
   const cluster::Node* node = view.find(id);
   if (node == nullptr) return "none";
-  const bool primary = id == view.write_node();
+  const bool stands_in = view.primary == kNoNode && view.primary_awaited;
+  const bool primary = id == view.write_node() && !stands_in;
   return fmt::format("{} ({}:{}, {}{})", id.value, node->host, node->port, primary ? "primary" : "standby",
                      node->live() ? "" : ", not live");
 }
@@ -131,6 +133,8 @@ std::vector<ExplainRow> explain_route(const Explain& in) {
   const Class cls = class_of(in.facts, in.prepared, in.settings);
   rows.push_back({"class", std::string(class_name(cls))});
   rows.push_back({"node", node_text(in.view, in.plan.node)});
+  const HoldInput alone{.view = in.view, .node = in.plan.node, .write = in.plan.write, .begins = true};
+  if (hold(alone) == Hold::primary) rows.push_back({"waits for", "a primary"});
   rows.push_back({"rule", std::string(rule_name(in.plan.rule))});
   rows.push_back({"reason", std::string(rule_sentence(in.plan.rule))});
   if (!in.plan.detail.empty()) rows.push_back({"detail", in.plan.detail});

@@ -66,6 +66,17 @@ TEST(ExplainRoute, TheNodeForReads) {
   EXPECT_EQ(rows(), "node for reads|1 (n1:5432, standby)\nits delay|4096 bytes, more than the threshold\n");
 }
 
+TEST(ExplainRoute, WhereAllAreStandbysAWriteWaits) {
+  golden::Scenario s;
+  s.view.primary = kNoNode;
+  s.view.primary_awaited = true;
+  for (cluster::Node& node : s.view.nodes) node.real_role = cluster::Role::standby;
+  const std::string write = rows_of(s, "INSERT INTO t1 VALUES (1)");
+  EXPECT_NE(write.find("node|0 (n0:5432, standby)\nwaits for|a primary\n"), std::string::npos) << write;
+  const std::string read = rows_of(s, "SELECT 1");
+  EXPECT_EQ(read.find("waits for"), std::string::npos) << read;
+}
+
 TEST(ExplainRoute, AWritingFunction) {
   golden::Scenario s;
   s.read("function fill: volatile user");

@@ -265,6 +265,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
 
   // Waiting for a primary, or for PGPOOL RESUME (session_waiting.cc).
   route::Hold restrained(NodeId node, bool write) const;
+  bool is_stand_in(NodeId node) const;
   Next hold_back(route::Hold why, NodeId node);
   void end_hold();
   void hold_expired();

@@ -98,10 +98,15 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   }
   const bool asked = worker_.shared().outcomes_open.load(std::memory_order_relaxed) > 0 ||
                      worker_.shared().commits_checked.load(std::memory_order_relaxed) > 0;
+  const bool stand_in = link != nullptr && is_stand_in(node);
+  const bool restrains = snapshot_->restrains && (link == nullptr || stand_in || snapshot_->pauses || view().switching);
   // Of a unit that a server has the beginning of the rest follows: what is answered here would not end it there.
-  if (!unit_open() && (asked || (snapshot_->restrains && (link == nullptr || snapshot_->pauses || view().switching)))) {
+  if (!unit_open() && (asked || restrains)) {
     const route::Hold why = restrained(node, work().plan.write);
-    if (why != route::Hold::none && hold_back(why, node) == Next::waiting) return Next::waiting;
+    if (why != route::Hold::none && hold_back(why, node) == Next::waiting) {
+      if (stand_in) give_way();  // others read there meanwhile
+      return Next::waiting;
+    }
   }
   if (link != nullptr) return Next::served;
   pool::KeyPoolPtr& keys = key_pool(node);

@@ -37,6 +37,13 @@ route::Hold Session::restrained(NodeId node, bool write) const {
                       .may_miss_own = checked && told_commit_ != 0});
 }
 
+// Nobody is known to be the primary: what writes waits, though the session has a link there (it has asked about names
+// over it, say). What hangs on that link stays with it, and so does a transaction.
+bool Session::is_stand_in(NodeId node) const {
+  const bool nobody = view().primary_awaited && view().primary == kNoNode && node == view().write_node();
+  return nobody && begins() && vs_.state().pins == 0;
+}
+
 // `served`: waiting is switched off.
 Session::Next Session::hold_back(route::Hold why, NodeId node) {
   const bool unlimited = why == route::Hold::pause && settings().pause_timeout.count() == 0;

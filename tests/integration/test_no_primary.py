@@ -1,9 +1,13 @@
 """The primary is gone and nobody can take over yet: proxies that start anew, searches that last. Each case ends with "and
 it recovers"."""
 import os
+import threading
+import types
 
 import psycopg
 import pytest
+from support.cluster import Cluster
+from support.proxy import Proxy
 from support.system import wait_until
 from test_builtin_failover import streams_from
 from test_failover_races import CONNINFO_LOCK, herd, in_recovery  # noqa: F401
@@ -147,3 +151,84 @@ def test_a_proxy_that_starts_without_a_primary_promotes_by_request(herd):
     h.cluster.nodes[0].rebuild(h.cluster.nodes[2])
     h.pcp.ok("pcp_attach_node", "-n", "0")
     h.wait_for(primary=2, down=())
+
+
+class Standbys:
+    """Two standbys whose primary no proxy knows, and proxies in front of them."""
+
+    def __init__(self):
+        self.cluster = Cluster(nodes=3)
+        self.proxies = []
+
+    def start(self):
+        self.cluster.create().start()
+        self.cluster.primary.psql("create table kept (a int)")
+        self.cluster.wait_replayed()
+        return self
+
+    def proxy(self, **parameters):
+        nodes = [types.SimpleNamespace(number=i, port=n.port, data=n.data) for i, n in enumerate(self.cluster.nodes[1:])]
+        proxy = Proxy(types.SimpleNamespace(nodes=nodes, sessions=self.cluster.sessions))
+        proxy.settings.update(parameters)
+        self.proxies.append(proxy)
+        proxy.start()
+        wait_until(lambda: self.roles(proxy) == ["standby", "standby"], "both to be known as standbys")
+        return proxy
+
+    @staticmethod
+    def roles(proxy):
+        with proxy.connect() as c:
+            c.row_factory = psycopg.rows.dict_row
+            return [row["pg_role"] for row in c.execute("show pool_nodes").fetchall()]
+
+    def end(self):
+        for proxy in self.proxies:
+            try:
+                proxy.stop()
+            finally:
+                proxy.remove()
+        self.cluster.destroy()
+
+
+@pytest.fixture
+def standbys():
+    s = Standbys()
+    try:
+        yield s.start()
+    finally:
+        s.end()
+
+
+WAITED = "waited 2 s for a primary, and there is none"
+
+
+def test_a_write_waits_whatever_was_asked_about_it_first(standbys):
+    """issue: the connection over which its names were looked up took it to a standby."""
+    proxy = standbys.proxy(failover_wait_timeout=2)
+    for write in ("insert into kept values (1)", "create table more (a int)", "insert into kept values (2)"):
+        with proxy.connect() as c:
+            with pytest.raises(psycopg.OperationalError, match=WAITED):
+                c.execute(write)
+            assert c.execute("select count(*) from kept").fetchone() == (0,)
+    with proxy.connect() as c:
+        told = dict(c.execute("pgpool explain route insert into kept values (1)").fetchall())
+        assert told["waits for"] == "a primary" and "standby)" in told["node"]
+        c.execute("begin")
+        with pytest.raises(psycopg.OperationalError, match=WAITED):
+            c.execute("insert into kept select 1")
+        c.execute("rollback")
+    patient = standbys.proxy(failover_wait_timeout=60, pool_mode="session")
+    with patient.connect() as c:
+        waiting = threading.Thread(target=lambda: c.execute("insert into kept values (3)"))
+        waiting.start()
+        wait_until(lambda: "Waiting for primary" in statuses(patient), "the write to wait")
+        # And it recovers.
+        standbys.cluster.nodes[1].promote()
+        waiting.join(60)
+        assert c.execute("/*NO LOAD BALANCE*/ select a from kept").fetchall() == [(3,)]
+
+
+def statuses(proxy):
+    with proxy.connect() as c:
+        c.row_factory = psycopg.rows.dict_row
+        return [row["status"] for row in c.execute("show pool_processes").fetchall()]
