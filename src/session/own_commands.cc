@@ -100,7 +100,7 @@ void OwnCommands::send(const Answer& answer, bool with_description) {
   Bytes& out = session_.client_.own();
   if (answer.notice && session_.tells_client(Level::notice)) wire::put_notice(out, *answer.notice);
   if (answer.error) {
-    wire::put_error(out, *answer.error);
+    session_.say_error(*answer.error);
     failed_ = true;
   } else if (!answer.tag.empty()) {
     wire::put_command_complete(out, answer.tag);
@@ -378,8 +378,8 @@ void OwnCommands::unit_parse(const Frame& frame) {
       session_.vs_.define(parse->statement, parse->query, parse->types, std::move(facts), session_.results_epoch());
   Bytes& out = session_.client_.own();
   if (!defined) {
-    wire::put_error(out, error(sqlstate::kDuplicatePreparedStatement,
-                               fmt::format("prepared statement \"{}\" already exists", parse->statement)));
+    session_.say_error(error(sqlstate::kDuplicatePreparedStatement,
+                             fmt::format("prepared statement \"{}\" already exists", parse->statement)));
     failed_ = true;
   } else {
     wire::put_parse_complete(out);
@@ -435,7 +435,7 @@ void OwnCommands::write_unit(ByteView unit, const report::Server* server) {
                                               : portal != portals.end() ? portal->second
                                                                         : nullptr;
       if (!statement) {
-        wire::put_error(out, no_such_statement(what->name));
+        session_.say_error(no_such_statement(what->name));
         failed_ = true;
       } else if (frame.type == wire::fe::kDescribe) {
         if (what->what == 'S') wire::put_parameter_description(out, {});

@@ -503,7 +503,7 @@ Session::Next Session::wait_for_cancel(pool::ServerLink& link) {
 
 void Session::end(const wire::Report& why) {
   if (phase_ == Phase::closed) return;
-  log_session_end(*this, worker_.log(), who_, why);
+  log_told(worker_.log(), who_, why);
   if (!client_.broken()) {
     wire::put_error(client_.own(), why);
     client_.added_own();

@@ -150,7 +150,7 @@ void log_disconnection(const Session& session, Worker& worker, LogContext& who, 
                   port));
 }
 
-void log_session_end(const Session&, Log& log, LogContext& who, const wire::Report& why) {
+void log_told(Log& log, LogContext& who, const wire::Report& why) {
   const Level level = why.severity == "FATAL" ? Level::fatal : Level::error;
   log.write(who, LogLine{.level = level,
                          .text = why.message,

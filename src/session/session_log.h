@@ -18,7 +18,8 @@ class Worker;
 
 void log_connection(const Session& session, Worker& worker, LogContext& who, const config::Settings& settings);
 void log_disconnection(const Session& session, Worker& worker, LogContext& who, const config::Settings& settings);
-void log_session_end(const Session& session, Log& log, LogContext& who, const wire::Report& why);
+// The FATAL that ends a session, or an ERROR that is not a server's.
+void log_told(Log& log, LogContext& who, const wire::Report& why);
 // log_statement
 void log_statement(Log& log, LogContext& who, std::string_view sql);
 // log_per_node_statement; `what` is "statement", "Parse", "Bind", "Execute", …

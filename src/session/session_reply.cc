@@ -212,8 +212,7 @@ bool Session::error_is_ours(const backend::Link& link, const Debt& head, const w
     case kNoteDefaults:
       return true;
     case kNotePoison:
-      if (unit().poison) wire::put_error(client_.own(), *unit().poison);
-      client_.added_own();
+      if (unit().poison) say_error(*unit().poison);
       unit().poison.reset();
       work().failed = true;
       return true;
@@ -602,6 +601,7 @@ void Session::on_drained(backend::Link&) {
 }
 
 void Session::say_error(const wire::Report& report) {
+  log_told(worker_.log(), who_, report);
   wire::put_error(client_.own(), report);
   client_.added_own();
 }

@@ -62,6 +62,9 @@ EXPECTED = [
     ("text that is no SQL", {}, "no sql at all", [r'Unable to parse the query: "no sql at all" from client 127.0.0.1\(\d+\)']),
     ("text that is no SQL, extended", {}, ("no sql at all %s", (1,)),
      [r'Unable to parse the query: "no sql at all \$1" from client 127.0.0.1\(\d+\)']),
+    ("an error of our own", {}, "PGPOOL EXPLAIN ROUTE",
+     ["ERROR:  syntax error in PGPOOL EXPLAIN ROUTE", r"HINT:  Write PGPOOL EXPLAIN ROUTE statement\."]),
+    ("an error of our own, log_min_messages", {"log_min_messages": "fatal"}, "PGPOOL EXPLAIN ROUTE", []),
     ("notice_per_node_statement", {"notice_per_node_statement": True}, "select 1", []),  # the client's alone
     ("nothing", {}, "select 1", []),
 ]
@@ -80,7 +83,7 @@ def matches(log, begin, end, lines):
     patterns = []
     for line in lines:
         prefix = SESSION
-        if line.startswith(("DETAIL", "LOCATION")):
+        if line.startswith(("ERROR", "DETAIL", "HINT", "LOCATION")):
             prefix = SESSION.replace("LOG:  ", "")
         patterns.append(line if line.startswith("\t") else prefix + line)
     return len(got) == len(patterns) and all(re.fullmatch(p, g) for p, g in zip(patterns, got)), got, patterns
@@ -267,6 +270,7 @@ def test_a_client_hears_of_its_own_session(plain):
     # Errors come once, as errors.
     heard = told(plain, "PGPOOL SET log_per_node_statement = on", "select nonsense", level="log")
     assert {h[0] for h in heard} == {"LOG"}
+    assert told(plain, "PGPOOL EXPLAIN ROUTE", level="log") == []
     # In the extended protocol, and with rows of every length, nothing comes between the parts of a message.
     with plain.connect() as c:
         heard = []
