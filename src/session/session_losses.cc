@@ -1,4 +1,5 @@
 // A link is lost: what that does to what is under way, and what the client hears of it.
+#include "base/sqlstate.h"
 #include "session/session.h"
 #include "session/words.h"
 
@@ -135,7 +136,8 @@ void Session::tell_loss(const vsession::TransactionLinks::Loss& loss, NodeId nod
       report = outcome_unknown(node, why);
       break;
     case Tells::run_it_again:
-      report = lost_while_reading(node, why);
+      report = farewell == sqlstate::kAdminShutdown && run_ && run_->reruns > 0 ? ended_again(node)
+                                                                                : lost_while_reading(node, why);
       break;
   }
   if (late) report = time_limit_over(node, farewell, loss.tells != Tells::unknown);

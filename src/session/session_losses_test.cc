@@ -336,5 +336,29 @@ TEST_F(LossTest, WhatIsLostUnderTheCommitOfAFailedTransactionIsNoNews) {
   }
 }
 
+// issue: what an administrator has ended where it ran, and then where it ran anew, was to be run once more.
+TEST_F(LossTest, AStatementThatIsEndedTwiceIsNotToBeRunAgain) {
+  const std::string text = "select 7";
+  hold(*standby, text);
+  hold(*primary, text);
+  Client& client = log_in();
+  wire::Report last;
+  last.severity = "FATAL";
+  last.sqlstate = "57P01";
+  Bytes words;
+  wire::put_error(words, last);
+  client.query(text);
+  for (pool::FakeServer* server : {standby.get(), primary.get()}) {
+    until([&] { return heard(*server, text); });
+    server->say(words);
+    settle();
+    server->drop_all();
+  }
+  until([&] { return client.heard.ends_with("ZI "); });
+  EXPECT_EQ(client.take(), "E57P01 ZI ");
+  primary->script = standby->script = nullptr;
+  EXPECT_EQ(answer(client, "select 8"), "C ZI ");
+}
+
 }  // namespace
 }  // namespace herdgate::session

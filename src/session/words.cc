@@ -86,6 +86,12 @@ wire::Report lost_while_reading(NodeId node, const std::string& why) {
               "Run the statement again.");
 }
 
+// Run anew it was ended there, too: somebody does not want it to run.
+wire::Report ended_again(NodeId node) {
+  return make("ERROR", sqlstate::kAdminShutdown, "terminating connection due to administrator command",
+              fmt::format("Node {} has ended the statement, which had run on another one before.", node.value));
+}
+
 bool ended_by_time_limit(std::string_view farewell) {
   return farewell == sqlstate::kIdleInTransactionTimeout || farewell == sqlstate::kTransactionTimeout;
 }

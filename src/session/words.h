@@ -18,6 +18,7 @@ wire::Report in_failed_transaction(std::string_view statement);
 wire::Report canceled();
 wire::Report lost_in_transaction(NodeId node, const std::string& why);
 wire::Report lost_while_reading(NodeId node, const std::string& why);
+wire::Report ended_again(NodeId node);
 // A time limit of the server's has ended the transaction, and its connection (farewell: the SQLSTATE).
 bool ended_by_time_limit(std::string_view farewell);
 wire::Report time_limit_over(NodeId node, std::string_view farewell, bool rolled_back);
