@@ -553,7 +553,18 @@ void Login::refuse(const wire::Report& report) {
   end_wait_for_primary();
   state_ = State::done;
   ++session_.worker_.clients().refused[static_cast<std::size_t>(kind_of(report))];
-  session_.end(report);
+  wire::Report logged = report;
+  logged.detail = logged.detail.empty() ? who_asks() : fmt::format("{} ({})", logged.detail, who_asks());
+  session_.end(report, logged);
+}
+
+// As far as he has said it.
+std::string Login::who_asks() const {
+  const net::Address& peer = session_.peer();
+  std::string host = "[local]";
+  if (!peer.is_unix()) host = session_.settings().log_hostname ? session_.worker_.known_host_name(peer) : peer.host();
+  if (!result_.asked) return fmt::format("host={}", host);
+  return fmt::format("user={} database={} host={}", user(), result_.asked->database, host);
 }
 
 }  // namespace herdgate::session

@@ -74,6 +74,7 @@ class Login {
   TimePoint now() const;
   std::shared_ptr<bool> alive();  // for what runs later
   LoginMemory& memory() const;
+  std::string who_asks() const;  // for the log
   const std::string& user() const { return result_.asked->user; }
   LoginMemory::WhoView who_view() const { return {result_.asked->database, result_.asked->user}; }
   LoginMemory::Who who() const { return {result_.asked->database, result_.asked->user}; }

@@ -501,9 +501,9 @@ Session::Next Session::wait_for_cancel(pool::ServerLink& link) {
   return Next::waiting;
 }
 
-void Session::end(const wire::Report& why) {
+void Session::end(const wire::Report& why, const wire::Report& logged) {
   if (phase_ == Phase::closed) return;
-  log_told(worker_.log(), who_, why);
+  log_told(worker_.log(), who_, logged);
   if (!client_.broken()) {
     wire::put_error(client_.own(), why);
     client_.added_own();

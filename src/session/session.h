@@ -62,7 +62,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void settings_changed();
   std::uint64_t told_commit() const { return told_commit_; }
   void commit_is_lost(std::uint64_t id, NodeId from, NodeId to);  // its next statement fails with that
-  void end(const wire::Report& why);                              // FATAL to the client, then closed
+  void end(const wire::Report& why) { end(why, why); }            // FATAL to the client, then closed
+  void end(const wire::Report& why, const wire::Report& logged);  // what is logged says more
 
   void welcomed(const LoginResult& login);  // the login is over: the client is in
 

@@ -64,6 +64,17 @@ def test_by_pool_passwd_entry(start_proxy, user, entry):
     gets_in(proxy, user, user)
 
 
+@pytest.mark.herdgate_only
+def test_the_log_alone_says_who_failed(start_proxy):
+    proxy = start_proxy({"enable_pool_hba": True}, {**hba("host all all 127.0.0.1/32 scram-sha-256"), **passwd(*ENTRIES)})
+    with pytest.raises(psycopg.OperationalError, match="password does not match") as refused:
+        proxy.connect(user="scram_user", password="wrong")
+    assert "scram_user" not in str(refused.value)
+    line = (r"FATAL:  SCRAM authentication failed\n.*"
+            r"DETAIL:  password does not match \(user=scram_user database=test host=127\.0\.0\.1\)\n")
+    system.wait_until(lambda: re.search(line, proxy.log()), "the line")
+
+
 @pytest.mark.parametrize("user", USERS)
 def test_clear_text_from_client(start_proxy, user):
     proxy = start_proxy({"allow_clear_text_frontend_auth": True})
