@@ -17,8 +17,9 @@ void Accounts::settle(Keys::iterator key) {
   OfKey& of = key->second;
   const std::uint64_t head = !of.queue.empty() && below_own_limit(of) ? of.queue.begin()->first : 0;
   if (head != of.head) {
-    heads_.erase(of.head);
-    if (head != 0) heads_.emplace(head, key);
+    Heads& heads = nodes_[key->first.node].heads;
+    heads.erase(of.head);
+    if (head != 0) heads.emplace(head, key);
     of.head = head;
   }
   if (of.links == 0 && of.queue.empty()) keys_.erase(key);
@@ -26,10 +27,11 @@ void Accounts::settle(Keys::iterator key) {
 
 bool Accounts::try_open(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
-  if (total_ >= limits_.total) return false;
+  OfNode& node = nodes_[key.node];
+  if (full(node)) return false;
   const auto it = keys_.try_emplace(key).first;
   const bool may = below_own_limit(it->second);
-  if (may) ++total_, ++it->second.links;
+  if (may) ++node.links, ++it->second.links;
   settle(it);
   return may;
 }
@@ -37,17 +39,19 @@ bool Accounts::try_open(const backend::LinkKey& key) {
 void Accounts::closed(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
   const auto it = keys_.find(key);
-  HG_ASSERT(it != keys_.end() && it->second.links > 0 && total_ > 0);
-  --total_;
+  OfNode& node = nodes_[key.node];
+  HG_ASSERT(it != keys_.end() && it->second.links > 0 && node.links > 0);
+  --node.links;
   const bool last = --it->second.links == 0;
   settle(it);
   if (!last) return;
   if (const auto at = key_accounts_.find(key); at != key_accounts_.end()) at->second->defaults = Defaults::unknown;
 }
 
-bool Accounts::full() const {
+bool Accounts::full(NodeId node) const {
   const std::lock_guard lock(mutex_);
-  return total_ >= limits_.total;
+  const auto it = nodes_.find(node);
+  return it != nodes_.end() && full(it->second);
 }
 
 void Accounts::insert(Waiting who) {
@@ -95,10 +99,10 @@ Accounts::Turn Accounts::next_for(const backend::LinkKey& key) {
   const Waiting* mine = nullptr;
   if (own != keys_.end() && !own->second.queue.empty()) mine = &own->second.queue.begin()->second;
   Waiting* other = nullptr;  // the oldest one of another key who could use the slot
-  if (total_ >= limits_.total) {
-    auto head = heads_.begin();
-    if (head != heads_.end() && head->second == own) ++head, ++looked_at_;
-    if (head != heads_.end()) other = &head->second->second.queue.begin()->second, ++looked_at_;
+  if (const OfNode& node = nodes_[key.node]; full(node)) {
+    auto head = node.heads.begin();
+    if (head != node.heads.end() && head->second == own) ++head, ++looked_at_;
+    if (head != node.heads.end()) other = &head->second->second.queue.begin()->second, ++looked_at_;
   }
   if (mine == nullptr) return {{}, other != nullptr};
   ++looked_at_;
@@ -123,10 +127,15 @@ bool Accounts::waits_for(const backend::LinkKey& key) const {
 
 std::optional<Waiting> Accounts::first_that_may_open() {
   const std::lock_guard lock(mutex_);
-  if (total_ >= limits_.total || heads_.empty()) return std::nullopt;
+  OfNode* oldest = nullptr;
+  for (auto& [id, node] : nodes_) {
+    if (node.heads.empty() || full(node)) continue;
+    if (oldest == nullptr || node.heads.begin()->first < oldest->heads.begin()->first) oldest = &node;
+  }
+  if (oldest == nullptr) return std::nullopt;
   ++looked_at_;
-  const auto [ticket, key] = *heads_.begin();
-  ++total_;
+  const auto [ticket, key] = *oldest->heads.begin();
+  ++oldest->links;
   ++key->second.links;
   return take(key, ticket);
 }
@@ -188,7 +197,9 @@ std::uint64_t Accounts::looked_at() const {
 
 std::size_t Accounts::links() const {
   const std::lock_guard lock(mutex_);
-  return total_;
+  std::size_t links = 0;
+  for (const auto& [id, node] : nodes_) links += node.links;
+  return links;
 }
 
 }  // namespace herdgate::pool

@@ -2,7 +2,7 @@
 //
 // Shape    A worker takes a slot before it opens a link and gives it back when the link is gone. Who finds no slot
 //          queues; whoever returns a link or a slot asks whom it is for.
-// Limits   total links, links per (node, database, user), kMaxWaiting in the queue.
+// Limits   links per node, links per (node, database, user), kMaxWaiting in the queue.
 // Errors   none; enqueue() says no when the queue is full.
 // Threads  all methods may be called from any worker; one mutex, never held across anything but map look-ups: however
 //          many wait, a few of them are looked at.
@@ -21,8 +21,8 @@
 namespace herdgate::pool {
 
 struct Limits {
-  std::size_t total = 128;  // max_pool x num_init_children
-  std::size_t per_key = 0;  // pool_size; 0 = no own limit
+  std::size_t per_node = 128;  // max_pool x num_init_children
+  std::size_t per_key = 0;     // pool_size; 0 = no own limit
 };
 
 // A fingerprint of the settings that a link's server gave it at its login (see cache/defaults.h).
@@ -57,7 +57,7 @@ class Accounts {
 
   bool try_open(const backend::LinkKey& key);  // takes a slot
   void closed(const backend::LinkKey& key);    // gives it back
-  bool full() const;                           // the total limit is reached
+  bool full(NodeId node) const;                // its limit is reached
 
   std::optional<std::uint64_t> enqueue(Waiting who);  // gives the ticket; nullopt: queue full
   void put_back(Waiting who);  // what was promised to it did not come: it has its old place again
@@ -65,8 +65,8 @@ class Accounts {
   bool withdraw(const backend::LinkKey& key, std::uint64_t ticket);
   bool anybody_waits() const { return waiting_count_.load(std::memory_order_acquire) != 0; }
   // What is to become of an idle link of this key. Who needs its slot, for a fresh link or for one of another key when
-  // the total is used up, has it closed for him in his turn; but so that links are not closed and opened all the time
-  // where two keys want them, younger ones of its key come first kMostOvertaken times.
+  // the node's limit is reached, has it closed for him in his turn; but so that links are not closed and opened all the
+  // time where two keys want them, younger ones of its key come first kMostOvertaken times.
   struct Turn {
     std::optional<Waiting> taker;  // gets it; taken off the queue
     bool make_room = false;        // it is closed
@@ -105,18 +105,23 @@ class Accounts {
     std::size_t links = 0;
     std::map<std::uint64_t, Waiting> queue;  // by ticket, the oldest first
     std::size_t fresh = 0;                   // of them
-    std::uint64_t head = 0;                  // its entry in heads_; 0: none
+    std::uint64_t head = 0;                  // its entry in the node's heads; 0: none
   };
   using Keys = std::map<backend::LinkKey, OfKey>;
+  using Heads = std::map<std::uint64_t, Keys::iterator>;
+  struct OfNode {
+    std::size_t links = 0;
+    Heads heads;  // the oldest waiter of each key that is below its own limit
+  };
+  bool full(const OfNode& of) const { return of.links >= limits_.per_node; }
   bool below_own_limit(const OfKey& of) const { return limits_.per_key == 0 || of.links < limits_.per_key; }
   void insert(Waiting who);
   Waiting take(Keys::iterator key, std::uint64_t ticket);
   void settle(Keys::iterator key);
   mutable std::mutex mutex_;
   Limits limits_;
-  std::size_t total_ = 0;
   Keys keys_;                                               // with links, or with somebody who waits
-  std::map<std::uint64_t, Keys::iterator> heads_;           // the oldest waiter of each key that is below its own limit
+  std::map<NodeId, OfNode> nodes_;                          // kMaxNodes at most: none is dropped
   std::map<backend::LinkKey, KeyAccountPtr> key_accounts_;  // those nobody else holds are dropped when it grows
   std::size_t sweep_at_ = 1024;
   std::atomic<std::size_t> waiting_count_{0};

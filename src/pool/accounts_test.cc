@@ -7,20 +7,40 @@ namespace {
 
 const backend::LinkKey kA{NodeId(0), "db", "a"}, kB{NodeId(0), "db", "b"};
 
-TEST(Accounts, TotalAndOwnLimitsHold) {
-  Accounts books(Limits{.total = 3, .per_key = 2});
+TEST(Accounts, TheNodesAndTheKeysLimitsHold) {
+  Accounts books(Limits{.per_node = 3, .per_key = 2});
   EXPECT_TRUE(books.try_open(kA));
   EXPECT_TRUE(books.try_open(kA));
   EXPECT_FALSE(books.try_open(kA)) << "own limit";
   EXPECT_TRUE(books.try_open(kB));
-  EXPECT_FALSE(books.try_open(kB)) << "total limit";
+  EXPECT_FALSE(books.try_open(kB)) << "the limit of the node";
   books.closed(kA);
   EXPECT_TRUE(books.try_open(kB));
   EXPECT_EQ(books.links(), 3u);
 }
 
+// issue: the links to all nodes together were bounded, so that those to one node left none for the others.
+TEST(Accounts, EachNodeHasItsOwnLimitAndItsOwnQueue) {
+  const backend::LinkKey there{NodeId(1), "db", "a"};
+  Accounts books(Limits{.per_node = 1, .per_key = 0});
+  ASSERT_TRUE(books.try_open(kA));
+  EXPECT_TRUE(books.full(NodeId(0)));
+  EXPECT_FALSE(books.full(NodeId(1)));
+  ASSERT_TRUE(books.try_open(there));
+  EXPECT_EQ(books.links(), 2u);
+  const auto first = books.enqueue({{NodeId(1), "db", "b"}, WorkerId(0)});
+  EXPECT_FALSE(books.next_for(kA).make_room) << "what is closed at one node is no room at another";
+  const auto second = books.enqueue({kB, WorkerId(0)});
+  EXPECT_TRUE(books.next_for(kA).make_room);
+  books.closed(kA);
+  EXPECT_EQ(books.first_that_may_open()->ticket, *second) << "the older one's node is full";
+  EXPECT_FALSE(books.first_that_may_open());
+  books.closed(there);
+  EXPECT_EQ(books.first_that_may_open()->ticket, *first) << "and it recovers";
+}
+
 TEST(Accounts, WaitersAreServedInOrderPerKey) {
-  Accounts books(Limits{.total = 1, .per_key = 0});
+  Accounts books(Limits{.per_node = 1, .per_key = 0});
   ASSERT_TRUE(books.try_open(kA));
   const auto first = books.enqueue({kA, WorkerId(0)});
   const auto second = books.enqueue({kB, WorkerId(1)});
@@ -42,7 +62,7 @@ TEST(Accounts, WaitersAreServedInOrderPerKey) {
 
 // A link that is there already proves nothing about a password: who needs the proof only gets a slot.
 TEST(Accounts, WhoNeedsAFreshLinkIsNeverGivenAnIdleOne) {
-  Accounts books(Limits{.total = 1, .per_key = 0});
+  Accounts books(Limits{.per_node = 1, .per_key = 0});
   ASSERT_TRUE(books.try_open(kA));
   const auto ticket = books.enqueue({.key = kA, .worker = WorkerId(0), .fresh = true});
   EXPECT_FALSE(books.next_for(kA).taker);
@@ -54,7 +74,7 @@ TEST(Accounts, WhoNeedsAFreshLinkIsNeverGivenAnIdleOne) {
 
 // issue: younger ones of the key were given each link, so that a login waited in vain.
 TEST(Accounts, WhoNeedsAFreshLinkHasItsTurn) {
-  Accounts books(Limits{.total = 5, .per_key = 1});
+  Accounts books(Limits{.per_node = 5, .per_key = 1});
   ASSERT_TRUE(books.try_open(kA));
   const auto first = books.enqueue({kA, WorkerId(0)});
   ASSERT_TRUE(books.enqueue({.key = kA, .worker = WorkerId(0), .fresh = true}));
@@ -67,7 +87,7 @@ TEST(Accounts, WhoNeedsAFreshLinkHasItsTurn) {
 
 // issue: one of another key waited as long as the first key had somebody in the queue.
 TEST(Accounts, YoungerOnesOfTheLinksKeyOvertakeForAWhile) {
-  Accounts books(Limits{.total = 1, .per_key = 1});
+  Accounts books(Limits{.per_node = 1, .per_key = 1});
   ASSERT_TRUE(books.try_open(kA));
   const auto other = books.enqueue({kB, WorkerId(0)});
   for (int i = 0; i < Accounts::kMostOvertaken; ++i) {
@@ -87,14 +107,14 @@ TEST(Accounts, YoungerOnesOfTheLinksKeyOvertakeForAWhile) {
 }
 
 TEST(Accounts, ALinkIsNotClosedForWhoCouldNotOpenOne) {
-  Accounts books(Limits{.total = 2, .per_key = 1});
+  Accounts books(Limits{.per_node = 2, .per_key = 1});
   ASSERT_TRUE(books.try_open(kA) && books.try_open(kB));
   ASSERT_TRUE(books.enqueue({kB, WorkerId(0)}));
   EXPECT_FALSE(books.next_for(kA).make_room);
 }
 
 TEST(Accounts, AWaiterWhoseKeyIsAtItsLimitDoesNotBlockOthers) {
-  Accounts books(Limits{.total = 3, .per_key = 1});
+  Accounts books(Limits{.per_node = 3, .per_key = 1});
   ASSERT_TRUE(books.try_open(kA));
   const auto a = books.enqueue({kA, WorkerId(0)});
   const auto b = books.enqueue({kB, WorkerId(0)});
@@ -106,7 +126,7 @@ TEST(Accounts, AWaiterWhoseKeyIsAtItsLimitDoesNotBlockOthers) {
 
 // issue: at each return of a link the whole queue was gone through, under the lock of the process.
 TEST(Accounts, HoweverManyWaitFewAreLookedAt) {
-  Accounts books(Limits{.total = 2, .per_key = 1});
+  Accounts books(Limits{.per_node = 2, .per_key = 1});
   ASSERT_TRUE(books.try_open(kA) && books.try_open(kB));
   for (int i = 0; i < 1000; ++i) ASSERT_TRUE(books.enqueue({kA, WorkerId(0)}));
   for (int i = 0; i < 10; ++i) {
@@ -119,7 +139,7 @@ TEST(Accounts, HoweverManyWaitFewAreLookedAt) {
     ASSERT_TRUE(books.try_open(kB));
   }
   EXPECT_EQ(books.waiting(), 1000u);
-  books.set_limits({.total = 3, .per_key = 2});
+  books.set_limits({.per_node = 3, .per_key = 2});
   EXPECT_EQ(books.first_that_may_open()->key, kA) << "and they have their turn";
 }
 
@@ -130,7 +150,7 @@ struct AccountsDefaults : ::testing::Test {
   Learned learned(int opened, int now, int defaults) {
     return books.learned(kA, {at(opened), at(now), books.settings_epoch(), Defaults(defaults)});
   }
-  Accounts books{Limits{.total = 9, .per_key = 0}};
+  Accounts books{Limits{.per_node = 9, .per_key = 0}};
   KeyAccountPtr account = books.key_account(kA);
 };
 

@@ -356,7 +356,7 @@ void Pool::ask_others(const backend::LinkKey& key, bool then_here) {
   wiring_.peers.post_all_others(wiring_.worker, [key, then_here, from = wiring_.worker](Pool& other) {
     other.relinquish(key);
     const Wiring& there = other.wiring_;
-    if (then_here && there.accounts.full() && there.accounts.waits_for(key))
+    if (then_here && there.accounts.full(key.node) && there.accounts.waits_for(key))
       there.peers.post(from, [key](Pool& asker) { asker.relinquish(key); });
   });
 }
@@ -443,14 +443,15 @@ void Pool::relinquish(const backend::LinkKey& key) {
   if (!evict_one(key, wiring_.accounts.fresh_wanted(key))) serve_slots();
 }
 
-// Closes an idle link to make room: of another kind when the total is used up, of the same kind for one who needs a
-// fresh link.
+// Closes an idle link to make room: one of another kind to the same node when the node's limit is reached, of the same
+// kind for one who needs a fresh link.
 bool Pool::evict_one(const backend::LinkKey& wanted, bool fresh) {
-  if (!fresh && !wiring_.accounts.full()) return false;
+  const bool full = wiring_.accounts.full(wanted.node);
+  if (!fresh && !full) return false;
   ServerLink* oldest = nullptr;
   for (auto& [key, pool] : keys_) {
-    if (pool->idle.empty() || (key == wanted && !fresh)) continue;
-    if (key != wanted && !wiring_.accounts.full()) continue;
+    if (pool->idle.empty() || key.node != wanted.node) continue;
+    if (key == wanted ? !fresh : !full) continue;
     ServerLink* candidate = pool->idle.front();
     if (oldest == nullptr || candidate->idle_since < oldest->idle_since) oldest = candidate;
   }

@@ -42,7 +42,7 @@ struct PoolTest : ::testing::Test {
   backend::Scratch scratch;
   SilentLog sink;
   Log log{sink};
-  Accounts accounts{Limits{.total = 1, .per_key = 0}};
+  Accounts accounts{Limits{.per_node = 1, .per_key = 0}};
   FakeServer server{loop};
   Workers workers{loop};
   config::Settings settings;
@@ -210,7 +210,7 @@ TEST_F(PoolTest, ALinkThatBreaksOnItsWayToAnotherWorkerIsReplaced) {
 
 // issue: both counted on the link that was being cleaned; who came second waited until the first had left.
 TEST_F(PoolTest, WhoCountedOnALinkThatWentElsewhereGetsAnother) {
-  accounts.set_limits({.total = 5, .per_key = 0});
+  accounts.set_limits({.per_node = 5, .per_key = 0});
   settings.reset_query_list = {"DISCARD ALL"};
   configure();
   ServerLink* link = get(ann);
@@ -227,7 +227,7 @@ TEST_F(PoolTest, WhoCountedOnALinkThatWentElsewhereGetsAnother) {
 // issue: nobody closed the idle link of another kind on his own worker, since he counted on one that somebody there
 // took.
 TEST_F(PoolTest, WhoCountedOnALinkThatWasTakenElsewhereHasOneOfHisOwnWorkerClosed) {
-  accounts.set_limits({.total = 2, .per_key = 0});
+  accounts.set_limits({.per_node = 2, .per_key = 0});
   pool(1).give_back(*get(ann, 1), {});
   pool(0).give_back(*get(bob, 0), {});
   const auto here = ask(ann, 0);
@@ -242,7 +242,7 @@ TEST_F(PoolTest, WhoCountedOnALinkThatWasTakenElsewhereHasOneOfHisOwnWorkerClose
 }
 
 TEST_F(PoolTest, OfTwoWhoCountOnOneLinkBothAreServed) {
-  accounts.set_limits({.total = 2, .per_key = 0});
+  accounts.set_limits({.per_node = 2, .per_key = 0});
   add_worker();
   pool(1).give_back(*get(ann, 1), {});
   pool(2).give_back(*get(bob, 2), {});
@@ -311,7 +311,7 @@ TEST_F(PoolTest, WhoAsksForOneAtOnceNeverQueues) {
   EXPECT_EQ(ask(ann, 0, Deadline::never(), true)->pending, nullptr);
   EXPECT_EQ(ask(bob, 1, Deadline::never(), true)->pending, nullptr);
   EXPECT_EQ(accounts.waiting(), 0u);
-  accounts.set_limits({.total = 2, .per_key = 0});
+  accounts.set_limits({.per_node = 2, .per_key = 0});
   const auto opened = ask(bob, 1, Deadline::never(), true);
   until([&] { return opened->result.has_value(); });
   EXPECT_NE(opened->link(), nullptr);
@@ -322,7 +322,7 @@ TEST_F(PoolTest, RaisedLimitsWakeWhoWaits) {
   const auto waiting = ask(ann);
   settle();
   EXPECT_FALSE(waiting->result);
-  accounts.set_limits({.total = 2, .per_key = 0});
+  accounts.set_limits({.per_node = 2, .per_key = 0});
   configure();
   until([&] { return waiting->result.has_value(); });
   EXPECT_NE(waiting->link(), nullptr);
@@ -460,7 +460,7 @@ TEST_F(PoolTest, TheEndOfACancelConcernsNoLinkButItsOwn) {
   pool().discard(*link, Error{backend::Errc::closed_by_us, "by the test"});
   settle();
   // Links come and go until one lies where the old one was; the allocator gives it out soon, or never.
-  accounts.set_limits({.total = 64, .per_key = 0});
+  accounts.set_limits({.per_node = 64, .per_key = 0});
   std::vector<ServerLink*> taken;
   while (taken.size() < 64 && (taken.empty() || taken.back() != link)) taken.push_back(get(ann));
   for (ServerLink* other : taken) pool().give_back(*other, {});

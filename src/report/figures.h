@@ -69,7 +69,7 @@ struct Figures {
   Histogram local_query_times;  // answered without a server
   std::vector<PoolFigures> pools;
   std::uint64_t pools_left_out = 0;
-  std::uint64_t links_limit = 0, pool_links_limit = 0;  // the latter 0: none
+  std::uint64_t links_limit = 0, pool_links_limit = 0;  // of each node; of each kind, 0: none
   ClientFigures clients;
   bool cache_on = false;
   CacheFigures cache;

@@ -12,7 +12,9 @@ namespace herdgate::server {
 
 DescriptorNeed needed_descriptors(int num_init_children, int max_pool, std::size_t nodes) {
   DescriptorNeed need{.clients = num_init_children, .nodes = static_cast<std::int64_t>(nodes)};
-  need.links = need.clients * std::max(max_pool, 1);  // of all nodes together; each factor is an int
+  const std::int64_t of_each = need.clients * std::max(max_pool, 1);  // each factor is an int
+  const std::int64_t factor = std::max<std::int64_t>(need.nodes, 1);
+  need.links = factor * std::min(of_each, std::numeric_limits<std::int64_t>::max() / (2 * factor));
   return need;
 }
 

@@ -16,7 +16,7 @@ namespace herdgate::server {
 inline constexpr std::int64_t kOwnDescriptors = 300;
 
 struct DescriptorNeed {
-  std::int64_t clients = 0, links = 0, nodes = 0;
+  std::int64_t clients = 0, links = 0, nodes = 0;                           // links: to all nodes together
   std::int64_t least() const { return clients + nodes + kOwnDescriptors; }  // below that it cannot work at all
   std::int64_t most() const { return clients + links + kOwnDescriptors; }
 };

@@ -9,14 +9,15 @@ namespace {
 
 TEST(Descriptors, EnoughIsSilentFewWarnTooFewRefuse) {
   const DescriptorNeed need = needed_descriptors(/*num_init_children=*/100, /*max_pool=*/4, /*nodes=*/3);
-  EXPECT_EQ(need.links, 400) << "max_pool x num_init_children, whatever the nodes";
-  EXPECT_EQ(need.most(), 500 + kOwnDescriptors);
+  EXPECT_EQ(need.links, 1200) << "max_pool x num_init_children to each node";
+  EXPECT_EQ(need.most(), 1300 + kOwnDescriptors);
   EXPECT_FALSE(judge_descriptors(need, need.most()).value());
   const auto warned = judge_descriptors(need, need.most() - 1);
   ASSERT_TRUE(warned && *warned);
-  EXPECT_EQ(**warned,
-            "100 clients and 400 server connections may need 800 file descriptors, the limit is 799; in force are 199 "
-            "client sockets, waiting ones included, and 300 server connections");
+  EXPECT_EQ(
+      **warned,
+      "100 clients and 1200 server connections may need 1600 file descriptors, the limit is 1599; in force are 399 "
+      "client sockets, waiting ones included, and 900 server connections");
   const auto tight =
       judge_descriptors(needed_descriptors(/*num_init_children=*/700, /*max_pool=*/4, /*nodes=*/3), 1024);
   EXPECT_NE(tight.value().value().find("and 18 server connections"), std::string::npos) << **tight;
@@ -40,7 +41,7 @@ TEST(Descriptors, WhatComesFromOutsideLeavesOurOwn) {
     EXPECT_GE(bounds.links, need.nodes);
     EXPECT_LE(bounds.links, need.links);
   }
-  EXPECT_EQ(socket_bounds(need, 1000).links, 400) << "all, where they fit";
+  EXPECT_EQ(socket_bounds(need, 2000).links, 1200) << "all, where they fit";
   EXPECT_EQ(socket_bounds(need, 800).clients, 200) << "not num_init_children alone: some wait or cancel";
 }
 

@@ -10,11 +10,13 @@
 namespace herdgate::server {
 namespace {
 
+// Where there are not descriptors enough for all nodes, each has its share of them.
 pool::Limits limits_of(const config::Settings& settings, const SocketBounds& sockets) {
   const std::size_t configured =
       static_cast<std::size_t>(settings.max_pool) * static_cast<std::size_t>(settings.num_init_children);
-  return pool::Limits{.total = std::min(configured, static_cast<std::size_t>(sockets.links)),
-                      .per_key = static_cast<std::size_t>(settings.pool_size)};
+  const std::size_t nodes = std::max<std::size_t>(settings.backends.size(), 1);
+  const std::size_t share = std::max<std::size_t>(static_cast<std::size_t>(sockets.links) / nodes, 1);
+  return pool::Limits{.per_node = std::min(configured, share), .per_key = static_cast<std::size_t>(settings.pool_size)};
 }
 
 SocketBounds bounds_of(const config::Settings& settings) {
@@ -118,8 +120,8 @@ Proxy::Proxy(const Clock& clock, Log& log, net::Loop& control, net::BlockingPool
       blocking_(blocking),
       files_(std::move(files)),
       interfaces_(std::make_shared<const std::vector<config::Interface>>(local_interfaces())),
-      sockets_(bounds_of(*files_.settings)),
-      shared_(log, limits_of(*files_.settings, sockets_)) {
+      client_sockets_(bounds_of(*files_.settings).clients),
+      shared_(log, limits_of(*files_.settings, bounds_of(*files_.settings))) {
   shared_.query_cache = query_cache(clock, *files_.settings);
   shared_.memcached = memcached(*files_.settings, shared_.epochs);
   shared_.started = clock.wall();
@@ -354,7 +356,7 @@ void Proxy::close_listeners() {
 bool Proxy::has_room() const {
   std::int64_t open = 0;
   for (const auto& worker : workers_) open += worker->load().load(std::memory_order_relaxed);
-  return open < sockets_.clients;
+  return open < client_sockets_.load(std::memory_order_relaxed);
 }
 
 // To the worker with the fewest clients.
@@ -378,7 +380,9 @@ void Proxy::reload(Files files) {
   const bool otherwise = kept_by(*files.settings) != kept_by(*files_.settings);
   files_ = std::move(files);
   interfaces_ = std::make_shared<const std::vector<config::Interface>>(local_interfaces());
-  shared_.accounts.set_limits(limits_of(*files_.settings, sockets_));
+  const SocketBounds sockets = bounds_of(*files_.settings);  // nodes may have come
+  client_sockets_ = sockets.clients;
+  shared_.accounts.set_limits(limits_of(*files_.settings, sockets));
   shared_.logins.clear();
   monitor_->reload(files_.settings);
   view_ = monitor_->view();

@@ -94,7 +94,7 @@ class Proxy final : public session::Workers {
   net::BlockingPool probing_{kProbingThreads};  // look-ups for probes wait behind nothing that clients cause
   Files files_;
   std::shared_ptr<const std::vector<config::Interface>> interfaces_;
-  const SocketBounds sockets_;
+  std::atomic<std::int64_t> client_sockets_;  // a bound, see SocketBounds; a lone worker reads it
   session::Shared shared_;
   backend::Scratch scratch_;
   std::unique_ptr<monitor::Monitor> monitor_;

@@ -62,7 +62,7 @@ std::shared_ptr<Figures> Proxy::own_figures() const {
     if (known != monitor_->failovers().end()) figures->nodes[i].failovers = known->second;
   }
   const pool::Limits limits = shared_.accounts.limits();
-  figures->links_limit = limits.total;
+  figures->links_limit = limits.per_node;
   figures->pool_links_limit = limits.per_key;
   figures->clients.inside = shared_.gate.inside();
   figures->clients.waiting = shared_.gate.waiting();

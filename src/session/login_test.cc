@@ -154,7 +154,7 @@ TEST_F(LoginTest, TheWaitForAPrimaryEndsWithIt) {
   patience = seconds(2);
   publish();
   Client& first = log_in();
-  shared.accounts.set_limits({.total = 1, .per_key = 0});
+  shared.accounts.set_limits({.per_node = 1, .per_key = 0});
   hold(*primary, "create");
   first.query("create table t (i int)");
   until([&] { return heard(*primary, "create table t (i int)"); });

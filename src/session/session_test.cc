@@ -20,7 +20,7 @@ TEST_F(SessionTest, ReadsGoToTheStandbyAndWritesToThePrimary) {
 
 TEST_F(SessionTest, WhoIsCancelledWhileQueuedLeavesTheQueue) {
   Client &first = log_in(), &second = log_in();
-  shared.accounts.set_limits({.total = 1, .per_key = 0});
+  shared.accounts.set_limits({.per_node = 1, .per_key = 0});
   hold(*standby, "select 1");
   first.query("select 1");
   until([&] { return heard(*standby, "select 1"); });
@@ -46,7 +46,7 @@ TEST_F(SessionTest, ALoginThatWaitedInVainForALinkForgetsNothing) {
   const LoginMemory::WhoView who{"shop", "ann"};
   ASSERT_TRUE(shared.logins.method(who, clock.now()));
   answer(first, "create table t (i int)");
-  shared.accounts.set_limits({.total = 1, .per_key = 0});
+  shared.accounts.set_limits({.per_node = 1, .per_key = 0});
   hold(*primary, "create");
   first.query("create table u (i int)");
   until([&] { return heard(*primary, "create table u (i int)"); });
@@ -65,7 +65,7 @@ TEST_F(SessionTest, ALoginThatWaitedInVainForALinkForgetsNothing) {
 // issue: who only said his name held a link of the pool until authentication_timeout.
 TEST_F(SessionTest, WhoIsAskedForHisPasswordHoldsNoLink) {
   Client& at_work = log_in();
-  shared.accounts.set_limits({.total = 1, .per_key = 0});
+  shared.accounts.set_limits({.per_node = 1, .per_key = 0});
   shared.logins.clear();
   primary->asks = true;
   Client& says_nothing = connect();

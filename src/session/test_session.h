@@ -134,7 +134,7 @@ struct SessionTest : ::testing::Test {
   SilentLog sink;
   Log log{sink};
   net::BlockingPool blocking{1};
-  Shared shared{log, pool::Limits{.total = 8, .per_key = 0}};
+  Shared shared{log, pool::Limits{.per_node = 8, .per_key = 0}};
   OneWorker workers;
   std::unique_ptr<Worker> worker;
   std::unique_ptr<pool::FakeServer> primary, standby;

@@ -36,6 +36,24 @@ def test_link_is_kept_and_used_again(start_proxy):
     assert len(pids) < 5  # one; who comes while it is still being reset gets another
 
 
+@herdgate_only
+def test_max_pool_times_num_init_children_is_for_each_node(start_proxy):
+    """issue: it bounded the links to all nodes together: with max_pool = 1 the fourth client waited in vain, and of four
+    that were logged in nobody read from a standby."""
+    proxy = start_proxy({"num_init_children": 4, "max_pool": 1, "query_wait_timeout": 4, "backend_weight0": 0}, fresh=True)
+    for _ in range(4):
+        with proxy.connect() as c:
+            c.execute("create temp table mine (a int)")
+            c.execute("select inet_server_port()").fetchone()
+    clients = [proxy.connect() for _ in range(4)]
+    try:
+        read_at = {c.execute("select current_setting('transaction_read_only')").fetchone()[0] for c in clients}
+    finally:
+        for c in clients:
+            c.close()
+    assert read_at == {"on"}  # at standbys
+
+
 def test_nothing_is_left_for_the_next_client(start_proxy):
     proxy = start_proxy({"num_init_children": 1})
     with proxy.connect(user="test") as c:
