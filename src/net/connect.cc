@@ -17,6 +17,11 @@ constexpr std::chrono::milliseconds kQueueFullAgainAfter{10};
 // This machine is short of something; the peer has not heard of us.
 bool is_own_shortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
 
+// This machine does not have the family of the address. Without a route by IPv4 the server may be there all the same.
+bool is_without_family(int error, sa_family_t family) {
+  return error == EAFNOSUPPORT || (error == ENETUNREACH && family == AF_INET6);
+}
+
 std::string where(const Destination& to) {
   if (to.port == Destination::kIsPath) return to.host;
   return to.host.starts_with('/') ? fmt::format("{}/.s.PGSQL.{}", to.host, to.port)
@@ -73,7 +78,8 @@ class Attempt final : public Connecting, public Watcher {
   std::string problem_;
   bool short_ = false;    // of an address we do not know whether it would have answered
   bool tried_ = false;    // one did not
-  bool unclear_ = false;  // … and it was not said that nobody listens there
+  bool refused_ = false;  // … and it was said that nobody listens there
+  bool unclear_ = false;  // … and it was not said
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // look-ups hold it weakly
 };
 
@@ -115,7 +121,7 @@ void Attempt::looked_up(const Resolved& found) {
 
 Errc Attempt::failure() const {
   if (short_ || !tried_) return Errc::own_shortage;
-  return unclear_ ? Errc::connect_failed : Errc::nobody_listens;
+  return unclear_ || !refused_ ? Errc::connect_failed : Errc::nobody_listens;
 }
 
 void Attempt::try_next() {
@@ -161,12 +167,14 @@ void Attempt::address_failed(int error) {
   loop_.cancel(std::exchange(step_timer_, 0));
   drop_socket();
   problem_ = std::generic_category().message(error);
+  const bool refused = error == ECONNREFUSED || error == ENOENT;
   // No port of ours is free, or the machine does not have this family: where there is another address that one decides.
   if (is_own_shortage(error)) {
     short_ = true;
   } else if (error != EADDRNOTAVAIL) {
     tried_ = true;
-    unclear_ |= error != ECONNREFUSED && error != ENOENT;
+    refused_ |= refused;
+    unclear_ |= !refused && !is_without_family(error, addresses_[next_ - 1].storage.ss_family);
   }
   try_next();
 }

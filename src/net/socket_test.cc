@@ -1,8 +1,10 @@
 #include "net/socket.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
@@ -19,6 +21,16 @@
 
 #include "net/errc.h"
 #include "net/test_kernel.h"
+
+// Stands before the C library's: "A and B" has the addresses of both.
+extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** list) {
+  static const auto real = reinterpret_cast<decltype(&getaddrinfo)>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  const std::string names = name == nullptr ? "" : name;
+  const std::size_t both = names.find(" and ");
+  if (both == std::string::npos) return real(name, service, hints, list);
+  if (const int code = real(names.substr(0, both).c_str(), service, hints, list); code != 0) return code;
+  return real(names.substr(both + 5).c_str(), service, hints, &(*list)->ai_next);
+}
 
 namespace herdgate::net {
 namespace {
@@ -167,6 +179,17 @@ TEST_P(SocketTest, ARefusedConnectionNamesTheDestination) {
 TEST_P(SocketTest, WhereThereCanBeNoSocketItIsNotSaidThatNobodyListens) {
   EXPECT_EQ(connect_to({"/dev/null", 1}).error().code, make_error_code(Errc::connect_failed));
   EXPECT_EQ(connect_to({"/nowhere", 1}).error().code, make_error_code(Errc::nobody_listens));
+}
+
+// To a multicast address there is no route, on any machine.
+TEST_P(SocketTest, AnAddressOfAFamilyThatThisMachineDoesNotHaveLeavesItToTheOthers) {
+  int port = 0;
+  { port = tcp_listener("127.0.0.1")->port(); }
+  const auto failure = [&](const std::string& host) { return connect_to({host, port}).error().code; };
+  EXPECT_EQ(failure("ff0e::1 and 127.0.0.1"), make_error_code(Errc::nobody_listens));
+  EXPECT_EQ(failure("127.0.0.1 and ff0e::1"), make_error_code(Errc::nobody_listens));
+  EXPECT_EQ(failure("ff0e::1"), make_error_code(Errc::connect_failed));
+  EXPECT_EQ(failure("127.0.0.1 and 224.0.0.1"), make_error_code(Errc::connect_failed));
 }
 
 // The peer has not heard of us, so nothing is known of it.
