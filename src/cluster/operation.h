@@ -75,6 +75,8 @@ struct LostPrimary {
   bool planned = false;   // built-in switchover: it was stopped on purpose and comes back as a standby
   bool resumed = false;   // … by a proxy that did not live to see the end
   std::string complaint;  // why the built-in failover promotes nobody; said once per text
+  // Whom the built-in failover has pointed at the one that it has promoted.
+  std::vector<NodeId> pointed;
   bool operator==(const LostPrimary&) const = default;
 };
 

@@ -151,6 +151,8 @@ struct PromotionEnded {
   std::string text;
   std::vector<std::pair<NodeId, std::string>> left_behind;  // standbys that could not follow, and why
   bool already = false;  // … by somebody else: it was found out of recovery, and nothing was done
+  // Standbys that have been pointed at the promoted one.
+  std::vector<NodeId> pointed = {};
 };
 // A standby that was pointed at the new primary does not receive from it.
 struct LeftBehind {

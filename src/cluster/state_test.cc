@@ -189,7 +189,7 @@ class Player {
                                              : RunCommand::follow_primary,
                         read_id(in)};
   }
-  // promoted 1 | promoted 1 already | promoted -1 why | promoted 1 behind 2 why
+  // promoted 1 | promoted 1 already | promoted -1 why | promoted 1 behind 2 why | promoted 1 pointed 2
   static Event promoted(std::istringstream& in) {
     PromotionEnded p;
     p.promoted = read_id(in);
@@ -198,6 +198,8 @@ class Player {
     if (in >> word && word == "behind") {
       const NodeId id = read_id(in);
       p.left_behind.push_back({id, rest(in)});
+    } else if (word == "pointed") {
+      while (!in.eof()) p.pointed.push_back(read_id(in));
     } else if (word == "already") {
       p.already = true;
     } else if (!word.empty()) {

@@ -77,6 +77,7 @@ class Turn {
   void begin_promote(Member& member);
   void mark_down(Member& member, const std::string& reason, Cause cause);
   void clear_figures(Member& member);
+  void keep_down(Member& member, const std::string& why);
   void all_are_down();
   bool must_have_been_primary(const Member& member, const Demand& demand) const;
   bool primary_is_lost() const;
@@ -135,6 +136,7 @@ class Turn {
   bool others_are_standbys(NodeId node) const;
   void settle_primary();
   void settle_lost();
+  void keep_down_those_not_pointed(const LostPrimary& lost);
   void settle_invalid();
   void ask_again();
 

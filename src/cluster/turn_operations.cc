@@ -121,7 +121,9 @@ void Turn::begin(const Demand& demand) {
   if (over && demand.kind == Demand::attach && demand.reason == kByRequest) member->superseded = kNoNode;
   if (over) return;
   if (outdated(demand) || spares_primary(demand) || recovers_again(demand, *member)) return;
-  if (demand.reason == kAnswersAgain && !member->returns) return;  // another took over meanwhile
+  if (demand.reason == kAnswersAgain && !member->returns)
+    return say(Level::log, fmt::format("node {} answers again and is not used", demand.node.value),
+               "Another node has taken over meanwhile. It is used when it is attached.");
   Operation operation;
   operation.demand = demand;
   operation.old_main = main_of(state_.members);
@@ -204,6 +206,14 @@ void Turn::mark_down(Member& member, const std::string& reason, Cause cause) {
   std::erase_if(state_.demands, waits);
   if (state_.operation) state_.operation->downed.push_back(node.id);
   if (state_.appointed == node.id) state_.appointed = kNoNode;
+}
+
+// What it has may not be the new primary's.
+void Turn::keep_down(Member& member, const std::string& why) {
+  member.unfit = true;
+  if (!std::exchange(member.returns, false)) return;
+  say(Level::warning, fmt::format("node {} stays down when it answers again", member.node.id.value),
+      why + " It is used when it is attached.");
 }
 
 void Turn::begin_down(Member& member) {
@@ -431,7 +441,9 @@ void Turn::operator()(const PromotionEnded& event) {
   for (const auto& [id, reason] : event.left_behind) {
     Member* member = find(id);
     if (member && member->node.live()) mark_down(*member, reason, Cause::left_behind);
+    if (member && member->node.status == NodeStatus::down) keep_down(*member, reason + ".");
   }
+  state_.lost->pointed = event.pointed;
   if (state_.operation->demand.kind == Demand::switchover) state_.operation->problem = event.text;
   if (event.promoted == kNoNode) {
     if (std::exchange(state_.lost->complaint, event.text) != event.text)
@@ -453,9 +465,10 @@ void Turn::operator()(const PromotionEnded& event) {
 }
 
 void Turn::operator()(const LeftBehind& event) {
-  const Member* member = find(event.node);
-  if (member && member->node.live() && event.node != state_.primary)
-    demand(Demand::down, event.node, event.reason, Cause::left_behind);
+  Member* member = find(event.node);
+  if (!member || event.node == state_.primary) return;
+  if (member->node.live()) demand(Demand::down, event.node, event.reason, Cause::left_behind);
+  if (member->node.status == NodeStatus::down) keep_down(*member, event.reason + ".");
 }
 
 // ---- commands

@@ -184,18 +184,24 @@ void Turn::settle_primary() {
                       : "No node says that it is out of recovery; the main node stands in.");
 }
 
-// A primary was lost and there is one again: the others are told to follow it. The built-in failover has pointed those
-// at it that answered; who was away meanwhile, a successor that died, say, may have more than it, and follows nobody.
+// Who was away while the built-in failover promoted another, a successor that died, say, may have more than that one,
+// and follows nobody. Some that are down answered it, and were pointed.
+void Turn::keep_down_those_not_pointed(const LostPrimary& lost) {
+  if (lost.primary == kNoNode) return;
+  for (Member& m : state_.members)
+    if (m.node.status == NodeStatus::down && !among(lost.pointed, m.node.id))
+      keep_down(m, fmt::format("It was not pointed at the new primary, node {}.", state_.primary.value));
+}
+
+// A primary was lost and there is one again: the others are told to follow it, or the built-in failover has pointed
+// them at it.
 void Turn::settle_lost() {
   if (!state_.lost || !primary_found()) return;
   if (state_.operation && state_.operation->stage != Operation::searching) return;
   const LostPrimary lost = *std::exchange(state_.lost, std::nullopt);
   if (state_.operation) end_operation();
   if (lost.primary == state_.primary) return;
-  if (state_.rules.failover.builtin && lost.primary != kNoNode)
-    for (Member& m : state_.members)
-      if (!m.node.live()) m.returns = false;
-  if (state_.rules.failover.builtin) return;
+  if (state_.rules.failover.builtin) return keep_down_those_not_pointed(lost);
   if (state_.rules.failover.follow_primary_command.empty()) return;
   follow({state_.primary, lost.primary, lost.old_main, {}});
 }

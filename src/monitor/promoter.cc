@@ -397,6 +397,8 @@ void Promoter::pointed() {
   successor()->stopped = false;  // it has nobody to follow
   cluster::PromotionEnded end{chosen_, verdict_, {}};
   for (const auto& server : servers_)
+    if (server->pointed) end.pointed.push_back(server->candidate.id);
+  for (const auto& server : servers_)
     if (!server->pointed && (server->stopped || server->candidate.id == job_.old_primary) &&
         server.get() != successor())
       end.left_behind.push_back(

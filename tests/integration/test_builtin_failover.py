@@ -537,3 +537,24 @@ def test_a_standby_that_was_told_and_does_not_answer_is_waited_for(herd):
     # And it recovers: the other one follows.
     streams_from(chosen, 1)
     assert h.write() >= 2
+
+
+def test_a_standby_that_the_promotion_finds_first_is_used_as_soon_as_it_answers(herd):
+    """It is down for the proxy, which asks it every 10 s only, and is pointed at the new primary before that."""
+    h = herd(sync="ANY 1 (node1, node2)", sr_check_period=10).start()
+    h.write()
+
+    def kill(node, downs):
+        h.cluster.nodes[node].kill()
+        wait_until(lambda: h.proxy.log().count("=== Starting degeneration.") == downs, f"node {node} to be taken down")
+    kill(2, 1)
+    kill(0, 2)
+    wait_until(lambda: "1 of 2 synchronous standbys answer, 2 are needed" in h.proxy.log(), "the refusal")
+    kill(1, 3)
+    h.cluster.nodes[2].start()
+    wait_until(lambda: "=== Starting fail back." in h.proxy.log(), "node 2 to be used again")
+    h.cluster.nodes[1].start()
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
+    # And it recovers: nobody has to attach the other one.
+    wait_until(lambda: h.state()[1] == (0,), "both to be used")
+    assert h.write() >= 2
