@@ -77,6 +77,7 @@ class Turn {
   void begin_promote(Member& member);
   void mark_down(Member& member, const std::string& reason, Cause cause);
   void clear_figures(Member& member);
+  bool makes_unfit(const Member& member, Cause cause) const;
   void keep_down(Member& member, const std::string& why);
   void all_are_down();
   bool must_have_been_primary(const Member& member, const Demand& demand) const;

@@ -28,10 +28,8 @@ std::string could_not_promote(NodeId node) { return fmt::format("could not promo
 
 std::string place(const Node& node) { return fmt::format("{}({})", node.host, node.port); }
 
-// Its data may be another history's, or it was cut off in the middle of a failover: a person has to look at it.
-bool makes_unfit(const Member& member, Cause cause) {
-  return cause == Cause::false_primary || cause == Cause::left_behind || is_stray(member);
-}
+// It does not work, whatever else is to be said of it.
+bool is_dead(const Demand& demand) { return demand.cause == Cause::health_check || demand.cause == Cause::connection; }
 
 }  // namespace
 
@@ -41,9 +39,12 @@ bool Turn::demand(Demand::Kind kind, NodeId node, std::string reason, Cause caus
   return demand(Demand{kind, node, std::move(reason), cause});
 }
 
-// What is wanted already is wanted once, for the stronger reason.
+// What is wanted already is wanted once, for the stronger reason. A verdict that the node is dead stands beside others:
+// they may be dropped (spares_primary()), it may be withdrawn.
 bool Turn::demand(Demand wanted) {
-  const auto same = [&](const Demand& d) { return d.kind == wanted.kind && d.node == wanted.node; };
+  const auto same = [&](const Demand& d) {
+    return d.kind == wanted.kind && d.node == wanted.node && is_dead(d) == is_dead(wanted);
+  };
   if (state_.operation && same(state_.operation->demand)) return true;
   auto& waiting = state_.demands;
   if (const auto known = std::find_if(waiting.begin(), waiting.end(), same); known != waiting.end()) {
@@ -69,8 +70,7 @@ bool Turn::outdated(const Demand& demand) {
 // nobody while the primary works.
 bool Turn::spares_primary(const Demand& demand) {
   const bool takes_out = demand.kind == Demand::down || demand.kind == Demand::quarantine;
-  const bool dead = demand.cause == Cause::health_check || demand.cause == Cause::connection;
-  if (!state_.rules.failover.builtin || !takes_out || dead || demand.node != state_.primary) return false;
+  if (!state_.rules.failover.builtin || !takes_out || is_dead(demand) || demand.node != state_.primary) return false;
   say(Level::warning, fmt::format("node {} stays in use", demand.node.value),
       fmt::format("It was to be taken down ({}) and is the primary by now.", demand.reason));
   return true;
@@ -189,6 +189,12 @@ void Turn::clear_figures(Member& member) {
   member.complaint.clear();
 }
 
+// Its data may be another history's, or it was cut off in the middle of a failover: a person has to look at it.
+bool Turn::makes_unfit(const Member& member, Cause cause) const {
+  const bool stray = is_stray(member) && member.node.id != state_.primary;  // it may have become that in this turn
+  return cause == Cause::false_primary || cause == Cause::left_behind || stray;
+}
+
 void Turn::mark_down(Member& member, const std::string& reason, Cause cause) {
   Node& node = member.node;
   say(Level::log, fmt::format("=== Starting degeneration. shutdown host {} ===", place(node)),
@@ -199,11 +205,14 @@ void Turn::mark_down(Member& member, const std::string& reason, Cause cause) {
   node.status_reason = reason;
   actions_.lost.push_back({node.id, cause});
   member.unfit = makes_unfit(member, cause);
-  clear_figures(member);
   const auto waits = [&](const Demand& d) { return d.kind == Demand::down && d.node == node.id; };
-  const auto demanded = std::find_if(state_.demands.begin(), state_.demands.end(), waits);
-  if (demanded != state_.demands.end() && demanded->reason == kByRequest) member.held = true;
+  for (const Demand& d : state_.demands) {
+    if (!waits(d)) continue;
+    member.held |= d.reason == kByRequest;
+    member.unfit |= makes_unfit(member, d.cause);
+  }
   std::erase_if(state_.demands, waits);
+  clear_figures(member);
   if (state_.operation) state_.operation->downed.push_back(node.id);
   if (state_.appointed == node.id) state_.appointed = kNoNode;
 }
@@ -220,7 +229,7 @@ void Turn::begin_down(Member& member) {
   Operation& operation = *state_.operation;
   if (operation.demand.kind == Demand::switchover) operation.old_primary = member.node.id;
   mark_down(member, operation.demand.reason, operation.demand.cause);
-  member.held = operation.demand.reason == kByRequest;
+  member.held |= operation.demand.reason == kByRequest;
   if (primary_is_lost()) {
     // Until somebody is promoted nothing is lost when it comes back; a script may be promoting somebody, though.
     member.returns = state_.rules.failover.builtin && !member.held && !member.unfit;
