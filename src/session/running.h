@@ -215,6 +215,7 @@ struct Holding {
 struct PendingError {
   wire::Report report;
   bool of_transaction = true;  // a link of the open one was lost: with it the error is over. Else nothing takes it back
+  bool had_failed = false;     // and the client knew: who goes back to a savepoint is told why there is none
 };
 
 // A COMMIT got no answer, and what came of it is asked of the primary that there is afterwards.

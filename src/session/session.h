@@ -187,10 +187,10 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   struct UnitPlan;
   Next plan_part(const Planned& part, UnitPlan& unit);
   Next plan_parts(UnitMessages& messages, UnitPlan& unit);
-  void plan_behind(const sql::Statement& statement, bool ends);
+  void plan_behind(const Planned& part);
   Planned planned_in(UnitMessage& message, Seen& seen);
   bool runs_renamed(const sql::Statement& part, Seen& seen);
-  void keep_to_unit(const route::Plan& before);
+  void keep_to_unit(const route::Plan& before, bool more);
   void begins_with(Seen& seen, const sql::Facts& facts);
   bool tell_of_loss(UnitMessages& messages);
   Next plan_explained_in(ByteView messages);

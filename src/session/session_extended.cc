@@ -264,6 +264,7 @@ struct Session::Planned {
   std::string_view text;
   NodeId node = kNoNode;  // of the portal that it goes on with
   bool ends = false;      // the transaction
+  bool sets = false;      // options of it
   bool operator==(const Planned&) const = default;
 };
 
@@ -312,14 +313,16 @@ void Session::begins_with(Seen& seen, const sql::Facts& facts) {
   work().begins = seen.begins;
 }
 
-// The beginning of the unit has settled where it goes, not what its other parts do there.
-void Session::keep_to_unit(const route::Plan& before) {
+// The beginning of the unit has settled where it goes, not what its other parts do there. `more`: there is a statement
+// in this one.
+void Session::keep_to_unit(const route::Plan& before, bool more) {
   route::Plan& plan = work().plan;
   plan.idless = (plan.idless || !plan.write) && (before.idless || !before.write);
   plan.write = plan.write || before.write;
   plan.opaque = plan.opaque || before.opaque;
   plan.unseen = plan.unseen || before.unseen;
-  plan.rerunnable = plan.both = false;
+  plan.rerunnable = false;
+  plan.both = !more;  // what says nothing of its own settles nothing
   plan.node = unit_link()->link->key().node;
   plan.rule = route::Rule::cut_unit;
   work().planned = true;
@@ -340,7 +343,7 @@ bool Session::tell_of_loss(UnitMessages& messages) {
     heard = heard || hears_of_loss(kind);
     if (!ends && heard) break;
   }
-  if (!heard && !pending_error_->of_transaction) return false;
+  if (!heard && (!pending_error_->of_transaction || pending_error_->had_failed)) return false;
   if (ends && only_back && seen.binds && work().request.synced) {
     forget_pending_of_transaction();
     return false;
@@ -362,15 +365,15 @@ struct Session::UnitPlan {
 };
 
 // What comes behind it in the unit is in this transaction, or in none.
-void Session::plan_behind(const sql::Statement& statement, bool ends) {
+void Session::plan_behind(const Planned& part) {
+  const sql::Statement& statement = part.facts->first();
   std::optional<vsession::SessionState>& behind = work().behind;
   const TxStatus status = state_to_plan_by().tx.status;
   const bool begins = statement.kind == Kind::begin && status == TxStatus::idle;
-  const bool may_set_options = status == TxStatus::open && !statement.settings.empty();
-  if ((begins || ends || may_set_options) && !behind) behind = vs_.state();
+  if ((begins || part.ends || (part.sets && status == TxStatus::open)) && !behind) behind = vs_.state();
   if (begins) vsession::begin_transaction(*behind);
-  if (behind) vsession::apply_options(behind->tx, statement);
-  if (!ends) return;
+  if (behind && (begins || part.sets)) vsession::apply_options(behind->tx, statement);
+  if (!part.ends) return;
   behind->tx = {};
   behind->tx_node = kNoNode;
 }
@@ -388,7 +391,8 @@ Session::Next Session::plan_part(const Planned& part, UnitPlan& unit) {
     work().plan.node = parts_.carrier(write_node);
     work().plan.stays = true;
   }
-  plan_behind(part.facts->first(), part.ends);
+  if (part.sets && parts_.part(write_node) != nullptr) work().plan.stays = true;  // its part is to hear of it
+  plan_behind(part);
   unit.only_ends = unit.only_ends && work().ends_transaction;
   unit.ended = unit.ended || part.ends;
   unit.last = part;
@@ -409,6 +413,7 @@ Session::Next Session::plan_parts(UnitMessages& messages, UnitPlan& unit) {
     const bool may_leave = !one_snapshot || unit.only_ends || unit.ended;
     const bool counts = !open || (may_leave && is_run(messages.list, i));
     part.ends = ends_transaction(statement.kind) && !statement.transaction.chain && counts;
+    part.sets = vsession::sets_options(statement) && is_run(messages.list, i);
     if (part == unit.last) continue;
     next = plan_part(part, unit);
     if (next == Next::served && runs_renamed(part.facts->first(), unit.seen))
@@ -437,7 +442,7 @@ Session::Next Session::plan_unit(UnitMessages& messages) {
   if ((unit.last.facts == nullptr && !begun) || whole.node == kNoNode)
     whole = route::Plan{.node = write_node, .rule = route::Rule::class_primary};
   if (begun) {
-    keep_to_unit(whole);
+    keep_to_unit(whole, unit.last.facts != nullptr);
     return Next::served;
   }
   const bool synced = work().request.synced;

@@ -124,9 +124,11 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   const auto done = [this](pool::Pool::Result result) { acquired(std::move(result)); };
   // Who holds one link and waits for a second may wait for somebody who waits for him.
   ask.at_once = std::any_of(links_.begin(), links_.end(), [](const pool::ServerLink* l) { return !l->parting; });
-  worker_.left_out().tried(node, worker_.loop().now());
   pending_ = worker_.pool().request(ask, done);
-  if (pending_) return Next::waiting;
+  if (pending_) {
+    worker_.left_out().tried(node, worker_.loop().now());
+    return Next::waiting;
+  }
   link = held(view().write_node());
   if (link != nullptr) {  // the primary serves as well
     phase_ = Phase::idle;
@@ -192,6 +194,7 @@ void Session::acquired(pool::Pool::Result result) {
     }
     return go_on();
   }
+  worker_.left_out().reached(pending_node_);
   adopt(**result);
   go_on();
 }

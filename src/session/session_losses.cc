@@ -120,10 +120,12 @@ void Session::tell_loss(const vsession::TransactionLinks::Loss& loss, NodeId nod
   wire::Report report;
   switch (loss.tells) {
     case Tells::nothing:
-      return go_on();
+      if (loss.session != TransactionLinks::Leaves::failed) return go_on();
+      [[fallthrough]];
     case Tells::later:
       pending_error_ = std::make_unique<PendingError>(
-          PendingError{late ? time_limit_over(node, farewell, true) : lost_in_transaction(node, why), true});
+          PendingError{late ? time_limit_over(node, farewell, true) : lost_in_transaction(node, why),
+                       /*of_transaction=*/true, /*had_failed=*/loss.tells == Tells::nothing});
       return go_on();
     case Tells::once_more:
       if (late) break;  // it would take as long elsewhere

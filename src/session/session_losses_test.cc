@@ -296,6 +296,35 @@ TEST_F(LossTest, WhatIsLostUnderACommitIsOfNoConcernToTheNextTransaction) {
   EXPECT_EQ(answer(client, "COMMIT"), "C ZI ");
 }
 
+// issue: "savepoint does not exist" was all that was said to it.
+TEST_F(LossTest, WhoGoesBackInAFailedTransactionHearsThatItIsLost) {
+  for (const bool extended : {false, true}) {
+    Transactional server;
+    primary->script = [&](const Bytes& message, Bytes& out) {
+      if (message.find("lock") == Bytes::npos) return server(message, out);
+      out += error_of("42P01");
+      wire::put_ready(out, server.status = 'E');
+      return true;
+    };
+    Client& client = begin();
+    const auto failed = [&] {
+      until([&] { return client.heard.ends_with("ZE "); });
+      return client.take();
+    };
+    EXPECT_EQ(in_transaction(client, "savepoint s"), "C ZT ");
+    client.query("lock table u");
+    EXPECT_EQ(failed(), "E42P01 ZE ");
+    primary->drop_all();
+    settle();
+    client.query("select 1");
+    EXPECT_EQ(failed(), "E25P02 ZE ");
+    extended ? client.send(statement("rollback to s") + sync()) : client.query("rollback to s");
+    EXPECT_EQ(failed(), "E40001 ZE ");
+    EXPECT_EQ(answer(client, "commit"), "C ZI ");
+    EXPECT_EQ(answer(client, "select 2"), "C ZI ");
+  }
+}
+
 // issue: the same under the COMMIT of a transaction that had failed already, which comes back as ROLLBACK.
 TEST_F(LossTest, WhatIsLostUnderTheCommitOfAFailedTransactionIsNoNews) {
   for (const bool begins : {true, false}) {

@@ -144,6 +144,7 @@ Session::Next Session::decide_anew(const sql::Facts& facts, std::string_view tex
 // goes that reads, writes, or marks a place to come back to. A unit goes there as a whole.
 void Session::settle_transaction_node(NodeId node) {
   const vsession::SessionState& state = vs_.state();
+  if (state.tx_node == node || parts_.part(state.tx_node) != nullptr) return;  // a portal may be elsewhere
   if (state.tx_node == kNoNode) {
     const bool one = state.tx.status != TxStatus::idle && state.tx.isolation >= sql::Isolation::repeatable_read;
     if (!one || (work().plan.both && !work().marks)) return;

@@ -90,7 +90,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
   if (!work().planned && unit_link() != nullptr) {
     const route::Plan before = work().plan;
     if (const Next next = plan_query(*facts, *text); next != Next::served) return next;
-    keep_to_unit(before);
+    keep_to_unit(before, true);
   }
   // The transaction this was planned for was lost while it waited.
   if (pending_error_ && !unit_open()) work().planned = false;
@@ -218,6 +218,7 @@ void Session::forget_pending_of_transaction() {
 // BEGIN the statement hears it that would have run: its transaction has failed, as its driver knows.
 bool Session::hears_of_loss(Kind kind) const {
   if (kind == Kind::pool_command) return false;
+  if (pending_error_->had_failed) return kind == Kind::rollback_to;
   return pending_error_->of_transaction || (kind != Kind::empty && kind != Kind::rollback && kind != Kind::begin);
 }
 

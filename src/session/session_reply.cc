@@ -146,7 +146,8 @@ void Session::statement_completed(const Debt& debt, ByteView payload) {
 // A COMMIT that was on its way already when the transaction failed for a reason that its client has not heard.
 bool Session::tells_why_rolled_back() {
   const bool commits = work().ends_transaction && work().may_commit;
-  if (!pending_error_ || !pending_error_->of_transaction || !commits || work().tag != "ROLLBACK") return false;
+  const bool has_news = pending_error_ && pending_error_->of_transaction && !pending_error_->had_failed;
+  if (!has_news || !commits || work().tag != "ROLLBACK") return false;
   say_error(std::exchange(pending_error_, nullptr)->report);
   work().forwarded = true;
   return true;

@@ -409,6 +409,24 @@ TEST_F(NamedStandby, OneReadOfAllWaitsForASilentNameService) {
   EXPECT_STREQ(reads(second, "select 6"), "standby");
 }
 
+// issue: a standby that had been left out was not asked where the primary refused, either.
+TEST_F(NamedStandby, WhereThePrimaryRefusesWhoWasLeftOutServes) {
+  Client &first = log_in(), &second = log_in();
+  worker->take_snapshot(snapshot_by_name());
+  shared.server_names.stop();
+  EXPECT_EQ(answer(second, "select 1"), "C N ZI ");
+  is_found();
+  hold(*primary, "lock table t");
+  first.query("lock table t");
+  until([&] { return heard(*primary, "lock table t"); });
+  primary->refuses = "53300";
+  EXPECT_EQ(answer(second, "select 2"), "C ZI ");
+  EXPECT_TRUE(heard(*standby, "select 2"));
+  primary->refuses.clear();
+  primary->drop_all();
+  until([&] { return !first.heard.empty(); });
+}
+
 // A link that is there serves, whatever keeps new ones from being made.
 TEST_F(NamedStandby, ALinkThatIsThereNeedsNoName) {
   Client &first = log_in(), &second = log_in();

@@ -155,14 +155,15 @@ bool Session::read_elsewhere() {
   if (!balanced || work().avoid != kNoNode || std::none_of(nodes.begin(), nodes.end(), others)) return false;
   if (pending_node_ != view().write_node()) return false;
   work().avoid = pending_node_;
-  work().planned = false;
+  work().planned = work().on_primary = false;
   return true;
 }
 
 // The standby cannot be had for the moment, for trouble of ours, and the primary can. A link that is there serves.
 bool Session::left_out(NodeId node) {
   if (!worker_.left_out().contains(node, worker_.loop().now())) return false;
-  if (node == view().write_node() || view().primary_awaited) return false;
+  const NodeId primary = view().write_node();
+  if (node == primary || work().avoid == primary || view().primary_awaited) return false;
   return held(node) == nullptr && key_pool(node)->idle.empty();
 }
 

@@ -65,5 +65,6 @@ void begin_transaction(SessionState& state);
 void apply_options(Transaction& tx, const sql::TransactionOptions& options);
 // The options of BEGIN, and what SET TRANSACTION and SET transaction_isolation and its like say.
 void apply_options(Transaction& tx, const sql::Statement& statement);
+bool sets_options(const sql::Statement& statement);
 
 }  // namespace herdgate::vsession

@@ -40,6 +40,13 @@ void apply_options(Transaction& tx, const sql::Statement& statement) {
   }
 }
 
+bool sets_options(const sql::Statement& statement) {
+  if (statement.kind != Kind::begin && statement.settings.empty()) return false;
+  Transaction tx;
+  apply_options(tx, statement);
+  return tx.isolation_explicit || tx.read_only || tx.read_write_explicit || tx.deferrable;
+}
+
 void VirtualSession::transaction_control(const Outcome& outcome) {
   const sql::Statement& s = outcome.statement;
   // COMMIT of a failed transaction succeeds, as a ROLLBACK.

@@ -103,6 +103,7 @@ class Storm:
             self.lives += 1
             try:
                 await client.live(self.ends)
+                await client.gone()
             except Wrong as e:
                 if len(self.problems) < self.MOST_PROBLEMS:
                     self.problems.append(f"{type(e).__name__}: {e}")

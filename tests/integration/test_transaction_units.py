@@ -167,6 +167,18 @@ def test_a_chained_transaction_may_be_set_to_write(client, primary, beside):  # 
     assert primary.psql("select count(*) from pens") == "1"
 
 
+def test_a_sync_by_itself_settles_nothing_for_a_chained_transaction(client, primary):  # noqa: F811
+    run(client, ONE_SNAPSHOT)
+    run(client, WHERE)
+    client.send(parse("commit and chain") + bind() + execute() + FLUSH)
+    client.until("C")
+    assert step(client, SYNC) == ([], "T")
+    assert run(client, "set transaction read write") == (["SET"], "T")
+    assert run(client, "insert into pens values (1)") == (["INSERT 0 1"], "T")
+    assert run(client, "commit") == (["COMMIT"], "I")
+    assert primary.psql("select count(*) from pens") == "1"
+
+
 # ---- The isolation level set where a server has begun already
 
 SET_LEVEL = ["set transaction isolation level repeatable read", "set transaction_isolation to 'repeatable read'",
@@ -206,7 +218,19 @@ def test_the_level_holds_beside_an_open_portal(client, cluster, primary):  # noq
     cluster.wait_replayed()
     assert run(client, READ)[0] == [("0",), "SELECT 1"]
     assert step(client, execute("p", 1), SYNC)[0][0] == ("2", told[0][1])
+    assert run(client, READ)[0] == [("0",), "SELECT 1"]
     assert run(client, "commit") == (["COMMIT"], "I")
+
+
+def test_a_write_behind_an_open_portal_and_another_level(client, cluster, primary):  # noqa: F811
+    cluster.wait_replayed()
+    run(client, "begin")
+    step(client, parse(f"select g, {WHERE[7:]} from generate_series(1, 3) g"), bind(portal="p"), execute("p", 1), SYNC)
+    assert run(client, SET_LEVEL[0]) == (["SET"], "T")
+    assert step(client, execute("p", 1), SYNC)[0][0][0] == "2"
+    assert run(client, "insert into pens values (1)") == (["INSERT 0 1"], "T")
+    assert run(client, "commit") == (["COMMIT"], "I")
+    assert primary.psql("select count(*) from pens") == "1"
 
 
 @pytest.mark.parametrize("how", SET_LEVEL[:2])
@@ -219,6 +243,23 @@ def test_a_read_in_the_unit_that_sets_the_level(client, primary, how, read):  # 
     assert run(client, "insert into pens values (1)") == (["INSERT 0 1"], "T")
     assert run(client, "commit") == (["COMMIT"], "I")
     assert primary.psql("select count(*) from pens") == "1"
+
+
+def test_options_that_are_only_prepared_are_not_set(client, primary):  # noqa: F811
+    run(client, "begin isolation level repeatable read")
+    told, status = step(client, parse("set transaction read only", "later"), parse(READ), bind(), execute(), SYNC)
+    assert told[-1] == "SELECT 1" and status == "T"
+    assert run(client, "insert into pens values (1)") == (["INSERT 0 1"], "T")
+    assert run(client, "commit") == (["COMMIT"], "I")
+
+
+def test_read_only_reaches_the_part_that_would_write(client, primary):  # noqa: F811
+    run(client, "begin")
+    assert run(client, "select count(*) > 0 from pg_class")[1] == "T"
+    told, status = unit(client, "set transaction read only", READ)
+    assert told[0] == "SET" and told[-1] == "SELECT 1" and status == "T"
+    assert run(client, "insert into pens values (1)") == (["25006"], "E")
+    assert run(client, "rollback") == (["ROLLBACK"], "I")
 
 
 # ---- A transaction that begins in the unit that ends another one

@@ -1,5 +1,6 @@
 """The bare client of wire.py for many at once (asyncio): whole messages, as they come."""
 import asyncio
+import contextlib
 import socket
 import struct
 
@@ -11,7 +12,7 @@ class AsyncClient:
 
     def __init__(self, port):
         self.port, self.parameters, self.key = port, {}, None
-        self.reader = self.writer = None
+        self.reader = self.writer = self.left = None
         self.buffer, self.at = b"", 0
 
     async def connect(self):
@@ -66,4 +67,10 @@ class AsyncClient:
                                                             struct.pack("ii", 1, 0))
             self.writer.transport.abort()
         self.writer.close()
-        self.writer = None
+        self.left, self.writer = self.writer, None
+
+    async def gone(self):
+        """Until what leave() had still to send has been taken: an event loop that ends keeps it, and the connection."""
+        if self.left is not None:
+            with contextlib.suppress(OSError):
+                await asyncio.wait_for(self.left.wait_closed(), 60)
