@@ -80,6 +80,7 @@ std::string_view Session::begin_or_end_here(const sql::Statement& statement, std
     return begins_by_start(text) ? "START TRANSACTION" : "BEGIN";
   }
   forget_transaction_id();  // AND CHAIN begins another one
+  forget_pending_of_transaction();
   const bool commits = statement.kind == Kind::commit && status != TxStatus::failed;
   const std::string_view tag = commits ? "COMMIT" : "ROLLBACK";
   vs_.statement_done({.statement = statement, .text = text, .tag = tag});

@@ -322,7 +322,7 @@ void Session::keep_to_unit(const route::Plan& before, bool more) {
   plan.opaque = plan.opaque || before.opaque;
   plan.unseen = plan.unseen || before.unseen;
   plan.rerunnable = false;
-  plan.both = !more;  // what says nothing of its own settles nothing
+  plan.both = !more && (plan.both || work().chained);  // of the transaction of now nothing has run: nothing is settled
   plan.node = unit_link()->link->key().node;
   plan.rule = route::Rule::cut_unit;
   work().planned = true;
@@ -339,6 +339,7 @@ bool Session::tell_of_loss(UnitMessages& messages) {
     const Kind kind = statement.facts->first().kind;
     begins_with(seen, *statement.facts);
     ends = ends_transaction(kind);
+    if (ends && !heard && pending_error_->had_failed) return false;  // what follows is in another one
     only_back = only_back && kind == Kind::rollback;
     heard = heard || hears_of_loss(kind);
     if (!ends && heard) break;

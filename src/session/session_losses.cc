@@ -123,6 +123,7 @@ void Session::tell_loss(const vsession::TransactionLinks::Loss& loss, NodeId nod
       if (loss.session != TransactionLinks::Leaves::failed) return go_on();
       [[fallthrough]];
     case Tells::later:
+      if (pending_error_ && !pending_error_->of_transaction) return go_on();  // a commit of before is lost: that stays
       pending_error_ = std::make_unique<PendingError>(
           PendingError{late ? time_limit_over(node, farewell, true) : lost_in_transaction(node, why),
                        /*of_transaction=*/true, /*had_failed=*/loss.tells == Tells::nothing});

@@ -325,6 +325,58 @@ TEST_F(LossTest, WhoGoesBackInAFailedTransactionHearsThatItIsLost) {
   }
 }
 
+// … and who leaves it for another one does not hear it there.
+TEST_F(LossTest, WhatHasFailedAndIsLostIsNoNewsToTheNextTransaction) {
+  Transactional server;
+  primary->script = [&](const Bytes& message, Bytes& out) {
+    if (message.find("lock") == Bytes::npos) return server(message, out);
+    out += error_of("42P01");
+    wire::put_ready(out, server.status = 'E');
+    return true;
+  };
+  Client& client = begin();
+  client.query("lock table u");
+  until([&] { return client.heard.ends_with("ZE "); });
+  client.take();
+  primary->drop_all();
+  settle();
+  EXPECT_EQ(in_transaction(client, "commit and chain"), "C ZT ");
+  EXPECT_EQ(in_transaction(client, "savepoint s"), "C ZT ");
+  EXPECT_EQ(in_transaction(client, "rollback to s"), "C ZT ");
+  EXPECT_EQ(answer(client, "ROLLBACK"), "C ZI ");
+}
+
+// issue: what was told of a connection took the place of a commit that was lost.
+TEST_F(LossTest, ALostCommitIsToldWhateverIsLostBehindIt) {
+  for (const bool fails : {false, true}) {
+    primary->script = standby->script = Transactional{};
+    Client& client = begin();
+    EXPECT_EQ(in_transaction(client, "select 1"), "C ZT ");
+    if (fails) {
+      standby->script = [](const Bytes&, Bytes& out) {
+        out += error_of("22012");
+        wire::put_ready(out, 'E');
+        return true;
+      };
+      client.query("select 1 / 0");
+      until([&] { return client.heard.ends_with("ZE "); });
+      client.take();
+    }
+    for (std::uint64_t id = 0; id < 64; ++id) {
+      // None was told: its number is 0.
+      if (Session* session = worker->find(SessionId(id))) session->commit_is_lost(/*id=*/0, NodeId(0), NodeId(1));
+    }
+    standby->drop_all();
+    settle();
+    client.query("select 2");
+    until([&] { return client.heard.ends_with("ZE "); });
+    EXPECT_EQ(client.take(), "E58000 ZE ");
+    EXPECT_EQ(answer(client, "rollback"), "C ZI ");
+    client.leave();
+    until([&] { return worker->sessions() == 0; });
+  }
+}
+
 // issue: the same under the COMMIT of a transaction that had failed already, which comes back as ROLLBACK.
 TEST_F(LossTest, WhatIsLostUnderTheCommitOfAFailedTransactionIsNoNews) {
   for (const bool begins : {true, false}) {

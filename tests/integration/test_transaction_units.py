@@ -5,7 +5,7 @@ A unit goes to one server as a whole: what ends the transaction, marks a place i
 import pytest
 
 from support.system import wait_until
-from support.wire import FLUSH, SYNC, Client, bind, execute, parse
+from support.wire import FLUSH, SYNC, Client, bind, execute, parse, row
 from test_transactions import adaptive, primary, proxy, run, step, tables  # noqa: F401 (fixtures)
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
@@ -165,6 +165,18 @@ def test_a_chained_transaction_may_be_set_to_write(client, primary, beside):  # 
     assert run(client, READ)[0] == [("1",), "SELECT 1"]
     assert run(client, "commit") == (["COMMIT"], "I")
     assert primary.psql("select count(*) from pens") == "1"
+
+
+def test_a_sync_by_itself_leaves_a_snapshot_where_it_is(client, cluster):
+    """The beginning goes to the primary: what is still to come may write."""
+    for texts in ([ONE_SNAPSHOT, WHERE], ["commit and chain", WHERE]):
+        for text in texts:
+            client.send(parse(text) + bind() + execute())
+        client.send(FLUSH)
+        ports = [tuple(row(p)) for _ in texts for k, p in client.until("C") if k == "D"]
+        assert step(client, SYNC) == ([], "T")
+        assert run(client, WHERE)[0][0] == ports[-1]
+    assert run(client, "commit") == (["COMMIT"], "I")
 
 
 def test_a_sync_by_itself_settles_nothing_for_a_chained_transaction(client, primary):  # noqa: F811
