@@ -369,7 +369,6 @@ void Turn::begin_promote(Member& member) {
     m.held = true;
   }
   state_.appointed = node;
-  member.invalid = false;  // by a person's word
   settle_primary();
   end_operation();
 }

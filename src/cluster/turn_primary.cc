@@ -156,13 +156,14 @@ bool Turn::primary_found() const {
   return false;
 }
 
-// Under the built-in failover nobody makes a primary of the appointed one that says it is a standby.
+// Under the built-in failover nobody makes a primary of the appointed one that says it is a standby. One that is out of
+// recovery is taken once by a person's word, whatever speaks against it, and then stands by its own.
 void Turn::settle_primary() {
-  if (const Member* m = find(state_.appointed)) {
-    const bool never = state_.rules.failover.builtin && m->node.real_role == Role::standby;
-    if (never || m->node.real_role == Role::primary) state_.appointed = kNoNode;
-  }
+  const Member* appointed = find(state_.appointed);
+  const Role said = appointed ? appointed->node.real_role : Role::unknown;
+  if (state_.rules.failover.builtin && said == Role::standby) state_.appointed = kNoNode;
   const NodeId before = std::exchange(state_.primary, choose_primary());
+  if (said == Role::primary) state_.appointed = kNoNode;
   if (state_.primary != kNoNode) {
     state_.searching = false;
     if (state_.primary == before) return;
