@@ -158,6 +158,7 @@ struct PromotionEnded {
 struct LeftBehind {
   NodeId node;
   std::string reason;
+  bool silent = false;  // … or is not known to: it does not answer
 };
 // A step of a built-in switchover has ended.
 struct SwitchStepEnded {

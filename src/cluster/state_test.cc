@@ -117,10 +117,7 @@ class Player {
     if (word == "checked") return SwitchStepEnded{SwitchStep::check, state_.operations, rest(in)};
     if (word == "drained") return SwitchStepEnded{SwitchStep::drain, state_.operations, rest(in)};
     if (word == "stopped") return stopped(in);
-    if (word == "behind") {
-      const NodeId id = read_id(in);
-      return LeftBehind{id, rest(in)};
-    }
+    if (word == "behind") return behind(in);
     if (word == "first") return FirstConnection{read_id(in)};
     return std::nullopt;
   }
@@ -188,6 +185,16 @@ class Player {
                         : kind == "failback" ? RunCommand::failback
                                              : RunCommand::follow_primary,
                         read_id(in)};
+  }
+  // behind 1 why | behind 1 silent why
+  static Event behind(std::istringstream& in) {
+    LeftBehind b{read_id(in), {}};
+    const auto at = in.tellg();
+    std::string word;
+    b.silent = in >> word && word == "silent";
+    if (!b.silent) in.seekg(at);
+    b.reason = rest(in);
+    return b;
   }
   // promoted 1 | promoted 1 already | promoted -1 why | promoted 1 behind 2 why | promoted 1 pointed 2
   static Event promoted(std::istringstream& in) {

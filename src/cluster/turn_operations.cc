@@ -217,10 +217,11 @@ void Turn::mark_down(Member& member, const std::string& reason, Cause cause) {
   if (state_.appointed == node.id) state_.appointed = kNoNode;
 }
 
-// What it has may not be the new primary's.
+// What it has may not be the new primary's. Only an attach brings it back, also when all nodes are down.
 void Turn::keep_down(Member& member, const std::string& why) {
+  const bool known = member.unfit || member.held || member.has_to_follow || member.superseded != kNoNode;
   member.unfit = true;
-  if (!std::exchange(member.returns, false)) return;
+  if (!std::exchange(member.returns, false) && known) return;
   say(Level::warning, fmt::format("node {} stays down when it answers again", member.node.id.value),
       why + " It is used when it is attached.");
 }
@@ -476,8 +477,9 @@ void Turn::operator()(const PromotionEnded& event) {
 void Turn::operator()(const LeftBehind& event) {
   Member* member = find(event.node);
   if (!member || event.node == state_.primary) return;
-  if (member->node.live()) demand(Demand::down, event.node, event.reason, Cause::left_behind);
-  if (member->node.status == NodeStatus::down) keep_down(*member, event.reason + ".");
+  const Cause cause = event.silent ? Cause::connection : Cause::left_behind;
+  if (member->node.live()) demand(Demand::down, event.node, event.reason, cause);
+  if (member->node.status == NodeStatus::down && !event.silent) keep_down(*member, event.reason + ".");
 }
 
 // ---- commands

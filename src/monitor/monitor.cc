@@ -38,10 +38,7 @@ Monitor::Monitor(const ProbeMeans& means, Log& log, Hooks hooks)
                }}),
       promoter_(means, log,
                 {[this](const cluster::PromotionEnded& event) { feed(event); },
-                 [this](NodeId node, const std::string& reason) {
-                   feed(cluster::LeftBehind{node, reason});
-                 },
-                 [this] { return primary_found(); },
+                 [this](const cluster::LeftBehind& event) { feed(event); }, [this] { return primary_found(); },
                  [this](NodeId node, const PrimaryFacts::Facts& said) { primaries_.promoted(node, said); }}),
       switchover_(means, log, [this](const cluster::SwitchStepEnded& event) { feed(event); }),
       note_({means.loop, files_, means.scratch}) {}

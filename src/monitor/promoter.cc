@@ -227,9 +227,9 @@ void Promoter::examined() {
   give_up({kNoNode, fmt::format("node {} still receives from the old primary", fed->id.value), {}});
 }
 
-void Promoter::reload_then(Chosen chosen, std::function<void()> then) {
-  each(
-      chosen, [](const Server&) { return "SELECT pg_catalog.pg_reload_conf()"; }, nullptr, std::move(then));
+void Promoter::reload_then(const Take& take, std::function<void()> then) {
+  each([](const Server& s) { return s.stopped; }, [](const Server&) { return "SELECT pg_catalog.pg_reload_conf()"; },
+       take, std::move(then));
 }
 
 // From here on the old primary cannot get a commit acknowledged by a standby, even if it comes back at this moment.
@@ -238,7 +238,7 @@ void Promoter::stop_receivers() {
   // Without an answer it may have been stopped all the same, unless the server itself refused.
   const auto asked = [this] {
     for (const auto& server : servers_) server->stopped = server->stopped && !server->refused;
-    reload_then([](const Server& s) { return s.stopped; }, [this] { read_positions(); });
+    reload_then(nullptr, [this] { read_positions(); });
   };
   for (const auto& server : servers_) server->stopped = server->candidate.answered;
   each([](const Server& s) { return s.stopped; },
@@ -389,8 +389,13 @@ void Promoter::point_the_others() {
   for (const auto& server : servers_)
     if (server.get() != successor()) server->lost_way = obstacle(*server, to);
   each([](const Server& s) { return s.stopped && s.lost_way.empty(); }, sql,
-       [self = successor()](Server& server, const backend::Rows&) { server.pointed = &server != self; },
-       [this] { reload_then([](const Server& s) { return s.stopped; }, [this] { pointed(); }); });
+       [](Server& server, const backend::Rows&) { server.altered = true; },
+       [this] {
+         const auto take = [self = successor()](Server& server, const backend::Rows&) {
+           server.pointed = server.altered && &server != self;
+         };
+         reload_then(take, [this] { pointed(); });
+       });
 }
 
 void Promoter::pointed() {
@@ -412,10 +417,17 @@ void Promoter::pointed() {
   hooks_.done(end);
 }
 
+// A standby may have been restarted meanwhile.
 void Promoter::watch_followers() {
-  each([](const Server& s) { return s.pointed && !s.follows; }, [](const Server&) { return kFollows; },
-       [](Server& server, const backend::Rows& rows) { server.follows = text_of(rows, 0) == "t"; },
-       [this] { followers_seen(); });
+  const auto waits = [](const Server& s) { return s.pointed && !s.follows; };
+  for (const auto& server : servers_)
+    if (waits(*server) && server->client->broken()) server->client = ask(means_, server->standby.target, kStepLimit);
+  const auto take = [](Server& server, const backend::Rows& rows) {
+    server.follows = text_of(rows, 0) == "t";
+    server.trouble.clear();
+  };
+  each(
+      waits, [](const Server&) { return kFollows; }, take, [this] { followers_seen(); });
 }
 
 void Promoter::followers_seen() {
@@ -425,9 +437,10 @@ void Promoter::followers_seen() {
   std::vector<std::unique_ptr<Server>> servers = std::exchange(servers_, {});
   for (const auto& server : servers) {
     if (!waits(server)) continue;
-    const std::string why =
-        server->trouble.empty() ? "its receiver does not stream; its log says why" : server->trouble;
-    hooks_.left_behind(server->candidate.id, "could not follow the new primary: " + why);
+    const bool silent = !server->trouble.empty();
+    const std::string why = silent ? "does not answer after it was pointed at the new primary: " + server->trouble
+                                   : "could not follow the new primary: its receiver does not stream; its log says why";
+    hooks_.left_behind({server->candidate.id, why, silent});
   }
 }
 

@@ -53,7 +53,7 @@ class Promoter {
   };
   struct Hooks {
     std::function<void(const cluster::PromotionEnded&)> done;
-    std::function<void(NodeId, const std::string&)> left_behind;
+    std::function<void(const cluster::LeftBehind&)> left_behind;
     // Who is the primary by now, as others than this one have learned. kNoNode: nobody. Empty: nobody would know.
     std::function<NodeId()> primary;
     // What the new primary says of itself, before `done`.
@@ -94,7 +94,7 @@ class Promoter {
   void give_up(const cluster::PromotionEnded& end);
   void examined();
   void stop_receivers();
-  void reload_then(Chosen chosen, std::function<void()> then);
+  void reload_then(const Take& take, std::function<void()> then);
   void read_positions();
   void positions_read();
   void promote(NodeId node);

@@ -558,3 +558,39 @@ def test_a_standby_that_the_promotion_finds_first_is_used_as_soon_as_it_answers(
     # And it recovers: nobody has to attach the other one.
     wait_until(lambda: h.state()[1] == (0,), "both to be used")
     assert h.write() >= 2
+
+
+@pytest.mark.long
+def test_a_standby_that_is_restarted_while_it_is_to_follow_stays_in_use(herd):
+    """At first the new primary lets nobody receive, so the promotion's session ends before the standby follows."""
+    flags = {f"backend_flag{n}": "DISALLOW_TO_FAILOVER" for n in (1, 2)}
+    h = herd(health_check_period=0, backend_flag0="ALLOW_TO_FAILOVER", **flags).start()
+    h.write()
+    for node in h.cluster.nodes[1:]:
+        let_receive(node, False)
+    h.cluster.nodes[0].kill()
+    wait_until(lambda: "was promoted" in h.proxy.log(), "a promotion")
+    promoted = h.state()[0]
+    began = time.monotonic()
+    new, other = h.cluster.nodes[promoted], h.cluster.nodes[3 - promoted]
+    wait_until(lambda: f"port={new.port}" in other.psql("show primary_conninfo").replace("'", ""), "the other one to be pointed")
+    other.stop()
+    other.start()
+    assert new.psql("select count(*) from pg_stat_replication") == "0"
+    let_receive(new, True)
+    streams_from(new, 1)
+    assert time.monotonic() - began < 14, "too slow: it may have been given up by now"
+    wait_until(lambda: time.monotonic() - began > 20, "the end of the watch")
+    # And it recovers: nobody has to attach it.
+    assert h.state()[1] == (0,)
+    assert h.write() >= 2
+
+
+def let_receive(node, allowed):
+    path = f"{node.data}/pg_hba.conf"
+    with open(path) as f:
+        text = f.read()
+    refusal = "host replication all all reject\nlocal replication all reject\n"
+    with open(path, "w") as f:
+        f.write(text.replace(refusal, "") if allowed else refusal + text)
+    node.psql("select pg_reload_conf()")
