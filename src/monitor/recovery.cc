@@ -56,13 +56,14 @@ void Recovery::later(Duration pause, std::function<void()> work) {
 
 // ---- scripts
 
-// Why a call of it failed, when it is not there; else empty.
-std::string Recovery::missing(const char* function) const {
+// What to do when the function that was called is not there, or takes other arguments; else empty. There is no way to
+// update an older version of the extension.
+std::string Recovery::missing() const {
   if (client_->sqlstate() != kNoSuchFunction) return {};
   return fmt::format(
-      "node {} has no function {} in database {}; install Herdgate's extension pgpool_recovery there and run CREATE "
-      "EXTENSION pgpool_recovery.",
-      job_.source.node.value, function, job_.source.database);
+      "Node {} has no such function in database {}: install Herdgate's extension pgpool_recovery there and run CREATE "
+      "EXTENSION pgpool_recovery, behind a DROP EXTENSION pgpool_recovery where an older version is installed.",
+      job_.source.node.value, job_.source.database);
 }
 
 void Recovery::first_stage() {
@@ -78,9 +79,10 @@ void Recovery::first_stage() {
   say("executing recovery", fmt::format("starting recovery command: \"{}\"", sql));
   client_->query(sql, Deadline::after(means_.loop.now(), job_.script_limit), [this](const Result<backend::Rows>& rows) {
     if (!rows) {
-      const std::string missed = missing("pgpool_recovery");
-      const std::string detail = fmt::format("command:\"{}\": {}", job_.script, rows.error().text());
-      return fail("executing recovery, execution of command failed at \"1st stage\"", missed.empty() ? detail : missed);
+      const std::string what_to_do = missing();
+      return fail("executing recovery, execution of command failed at \"1st stage\"",
+                  fmt::format("command:\"{}\": {}{}{}", job_.script, rows.error().text(),
+                              what_to_do.empty() ? "" : ". ", what_to_do));
     }
     say("node recovery, 1st stage is done");
     remote_start();
@@ -93,8 +95,7 @@ void Recovery::remote_start() {
   say("executing remote start", "start pgpool_remote_start");
   client_->query(sql, Deadline::after(means_.loop.now(), job_.script_limit), [this](const Result<backend::Rows>& rows) {
     if (!rows)
-      return fail(fmt::format("executing remote start failed with error: \"{}\"", rows.error().text()),
-                  missing("pgpool_remote_start"));
+      return fail(fmt::format("executing remote start failed with error: \"{}\"", rows.error().text()), missing());
     began_ = means_.loop.now();
     later(Duration::zero(), [this] { look(); });
   });

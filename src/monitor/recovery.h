@@ -47,7 +47,7 @@ class Recovery {
 
  private:
   void first_stage();
-  std::string missing(const char* function) const;
+  std::string missing() const;
   void remote_start();
   void look();
   void looked(const Result<backend::Rows>& rows);

@@ -165,11 +165,16 @@ def test_failures_are_told_and_leave_the_node_down(herd):
     assert 3 <= time.monotonic() - began < 60
     assert h.state()[1] == (2,)
     h.cluster.primary.psql("drop extension pgpool_recovery", "template1")
-    how = "in database template1; install Herdgate's extension pgpool_recovery there and run CREATE EXTENSION"
-    assert f"node 0 has no function pgpool_recovery {how}" in h.pcp.run("pcp_recovery_node", "-n", "2")[2]
+    how = ("Node 0 has no such function in database template1: install Herdgate's extension pgpool_recovery there and run "
+           "CREATE EXTENSION pgpool_recovery, behind a DROP EXTENSION pgpool_recovery where an older version is installed.")
+    # Of an older version, say.
+    h.cluster.primary.psql("create function pgpool_recovery(text, text, text) returns bool return true", "template1")
+    out = h.pcp.run("pcp_recovery_node", "-n", "2")[2]
+    assert "function pgpool_recovery(" in out and "does not exist" in out and how in out
+    h.cluster.primary.psql("drop function pgpool_recovery", "template1")
     reload(h, recovery_1st_stage_command="")
     out = h.pcp.run("pcp_recovery_node", "-n", "2")[2]
-    assert "executing remote start failed" in out and f"node 0 has no function pgpool_remote_start {how}" in out
+    assert "executing remote start failed" in out and "function pgpool_remote_start(" in out and how in out
     wait_until(lambda: "node 2 is started with the data it has" in h.proxy.log(), "the log to say so")
     reload(h, recovery_1st_stage_command="recovery_1st_stage")
     h.cluster.primary.psql("create extension pgpool_recovery", "template1")
