@@ -19,6 +19,13 @@ wire::Report copy_report(const wire::ServerReport& from) {
   return to;
 }
 
+// The limits of one role and of one database have the same SQLSTATE, and words that lc_messages may translate: what
+// tells them from the server's own is the function that checks them.
+bool no_slot(const wire::ServerReport& report) {
+  const bool of_one = report.routine == "InitializeSessionUserId" || report.routine == "CheckMyDatabase";
+  return report.sqlstate == sqlstate::kTooManyConnections && !of_one;
+}
+
 auth::ServerAuth make_auth(const OpenRequest& request) {
   if (request.credentials) return auth::ServerAuth(request.key.user, auth::random_scram_nonce(), *request.credentials);
   return auth::ServerAuth(request.key.user, auth::random_scram_nonce());
@@ -151,7 +158,9 @@ void Opener::on_frame(char type, ByteView payload) {
       if (!report) return fail(Error{Errc::protocol_broken, "unreadable error during login"});
       // One that is full works; one that starts up or shuts down may not.
       const auto code = report->sqlstate == sqlstate::kCannotConnectNow ? Errc::login_refused : Errc::login_failed;
-      return fail(OpenFailure{Error{code, std::string(report->message)}, copy_report(*report), std::nullopt});
+      OpenFailure failure{Error{code, std::string(report->message)}, copy_report(*report), std::nullopt};
+      failure.no_slot = no_slot(*report);
+      return fail(std::move(failure));
     }
     case kParameterStatus: {
       auto status = wire::parse_parameter_status(payload);

@@ -25,10 +25,10 @@ void Accounts::settle(Keys::iterator key) {
   if (of.links == 0 && of.queue.empty()) keys_.erase(key);
 }
 
-bool Accounts::try_open(const backend::LinkKey& key) {
+bool Accounts::try_open(const backend::LinkKey& key, bool beyond_ceiling) {
   const std::lock_guard lock(mutex_);
   OfNode& node = nodes_[key.node];
-  if (full(node)) return false;
+  if (beyond_ceiling ? node.links >= limits_.per_node : full(node)) return false;
   const auto it = keys_.try_emplace(key).first;
   const bool may = below_own_limit(it->second);
   if (may) ++node.links, ++it->second.links;
@@ -38,6 +38,10 @@ bool Accounts::try_open(const backend::LinkKey& key) {
 
 void Accounts::closed(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
+  give_back(key);
+}
+
+void Accounts::give_back(const backend::LinkKey& key) {
   const auto it = keys_.find(key);
   OfNode& node = nodes_[key.node];
   HG_ASSERT(it != keys_.end() && it->second.links > 0 && node.links > 0);
@@ -46,6 +50,54 @@ void Accounts::closed(const backend::LinkKey& key) {
   settle(it);
   if (!last) return;
   if (const auto at = key_accounts_.find(key); at != key_accounts_.end()) at->second->defaults = Defaults::unknown;
+}
+
+Accounts::Refused Accounts::refused(const backend::LinkKey& key, TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  give_back(key);
+  OfNode& node = nodes_[key.node];
+  const bool first = node.ceiling == kNoCeiling;
+  node.ceiling = node.links;
+  node.refused = now;
+  return {node.links, first};
+}
+
+void Accounts::forget_ceiling(NodeId node) {
+  const std::lock_guard lock(mutex_);
+  nodes_[node].ceiling = kNoCeiling;
+}
+
+void Accounts::opened(NodeId id) {
+  const std::lock_guard lock(mutex_);
+  OfNode& node = nodes_[id];
+  if (node.ceiling != kNoCeiling && node.links >= node.ceiling) ++node.ceiling;
+}
+
+void Accounts::feel_for_room(TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [id, node] : nodes_) {
+    if (node.ceiling == kNoCeiling) continue;
+    if (now - node.refused >= kCeilingLife) {
+      node.ceiling = kNoCeiling;
+    } else if (!node.heads.empty() && node.links >= node.ceiling) {
+      ++node.ceiling;
+    }
+  }
+}
+
+std::optional<std::size_t> Accounts::ceiling(NodeId node) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = nodes_.find(node);
+  if (it == nodes_.end() || it->second.ceiling == kNoCeiling) return std::nullopt;
+  return it->second.ceiling;
+}
+
+bool Accounts::crowds(NodeId id) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = nodes_.find(id);
+  if (it == nodes_.end() || it->second.ceiling == kNoCeiling) return false;
+  const OfNode& node = it->second;
+  return node.heads.empty() && node.links + std::min(kLeftToOthers, node.ceiling / 4) > node.ceiling;
 }
 
 bool Accounts::full(NodeId node) const {

@@ -2,13 +2,16 @@
 //
 // Shape    A worker takes a slot before it opens a link and gives it back when the link is gone. Who finds no slot
 //          queues; whoever returns a link or a slot asks whom it is for.
-// Limits   links per node, links per (node, database, user), kMaxWaiting in the queue.
+// Limits   links per node, links per (node, database, user), kMaxWaiting in the queue. A server that has refused a link
+//          for want of room has a ceiling of its own below that, which is felt for.
 // Errors   none; enqueue() says no when the queue is full.
 // Threads  all methods may be called from any worker; one mutex, never held across anything but map look-ups: however
 //          many wait, a few of them are looked at.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -55,9 +58,28 @@ class Accounts {
   explicit Accounts(Limits limits) : limits_(limits) {}
   void set_limits(Limits limits);
 
-  bool try_open(const backend::LinkKey& key);  // takes a slot
-  void closed(const backend::LinkKey& key);    // gives it back
-  bool full(NodeId node) const;                // its limit is reached
+  // Takes a slot. beyond_ceiling: whatever the server has refused to others.
+  bool try_open(const backend::LinkKey& key, bool beyond_ceiling = false);
+  void closed(const backend::LinkKey& key);  // gives it back
+  bool full(NodeId node) const;              // its limit or ceiling is reached
+
+  // The server had no slot for the link: ours is given back, and as many as there are now are the node's ceiling.
+  struct Refused {
+    std::size_t others = 0;  // links to that node, open or about to be: with none of them nothing is worth waiting for
+    bool first = false;      // there was no ceiling
+  };
+  Refused refused(const backend::LinkKey& key, TimePoint now);
+  void forget_ceiling(NodeId node);
+  void opened(NodeId node);  // it had one: at the ceiling, there may be room for one more
+  // Once a second: a ceiling that keeps somebody waiting is raised by one, as other clients of the server may have
+  // gone; one that no refusal has renewed for kCeilingLife is dropped.
+  void feel_for_room(TimePoint now);
+  static constexpr Duration kCeilingLife = std::chrono::minutes(5);
+  std::optional<std::size_t> ceiling(NodeId node) const;
+  // Nobody waits for a link to that node, and those that are open leave less than kLeftToOthers, or a quarter, below
+  // its ceiling.
+  bool crowds(NodeId node) const;
+  static constexpr std::size_t kLeftToOthers = 4;  // the one by which the ceiling may be too high among them
 
   std::optional<std::uint64_t> enqueue(Waiting who);  // gives the ticket; nullopt: queue full
   void put_back(Waiting who);  // what was promised to it did not come: it has its old place again
@@ -109,12 +131,16 @@ class Accounts {
   };
   using Keys = std::map<backend::LinkKey, OfKey>;
   using Heads = std::map<std::uint64_t, Keys::iterator>;
+  static constexpr std::size_t kNoCeiling = std::numeric_limits<std::size_t>::max();
   struct OfNode {
     std::size_t links = 0;
-    Heads heads;  // the oldest waiter of each key that is below its own limit
+    std::size_t ceiling = kNoCeiling;
+    TimePoint refused{};  // last
+    Heads heads;          // the oldest waiter of each key that is below its own limit
   };
-  bool full(const OfNode& of) const { return of.links >= limits_.per_node; }
+  bool full(const OfNode& of) const { return of.links >= std::min(limits_.per_node, of.ceiling); }
   bool below_own_limit(const OfKey& of) const { return limits_.per_key == 0 || of.links < limits_.per_key; }
+  void give_back(const backend::LinkKey& key);
   void insert(Waiting who);
   Waiting take(Keys::iterator key, std::uint64_t ticket);
   void settle(Keys::iterator key);

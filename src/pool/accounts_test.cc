@@ -39,6 +39,48 @@ TEST(Accounts, EachNodeHasItsOwnLimitAndItsOwnQueue) {
   EXPECT_EQ(books.first_that_may_open()->ticket, *first) << "and it recovers";
 }
 
+TEST(Accounts, WhatAServerHasNoRoomForIsNotAskedOfIt) {
+  const TimePoint now{};
+  const NodeId node(0);
+  Accounts books(Limits{.per_node = 10, .per_key = 0});
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(books.try_open(kA));
+  const Accounts::Refused refused = books.refused(kA, now);
+  EXPECT_TRUE(refused.first);
+  EXPECT_EQ(refused.others, 3u);
+  EXPECT_TRUE(books.full(node));
+  EXPECT_FALSE(books.full(NodeId(1)));
+  EXPECT_FALSE(books.try_open(kB));
+  ASSERT_TRUE(books.try_open(kB, /*beyond_ceiling=*/true));
+  EXPECT_FALSE(books.refused(kB, now).first);
+  ASSERT_TRUE(books.enqueue({kB, WorkerId(0)}));
+  EXPECT_TRUE(books.next_for(kA).make_room);
+  books.closed(kA);
+  ASSERT_TRUE(books.first_that_may_open());
+  books.opened(node);
+  EXPECT_EQ(books.ceiling(node), 4u) << "there may be room for one more";
+  books.feel_for_room(now);
+  EXPECT_EQ(books.ceiling(node), 4u) << "nobody waits";
+  ASSERT_TRUE(books.try_open(kB));
+  EXPECT_TRUE(books.enqueue({kB, WorkerId(0)}));
+  EXPECT_FALSE(books.first_that_may_open());
+  books.feel_for_room(now);
+  EXPECT_TRUE(books.first_that_may_open());
+  books.feel_for_room(now + Accounts::kCeilingLife);
+  EXPECT_FALSE(books.ceiling(node));
+}
+
+TEST(Accounts, LinksCrowdANodeWhoseCeilingTheyReach) {
+  Accounts books(Limits{.per_node = 100, .per_key = 0});
+  for (int i = 0; i < 41; ++i) ASSERT_TRUE(books.try_open(kA));
+  EXPECT_FALSE(books.crowds(NodeId(0)));
+  EXPECT_EQ(books.refused(kA, TimePoint{}).others, 40u);
+  for (std::size_t i = 0; i < Accounts::kLeftToOthers; ++i) {
+    EXPECT_TRUE(books.crowds(NodeId(0)));
+    books.closed(kA);
+  }
+  EXPECT_FALSE(books.crowds(NodeId(0)));
+}
+
 TEST(Accounts, WaitersAreServedInOrderPerKey) {
   Accounts books(Limits{.per_node = 1, .per_key = 0});
   ASSERT_TRUE(books.try_open(kA));

@@ -56,9 +56,10 @@ class FakeServer {
   bool asks = false;                                             // for a password, and says nothing to it
   Bytes asks_by = Bytes("\0\0\0\3", 4);                          // in this way
   std::string refuses;                                           // logins, by this SQLSTATE
+  std::size_t room = 1000;                                       // for logins; 53300 to more of them
   Bytes reported;                                                // ParameterStatus messages of a login
   std::function<bool(const Bytes& message, Bytes& out)> script;  // true: `out` is the whole answer
-  int logins = 0, cancels = 0, syncs = 0;
+  int logins = 0, refused = 0, cancels = 0, syncs = 0;           // refused: for want of room
   std::vector<std::string> queries;
   std::function<void()> changed = [] {};
 
@@ -116,6 +117,13 @@ class FakeServer {
       inside_ = true;
       ++server_.logins;
       if (server_.asks) return put(out, 'R', server_.asks_by);
+      const auto inside = [](const auto& line) { return line->inside_ && line->open; };
+      if (static_cast<std::size_t>(std::count_if(server_.lines_.begin(), server_.lines_.end(), inside)) >
+          server_.room) {
+        open = false;
+        ++server_.refused;
+        return put(out, 'E', Bytes("C53300\0\0", 8));
+      }
       if (!server_.refuses.empty()) return put(out, 'E', "C" + server_.refuses + Bytes(2, '\0'));
       put(out, 'R', Bytes(4, '\0'));
       out += server_.reported;

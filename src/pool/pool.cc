@@ -154,7 +154,7 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
     enqueue(*self, /*then_here=*/true);
     return pending;
   }
-  if (wiring_.accounts.try_open(key) || (evict_one(key, self->ask_.fresh) && wiring_.accounts.try_open(key))) {
+  if (take_slot(self->ask_)) {
     self->holds_slot_ = true;
     open(*self);
     return pending;
@@ -162,6 +162,14 @@ std::unique_ptr<Pool::Pending> Pool::request(Ask ask, OnResult done) {
   if (self->ask_.at_once) return nullptr;
   enqueue(*self, /*then_here=*/false);
   return pending;
+}
+
+bool Pool::take_slot(const Ask& ask) {
+  const backend::LinkKey& key = ask.pool->key;
+  while (!wiring_.accounts.try_open(key)) {
+    if (!evict_one(key, ask.fresh)) return ask.other_node && wiring_.accounts.try_open(key, /*beyond_ceiling=*/true);
+  }
+  return true;
 }
 
 // A link that is being cleaned here, or is idle elsewhere, comes sooner and cheaper than a new one.
@@ -182,17 +190,52 @@ void Pool::enqueue(Pending& pending, bool then_here) {
     return;
   }
   self->place_.ticket = *ticket;
-  self->awaits_ = true;
-  ++self->ask_.pool->awaited;
-  by_ticket_[*ticket] = self;
-  const TimePoint since = wiring_.loop.now();
-  if (self->ask_.deadline.at != TimePoint::max()) {
-    self->timer_ = wiring_.loop.after(self->ask_.deadline.at - since, [this, self, since] {
-      const auto waited = std::chrono::duration_cast<std::chrono::seconds>(wiring_.loop.now() - since);
-      complete(*self, tl::unexpected(failure(Errc::wait_timed_out, fmt::format("waited {} s", waited.count()))));
-    });
-  }
+  stand_in_line(pending);
   if (self->ask_.pool->cleaning < self->ask_.pool->awaited) ask_others(key, then_here);
+}
+
+void Pool::stand_in_line(Pending& pending) {
+  Pending* self = &pending;
+  by_ticket_[self->place_.ticket] = self;
+  if (!std::exchange(self->awaits_, true)) ++self->ask_.pool->awaited;
+  const Deadline& deadline = self->ask_.deadline;
+  if (deadline.at == TimePoint::max()) return;
+  self->timer_ = wiring_.loop.after(std::max(Duration::zero(), deadline.at - wiring_.loop.now()), [this, self] {
+    const NodeId node = self->ask_.pool->key.node;
+    const auto waited = std::chrono::duration_cast<std::chrono::seconds>(wiring_.loop.now() - self->began_);
+    std::string how = fmt::format("waited {} s", waited.count());
+    if (wiring_.accounts.ceiling(node)) how += fmt::format("; the server of node {} has no room for more", node.value);
+    complete(*self, tl::unexpected(failure(Errc::wait_timed_out, std::move(how))));
+  });
+}
+
+// The server had no room for it. Others have links there: it waits for one of those, idle ones are closed for it. A
+// server's process outlives our end of its connection for a moment, so that this may happen more than once, also when
+// what was closed for it was the last.
+bool Pool::waits_for_room(Pending& pending) {
+  const KeyPoolPtr pool = pending.ask_.pool;
+  const Accounts::Refused refused = wiring_.accounts.refused(pool->key, wiring_.loop.now());
+  if (refused.first && refused.others > 0) {
+    HG_LOG(
+        wiring_.log, who_, Level::warning,
+        "the server of node {} has no room for more connections: {} are open or about to be; who needs one waits, and "
+        "idle ones are closed for him",
+        pool->key.node.value, refused.others);
+  }
+  const bool in_vain = refused.others == 0 && (pending.former_.ticket == 0 || std::exchange(pending.alone_, true));
+  if (in_vain) wiring_.accounts.forget_ceiling(pool->key.node);
+  if (in_vain || pending.ask_.at_once || pending.ask_.other_node || stopping_) return false;
+  wiring_.loop.defer([old = std::shared_ptr<backend::Opener>(std::move(pending.opener_))] {});  // it is calling us
+  if (pending.former_.ticket == 0) {
+    enqueue(pending, /*then_here=*/false);
+  } else {
+    pending.place_ = std::exchange(pending.former_, {});
+    wiring_.accounts.put_back(pending.place_);
+    stand_in_line(pending);
+    ask_others(pool->key, /*then_here=*/false);
+  }
+  relinquish(pool->key);
+  return true;
 }
 
 void Pool::open(Pending& pending) {
@@ -212,7 +255,11 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
   const backend::LinkKey& key = pending.ask_.pool->key;
   if (!result) {
     pending.holds_slot_ = false;
-    wiring_.accounts.closed(key);
+    if (result.error().no_slot) {
+      if (waits_for_room(pending)) return;
+    } else {
+      wiring_.accounts.closed(key);
+    }
     serve_slots();
     const std::string_view state = result.error().not_ready() ? sqlstate::kCannotConnectNow : std::string_view();
     if (result.error().against_node() || !state.empty())
@@ -220,6 +267,8 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
     return complete(pending, tl::unexpected(std::move(result.error())));
   }
   wiring_.node_reached(key.node);
+  wiring_.accounts.opened(key.node);
+  serve_slots();
   pending.method_ = result->method;
   pending.proved_ = result->proved;
   auto owner = std::make_unique<ServerLink>(
@@ -448,10 +497,13 @@ void Pool::relinquish(const backend::LinkKey& key) {
 bool Pool::evict_one(const backend::LinkKey& wanted, bool fresh) {
   const bool full = wiring_.accounts.full(wanted.node);
   if (!fresh && !full) return false;
+  return close_oldest(wanted.node, [&](const backend::LinkKey& key) { return key == wanted ? fresh : full; });
+}
+
+bool Pool::close_oldest(NodeId node, const std::function<bool(const backend::LinkKey&)>& which) {
   ServerLink* oldest = nullptr;
   for (auto& [key, pool] : keys_) {
-    if (pool->idle.empty() || key.node != wanted.node) continue;
-    if (key == wanted ? !fresh : !full) continue;
+    if (pool->idle.empty() || key.node != node || !which(key)) continue;
     ServerLink* candidate = pool->idle.front();
     if (oldest == nullptr || candidate->idle_since < oldest->idle_since) oldest = candidate;
   }
@@ -477,7 +529,7 @@ void Pool::granted(std::uint64_t ticket, const backend::LinkKey& key) {
   }
   Pending& pending = *it->second;
   by_ticket_.erase(it);
-  pending.place_ = {};
+  pending.former_ = std::exchange(pending.place_, {});
   pending.holds_slot_ = true;
   if (!taken_down(key.node)) return open(pending);
   stop_opening(pending);
@@ -629,9 +681,22 @@ void Pool::maintain() {
   close_idle([&](const ServerLink& link) {
     return now >= link.retire_at || (life.count() > 0 && now - link.idle_since >= life) || link.link->lost();
   });
+  leave_room_to_others();
   std::erase_if(keys_, [](const auto& entry) {
     return entry.second->idle.empty() && entry.second->cleaning == 0 && entry.second.use_count() == 1;
   });
+}
+
+// Of a server that we have filled: other proxies, administrators and our own checks want to log in there, too.
+void Pool::leave_room_to_others() {
+  if (wiring_.worker == WorkerId(0)) {  // for all of them
+    wiring_.accounts.feel_for_room(wiring_.loop.now());
+    serve_slots();
+  }
+  for (const cluster::Node& node : view_->nodes) {
+    while (wiring_.accounts.crowds(node.id) && close_oldest(node.id, [](const backend::LinkKey&) { return true; })) {
+    }
+  }
 }
 
 std::vector<report::PoolFigures> Pool::figures() const {

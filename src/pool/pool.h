@@ -91,8 +91,9 @@ class Pool : private backend::LinkKeeper {
     KeyPoolPtr pool;
     std::optional<auth::Credentials> credentials;  // without: on_method is called when the server has asked
     std::function<void(auth::ServerMethod, backend::Opener&)> on_method;
-    bool fresh = false;    // an idle link will not do: the login itself must be proved
-    bool at_once = false;  // do not queue: null when somebody else would have to give a link first
+    bool fresh = false;       // an idle link will not do: the login itself must be proved
+    bool at_once = false;     // do not queue: null when somebody else would have to give a link first
+    bool other_node = false;  // another node can serve: what a server without room says is told at once
     Deadline deadline;
   };
   // A request that waits or opens; destroying it gives up.
@@ -110,10 +111,12 @@ class Pool : private backend::LinkKeeper {
     Ask ask_;
     OnResult done_;
     TimePoint began_{};
-    Waiting place_;  // in the queue; ticket 0 = not in it
+    Waiting place_;   // in the queue; ticket 0 = not in it
+    Waiting former_;  // what it had there before it was told to open a link
     net::TimerId timer_ = 0, handing_ = 0;
     std::unique_ptr<backend::Opener> opener_;
     bool holds_slot_ = false;
+    bool alone_ = false;            // refused when there was no other link to the node, which may have just been closed
     bool awaits_ = false;           // counted in KeyPool::awaited
     ServerLink* handed_ = nullptr;  // given to us, `done` follows in the next turn
     std::optional<auth::ServerMethod> method_;
@@ -162,6 +165,11 @@ class Pool : private backend::LinkKeeper {
   void granted(std::uint64_t ticket, const backend::LinkKey& key);
   void relinquish(const backend::LinkKey& key);
   bool evict_one(const backend::LinkKey& wanted, bool fresh);
+  bool take_slot(const Ask& ask);
+  bool waits_for_room(Pending& pending);
+  void stand_in_line(Pending& pending);
+  void leave_room_to_others();
+  bool close_oldest(NodeId node, const std::function<bool(const backend::LinkKey&)>& which);
   void serve_slots();
   void close(ServerLink& link, const Error& why);
   bool forget_idle(ServerLink& link);

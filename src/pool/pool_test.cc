@@ -46,6 +46,7 @@ struct PoolTest : ::testing::Test {
   FakeServer server{loop};
   Workers workers{loop};
   config::Settings settings;
+  bool other_node = false;  // who asks has one
   std::function<void()> changed = [] {};
   backend::LinkKey ann{NodeId(0), "shop", "ann"}, bob{NodeId(0), "shop", "bob"};
 
@@ -119,6 +120,7 @@ struct PoolTest : ::testing::Test {
     what.deadline = deadline;
     what.at_once = at_once;
     what.fresh = fresh;
+    what.other_node = other_node;
     asker->pending = pool(worker).request(std::move(what), [this, raw = asker.get()](Pool::Result result) {
       raw->result = std::move(result);
       loop.defer([this] { changed(); });
@@ -546,6 +548,133 @@ TEST_F(PoolTest, TheHolderHearsWhenACancelIsOver) {
   server.end_cancels();
   until([&] { return told; });
   EXPECT_EQ(link->cancels_in_flight, 0);
+}
+
+// issue: idle links of other users were held while a server said to everybody else that it had no room.
+struct FullServer : PoolTest {
+  void SetUp() override {
+    PoolTest::SetUp();
+    accounts.set_limits({.per_node = 100, .per_key = 0});
+    server.room = 8;
+  }
+  // As many as the server has room for.
+  std::vector<ServerLink*> fill(const backend::LinkKey& key) {
+    std::vector<ServerLink*> links;
+    for (std::size_t i = 0; i < server.room; ++i) links.push_back(get(key, static_cast<int>(i % 2)));
+    return links;
+  }
+  void give_all_back(const std::vector<ServerLink*>& links) {
+    for (std::size_t i = 0; i < links.size(); ++i) pool(static_cast<int>(i % 2)).give_back(*links[i], {});
+  }
+};
+
+TEST_F(FullServer, IdleLinksMakeRoomAndSomeIsLeft) {
+  give_all_back(fill(bob));
+  std::vector<std::unique_ptr<Asker>> askers;
+  for (int i = 0; i < 6; ++i) askers.push_back(ask(ann, i % 2));
+  until([&] { return std::all_of(askers.begin(), askers.end(), [](const auto& a) { return a->result.has_value(); }); });
+  for (int i = 0; i < 6; ++i) {
+    const auto& asker = askers[static_cast<std::size_t>(i)];
+    ASSERT_NE(asker->link(), nullptr) << asker->error();
+    pool(i % 2).give_back(*asker->link(), {});
+  }
+  EXPECT_GT(server.refused, 0);
+  EXPECT_EQ(accounts.waiting(), 0u);
+  later(seconds(1));
+  until([&] { return server.open_lines() < server.room; });
+  EXPECT_GE(accounts.links(), server.room / 2) << "no more than needed is closed";
+  const int before = server.refused;
+  EXPECT_NE(get({NodeId(0), "shop", "eve"}), nullptr);
+  EXPECT_EQ(server.refused, before) << "there was room";
+}
+
+TEST_F(FullServer, WhoIsRefusedWaitsForWhatOthersUse) {
+  server.room = 2;
+  const auto links = fill(bob);
+  const auto asker = ask(ann);
+  until([&] { return accounts.waiting() == 1; });
+  EXPECT_EQ(accounts.ceiling(NodeId(0)), 2u);
+  const auto second = ask(ann, 1);
+  settle();
+  EXPECT_EQ(server.refused, 1) << "the next one is not even tried";
+  pool(1).give_back(*links[1], {});
+  until([&] { return asker->result.has_value(); });
+  ASSERT_NE(asker->link(), nullptr) << asker->error();
+  pool().give_back(*asker->link(), {});
+  until([&] { return second->result.has_value(); });
+  EXPECT_NE(second->link(), nullptr) << second->error();
+}
+
+TEST_F(FullServer, WhoWaitsTriesAgainEachSecondAndNoLongerThanItsDeadline) {
+  server.room = 1;
+  fill(bob);
+  const auto asker = ask(ann, 1), late = ask(ann, 0, Deadline::after(loop.now(), seconds(4)));
+  until([&] { return accounts.waiting() == 2; });
+  const int before = server.refused;
+  later(seconds(2));
+  until([&] { return server.refused > before && accounts.waiting() == 2; });
+  later(seconds(3));
+  until([&] { return late->result.has_value(); });
+  EXPECT_NE(late->error().find("the server of node 0 has no room for more"), std::string::npos) << late->error();
+  EXPECT_FALSE(asker->result);
+  server.room = 3;
+  later(seconds(1));
+  until([&] { return asker->result.has_value(); });
+  EXPECT_NE(asker->link(), nullptr) << asker->error();
+  later(Accounts::kCeilingLife + seconds(1));
+  settle();
+  EXPECT_FALSE(accounts.ceiling(NodeId(0))) << "and it recovers";
+}
+
+// A server's process outlives our end of its connection.
+TEST_F(FullServer, OneWhoIsRefusedRightBehindACloseIsTriedAgain) {
+  pool().give_back(*get(bob), {});
+  server.refuses = "53300";
+  server.logins = 0;
+  const auto asker = ask(ann);
+  until([&] { return server.logins == 2; });
+  settle();
+  EXPECT_FALSE(asker->result);
+  EXPECT_EQ(accounts.links(), 0u);
+  server.refuses.clear();
+  later(seconds(1));
+  until([&] { return asker->result.has_value(); });
+  EXPECT_NE(asker->link(), nullptr) << asker->error();
+}
+
+TEST_F(FullServer, WhereWeHoldNoLinkTheRefusalIsToldAtOnce) {
+  server.room = 0;
+  for (int i = 0; i < 2; ++i) {
+    const auto asker = ask(ann);
+    until([&] { return asker->result.has_value(); });
+    ASSERT_TRUE(!*asker->result && asker->result->error().server);
+    EXPECT_EQ(asker->result->error().server->sqlstate, "53300");
+  }
+  server.room = 1;
+  EXPECT_NE(get(ann), nullptr);
+}
+
+TEST_F(FullServer, NothingIsClosedForTheLimitOfARoleOrDatabase) {
+  pool().give_back(*get(bob), {});
+  for (const std::string routine : {"InitializeSessionUserId", "CheckMyDatabase"}) {
+    server.refuses = std::string("53300") + '\0' + "R" + routine;
+    const auto asker = ask(ann);
+    until([&] { return asker->result.has_value(); });
+    EXPECT_TRUE(!*asker->result && asker->result->error().server);
+    EXPECT_EQ(accounts.links(), 1u) << routine;
+  }
+}
+
+TEST_F(FullServer, WhoHasAnotherNodeIsToldAtOnce) {
+  server.room = 1;
+  fill(bob);
+  other_node = true;
+  for (int i = 0; i < 2; ++i) {
+    const auto asker = ask(ann);
+    until([&] { return asker->result.has_value(); });
+    EXPECT_TRUE(!*asker->result && asker->result->error().server);
+  }
+  EXPECT_EQ(accounts.links(), 1u);
 }
 
 }  // namespace

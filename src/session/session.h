@@ -276,6 +276,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   bool begins() const;
   bool wait_after_failure(const backend::OpenFailure& failure);
   bool read_elsewhere();
+  bool reads_elsewhere();
+  bool falls_back();
   bool left_out(NodeId node);
 
   // Answers (session_reply.cc).

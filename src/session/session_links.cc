@@ -123,6 +123,7 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   ask.deadline = wait_deadline();
   const auto done = [this](pool::Pool::Result result) { acquired(std::move(result)); };
   // Who holds one link and waits for a second may wait for somebody who waits for him.
+  ask.other_node = falls_back() || reads_elsewhere();
   ask.at_once = std::any_of(links_.begin(), links_.end(), [](const pool::ServerLink* l) { return !l->parting; });
   pending_ = worker_.pool().request(ask, done);
   if (pending_) {
@@ -146,6 +147,9 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   pending_ = worker_.pool().request(std::move(ask), done);
   return Next::waiting;
 }
+
+// The node that is asked for a link is a standby, and the primary serves as well.
+bool Session::falls_back() { return pending_node_ != view().write_node() && !work().plan.write; }
 
 // Before waiting for what others have: what they may wait for goes back. A standby's part in the transaction ends; from
 // here on the primary serves it. Links on which something of the session hangs stay: then it must not wait.
@@ -175,9 +179,8 @@ void Session::acquired(pool::Pool::Result result) {
     snapshot_ = worker_.snapshot();
     if (read_elsewhere() || wait_after_failure(result.error())) return go_on();
     // A standby that cannot be reached or does not let the session in is no reason to fail: the primary serves.
-    const bool can_fall_back = pending_node_ != view().write_node() && !work().plan.write;
     const bool gone = result.error().error.code == make_error_code(pool::Errc::node_gone);  // the view was an old one
-    if (can_fall_back && (gone || result.error().elsewhere())) {
+    if (falls_back() && (gone || result.error().elsewhere())) {
       log_fall_back(worker_.log(), who_, pending_node_, result.error());
       // A server that refuses the session is not tried each time, one that for trouble of ours was not asked is left
       // out for a moment. What speaks against the node is looked into.

@@ -145,15 +145,20 @@ void Session::serve_anew() {
   go_on();
 }
 
-// A read that any node may serve has met a primary that does not work.
-bool Session::read_elsewhere() {
+// The primary is asked for a link for a read that any node may serve.
+bool Session::reads_elsewhere() {
   const auto others = [&](const cluster::Node& node) { return node.live() && node.id != pending_node_; };
   const auto& nodes = view().nodes;
   const route::Rule rule = work().plan.rule;
   const bool balanced =
       work().planned && !work().plan.write && (rule == route::Rule::load_balance || rule == route::Rule::redirect);
   if (!balanced || work().avoid != kNoNode || std::none_of(nodes.begin(), nodes.end(), others)) return false;
-  if (pending_node_ != view().write_node()) return false;
+  return pending_node_ == view().write_node();
+}
+
+// Such a read has met a primary that does not work.
+bool Session::read_elsewhere() {
+  if (!reads_elsewhere()) return false;
   work().avoid = pending_node_;
   work().planned = work().on_primary = false;
   return true;

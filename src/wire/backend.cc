@@ -62,6 +62,9 @@ void take_field(ServerReport& report, char field, std::string_view text) {
     case kHint:
       report.hint = text;
       break;
+    case kRoutine:
+      report.routine = text;
+      break;
     default:
       break;  // the manual: unknown fields are to be ignored
   }

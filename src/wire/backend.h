@@ -34,6 +34,7 @@ void put_notice(Bytes& out, const Report& report);
 // Fields of an ErrorResponse or NoticeResponse that a server sent.
 struct ServerReport {
   std::string_view severity, sqlstate, message, detail, hint;  // severity: the unlocalised V field when present
+  std::string_view routine;                                    // of the server's source
 };
 Result<ServerReport> parse_report(ByteView payload);
 

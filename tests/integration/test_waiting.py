@@ -6,8 +6,10 @@ import socket
 import struct
 import threading
 
+import psycopg
 import pytest
 
+from support.cluster import Cluster
 from support.system import wait_until
 from support.wire import (COPY_DONE, FLUSH, SYNC, Client, bind, copy_data, describe, execute, kinds, parse, query, row,
                           startup)
@@ -242,3 +244,78 @@ def test_half_a_gigabyte_of_copy_in_bounded_memory(start_proxy, table):
     print(f"500 MB in and out: {peak} kB more at most")
     assert received == pieces * 8
     assert peak < 6000 or under_sanitizer()
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A server with room for 12 sessions, three of them for superusers."""
+    own = Cluster(nodes=1, conf="max_connections = 12\nsuperuser_reserved_connections = 3\nmax_wal_senders = 0\n")
+    try:
+        own.create().start()
+        for n in range(4):
+            own.primary.psql(f"create role app{n} login")
+        own.primary.psql("create role limited login connection limit 2")
+        yield own
+    finally:
+        own.destroy()
+
+
+def select_at_once(proxy, user, clients):
+    """As many clients as there are, at the same time; what goes wrong for them."""
+    problems, ready = [], threading.Barrier(clients)
+
+    def work():
+        try:
+            ready.wait(20)
+            with proxy.connect(user=user) as c:
+                for _ in range(5):
+                    assert c.execute("select pg_sleep(0.01), 1").fetchone()[1] == 1
+        except Exception as e:
+            problems.append(f"{user}: {e!r}")
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return problems
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_idle_links_of_other_users_make_room_at_a_full_server(start_proxy, small, mode):
+    """issue: they were kept for an hour, while the server refused everybody else."""
+    proxy = start_proxy({"pool_mode": mode, "num_init_children": 32, "max_pool": 4, "query_wait_timeout": 20}, on=small, fresh=True)
+    problems = []
+    for n in range(4):
+        problems += select_at_once(proxy, f"app{n}", clients=6)
+    assert not problems
+    wait_until(lambda: direct_login(small, "app3"), "room for others")
+    assert proxy.log().count("has no room for more connections") == 1
+    proxy.stop()
+
+
+def direct_login(cluster, user):
+    try:
+        psycopg.connect(f"host=127.0.0.1 port={cluster.primary.port} user={user} dbname=test sslmode=disable").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def test_a_crowd_at_a_small_server_is_served_in_turn(start_proxy, small):
+    proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 200, "max_pool": 1, "query_wait_timeout": 30}, on=small,
+                        fresh=True)
+    assert not select_at_once(proxy, "app0", clients=60)
+    proxy.stop()
+
+
+def test_the_limit_of_a_role_is_told_at_once_and_costs_others_nothing(start_proxy, small):
+    proxy = start_proxy({"num_init_children": 32, "max_pool": 4, "query_wait_timeout": 20}, on=small, fresh=True)
+    with proxy.connect(user="app0") as c:
+        pid = c.execute("select pg_backend_pid()").fetchone()
+    with proxy.connect(user="limited"), proxy.connect(user="limited"):
+        with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+            proxy.connect(user="limited")
+    with proxy.connect(user="app0") as c:
+        assert c.execute("select pg_backend_pid()").fetchone() == pid
+    proxy.stop()
