@@ -227,9 +227,15 @@ void Login::enter_gate() {
     case ClientGate::Entry::in:
       return let_in();
     case ClientGate::Entry::refused:
-      return refuse(too_many_clients());
+      return refuse(too_many_clients(
+          refuse_from > 0 ? "Raise num_init_children, or set reserved_connections to 0: then clients wait."
+                          : "Raise num_init_children."));
     case ClientGate::Entry::wait:
       queued_ = true;
+      if (gate.inside() >= limit && gate.tells(now())) {
+        HG_LOG(session_.worker_.log(), session_.who_, Level::warning,
+               "clients wait to be let in, because there are as many as num_init_children, {}", limit);
+      }
       break;
   }
   net::Loop& loop = session_.worker_.loop();
@@ -237,7 +243,7 @@ void Login::enter_gate() {
   if (settings.client_wait_timeout.count() == 0) return;
   timer_ = loop.after(settings.client_wait_timeout, [this] {
     timer_ = 0;
-    refuse(too_many_clients());
+    refuse(too_many_clients("Raise num_init_children or client_wait_timeout."));
   });
 }
 

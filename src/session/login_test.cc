@@ -306,5 +306,25 @@ TEST_F(LoginTest, AServerThatIsFullMakesNobodyForgetAnything) {
   is_let_in(ask_in());
 }
 
+// issue: nothing but a figure told that clients waited, nor what had them refused.
+TEST_F(LoginTest, ThatClientsWaitIsInTheLogOnceAMinute) {
+  auth_query = false;
+  publish([](config::Settings& settings, cluster::View&) {
+    settings.num_init_children = 1;
+    settings.client_wait_timeout = seconds(40);
+  });
+  Client& inside = ask_in();
+  is_let_in(inside);
+  EXPECT_EQ(sink.count("clients wait"), 0u);
+  for (const std::size_t lines : {1u, 1u, 2u}) {
+    Client& waits = ask_in();
+    until([&] { return shared.gate.waiting() == 1; });
+    EXPECT_EQ(sink.count("WARNING: clients wait to be let in, because there are as many as num_init_children, 1"),
+              lines);
+    clock.ahead += seconds(41);
+    EXPECT_EQ(refusal(waits), "E53300 ");
+  }
+}
+
 }  // namespace
 }  // namespace herdgate::session

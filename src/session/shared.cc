@@ -97,6 +97,13 @@ std::size_t ClientGate::waiting() const {
   return queue_.size();
 }
 
+bool ClientGate::tells(TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  if (told_ && now - *told_ < kTellsAgain) return false;
+  told_ = now;
+  return true;
+}
+
 void ClientGate::withdraw(SessionId session) {
   const std::lock_guard lock(mutex_);
   const auto place = places_.find(session);

@@ -91,6 +91,9 @@ class ClientGate {
   std::vector<Waiting> open(std::size_t limit);  // who comes in now
   std::size_t inside() const { return inside_.load(std::memory_order_relaxed); }
   std::size_t waiting() const;
+  // That clients wait is worth a line in the log, which is at most one in kTellsAgain.
+  bool tells(TimePoint now);
+  static constexpr Duration kTellsAgain = std::chrono::minutes(1);
 
  private:
   Waiting pop_waiting();
@@ -99,6 +102,7 @@ class ClientGate {
   std::unordered_map<SessionId, std::list<Waiting>::iterator> places_;  // in it
   bool shut_ = false;
   std::function<void()> empty_;
+  std::optional<TimePoint> told_;
   std::atomic<std::size_t> inside_{0};
 };
 

@@ -131,7 +131,7 @@ struct SessionTest : ::testing::Test {
   static constexpr Duration kPatience = std::chrono::seconds(20);
   static constexpr auto kWaitTimeout = std::chrono::seconds(5);
   MovableClock clock;
-  SilentLog sink;
+  LogLines sink;
   Log log{sink};
   net::BlockingPool blocking{1};
   Shared shared{log, pool::Limits{.per_node = 8, .per_key = 0}};

@@ -58,8 +58,8 @@ wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
               fmt::format("{}.", failure.error.text()), "The node is probed and used again when it answers.");
 }
 
-wire::Report too_many_clients() {
-  return make("FATAL", sqlstate::kTooManyConnections, "Sorry, too many clients already");
+wire::Report too_many_clients(std::string hint) {
+  return make("FATAL", sqlstate::kTooManyConnections, "Sorry, too many clients already", {}, std::move(hint));
 }
 
 wire::Report protocol_violation(std::string_view problem) {

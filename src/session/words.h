@@ -12,7 +12,7 @@ namespace herdgate::session {
 
 wire::Report report_of(const backend::OpenFailure& failure, NodeId node);
 wire::Report refusal_report(const auth::Refusal& refusal);
-wire::Report too_many_clients();
+wire::Report too_many_clients(std::string hint);
 wire::Report protocol_violation(std::string_view problem);
 wire::Report in_failed_transaction(std::string_view statement);
 wire::Report canceled();

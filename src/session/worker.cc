@@ -88,7 +88,7 @@ void Worker::accept(net::Socket socket, const net::Address& peer) {
   if (auto started = raw->start(); !started) {
     LogContext who;
     HG_LOG(shared_.log, who, Level::warning, "could not serve a new client: {}", started.error().text());
-    raw->end(too_many_clients());
+    raw->end(too_many_clients("The log of the proxy tells why."));
   }
 }
 

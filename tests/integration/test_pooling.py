@@ -180,6 +180,19 @@ def test_client_beyond_the_limit_waits(start_proxy):
     held.pop().close()
 
 
+@herdgate_only
+@pytest.mark.parametrize("reserved, hint", [(0, "num_init_children or client_wait_timeout"), (1, "set reserved_connections to 0")])
+def test_who_is_refused_is_told_what_bounds_him(start_proxy, reserved, hint):
+    proxy = start_proxy({"num_init_children": 2, "reserved_connections": reserved, "client_wait_timeout": 1}, fresh=True)
+    held = [wait_until(lambda: connected(proxy), "a place") for _ in range(2 - reserved)]
+    with pytest.raises(psycopg.OperationalError, match=f"Sorry, too many clients already[^$]*HINT: .*{hint}"):
+        proxy.connect()
+    assert ("clients wait to be let in" in proxy.log()) == (reserved == 0)
+    for c in held:
+        c.close()
+    wait_until(lambda: can_log_in(proxy), "a free place")
+
+
 # Transaction mode.
 
 @herdgate_only
