@@ -103,6 +103,7 @@ class Pool : private backend::LinkKeeper {
     // How the server wanted the login; nullopt: the link was there already, and its login was somebody else's.
     std::optional<auth::ServerMethod> method() const { return method_; }
     bool proved() const { return proved_; }
+    bool in_queue() const { return place_.ticket != 0; }  // nobody has given it a link yet, nor the room to open one
 
    private:
     friend class Pool;

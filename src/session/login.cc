@@ -52,6 +52,14 @@ wire::Report no_node() {
                "All nodes are down. They are probed and used again when they answer.");
 }
 
+wire::Report no_link_in_time(std::chrono::seconds limit) {
+  wire::Report report = fatal(sqlstate::kTooManyConnections, "could not get a server connection",
+                              "Raise max_pool, pool_size or authentication_timeout, or close idle transactions.");
+  report.detail =
+      fmt::format("The login was waiting for one when authentication_timeout was over, {} s.", limit.count());
+  return report;
+}
+
 wire::Report unsupported_protocol(int major, int minor) {
   return fatal(sqlstate::kFeatureNotSupported, fmt::format("unsupported frontend protocol {}.{}", major, minor),
                "Herdgate speaks protocol 3.0 and 3.2.");
@@ -79,8 +87,9 @@ LoginMemory& Login::memory() const { return session_.worker_.shared().logins; }
 void Login::start() {
   const auto limit = session_.settings().authentication_timeout;
   if (limit.count() == 0) return;
-  timer_ = session_.worker_.loop().after(limit, [this] {
+  timer_ = session_.worker_.loop().after(limit, [this, limit] {
     timer_ = 0;
+    if (state_ == State::server && pending_ && pending_->in_queue()) return refuse(no_link_in_time(limit));
     refuse(fatal(sqlstate::kInvalidAuthorization, "canceling authentication due to timeout"));
   });
 }

@@ -326,5 +326,30 @@ TEST_F(LoginTest, ThatClientsWaitIsInTheLogOnceAMinute) {
   }
 }
 
+// issue: it was told of authentication that it had taken too long.
+TEST_F(LoginTest, ALoginThatWaitsForALinkIsToldSoWhenItsTimeIsOver) {
+  auth_query = false;
+  publish([](config::Settings& settings, cluster::View&) {
+    settings.authentication_timeout = seconds(2);
+    settings.query_wait_timeout = seconds(10);
+  });
+  Client& first = log_in();
+  answer(first, "create table t (i int)");
+  shared.accounts.set_limits({.per_node = 1, .per_key = 0});
+  hold(*primary, "create");
+  first.query("create table u (i int)");
+  until([&] { return heard(*primary, "create table u (i int)"); });
+  shared.logins.forget_reported();
+  Client& second = ask_in();
+  until([&] { return shared.accounts.waiting() == 1; });
+  clock.ahead += seconds(3);
+  EXPECT_EQ(refusal(second), "E53300 ");
+  EXPECT_EQ(sink.count("could not get a server connection"), 1u);
+  EXPECT_EQ(sink.count("authentication_timeout was over, 2 s"), 1u);
+  primary->say(end_of_query());
+  until([&] { return first.heard == "C ZI "; });
+  is_let_in(ask_in());
+}
+
 }  // namespace
 }  // namespace herdgate::session
