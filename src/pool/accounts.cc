@@ -38,6 +38,14 @@ bool Accounts::try_open(const backend::LinkKey& key, bool beyond_ceiling) {
 
 void Accounts::closed(const backend::LinkKey& key) {
   const std::lock_guard lock(mutex_);
+  OfNode& node = nodes_[key.node];
+  HG_ASSERT(node.open > 0);
+  --node.open;
+  give_back(key);
+}
+
+void Accounts::not_opened(const backend::LinkKey& key) {
+  const std::lock_guard lock(mutex_);
   give_back(key);
 }
 
@@ -59,7 +67,7 @@ Accounts::Refused Accounts::refused(const backend::LinkKey& key, TimePoint now) 
   const bool first = node.ceiling == kNoCeiling;
   node.ceiling = node.links;
   node.refused = now;
-  return {node.links, first};
+  return {node.open, first};
 }
 
 void Accounts::forget_ceiling(NodeId node) {
@@ -70,6 +78,7 @@ void Accounts::forget_ceiling(NodeId node) {
 void Accounts::opened(NodeId id) {
   const std::lock_guard lock(mutex_);
   OfNode& node = nodes_[id];
+  ++node.open;
   if (node.ceiling != kNoCeiling && node.links >= node.ceiling) ++node.ceiling;
 }
 

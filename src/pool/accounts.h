@@ -60,12 +60,13 @@ class Accounts {
 
   // Takes a slot. beyond_ceiling: whatever the server has refused to others.
   bool try_open(const backend::LinkKey& key, bool beyond_ceiling = false);
-  void closed(const backend::LinkKey& key);  // gives it back
-  bool full(NodeId node) const;              // its limit or ceiling is reached
+  void closed(const backend::LinkKey& key);      // gives it back, of a link that was open
+  void not_opened(const backend::LinkKey& key);  // … of one that did not come to be
+  bool full(NodeId node) const;                  // its limit or ceiling is reached
 
   // The server had no slot for the link: ours is given back, and as many as there are now are the node's ceiling.
   struct Refused {
-    std::size_t others = 0;  // links to that node, open or about to be: with none of them nothing is worth waiting for
+    std::size_t others = 0;  // links to that node that are open: with none of them nothing is worth waiting for
     bool first = false;      // there was no ceiling
   };
   Refused refused(const backend::LinkKey& key, TimePoint now);
@@ -133,7 +134,7 @@ class Accounts {
   using Heads = std::map<std::uint64_t, Keys::iterator>;
   static constexpr std::size_t kNoCeiling = std::numeric_limits<std::size_t>::max();
   struct OfNode {
-    std::size_t links = 0;
+    std::size_t links = 0, open = 0;  // those about to be opened are not in the latter
     std::size_t ceiling = kNoCeiling;
     TimePoint refused{};  // last
     Heads heads;          // the oldest waiter of each key that is below its own limit

@@ -14,7 +14,7 @@ TEST(Accounts, TheNodesAndTheKeysLimitsHold) {
   EXPECT_FALSE(books.try_open(kA)) << "own limit";
   EXPECT_TRUE(books.try_open(kB));
   EXPECT_FALSE(books.try_open(kB)) << "the limit of the node";
-  books.closed(kA);
+  books.not_opened(kA);
   EXPECT_TRUE(books.try_open(kB));
   EXPECT_EQ(books.links(), 3u);
 }
@@ -32,10 +32,10 @@ TEST(Accounts, EachNodeHasItsOwnLimitAndItsOwnQueue) {
   EXPECT_FALSE(books.next_for(kA).make_room) << "what is closed at one node is no room at another";
   const auto second = books.enqueue({kB, WorkerId(0)});
   EXPECT_TRUE(books.next_for(kA).make_room);
-  books.closed(kA);
+  books.not_opened(kA);
   EXPECT_EQ(books.first_that_may_open()->ticket, *second) << "the older one's node is full";
   EXPECT_FALSE(books.first_that_may_open());
-  books.closed(there);
+  books.not_opened(there);
   EXPECT_EQ(books.first_that_may_open()->ticket, *first) << "and it recovers";
 }
 
@@ -44,6 +44,10 @@ TEST(Accounts, WhatAServerHasNoRoomForIsNotAskedOfIt) {
   const NodeId node(0);
   Accounts books(Limits{.per_node = 10, .per_key = 0});
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(books.try_open(kA));
+  EXPECT_EQ(books.refused(kA, now).others, 0u) << "those about to be opened are worth nothing";
+  books.forget_ceiling(node);
+  ASSERT_TRUE(books.try_open(kA));
+  for (int i = 0; i < 3; ++i) books.opened(node);
   const Accounts::Refused refused = books.refused(kA, now);
   EXPECT_TRUE(refused.first);
   EXPECT_EQ(refused.others, 3u);
@@ -54,7 +58,7 @@ TEST(Accounts, WhatAServerHasNoRoomForIsNotAskedOfIt) {
   EXPECT_FALSE(books.refused(kB, now).first);
   ASSERT_TRUE(books.enqueue({kB, WorkerId(0)}));
   EXPECT_TRUE(books.next_for(kA).make_room);
-  books.closed(kA);
+  books.not_opened(kA);
   ASSERT_TRUE(books.first_that_may_open());
   books.opened(node);
   EXPECT_EQ(books.ceiling(node), 4u) << "there may be room for one more";
@@ -73,10 +77,11 @@ TEST(Accounts, LinksCrowdANodeWhoseCeilingTheyReach) {
   Accounts books(Limits{.per_node = 100, .per_key = 0});
   for (int i = 0; i < 41; ++i) ASSERT_TRUE(books.try_open(kA));
   EXPECT_FALSE(books.crowds(NodeId(0)));
+  for (int i = 0; i < 40; ++i) books.opened(NodeId(0));
   EXPECT_EQ(books.refused(kA, TimePoint{}).others, 40u);
   for (std::size_t i = 0; i < Accounts::kLeftToOthers; ++i) {
     EXPECT_TRUE(books.crowds(NodeId(0)));
-    books.closed(kA);
+    books.not_opened(kA);
   }
   EXPECT_FALSE(books.crowds(NodeId(0)));
 }
@@ -94,7 +99,7 @@ TEST(Accounts, WaitersAreServedInOrderPerKey) {
   EXPECT_FALSE(books.next_for(kA).taker);
   EXPECT_TRUE(books.next_for(kA).make_room) << "for the second";
   EXPECT_FALSE(books.first_that_may_open()) << "no slot is free";
-  books.closed(kA);
+  books.not_opened(kA);
   const auto granted = books.first_that_may_open();
   ASSERT_TRUE(granted);
   EXPECT_EQ(granted->ticket, *second);
@@ -110,7 +115,7 @@ TEST(Accounts, WhoNeedsAFreshLinkIsNeverGivenAnIdleOne) {
   EXPECT_FALSE(books.next_for(kA).taker);
   EXPECT_TRUE(books.fresh_wanted(kA));
   EXPECT_FALSE(books.fresh_wanted(kB));
-  books.closed(kA);
+  books.not_opened(kA);
   EXPECT_EQ(books.first_that_may_open()->ticket, *ticket);
 }
 
@@ -140,11 +145,11 @@ TEST(Accounts, YoungerOnesOfTheLinksKeyOvertakeForAWhile) {
   }
   const auto last = books.enqueue({kA, WorkerId(0)});
   EXPECT_TRUE(books.next_for(kA).make_room);
-  books.closed(kA);
+  books.not_opened(kA);
   EXPECT_EQ(books.first_that_may_open()->ticket, *other);
   EXPECT_FALSE(books.next_for(kB).taker);
   EXPECT_TRUE(books.next_for(kB).make_room) << "and it recovers";
-  books.closed(kB);
+  books.not_opened(kB);
   EXPECT_EQ(books.first_that_may_open()->ticket, *last);
 }
 
@@ -175,7 +180,7 @@ TEST(Accounts, HoweverManyWaitFewAreLookedAt) {
     const auto mine = books.enqueue({kB, WorkerId(0)});
     const std::uint64_t before = books.looked_at();
     EXPECT_EQ(books.next_for(kB).taker->ticket, *mine);
-    books.closed(kB);
+    books.not_opened(kB);
     EXPECT_FALSE(books.first_that_may_open()) << "all who wait are at their limit";
     EXPECT_LE(books.looked_at() - before, 3u);
     ASSERT_TRUE(books.try_open(kB));
@@ -219,9 +224,9 @@ TEST_F(AccountsDefaults, LinksThatDifferAllTheTimeAreLeftAlone) {
 TEST_F(AccountsDefaults, WithTheLastLinkTheyAreForgotten) {
   ASSERT_TRUE(books.try_open(kA) && books.try_open(kA));
   learned(10, 10, 1);
-  books.closed(kA);
+  books.not_opened(kA);
   EXPECT_EQ(account->defaults, Defaults(1));
-  books.closed(kA);
+  books.not_opened(kA);
   EXPECT_EQ(account->defaults, Defaults::unknown);
   EXPECT_EQ(learned(5, 20, 2), Learned::as_others);
 }

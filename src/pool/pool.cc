@@ -78,7 +78,7 @@ bool Pool::taken_down(NodeId id) const {
 void Pool::stop_opening(Pending& pending) {
   pending.opener_.reset();
   if (!std::exchange(pending.holds_slot_, false)) return;
-  wiring_.accounts.closed(pending.ask_.pool->key);
+  wiring_.accounts.not_opened(pending.ask_.pool->key);
   serve_slots();
 }
 
@@ -216,11 +216,10 @@ bool Pool::waits_for_room(Pending& pending) {
   const KeyPoolPtr pool = pending.ask_.pool;
   const Accounts::Refused refused = wiring_.accounts.refused(pool->key, wiring_.loop.now());
   if (refused.first && refused.others > 0) {
-    HG_LOG(
-        wiring_.log, who_, Level::warning,
-        "the server of node {} has no room for more connections: {} are open or about to be; who needs one waits, and "
-        "idle ones are closed for him",
-        pool->key.node.value, refused.others);
+    HG_LOG(wiring_.log, who_, Level::warning,
+           "the server of node {} has no room for more connections: {} are open; who needs one waits, and "
+           "idle ones are closed for him",
+           pool->key.node.value, refused.others);
   }
   const bool in_vain = refused.others == 0 && (pending.former_.ticket == 0 || std::exchange(pending.alone_, true));
   if (in_vain) wiring_.accounts.forget_ceiling(pool->key.node);
@@ -258,7 +257,7 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
     if (result.error().no_slot) {
       if (waits_for_room(pending)) return;
     } else {
-      wiring_.accounts.closed(key);
+      wiring_.accounts.not_opened(key);
     }
     serve_slots();
     const std::string_view state = result.error().not_ready() ? sqlstate::kCannotConnectNow : std::string_view();
@@ -524,7 +523,7 @@ bool Pool::forget_idle(ServerLink& link) {
 void Pool::granted(std::uint64_t ticket, const backend::LinkKey& key) {
   const auto it = by_ticket_.find(ticket);
   if (it == by_ticket_.end()) {  // gave up meanwhile
-    wiring_.accounts.closed(key);
+    wiring_.accounts.not_opened(key);
     return serve_slots();
   }
   Pending& pending = *it->second;
