@@ -642,6 +642,18 @@ TEST_F(FullServer, OneWhoIsRefusedRightBehindACloseIsTriedAgain) {
   EXPECT_NE(asker->link(), nullptr) << asker->error();
 }
 
+// Those who are about to be refused themselves are nobody to wait for.
+TEST_F(FullServer, WhereWeHoldNoLinkAllOfACrowdAreToldAtOnce) {
+  server.room = 0;
+  std::vector<std::unique_ptr<Asker>> askers;
+  for (int i = 0; i < 6; ++i) askers.push_back(ask(ann, i % 2));
+  until([&] { return std::all_of(askers.begin(), askers.end(), [](const auto& a) { return a->result.has_value(); }); });
+  for (const auto& asker : askers) EXPECT_EQ(asker->link(), nullptr);
+  EXPECT_EQ(server.refused, 6) << "each was tried once";
+  EXPECT_EQ(accounts.links(), 0u);
+  EXPECT_FALSE(accounts.ceiling(NodeId(0)));
+}
+
 TEST_F(FullServer, WhereWeHoldNoLinkTheRefusalIsToldAtOnce) {
   server.room = 0;
   for (int i = 0; i < 2; ++i) {

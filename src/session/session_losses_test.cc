@@ -28,6 +28,15 @@ struct LossTest : SessionTest {
     client.take();
     return client;
   }
+  // The primary, with whom every LOCK fails.
+  void refuses_locks(Transactional& server) {
+    primary->script = [&server](const Bytes& message, Bytes& out) {
+      if (message.find("lock") == Bytes::npos) return server(message, out);
+      out += error_of("42P01");
+      wire::put_ready(out, server.status = 'E');
+      return true;
+    };
+  }
   std::string in_transaction(Client& client, std::string_view sql) {
     client.query(sql);
     until([&] { return client.heard.ends_with("ZT "); });
@@ -300,12 +309,7 @@ TEST_F(LossTest, WhatIsLostUnderACommitIsOfNoConcernToTheNextTransaction) {
 TEST_F(LossTest, WhoGoesBackInAFailedTransactionHearsThatItIsLost) {
   for (const bool extended : {false, true}) {
     Transactional server;
-    primary->script = [&](const Bytes& message, Bytes& out) {
-      if (message.find("lock") == Bytes::npos) return server(message, out);
-      out += error_of("42P01");
-      wire::put_ready(out, server.status = 'E');
-      return true;
-    };
+    refuses_locks(server);
     Client& client = begin();
     const auto failed = [&] {
       until([&] { return client.heard.ends_with("ZE "); });
@@ -328,12 +332,7 @@ TEST_F(LossTest, WhoGoesBackInAFailedTransactionHearsThatItIsLost) {
 // … and who leaves it for another one does not hear it there.
 TEST_F(LossTest, WhatHasFailedAndIsLostIsNoNewsToTheNextTransaction) {
   Transactional server;
-  primary->script = [&](const Bytes& message, Bytes& out) {
-    if (message.find("lock") == Bytes::npos) return server(message, out);
-    out += error_of("42P01");
-    wire::put_ready(out, server.status = 'E');
-    return true;
-  };
+  refuses_locks(server);
   Client& client = begin();
   client.query("lock table u");
   until([&] { return client.heard.ends_with("ZE "); });
