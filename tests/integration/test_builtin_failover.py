@@ -138,11 +138,14 @@ def with_pcp(h):
 
 
 def primary_is_heard(h):
-    """By a probe that begins after this: what has left recovery before has not taken over."""
+    """By a probe that begins after this: what has left recovery before has not taken over. The probe that follows it begins
+    when the answer has been dealt with. They keep their session; health checks, which do not ask who is the primary, do not."""
     primary = h.cluster.primary
-    probed = ("select count(*) from pg_stat_activity where query like '%synchronous_standby_names%' and state = 'idle' "
-              f"and query_start > '{primary.psql('select clock_timestamp()')}' and application_name <> 'psql'")
-    wait_until(lambda: primary.psql(probed) != "0", "a probe of the primary")
+    for which in ("a probe of the primary", "the probe behind it"):
+        now = primary.psql("select clock_timestamp()")
+        probed = ("select count(*) from pg_stat_activity where query like '%synchronous_standby_names%' and state = 'idle' "
+                  f"and backend_start < '{now}' and query_start > '{now}' and application_name <> 'psql'")
+        wait_until(lambda sql=probed: primary.psql(sql) != "0", which)
 
 
 @pytest.mark.parametrize("fate", ["in use", "detached", "gone"])
