@@ -90,6 +90,9 @@ enum class Outcome : std::uint8_t {
   unreachable,  // no connection, no answer in time, or something that is no PostgreSQL
 };
 
+// A server that is there for clients, if not for us.
+inline bool works(Outcome outcome) { return outcome == Outcome::healthy || outcome == Outcome::refused; }
+
 struct Started {
   Rules rules;
   std::optional<StateFile> file;         // nullopt: there is none, or -D

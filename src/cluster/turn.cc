@@ -203,7 +203,7 @@ void Turn::operator()(const HealthChecked& event) {
   Member* member = find(event.node);
   if (!member || member->node.status == NodeStatus::unused) return;
   const int id = event.node.value;
-  if (event.outcome == Outcome::healthy || event.outcome == Outcome::refused) {
+  if (works(event.outcome)) {
     member->doubted = false;
     withdraw(event.node, Cause::health_check);
   }

@@ -254,10 +254,8 @@ void Turn::operator()(const Answered& event) {
   Member* member = find(event.node);
   if (!member || !member->node.live()) return;
   const bool gone = event.outcome == Outcome::unreachable;
-  if (!gone) {
-    member->silent = false;
-    withdraw(event.node, Cause::connection);
-  }
+  if (!gone) member->silent = false;
+  if (works(event.outcome)) withdraw(event.node, Cause::connection);
   if (!gone && event.in_recovery) take_role(*member, *event.in_recovery);
   if (!state_.operation || state_.operation->stage != Operation::asking) return;
   auto& awaited = state_.operation->awaited;
