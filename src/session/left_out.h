@@ -1,5 +1,6 @@
-// Nodes that could not be connected to for trouble of ours: the name service is silent, descriptors are short, too many
-// passwords are being hashed. Whoever can do without them does so for a moment, then one session tries again.
+// Nodes that could not be connected to for the moment: their server has no room, or for trouble of ours: the name
+// service is silent, descriptors are short, too many passwords are being hashed. Whoever can do without them does so
+// for a moment, then one session tries again.
 //
 // Limits   as many as there are nodes, each for kPause at a time.
 // Threads  one worker.

@@ -182,9 +182,9 @@ void Session::acquired(pool::Pool::Result result) {
     const bool gone = result.error().error.code == make_error_code(pool::Errc::node_gone);  // the view was an old one
     if (falls_back() && (gone || result.error().elsewhere())) {
       log_fall_back(worker_.log(), who_, pending_node_, result.error());
-      // A server that refuses the session is not tried each time, one that for trouble of ours was not asked is left
-      // out for a moment. What speaks against the node is looked into.
-      const bool refused = result.error().server && !result.error().against_node();
+      // A server that refuses the session is not tried each time, one that has no room or for trouble of ours was not
+      // asked is left out for a moment. What speaks against the node is looked into.
+      const bool refused = result.error().server && !result.error().against_node() && !result.error().no_slot;
       if (!gone && !refused && !result.error().against_node())
         worker_.left_out().add(pending_node_, worker_.loop().now());
       if (refused) vs_.read_from(view().write_node());

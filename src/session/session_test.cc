@@ -409,6 +409,29 @@ TEST_F(NamedStandby, OneReadOfAllWaitsForASilentNameService) {
   EXPECT_STREQ(reads(second, "select 6"), "standby");
 }
 
+struct FullStandby : NamedStandby, testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(StatementLevel, FullStandby, testing::Bool());
+
+// issue: it read from the primary from then on; with statement_level_load_balance each read was refused there anew.
+TEST_P(FullStandby, IsLeftOutForAMoment) {
+  Client& client = log_in();
+  auto mostly = snapshot_by_name();
+  auto settings = std::make_shared<config::Settings>(*mostly->settings);
+  settings->statement_level_load_balance = GetParam();
+  mostly->settings = std::move(settings);
+  worker->take_snapshot(std::move(mostly));
+  is_found();
+  standby->room = 0;
+  EXPECT_EQ(answer(client, "select 1"), "C N ZI ");
+  EXPECT_EQ(answer(client, "select 2"), "C ZI ");
+  EXPECT_TRUE(heard(*primary, "select 1") && heard(*primary, "select 2"));
+  EXPECT_EQ(standby->refused, 1);
+  standby->room = 1000;
+  clock.ahead += LeftOut::kPause;
+  EXPECT_EQ(answer(client, "select 3"), "C ZI ");
+  EXPECT_TRUE(heard(*standby, "select 3"));
+}
+
 // issue: a standby that had been left out was not asked where the primary refused, either.
 TEST_F(NamedStandby, WhereThePrimaryRefusesWhoWasLeftOutServes) {
   Client &first = log_in(), &second = log_in();
