@@ -136,10 +136,12 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
     return Next::served;
   }
   if (!give_way()) {
-    worker_.loop().defer([&worker = worker_, id = id_] {
+    backend::OpenFailure all_taken{Error{pool::Errc::all_taken, {}}, {}, {}};
+    all_taken.no_slot = worker_.shared().accounts.server_bounds(keys->key);
+    worker_.loop().defer([&worker = worker_, id = id_, all_taken = std::move(all_taken)] {
       Session* session = worker.find(id);
       if (session == nullptr || session->phase_ != Phase::acquiring || session->pending_) return;
-      session->acquired(tl::unexpected(backend::OpenFailure{Error{pool::Errc::all_taken, {}}, {}, {}}));
+      session->acquired(tl::unexpected(all_taken));
     });
     return Next::waiting;
   }

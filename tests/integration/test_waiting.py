@@ -1,4 +1,5 @@
 """Waiting for a server link: in order, never for one another, without end only where nobody set one."""
+import contextlib
 import os
 import random
 import resource
@@ -11,8 +12,8 @@ import pytest
 
 from support.cluster import Cluster
 from support.system import wait_until
-from support.wire import (COPY_DONE, FLUSH, SYNC, Client, bind, copy_data, describe, execute, kinds, parse, query, row,
-                          startup)
+from support.wire import (COPY_DONE, FLUSH, SYNC, Client, bind, copy_data, describe, error, execute, kinds, parse, query,
+                          row, startup)
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 
@@ -306,6 +307,34 @@ def test_a_crowd_at_a_small_server_is_served_in_turn(start_proxy, small):
     proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 200, "max_pool": 1, "query_wait_timeout": 30}, on=small,
                         fresh=True)
     assert not select_at_once(proxy, "app0", clients=60)
+    proxy.stop()
+
+
+@contextlib.contextmanager
+def full(cluster, user="app3"):
+    """Its primary has no slot left, but those for superusers."""
+    with contextlib.ExitStack() as filling:
+        while True:
+            try:
+                c = psycopg.connect(f"host=127.0.0.1 port={cluster.primary.port} user={user} dbname=test sslmode=disable")
+            except psycopg.OperationalError:
+                break
+            filling.callback(c.close)
+        yield
+
+
+def test_who_waits_in_vain_at_a_full_server_is_told_of_its_limit(start_proxy, small):
+    """issue: the HINT was to raise max_pool and pool_size."""
+    proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 32, "query_wait_timeout": 2}, on=small, fresh=True)
+    with Client(proxy.port).login(user="app0") as holder:
+        holder.ask("begin")
+        holder.ask("select 1")
+        with full(small), Client(proxy.port).login(user="app0") as waiter:
+            waiter.send(query("select 2"))
+            why = [error(p) for k, p in waiter.until("Z") if k == "E"][0]
+            assert why["C"] == "53300" and "max_connections" in why["H"], why
+        holder.ask("commit")
+        wait_until(lambda: asks(holder, "select 'recovered'") == [["recovered"]], "room")
     proxy.stop()
 
 
