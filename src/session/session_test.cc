@@ -65,6 +65,29 @@ TEST_F(SessionTest, WhoWaitsInVainIsToldWhatToRaise) {
   EXPECT_EQ(answer(second, "select 1"), "C ZI ");
 }
 
+// issue: in the middle of its transaction it was told that the server had no room (53300).
+TEST_F(SessionTest, WhoReadsAtAStandbyWaitsForRoomAtThePrimary) {
+  Client &first = log_in(), &reader = log_in();
+  answer(first, "create table t (i int)");
+  hold(*primary, "create");
+  first.query("create table u (i int)");
+  until([&] { return heard(*primary, "create table u (i int)"); });
+  standby->script = Transactional{};
+  EXPECT_EQ(in_transaction(reader, "begin"), "C ZT ");
+  EXPECT_EQ(in_transaction(reader, "select 1"), "C ZT ");
+  primary->room = 1;
+  reader.query("lock table t");
+  until([&] { return shared.accounts.waiting() == 1; });
+  EXPECT_EQ(reader.take(), "");
+  EXPECT_TRUE(heard(*standby, "COMMIT")) << "others read there meanwhile";
+  primary->script = Transactional{};
+  primary->say(end_of_query());
+  until([&] { return first.heard == "C ZI " && reader.heard.ends_with("ZT "); });
+  EXPECT_EQ(reader.take(), "C ZT ");
+  EXPECT_EQ(answer(reader, "COMMIT"), "C ZI ");
+  EXPECT_TRUE(heard(*primary, "BEGIN") && heard(*primary, "COMMIT"));
+}
+
 // issue: what earlier logins had taught was forgotten, so that all later ones needed a fresh link.
 TEST_F(SessionTest, ALoginThatWaitedInVainForALinkForgetsNothing) {
   Client& first = log_in();

@@ -247,10 +247,13 @@ def test_half_a_gigabyte_of_copy_in_bounded_memory(start_proxy, table):
     assert peak < 6000 or under_sanitizer()
 
 
+ROOM = "max_connections = 12\nsuperuser_reserved_connections = 3\n"
+
+
 @pytest.fixture(scope="module")
 def small():
     """A server with room for 12 sessions, three of them for superusers."""
-    own = Cluster(nodes=1, conf="max_connections = 12\nsuperuser_reserved_connections = 3\nmax_wal_senders = 0\n")
+    own = Cluster(nodes=1, conf=f"{ROOM}max_wal_senders = 0\n")
     try:
         own.create().start()
         for n in range(4):
@@ -335,6 +338,49 @@ def test_who_waits_in_vain_at_a_full_server_is_told_of_its_limit(start_proxy, sm
             assert why["C"] == "53300" and "max_connections" in why["H"], why
         holder.ask("commit")
         wait_until(lambda: asks(holder, "select 'recovered'") == [["recovered"]], "room")
+    proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def small_pair():
+    """A primary like that, and a standby."""
+    own = Cluster(nodes=2)
+    try:
+        own.create().primary.append_conf(ROOM)
+        own.start()
+        own.primary.psql("create role app0 login; create role app3 login; create table waiting (a int); grant all on waiting to public")
+        own.wait_replayed()
+        yield own
+    finally:
+        own.destroy()
+
+
+@pytest.mark.parametrize("write", [
+    [query("insert into waiting values (2)")],
+    [parse("insert into waiting values (2)"), bind(), execute(), SYNC],
+    [parse("select 1"), bind(), execute(), parse("insert into waiting values (2)"), bind(), execute(), SYNC],
+], ids=["simple", "extended", "behind a read"])
+def test_who_reads_at_a_standby_waits_for_room_at_the_primary(start_proxy, small_pair, write):
+    """issue: in the middle of its transaction it was told that the server had no room (53300)."""
+    proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 32, "query_wait_timeout": 20, "backend_weight0": 0},
+                        on=small_pair, fresh=True)
+    small_pair.primary.psql("truncate waiting")
+    with Client(proxy.port).login(user="app0") as holder, Client(proxy.port).login(user="app0") as reader:
+        holder.ask("begin")
+        holder.ask("insert into waiting values (1)")
+        reader.ask("begin")
+        assert row_of(reader, "show port") == str(small_pair.nodes[1].port)
+        with full(small_pair):
+            reader.send(*write)
+            wait_until(lambda: "has no room for more connections" in proxy.log(), "the refusal")
+            holder.ask("commit")
+            assert kinds(reader.until("Z"), without="SN12D")[-2:] == "CZ"
+            assert row_of(reader, "show port") == str(small_pair.nodes[0].port)
+            reader.ask("commit")
+        assert small_pair.primary.psql("select array_agg(a order by a) from waiting") == "{1,2}"
+        reader.ask("begin")
+        assert row_of(reader, "show port") == str(small_pair.nodes[1].port)
+        reader.ask("commit")
     proxy.stop()
 
 
