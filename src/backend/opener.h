@@ -30,7 +30,9 @@ struct OpenFailure {
   Error error;
   std::optional<wire::Report> server;    // the server's own words, when it gave any
   std::optional<auth::Refusal> refusal;  // ours, when we could not log in
-  bool no_slot = false;                  // 53300 for want of a slot for anybody, not by the limit of a role or database
+  // The server has no slot for anybody: its 53300, not by the limit of a role or database. Without `server` the pool
+  // knows it by an earlier one, and nobody has been asked.
+  bool no_slot = false;
   // True when this speaks against the node itself, so that it should be probed.
   bool against_node() const;
   // It starts up, recovers or shuts down: 57P03.

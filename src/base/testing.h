@@ -1,6 +1,6 @@
 // What unit tests of many modules stand in for the log and the clock.
 //
-// Shape    SilentLog drops lines; LogLines keeps them: `text` has "LEVEL: text" and "DETAIL: …", each on a line.
+// Shape    SilentLog drops lines; LogLines keeps them: `text` has "LEVEL: text", "DETAIL: …" and "HINT: …", each on a line.
 //          MovableClock is the system's, set ahead by `ahead`.
 // Limits   none.
 // Errors   none.
@@ -27,6 +27,7 @@ class LogLines final : public LogSink {
   void write(LogContext&, const LogLine& line) override {
     text += fmt::format("{}: {}\n", level_name(line.level), line.text);
     if (!line.detail.empty()) text += fmt::format("DETAIL: {}\n", line.detail);
+    if (!line.hint.empty()) text += fmt::format("HINT: {}\n", line.hint);
   }
   std::size_t count(std::string_view part) const {
     std::size_t found = 0;

@@ -101,6 +101,14 @@ std::optional<std::size_t> Accounts::ceiling(NodeId node) const {
   return it->second.ceiling;
 }
 
+bool Accounts::server_bounds(const backend::LinkKey& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto node = nodes_.find(key.node);
+  if (node == nodes_.end() || node->second.ceiling >= limits_.per_node) return false;
+  const auto own = keys_.find(key);
+  return own == keys_.end() || below_own_limit(own->second);
+}
+
 bool Accounts::crowds(NodeId id) const {
   const std::lock_guard lock(mutex_);
   const auto it = nodes_.find(id);

@@ -77,6 +77,8 @@ class Accounts {
   void feel_for_room(TimePoint now);
   static constexpr Duration kCeilingLife = std::chrono::minutes(5);
   std::optional<std::size_t> ceiling(NodeId node) const;
+  // Who waits for a link of this key waits because of the ceiling of its node, and not of a limit of ours.
+  bool server_bounds(const backend::LinkKey& key) const;
   // Nobody waits for a link to that node, and those that are open leave less than kLeftToOthers, or a quarter, below
   // its ceiling.
   bool crowds(NodeId node) const;

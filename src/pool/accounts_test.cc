@@ -73,6 +73,18 @@ TEST(Accounts, WhatAServerHasNoRoomForIsNotAskedOfIt) {
   EXPECT_FALSE(books.ceiling(node));
 }
 
+TEST(Accounts, TheServerBoundsWhomNoLimitOfOursDoes) {
+  Accounts books(Limits{.per_node = 4, .per_key = 2});
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(books.try_open(kA));
+  ASSERT_TRUE(books.try_open(kB));
+  EXPECT_FALSE(books.server_bounds(kB)) << "it has refused nobody";
+  books.refused(kB, TimePoint{});
+  EXPECT_TRUE(books.server_bounds(kB));
+  EXPECT_FALSE(books.server_bounds(kA)) << "pool_size";
+  books.set_limits({.per_node = 2, .per_key = 0});
+  EXPECT_FALSE(books.server_bounds(kB)) << "max_pool";
+}
+
 TEST(Accounts, LinksCrowdANodeWhoseCeilingTheyReach) {
   Accounts books(Limits{.per_node = 100, .per_key = 0});
   for (int i = 0; i < 41; ++i) ASSERT_TRUE(books.try_open(kA));

@@ -616,6 +616,7 @@ TEST_F(FullServer, WhoWaitsTriesAgainEachSecondAndNoLongerThanItsDeadline) {
   later(seconds(3));
   until([&] { return late->result.has_value(); });
   EXPECT_NE(late->error().find("the server of node 0 has no room for more"), std::string::npos) << late->error();
+  EXPECT_TRUE(!*late->result && late->result->error().no_slot);
   EXPECT_FALSE(asker->result);
   server.room = 3;
   later(seconds(1));

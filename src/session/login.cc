@@ -52,9 +52,9 @@ wire::Report no_node() {
                "All nodes are down. They are probed and used again when they answer.");
 }
 
-wire::Report no_link_in_time(std::chrono::seconds limit) {
+wire::Report no_link_in_time(std::chrono::seconds limit, bool server_bounds) {
   wire::Report report = fatal(sqlstate::kTooManyConnections, "could not get a server connection",
-                              "Raise max_pool, pool_size or authentication_timeout, or close idle transactions.");
+                              no_link_hint(server_bounds, "authentication_timeout"));
   report.detail =
       fmt::format("The login was waiting for one when authentication_timeout was over, {} s.", limit.count());
   return report;
@@ -89,7 +89,10 @@ void Login::start() {
   if (limit.count() == 0) return;
   timer_ = session_.worker_.loop().after(limit, [this, limit] {
     timer_ = 0;
-    if (state_ == State::server && pending_ && pending_->in_queue()) return refuse(no_link_in_time(limit));
+    if (state_ == State::server && pending_ && pending_->in_queue()) {
+      const pool::KeyPoolPtr keys = key_pool(session_.pending_node_);
+      return refuse(no_link_in_time(limit, session_.worker_.shared().accounts.server_bounds(keys->key)));
+    }
     refuse(fatal(sqlstate::kInvalidAuthorization, "canceling authentication due to timeout"));
   });
 }

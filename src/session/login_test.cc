@@ -346,6 +346,14 @@ TEST_F(LoginTest, ALoginThatWaitsForALinkIsToldSoWhenItsTimeIsOver) {
   EXPECT_EQ(refusal(second), "E53300 ");
   EXPECT_EQ(sink.count("could not get a server connection"), 1u);
   EXPECT_EQ(sink.count("authentication_timeout was over, 2 s"), 1u);
+  EXPECT_EQ(sink.count("HINT: Raise max_pool, pool_size or authentication_timeout, or close"), 1u);
+  shared.accounts.set_limits({.per_node = 8, .per_key = 0});
+  primary->room = 1;
+  Client& third = ask_in();
+  until([&] { return primary->refused > 0 && shared.accounts.waiting() == 1; });
+  clock.ahead += seconds(3);
+  EXPECT_EQ(refusal(third), "E53300 ");
+  EXPECT_EQ(sink.count("HINT: Raise the server's max_connections or authentication_timeout, or close"), 1u);
   primary->say(end_of_query());
   until([&] { return first.heard == "C ZI "; });
   is_let_in(ask_in());

@@ -275,6 +275,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void serve_anew();
   bool begins() const;
   bool wait_after_failure(const backend::OpenFailure& failure);
+  bool wait_for_room(const backend::OpenFailure& failure);
+  bool holds_link() const;
   bool read_elsewhere();
   bool reads_elsewhere();
   bool falls_back();

@@ -124,7 +124,7 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
   const auto done = [this](pool::Pool::Result result) { acquired(std::move(result)); };
   // Who holds one link and waits for a second may wait for somebody who waits for him.
   ask.other_node = falls_back() || reads_elsewhere();
-  ask.at_once = std::any_of(links_.begin(), links_.end(), [](const pool::ServerLink* l) { return !l->parting; });
+  ask.at_once = holds_link();
   pending_ = worker_.pool().request(ask, done);
   if (pending_) {
     worker_.left_out().tried(node, worker_.loop().now());
@@ -136,16 +136,22 @@ Session::Next Session::acquire(NodeId node, pool::ServerLink*& link) {
     return Next::served;
   }
   if (!give_way()) {
-    worker_.loop().defer([&worker = worker_, id = id_] {
+    backend::OpenFailure all_taken{Error{pool::Errc::all_taken, {}}, {}, {}};
+    all_taken.no_slot = worker_.shared().accounts.server_bounds(keys->key);
+    worker_.loop().defer([&worker = worker_, id = id_, all_taken = std::move(all_taken)] {
       Session* session = worker.find(id);
       if (session == nullptr || session->phase_ != Phase::acquiring || session->pending_) return;
-      session->acquired(tl::unexpected(backend::OpenFailure{Error{pool::Errc::all_taken, {}}, {}, {}}));
+      session->acquired(tl::unexpected(all_taken));
     });
     return Next::waiting;
   }
   ask.at_once = false;
   pending_ = worker_.pool().request(std::move(ask), done);
   return Next::waiting;
+}
+
+bool Session::holds_link() const {
+  return std::any_of(links_.begin(), links_.end(), [](const pool::ServerLink* link) { return !link->parting; });
 }
 
 // The node that is asked for a link is a standby, and the primary serves as well.
@@ -177,7 +183,7 @@ void Session::acquired(pool::Pool::Result result) {
   phase_ = Phase::idle;
   if (!result) {
     snapshot_ = worker_.snapshot();
-    if (read_elsewhere() || wait_after_failure(result.error())) return go_on();
+    if (read_elsewhere() || wait_after_failure(result.error()) || wait_for_room(result.error())) return go_on();
     // A standby that cannot be reached or does not let the session in is no reason to fail: the primary serves.
     const bool gone = result.error().error.code == make_error_code(pool::Errc::node_gone);  // the view was an old one
     if (falls_back() && (gone || result.error().elsewhere())) {

@@ -4,22 +4,6 @@
 namespace herdgate::session {
 namespace {
 
-// Answers queries as a server that knows of transactions; of those that begin with `held` it says nothing.
-struct Transactional {
-  std::string held;
-  char status = 'I';
-  bool operator()(const Bytes& message, Bytes& out) {
-    if (message[0] != wire::fe::kQuery) return false;
-    const std::string sql(message.c_str() + wire::kHeaderBytes);
-    if (!held.empty() && sql.starts_with(held)) return true;
-    if (sql.starts_with("BEGIN")) status = 'T';
-    if (sql.starts_with("COMMIT") || sql.starts_with("ROLLBACK")) status = 'I';
-    wire::put_command_complete(out, "OK");
-    wire::put_ready(out, status);
-    return true;
-  }
-};
-
 struct LossTest : SessionTest {
   Client& begin() {
     Client& client = log_in();
@@ -36,11 +20,6 @@ struct LossTest : SessionTest {
       wire::put_ready(out, server.status = 'E');
       return true;
     };
-  }
-  std::string in_transaction(Client& client, std::string_view sql) {
-    client.query(sql);
-    until([&] { return client.heard.ends_with("ZT "); });
-    return client.take();
   }
   // What the client hears when the server dies with this text, unanswered, in a transaction that has locked something.
   std::string lost_under(const std::string& text) {

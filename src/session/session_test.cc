@@ -40,6 +40,54 @@ TEST_F(SessionTest, WhoIsCancelledWhileQueuedLeavesTheQueue) {
   EXPECT_FALSE(heard(*standby, "select 2"));
 }
 
+// issue: at a full server, too, it was told to raise max_pool.
+TEST_F(SessionTest, WhoWaitsInVainIsToldWhatToRaise) {
+  Client &first = log_in(), &second = log_in();
+  answer(first, "create table t (i int)");
+  hold(*primary, "create");
+  first.query("create table u (i int)");
+  until([&] { return heard(*primary, "create table u (i int)"); });
+  primary->room = 1;
+  const auto waits_in_vain = [&] {
+    second.query("create table v (i int)");
+    until([&] { return shared.accounts.waiting() == 1; });
+    clock.ahead += kWaitTimeout + seconds(1);
+    until([&] { return second.heard.ends_with("ZI "); });
+    EXPECT_EQ(second.take(), "E53300 ZI ");
+  };
+  waits_in_vain();
+  EXPECT_EQ(sink.count("HINT: Raise the server's max_connections or query_wait_timeout, or close"), 1u) << sink.text;
+  shared.accounts.set_limits({.per_node = 1, .per_key = 0});
+  waits_in_vain();
+  EXPECT_EQ(sink.count("HINT: Raise max_pool, pool_size or query_wait_timeout, or close"), 1u) << sink.text;
+  primary->say(end_of_query());
+  until([&] { return first.heard == "C ZI "; });
+  EXPECT_EQ(answer(second, "select 1"), "C ZI ");
+}
+
+// issue: in the middle of its transaction it was told that the server had no room (53300).
+TEST_F(SessionTest, WhoReadsAtAStandbyWaitsForRoomAtThePrimary) {
+  Client &first = log_in(), &reader = log_in();
+  answer(first, "create table t (i int)");
+  hold(*primary, "create");
+  first.query("create table u (i int)");
+  until([&] { return heard(*primary, "create table u (i int)"); });
+  standby->script = Transactional{};
+  EXPECT_EQ(in_transaction(reader, "begin"), "C ZT ");
+  EXPECT_EQ(in_transaction(reader, "select 1"), "C ZT ");
+  primary->room = 1;
+  reader.query("lock table t");
+  until([&] { return shared.accounts.waiting() == 1; });
+  EXPECT_EQ(reader.take(), "");
+  EXPECT_TRUE(heard(*standby, "COMMIT")) << "others read there meanwhile";
+  primary->script = Transactional{};
+  primary->say(end_of_query());
+  until([&] { return first.heard == "C ZI " && reader.heard.ends_with("ZT "); });
+  EXPECT_EQ(reader.take(), "C ZT ");
+  EXPECT_EQ(answer(reader, "COMMIT"), "C ZI ");
+  EXPECT_TRUE(heard(*primary, "BEGIN") && heard(*primary, "COMMIT"));
+}
+
 // issue: what earlier logins had taught was forgotten, so that all later ones needed a fresh link.
 TEST_F(SessionTest, ALoginThatWaitedInVainForALinkForgetsNothing) {
   Client& first = log_in();

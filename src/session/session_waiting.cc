@@ -188,4 +188,11 @@ bool Session::wait_after_failure(const backend::OpenFailure& failure) {
   return hold_back(route::Hold::primary, pending_node_) == Next::waiting;
 }
 
+// The primary's server has no room, and has said so at once because the session holds a link elsewhere. True: that goes
+// back, and the session asks once more, as one who may wait.
+bool Session::wait_for_room(const backend::OpenFailure& failure) {
+  const bool full = failure.server && failure.no_slot;
+  return full && pending_node_ == view().write_node() && holds_link() && give_way();
+}
+
 }  // namespace herdgate::session

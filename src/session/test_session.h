@@ -1,7 +1,7 @@
 // For tests: a worker with its sessions between clients on socket pairs and servers that follow a script, on one loop.
 //
 // Shape    SessionTest is the fixture: log_in() gives a client, answer() what it hears, until() turns the loop. A
-//          client hears words (word_of); ExtendedServer and Heard are scripts for the servers.
+//          client hears words (word_of); ExtendedServer, Transactional and Heard are scripts for the servers.
 // Limits   a condition has kPatience to come true.
 // Errors   the test fails.
 // Threads  the test's.
@@ -239,6 +239,11 @@ struct SessionTest : ::testing::Test {
     until([&] { return client.closed || client.heard.ends_with("ZI "); });
     return client.take();
   }
+  std::string in_transaction(Client& client, std::string_view sql) {
+    client.query(sql);
+    until([&] { return client.heard.ends_with("ZT "); });
+    return client.take();
+  }
   // The server hears this query and says nothing.
   static void hold(pool::FakeServer& server, std::string_view sql) {
     server.script = [held = std::string(sql)](const Bytes& message, Bytes&) {
@@ -278,6 +283,22 @@ struct ExtendedServer {
     } else if (message[0] == wire::fe::kExecute) {
       wire::put_command_complete(out, "SELECT 0");
     }
+    return true;
+  }
+};
+
+// Answers queries as a server that knows of transactions; of those that begin with `held` it says nothing.
+struct Transactional {
+  std::string held;
+  char status = 'I';
+  bool operator()(const Bytes& message, Bytes& out) {
+    if (message[0] != wire::fe::kQuery) return false;
+    const std::string sql(message.c_str() + wire::kHeaderBytes);
+    if (!held.empty() && sql.starts_with(held)) return true;
+    if (sql.starts_with("BEGIN")) status = 'T';
+    if (sql.starts_with("COMMIT") || sql.starts_with("ROLLBACK")) status = 'I';
+    wire::put_command_complete(out, "OK");
+    wire::put_ready(out, status);
     return true;
   }
 };

@@ -38,8 +38,7 @@ wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
   const auto& code = failure.error.code;
   if (code == pool::Errc::wait_timed_out || code == pool::Errc::queue_full || code == pool::Errc::all_taken)
     return make("ERROR", sqlstate::kTooManyConnections, "could not get a server connection",
-                fmt::format("{}.", failure.error.text()),
-                "Raise max_pool, pool_size or query_wait_timeout, or close idle transactions.");
+                fmt::format("{}.", failure.error.text()), no_link_hint(failure.no_slot, "query_wait_timeout"));
   if (code == Errc::auth_query_slow)
     return make("ERROR", sqlstate::kCannotConnectNow,
                 fmt::format("auth_query did not answer within {}", failure.error.context));
@@ -56,6 +55,11 @@ wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
                 "The proxy is short of file descriptors, memory or ports; the node has not been asked.");
   return make("ERROR", sqlstate::kConnectionFailure, fmt::format("could not connect to node {}", node.value),
               fmt::format("{}.", failure.error.text()), "The node is probed and used again when it answers.");
+}
+
+std::string no_link_hint(bool server_bounds, std::string_view timeout) {
+  const std::string_view limit = server_bounds ? "the server's max_connections" : "max_pool, pool_size";
+  return fmt::format("Raise {} or {}, or close idle transactions.", limit, timeout);
 }
 
 wire::Report too_many_clients(std::string hint) {

@@ -12,6 +12,9 @@ namespace herdgate::session {
 
 wire::Report report_of(const backend::OpenFailure& failure, NodeId node);
 wire::Report refusal_report(const auth::Refusal& refusal);
+// What to raise when there was no link. server_bounds: it is the server that has no room for more, or else a limit of
+// ours is reached.
+std::string no_link_hint(bool server_bounds, std::string_view timeout);
 wire::Report too_many_clients(std::string hint);
 wire::Report protocol_violation(std::string_view problem);
 wire::Report in_failed_transaction(std::string_view statement);

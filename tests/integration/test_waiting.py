@@ -1,4 +1,5 @@
 """Waiting for a server link: in order, never for one another, without end only where nobody set one."""
+import contextlib
 import os
 import random
 import resource
@@ -11,8 +12,8 @@ import pytest
 
 from support.cluster import Cluster
 from support.system import wait_until
-from support.wire import (COPY_DONE, FLUSH, SYNC, Client, bind, copy_data, describe, execute, kinds, parse, query, row,
-                          startup)
+from support.wire import (COPY_DONE, FLUSH, SYNC, Client, bind, copy_data, describe, error, execute, kinds, parse, query,
+                          row, startup)
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 
@@ -246,10 +247,13 @@ def test_half_a_gigabyte_of_copy_in_bounded_memory(start_proxy, table):
     assert peak < 6000 or under_sanitizer()
 
 
+ROOM = "max_connections = 12\nsuperuser_reserved_connections = 3\n"
+
+
 @pytest.fixture(scope="module")
 def small():
     """A server with room for 12 sessions, three of them for superusers."""
-    own = Cluster(nodes=1, conf="max_connections = 12\nsuperuser_reserved_connections = 3\nmax_wal_senders = 0\n")
+    own = Cluster(nodes=1, conf=f"{ROOM}max_wal_senders = 0\n")
     try:
         own.create().start()
         for n in range(4):
@@ -306,6 +310,77 @@ def test_a_crowd_at_a_small_server_is_served_in_turn(start_proxy, small):
     proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 200, "max_pool": 1, "query_wait_timeout": 30}, on=small,
                         fresh=True)
     assert not select_at_once(proxy, "app0", clients=60)
+    proxy.stop()
+
+
+@contextlib.contextmanager
+def full(cluster, user="app3"):
+    """Its primary has no slot left, but those for superusers."""
+    with contextlib.ExitStack() as filling:
+        while True:
+            try:
+                c = psycopg.connect(f"host=127.0.0.1 port={cluster.primary.port} user={user} dbname=test sslmode=disable")
+            except psycopg.OperationalError:
+                break
+            filling.callback(c.close)
+        yield
+
+
+def test_who_waits_in_vain_at_a_full_server_is_told_of_its_limit(start_proxy, small):
+    """issue: the HINT was to raise max_pool and pool_size."""
+    proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 32, "query_wait_timeout": 2}, on=small, fresh=True)
+    with Client(proxy.port).login(user="app0") as holder:
+        holder.ask("begin")
+        holder.ask("select 1")
+        with full(small), Client(proxy.port).login(user="app0") as waiter:
+            waiter.send(query("select 2"))
+            why = [error(p) for k, p in waiter.until("Z") if k == "E"][0]
+            assert why["C"] == "53300" and "max_connections" in why["H"], why
+        holder.ask("commit")
+        wait_until(lambda: asks(holder, "select 'recovered'") == [["recovered"]], "room")
+    proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def small_pair():
+    """A primary like that, and a standby."""
+    own = Cluster(nodes=2)
+    try:
+        own.create().primary.append_conf(ROOM)
+        own.start()
+        own.primary.psql("create role app0 login; create role app3 login; create table waiting (a int); grant all on waiting to public")
+        own.wait_replayed()
+        yield own
+    finally:
+        own.destroy()
+
+
+@pytest.mark.parametrize("write", [
+    [query("insert into waiting values (2)")],
+    [parse("insert into waiting values (2)"), bind(), execute(), SYNC],
+    [parse("select 1"), bind(), execute(), parse("insert into waiting values (2)"), bind(), execute(), SYNC],
+], ids=["simple", "extended", "behind a read"])
+def test_who_reads_at_a_standby_waits_for_room_at_the_primary(start_proxy, small_pair, write):
+    """issue: in the middle of its transaction it was told that the server had no room (53300)."""
+    proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 32, "query_wait_timeout": 20, "backend_weight0": 0},
+                        on=small_pair, fresh=True)
+    small_pair.primary.psql("truncate waiting")
+    with Client(proxy.port).login(user="app0") as holder, Client(proxy.port).login(user="app0") as reader:
+        holder.ask("begin")
+        holder.ask("insert into waiting values (1)")
+        reader.ask("begin")
+        assert row_of(reader, "show port") == str(small_pair.nodes[1].port)
+        with full(small_pair):
+            reader.send(*write)
+            wait_until(lambda: "has no room for more connections" in proxy.log(), "the refusal")
+            holder.ask("commit")
+            assert kinds(reader.until("Z"), without="SN12D")[-2:] == "CZ"
+            assert row_of(reader, "show port") == str(small_pair.nodes[0].port)
+            reader.ask("commit")
+        assert small_pair.primary.psql("select array_agg(a order by a) from waiting") == "{1,2}"
+        reader.ask("begin")
+        assert row_of(reader, "show port") == str(small_pair.nodes[1].port)
+        reader.ask("commit")
     proxy.stop()
 
 
