@@ -45,7 +45,7 @@ Pool::~Pool() {
   for (auto& [link, owner] : all_) {
     link->link->set_user(nullptr);
     link->link->close(Error{Errc::stopping, {}});
-    wiring_.accounts.closed(link->link->key());
+    wiring_.accounts.closed(link->link->key(), wiring_.loop.now());
   }
 }
 
@@ -78,7 +78,7 @@ bool Pool::taken_down(NodeId id) const {
 void Pool::stop_opening(Pending& pending) {
   pending.opener_.reset();
   if (!std::exchange(pending.holds_slot_, false)) return;
-  wiring_.accounts.not_opened(pending.ask_.pool->key);
+  wiring_.accounts.not_opened(pending.ask_.pool->key, wiring_.loop.now());
   serve_slots();
 }
 
@@ -181,7 +181,8 @@ bool Pool::worth_waiting(const KeyPool& pool) const {
 void Pool::enqueue(Pending& pending, bool then_here) {
   Pending* self = &pending;
   const backend::LinkKey& key = self->ask_.pool->key;
-  self->place_ = Waiting{.key = key, .worker = wiring_.worker, .fresh = self->ask_.fresh};
+  self->place_ =
+      Waiting{.key = key, .worker = wiring_.worker, .fresh = self->ask_.fresh, .refused = self->refusal_.has_value()};
   const auto ticket = wiring_.accounts.enqueue(self->place_);
   if (!ticket) {
     self->timer_ = wiring_.loop.after(Duration::zero(), [this, self] {
@@ -209,32 +210,46 @@ void Pool::stand_in_line(Pending& pending) {
   });
 }
 
-// The server had no room for it. Others have links there: it waits for one of those, idle ones are closed for it. A
-// server's process outlives our end of its connection for a moment, so that this may happen more than once, also when
-// what was closed for it was the last.
-bool Pool::waits_for_room(Pending& pending) {
+// The server had no room for it. Others have links there: it waits for one of those, idle ones are closed for it. Or
+// others are opening theirs: who has got in has his login ahead of him, while refusals come before any login, so that
+// it waits for how those end. A server's process outlives our end of its connection for a moment, so that this may
+// happen more than once, also when what was closed was the last.
+bool Pool::waits_for_room(Pending& pending, const backend::OpenFailure& refusal) {
   const KeyPoolPtr pool = pending.ask_.pool;
   const Accounts::Refused refused = wiring_.accounts.refused(pool->key, wiring_.loop.now());
-  if (refused.first && refused.others > 0) {
+  if (refused.first) {
     HG_LOG(wiring_.log, who_, Level::warning,
            "the server of node {} has no room for more connections: {} are open; who needs one waits, and "
            "idle ones are closed for him",
            pool->key.node.value, refused.others);
   }
-  const bool in_vain = refused.others == 0 && (pending.former_.ticket == 0 || std::exchange(pending.alone_, true));
-  if (in_vain) wiring_.accounts.forget_ceiling(pool->key.node);
+  const bool in_vain = refused.alone() && (!refused.leaving || pending.alone_);
+  pending.alone_ = refused.alone();
+  if (in_vain) tell_refused(pool->key.node);
   if (in_vain || pending.ask_.at_once || pending.ask_.other_node || stopping_) return false;
   wiring_.loop.defer([old = std::shared_ptr<backend::Opener>(std::move(pending.opener_))] {});  // it is calling us
+  pending.refusal_ = refusal;
   if (pending.former_.ticket == 0) {
     enqueue(pending, /*then_here=*/false);
   } else {
     pending.place_ = std::exchange(pending.former_, {});
+    pending.place_.refused = true;
     wiring_.accounts.put_back(pending.place_);
     stand_in_line(pending);
     ask_others(pool->key, /*then_here=*/false);
   }
   relinquish(pool->key);
   return true;
+}
+
+// Nobody has got in: those who waited for that have the server's own words.
+void Pool::tell_refused(NodeId node) {
+  for (const Waiting& who : wiring_.accounts.in_vain(node)) {
+    wiring_.peers.post(who.worker, [ticket = who.ticket](Pool& other) {
+      const auto it = other.by_ticket_.find(ticket);
+      if (it != other.by_ticket_.end()) other.complete(*it->second, tl::unexpected(*it->second->refusal_));
+    });
+  }
 }
 
 void Pool::open(Pending& pending) {
@@ -255,9 +270,9 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
   if (!result) {
     pending.holds_slot_ = false;
     if (result.error().no_slot) {
-      if (waits_for_room(pending)) return;
+      if (waits_for_room(pending, result.error())) return;
     } else {
-      wiring_.accounts.not_opened(key);
+      wiring_.accounts.not_opened(key, wiring_.loop.now());
     }
     serve_slots();
     const std::string_view state = result.error().not_ready() ? sqlstate::kCannotConnectNow : std::string_view();
@@ -283,7 +298,7 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
   }
   if (auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(result->socket)); !attached) {
     pending.holds_slot_ = false;
-    wiring_.accounts.closed(key);
+    wiring_.accounts.closed(key, wiring_.loop.now());
     serve_slots();
     return complete(pending, tl::unexpected(backend::OpenFailure{attached.error(), std::nullopt, std::nullopt}));
   }
@@ -523,7 +538,7 @@ bool Pool::forget_idle(ServerLink& link) {
 void Pool::granted(std::uint64_t ticket, const backend::LinkKey& key) {
   const auto it = by_ticket_.find(ticket);
   if (it == by_ticket_.end()) {  // gave up meanwhile
-    wiring_.accounts.not_opened(key);
+    wiring_.accounts.not_opened(key, wiring_.loop.now());
     return serve_slots();
   }
   Pending& pending = *it->second;
@@ -553,7 +568,7 @@ void Pool::close(ServerLink& link, const Error& why) {
   link.link->set_user(nullptr);
   if (link.link->lost()) report_loss(link);
   link.link->close(why);
-  wiring_.accounts.closed(link.link->key());
+  wiring_.accounts.closed(link.link->key(), wiring_.loop.now());
   // Destroyed later: the caller may be inside one of the link's own events.
   auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
   all_.erase(it);
