@@ -113,6 +113,14 @@ std::optional<std::size_t> Accounts::ceiling(NodeId node) const {
   return it->second.ceiling;
 }
 
+bool Accounts::ceiling_binds(const backend::LinkKey& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = nodes_.find(key.node);
+  if (it == nodes_.end() || it->second.ceiling >= limits_.per_node || !full(it->second)) return false;
+  const auto of = keys_.find(key);
+  return of == keys_.end() || below_own_limit(of->second);
+}
+
 bool Accounts::crowds(NodeId id) const {
   const std::lock_guard lock(mutex_);
   const auto it = nodes_.find(id);

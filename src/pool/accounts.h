@@ -84,6 +84,7 @@ class Accounts {
   void feel_for_room(TimePoint now);
   static constexpr Duration kCeilingLife = std::chrono::minutes(5);
   std::optional<std::size_t> ceiling(NodeId node) const;
+  bool ceiling_binds(const backend::LinkKey& key) const;  // and no limit of ours
   // Nobody waits for a link to that node, and those that are open leave less than kLeftToOthers, or a quarter, below
   // its ceiling.
   bool crowds(NodeId node) const;

@@ -76,6 +76,19 @@ TEST(Accounts, WhatAServerHasNoRoomForIsNotAskedOfIt) {
   EXPECT_FALSE(books.ceiling(node));
 }
 
+TEST(Accounts, ACeilingBindsWhereNoLimitOfOursDoes) {
+  Accounts books(Limits{.per_node = 3, .per_key = 2});
+  for (const auto& key : {kA, kA, kB}) ASSERT_TRUE(books.try_open(key));
+  EXPECT_FALSE(books.ceiling_binds(kB)) << "the limit of the node";
+  books.opened(NodeId(0));
+  books.refused(kB, kNow);
+  EXPECT_TRUE(books.ceiling_binds(kB));
+  EXPECT_FALSE(books.ceiling_binds(kA)) << "its own limit";
+  books.not_opened(kA, kNow);
+  EXPECT_FALSE(books.ceiling_binds(kA)) << "there is room";
+  EXPECT_FALSE(books.ceiling_binds({NodeId(1), "db", "a"}));
+}
+
 TEST(Accounts, WhereNobodyGotInThoseWhomTheServerHasRefusedAreTold) {
   const NodeId node(0);
   Accounts books(Limits{.per_node = 10, .per_key = 0});

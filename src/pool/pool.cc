@@ -202,10 +202,11 @@ void Pool::stand_in_line(Pending& pending) {
   const Deadline& deadline = self->ask_.deadline;
   if (deadline.at == TimePoint::max()) return;
   self->timer_ = wiring_.loop.after(std::max(Duration::zero(), deadline.at - wiring_.loop.now()), [this, self] {
-    const NodeId node = self->ask_.pool->key.node;
+    const backend::LinkKey& key = self->ask_.pool->key;
     const auto waited = std::chrono::duration_cast<std::chrono::seconds>(wiring_.loop.now() - self->began_);
     std::string how = fmt::format("waited {} s", waited.count());
-    if (wiring_.accounts.ceiling(node)) how += fmt::format("; the server of node {} has no room for more", node.value);
+    if (wiring_.accounts.ceiling_binds(key))
+      how += fmt::format("; the server of node {} has no room for more", key.node.value);
     complete(*self, tl::unexpected(failure(Errc::wait_timed_out, std::move(how))));
   });
 }

@@ -626,6 +626,24 @@ TEST_F(FullServer, WhoWaitsTriesAgainEachSecondAndNoLongerThanItsDeadline) {
   EXPECT_FALSE(accounts.ceiling(NodeId(0))) << "and it recovers";
 }
 
+// issue: for five minutes after a refusal the server was blamed for what pool_size did.
+TEST_F(FullServer, WhoWaitsAtALimitOfOursDoesNotBlameTheServer) {
+  server.room = 2;
+  const auto links = fill(bob);
+  auto refused = ask(ann);
+  until([&] { return accounts.waiting() == 1; });
+  refused.reset();
+  pool(1).discard(*links[1], Error{backend::Errc::closed_by_us, "by the test"});
+  accounts.set_limits({.per_node = 100, .per_key = 1});
+  const auto late = ask(bob, 1, Deadline::after(loop.now(), seconds(4)));
+  settle();
+  later(seconds(5));
+  until([&] { return late->result.has_value(); });
+  EXPECT_NE(late->error().find("waited"), std::string::npos) << late->error();
+  EXPECT_EQ(late->error().find("the server"), std::string::npos) << late->error();
+  EXPECT_TRUE(accounts.ceiling(NodeId(0)));
+}
+
 // A server's process outlives our end of its connection.
 TEST_F(FullServer, OneWhoIsRefusedRightBehindACloseIsTriedAgain) {
   pool().give_back(*get(bob), {});
