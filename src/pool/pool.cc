@@ -192,7 +192,7 @@ void Pool::enqueue(Pending& pending, bool then_here) {
   }
   self->place_.ticket = *ticket;
   stand_in_line(pending);
-  if (self->ask_.pool->cleaning < self->ask_.pool->awaited) ask_others(key, then_here);
+  if (self->ask_.pool->cleaning < self->ask_.pool->awaited) ask_others(key, then_here ? *ticket : 0);
 }
 
 void Pool::stand_in_line(Pending& pending) {
@@ -237,7 +237,7 @@ bool Pool::waits_for_room(Pending& pending, const backend::OpenFailure& refusal)
     pending.place_.refused = true;
     wiring_.accounts.put_back(pending.place_);
     stand_in_line(pending);
-    ask_others(pool->key, /*then_here=*/false);
+    ask_others(pool->key);
   }
   relinquish(pool->key);
   return true;
@@ -411,18 +411,31 @@ void Pool::cleaned(ServerLink& link, bool fine) {
   }
   if (home->cleaning > 0 || !wiring_.accounts.waits_for(home->key)) return;
   relinquish(home->key);
-  if (home->awaited > 0) ask_others(home->key, /*then_here=*/false);
+  if (home->awaited > 0) ask_others(home->key);
 }
 
 // Others may have an idle link of this kind, or one of another kind that can make room.
-// then_here: one whom they leave waiting may have what is idle here closed for him.
-void Pool::ask_others(const backend::LinkKey& key, bool then_here) {
-  wiring_.peers.post_all_others(wiring_.worker, [key, then_here, from = wiring_.worker](Pool& other) {
+// counts: the ticket of one who counts on the former.
+void Pool::ask_others(const backend::LinkKey& key, std::uint64_t counts) {
+  wiring_.peers.post_all_others(wiring_.worker, [key, counts, from = wiring_.worker](Pool& other) {
     other.relinquish(key);
     const Wiring& there = other.wiring_;
-    if (then_here && there.accounts.full(key.node) && there.accounts.waits_for(key))
-      there.peers.post(from, [key](Pool& asker) { asker.relinquish(key); });
+    if (counts != 0 && there.accounts.full(key.node) && there.accounts.waits_for(key))
+      there.peers.post(from, [key, counts](Pool& asker) { asker.counted_in_vain(key, counts); });
   });
+}
+
+// One of the others leaves him waiting. He may have what is idle here closed for him; who has another node does not
+// wait for room at this one, when nobody has a link for him: it is tried, and goes there.
+void Pool::counted_in_vain(const backend::LinkKey& key, std::uint64_t ticket) {
+  relinquish(key);
+  const auto it = by_ticket_.find(ticket);
+  if (it == by_ticket_.end() || !it->second->ask_.other_node) return;
+  if (it->second->ask_.pool->account->idle.load(std::memory_order_relaxed) > 0) return;
+  if (!wiring_.accounts.try_open(key, /*beyond_ceiling=*/true)) return;
+  if (wiring_.accounts.withdraw(key, ticket)) return granted(ticket, key);
+  wiring_.accounts.not_opened(key, wiring_.loop.now());  // somebody gives him one
+  serve_slots();
 }
 
 void Pool::hand_over(ServerLink& link, const Waiting& to) {

@@ -159,7 +159,8 @@ class Pool : private backend::LinkKeeper {
   void complete(Pending& pending, Result result);
   void make_available(ServerLink& link);
   void cleaned(ServerLink& link, bool fine);
-  void ask_others(const backend::LinkKey& key, bool then_here);
+  void ask_others(const backend::LinkKey& key, std::uint64_t counts = 0);
+  void counted_in_vain(const backend::LinkKey& key, std::uint64_t ticket);
   void hand_over(ServerLink& link, const Waiting& to);
   void hand_to(ServerLink& link, Pending& pending);
   void serve_anew(const Waiting& who);

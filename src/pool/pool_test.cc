@@ -776,5 +776,23 @@ TEST_F(FullServer, WhoHasAnotherNodeIsToldAtOnce) {
   EXPECT_EQ(accounts.links(), 1u);
 }
 
+// issue: on each worker one counted on the same idle link; who did not get it waited for room at the server.
+TEST_F(FullServer, WhoHasAnotherNodeIsToldAtOnceThatALinkWentElsewhere) {
+  server.room = 1;
+  pool().give_back(*get(ann), {});
+  other_node = true;
+  for (const int first : {1, 0, 1}) {
+    const auto winner = ask(ann, first), loser = ask(ann, 1 - first);
+    EXPECT_EQ(accounts.waiting(), 2u) << "both count on it";
+    settle();
+    EXPECT_EQ(accounts.waiting(), 0u) << "nobody waits for room";
+    until([&] { return winner->result && loser->result; });
+    ASSERT_NE(winner->link(), nullptr) << winner->error();
+    EXPECT_TRUE(!*loser->result && loser->result->error().server);
+    pool(first).give_back(*winner->link(), {});
+  }
+  EXPECT_EQ(server.logins, 4);
+}
+
 }  // namespace
 }  // namespace herdgate::pool
