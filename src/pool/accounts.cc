@@ -1,6 +1,7 @@
 #include "pool/accounts.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -36,16 +37,18 @@ bool Accounts::try_open(const backend::LinkKey& key, bool beyond_ceiling) {
   return may;
 }
 
-void Accounts::closed(const backend::LinkKey& key) {
+void Accounts::closed(const backend::LinkKey& key, TimePoint now) {
   const std::lock_guard lock(mutex_);
   OfNode& node = nodes_[key.node];
   HG_ASSERT(node.open > 0);
   --node.open;
+  node.left = now + kLeaves;
   give_back(key);
 }
 
-void Accounts::not_opened(const backend::LinkKey& key) {
+void Accounts::not_opened(const backend::LinkKey& key, TimePoint now) {
   const std::lock_guard lock(mutex_);
+  nodes_[key.node].left = now + kLeaves;
   give_back(key);
 }
 
@@ -64,15 +67,24 @@ Accounts::Refused Accounts::refused(const backend::LinkKey& key, TimePoint now) 
   const std::lock_guard lock(mutex_);
   give_back(key);
   OfNode& node = nodes_[key.node];
-  const bool first = node.ceiling == kNoCeiling;
+  if (node.ceiling == kNoCeiling) node.said = false;
   node.ceiling = node.links;
   node.refused = now;
-  return {node.open, first};
+  const bool first = node.open > 0 && !std::exchange(node.said, true);
+  return {.others = node.open, .opening = node.links - node.open, .leaving = now < node.left, .first = first};
 }
 
-void Accounts::forget_ceiling(NodeId node) {
+std::vector<Waiting> Accounts::in_vain(NodeId id) {
+  std::vector<Waiting> refused;
   const std::lock_guard lock(mutex_);
-  nodes_[node].ceiling = kNoCeiling;
+  OfNode& node = nodes_[id];
+  if (node.links > 0) return refused;  // somebody tries again
+  node.ceiling = kNoCeiling;
+  while (!node.refusals.empty()) {
+    const auto [ticket, key] = *node.refusals.begin();
+    refused.push_back(take(key, ticket));
+  }
+  return refused;
 }
 
 void Accounts::opened(NodeId id) {
@@ -86,7 +98,7 @@ void Accounts::feel_for_room(TimePoint now) {
   const std::lock_guard lock(mutex_);
   for (auto& [id, node] : nodes_) {
     if (node.ceiling == kNoCeiling) continue;
-    if (now - node.refused >= kCeilingLife) {
+    if (now - node.refused >= kCeilingLife || (node.ceiling == 0 && node.heads.empty())) {
       node.ceiling = kNoCeiling;
     } else if (!node.heads.empty() && node.links >= node.ceiling) {
       ++node.ceiling;
@@ -103,10 +115,10 @@ std::optional<std::size_t> Accounts::ceiling(NodeId node) const {
 
 bool Accounts::server_bounds(const backend::LinkKey& key) const {
   const std::lock_guard lock(mutex_);
-  const auto node = nodes_.find(key.node);
-  if (node == nodes_.end() || node->second.ceiling >= limits_.per_node) return false;
-  const auto own = keys_.find(key);
-  return own == keys_.end() || below_own_limit(own->second);
+  const auto it = nodes_.find(key.node);
+  if (it == nodes_.end() || it->second.ceiling >= limits_.per_node || !full(it->second)) return false;
+  const auto of = keys_.find(key);
+  return of == keys_.end() || below_own_limit(of->second);
 }
 
 bool Accounts::crowds(NodeId id) const {
@@ -127,6 +139,7 @@ void Accounts::insert(Waiting who) {
   const auto key = keys_.try_emplace(who.key).first;
   if (who.fresh) ++key->second.fresh;
   const std::uint64_t ticket = who.ticket;
+  if (who.refused) nodes_[who.key.node].refusals.emplace(ticket, key);
   key->second.queue.emplace(ticket, std::move(who));
   waiting_count_.fetch_add(1, std::memory_order_release);
   settle(key);
@@ -157,6 +170,7 @@ Waiting Accounts::take(Keys::iterator key, std::uint64_t ticket) {
   OfKey& of = key->second;
   Waiting found = std::move(of.queue.extract(ticket).mapped());
   if (found.fresh) --of.fresh;
+  if (found.refused) nodes_[found.key.node].refusals.erase(ticket);
   waiting_count_.fetch_sub(1, std::memory_order_release);
   settle(key);
   return found;

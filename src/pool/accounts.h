@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "backend/link.h"
 #include "base/clock.h"
@@ -48,8 +49,9 @@ struct Waiting {
   backend::LinkKey key;
   WorkerId worker;
   std::uint64_t ticket = 0;
-  bool fresh = false;  // only a new link will do: its login is the proof of a password
-  int overtaken = 0;   // this often a younger one was given a link whose slot would have done
+  bool fresh = false;    // only a new link will do: its login is the proof of a password
+  int overtaken = 0;     // this often a younger one was given a link whose slot would have done
+  bool refused = false;  // by the server, for want of room
 };
 
 class Accounts {
@@ -60,20 +62,25 @@ class Accounts {
 
   // Takes a slot. beyond_ceiling: whatever the server has refused to others.
   bool try_open(const backend::LinkKey& key, bool beyond_ceiling = false);
-  void closed(const backend::LinkKey& key);      // gives it back, of a link that was open
-  void not_opened(const backend::LinkKey& key);  // … of one that did not come to be
-  bool full(NodeId node) const;                  // its limit or ceiling is reached
+  void closed(const backend::LinkKey& key, TimePoint now);      // gives it back, of a link that was open
+  void not_opened(const backend::LinkKey& key, TimePoint now);  // … of one that did not come to be
+  bool full(NodeId node) const;                                 // its limit or ceiling is reached
 
   // The server had no slot for the link: ours is given back, and as many as there are now are the node's ceiling.
   struct Refused {
-    std::size_t others = 0;  // links to that node that are open: with none of them nothing is worth waiting for
-    bool first = false;      // there was no ceiling
+    std::size_t others = 0;   // links to that node that are open
+    std::size_t opening = 0;  // … that are about to be: some of them may have got in already
+    bool leaving = false;     // one was given back within kLeaves: the server's process may not be gone yet
+    bool first = false;       // since there was no ceiling, of those when others were open
+    bool alone() const { return others == 0 && opening == 0; }  // nothing is worth waiting for
   };
   Refused refused(const backend::LinkKey& key, TimePoint now);
-  void forget_ceiling(NodeId node);
+  static constexpr Duration kLeaves = std::chrono::seconds(5);
+  // It has no room for us at all: it has no ceiling, and those in line whom it has refused are taken off the queue.
+  std::vector<Waiting> in_vain(NodeId node);
   void opened(NodeId node);  // it had one: at the ceiling, there may be room for one more
   // Once a second: a ceiling that keeps somebody waiting is raised by one, as other clients of the server may have
-  // gone; one that no refusal has renewed for kCeilingLife is dropped.
+  // gone; one that no refusal has renewed for kCeilingLife is dropped, and one of 0 for which nobody waits.
   void feel_for_room(TimePoint now);
   static constexpr Duration kCeilingLife = std::chrono::minutes(5);
   std::optional<std::size_t> ceiling(NodeId node) const;
@@ -138,8 +145,10 @@ class Accounts {
   struct OfNode {
     std::size_t links = 0, open = 0;  // those about to be opened are not in the latter
     std::size_t ceiling = kNoCeiling;
-    TimePoint refused{};  // last
-    Heads heads;          // the oldest waiter of each key that is below its own limit
+    TimePoint refused{}, left{};  // last; until when a server's process may not be gone yet
+    bool said = false;            // Refused::first, under this ceiling
+    Heads heads;                  // the oldest waiter of each key that is below its own limit
+    Heads refusals;               // all waiters whom the server has refused
   };
   bool full(const OfNode& of) const { return of.links >= std::min(limits_.per_node, of.ceiling); }
   bool below_own_limit(const OfKey& of) const { return limits_.per_key == 0 || of.links < limits_.per_key; }

@@ -6,6 +6,7 @@ namespace herdgate::pool {
 namespace {
 
 const backend::LinkKey kA{NodeId(0), "db", "a"}, kB{NodeId(0), "db", "b"};
+const TimePoint kNow{};
 
 TEST(Accounts, TheNodesAndTheKeysLimitsHold) {
   Accounts books(Limits{.per_node = 3, .per_key = 2});
@@ -14,7 +15,7 @@ TEST(Accounts, TheNodesAndTheKeysLimitsHold) {
   EXPECT_FALSE(books.try_open(kA)) << "own limit";
   EXPECT_TRUE(books.try_open(kB));
   EXPECT_FALSE(books.try_open(kB)) << "the limit of the node";
-  books.not_opened(kA);
+  books.not_opened(kA, kNow);
   EXPECT_TRUE(books.try_open(kB));
   EXPECT_EQ(books.links(), 3u);
 }
@@ -32,10 +33,10 @@ TEST(Accounts, EachNodeHasItsOwnLimitAndItsOwnQueue) {
   EXPECT_FALSE(books.next_for(kA).make_room) << "what is closed at one node is no room at another";
   const auto second = books.enqueue({kB, WorkerId(0)});
   EXPECT_TRUE(books.next_for(kA).make_room);
-  books.not_opened(kA);
+  books.not_opened(kA, kNow);
   EXPECT_EQ(books.first_that_may_open()->ticket, *second) << "the older one's node is full";
   EXPECT_FALSE(books.first_that_may_open());
-  books.not_opened(there);
+  books.not_opened(there, kNow);
   EXPECT_EQ(books.first_that_may_open()->ticket, *first) << "and it recovers";
 }
 
@@ -44,10 +45,12 @@ TEST(Accounts, WhatAServerHasNoRoomForIsNotAskedOfIt) {
   const NodeId node(0);
   Accounts books(Limits{.per_node = 10, .per_key = 0});
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(books.try_open(kA));
-  EXPECT_EQ(books.refused(kA, now).others, 0u) << "those about to be opened are worth nothing";
-  books.forget_ceiling(node);
-  ASSERT_TRUE(books.try_open(kA));
+  const Accounts::Refused early = books.refused(kA, now);
+  EXPECT_EQ(early.others, 0u);
+  EXPECT_EQ(early.opening, 3u);
+  EXPECT_FALSE(early.first || early.alone());
   for (int i = 0; i < 3; ++i) books.opened(node);
+  ASSERT_TRUE(books.try_open(kA)) << "there may be room for one more";
   const Accounts::Refused refused = books.refused(kA, now);
   EXPECT_TRUE(refused.first);
   EXPECT_EQ(refused.others, 3u);
@@ -58,7 +61,7 @@ TEST(Accounts, WhatAServerHasNoRoomForIsNotAskedOfIt) {
   EXPECT_FALSE(books.refused(kB, now).first);
   ASSERT_TRUE(books.enqueue({kB, WorkerId(0)}));
   EXPECT_TRUE(books.next_for(kA).make_room);
-  books.not_opened(kA);
+  books.not_opened(kA, kNow);
   ASSERT_TRUE(books.first_that_may_open());
   books.opened(node);
   EXPECT_EQ(books.ceiling(node), 4u) << "there may be room for one more";
@@ -74,15 +77,50 @@ TEST(Accounts, WhatAServerHasNoRoomForIsNotAskedOfIt) {
 }
 
 TEST(Accounts, TheServerBoundsWhomNoLimitOfOursDoes) {
-  Accounts books(Limits{.per_node = 4, .per_key = 2});
-  for (int i = 0; i < 2; ++i) ASSERT_TRUE(books.try_open(kA));
-  ASSERT_TRUE(books.try_open(kB));
-  EXPECT_FALSE(books.server_bounds(kB)) << "it has refused nobody";
-  books.refused(kB, TimePoint{});
+  Accounts books(Limits{.per_node = 3, .per_key = 2});
+  for (const auto& key : {kA, kA, kB}) ASSERT_TRUE(books.try_open(key));
+  EXPECT_FALSE(books.server_bounds(kB)) << "the limit of the node";
+  books.opened(NodeId(0));
+  books.refused(kB, kNow);
   EXPECT_TRUE(books.server_bounds(kB));
-  EXPECT_FALSE(books.server_bounds(kA)) << "pool_size";
-  books.set_limits({.per_node = 2, .per_key = 0});
-  EXPECT_FALSE(books.server_bounds(kB)) << "max_pool";
+  EXPECT_FALSE(books.server_bounds(kA)) << "its own limit";
+  books.not_opened(kA, kNow);
+  EXPECT_FALSE(books.server_bounds(kA)) << "there is room";
+  EXPECT_FALSE(books.server_bounds({NodeId(1), "db", "a"}));
+}
+
+TEST(Accounts, WhereNobodyGotInThoseWhomTheServerHasRefusedAreTold) {
+  const NodeId node(0);
+  Accounts books(Limits{.per_node = 10, .per_key = 0});
+  ASSERT_TRUE(books.try_open(kA) && books.try_open(kA) && books.try_open(kB));
+  EXPECT_EQ(books.refused(kA, kNow).opening, 2u);
+  const auto told = books.enqueue({.key = kA, .worker = WorkerId(1), .refused = true});
+  const auto untried = books.enqueue({kA, WorkerId(0)});
+  EXPECT_FALSE(books.refused(kB, kNow).alone());
+  EXPECT_TRUE(books.in_vain(node).empty()) << "one is still getting in";
+  const Accounts::Refused last = books.refused(kA, kNow);
+  EXPECT_TRUE(last.alone());
+  EXPECT_FALSE(last.leaving);
+  EXPECT_FALSE(books.first_that_may_open());
+  const std::vector<Waiting> refused = books.in_vain(node);
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_EQ(refused[0].ticket, *told);
+  EXPECT_EQ(books.first_that_may_open()->ticket, *untried) << "it is tried";
+  EXPECT_TRUE(books.in_vain(node).empty());
+}
+
+TEST(Accounts, AServersProcessOutlivesItsLink) {
+  Accounts books(Limits{.per_node = 10, .per_key = 0});
+  ASSERT_TRUE(books.try_open(kA));
+  books.opened(NodeId(0));
+  books.closed(kA, kNow);
+  for (const bool leaving : {true, false}) {
+    ASSERT_TRUE(books.try_open(kA));
+    EXPECT_EQ(books.refused(kA, leaving ? kNow : kNow + Accounts::kLeaves).leaving, leaving);
+    EXPECT_FALSE(books.try_open(kA));
+    books.feel_for_room(kNow);
+    EXPECT_FALSE(books.ceiling(NodeId(0))) << "nobody waits at it";
+  }
 }
 
 TEST(Accounts, LinksCrowdANodeWhoseCeilingTheyReach) {
@@ -93,7 +131,7 @@ TEST(Accounts, LinksCrowdANodeWhoseCeilingTheyReach) {
   EXPECT_EQ(books.refused(kA, TimePoint{}).others, 40u);
   for (std::size_t i = 0; i < Accounts::kLeftToOthers; ++i) {
     EXPECT_TRUE(books.crowds(NodeId(0)));
-    books.not_opened(kA);
+    books.not_opened(kA, kNow);
   }
   EXPECT_FALSE(books.crowds(NodeId(0)));
 }
@@ -111,7 +149,7 @@ TEST(Accounts, WaitersAreServedInOrderPerKey) {
   EXPECT_FALSE(books.next_for(kA).taker);
   EXPECT_TRUE(books.next_for(kA).make_room) << "for the second";
   EXPECT_FALSE(books.first_that_may_open()) << "no slot is free";
-  books.not_opened(kA);
+  books.not_opened(kA, kNow);
   const auto granted = books.first_that_may_open();
   ASSERT_TRUE(granted);
   EXPECT_EQ(granted->ticket, *second);
@@ -127,7 +165,7 @@ TEST(Accounts, WhoNeedsAFreshLinkIsNeverGivenAnIdleOne) {
   EXPECT_FALSE(books.next_for(kA).taker);
   EXPECT_TRUE(books.fresh_wanted(kA));
   EXPECT_FALSE(books.fresh_wanted(kB));
-  books.not_opened(kA);
+  books.not_opened(kA, kNow);
   EXPECT_EQ(books.first_that_may_open()->ticket, *ticket);
 }
 
@@ -157,11 +195,11 @@ TEST(Accounts, YoungerOnesOfTheLinksKeyOvertakeForAWhile) {
   }
   const auto last = books.enqueue({kA, WorkerId(0)});
   EXPECT_TRUE(books.next_for(kA).make_room);
-  books.not_opened(kA);
+  books.not_opened(kA, kNow);
   EXPECT_EQ(books.first_that_may_open()->ticket, *other);
   EXPECT_FALSE(books.next_for(kB).taker);
   EXPECT_TRUE(books.next_for(kB).make_room) << "and it recovers";
-  books.not_opened(kB);
+  books.not_opened(kB, kNow);
   EXPECT_EQ(books.first_that_may_open()->ticket, *last);
 }
 
@@ -192,7 +230,7 @@ TEST(Accounts, HoweverManyWaitFewAreLookedAt) {
     const auto mine = books.enqueue({kB, WorkerId(0)});
     const std::uint64_t before = books.looked_at();
     EXPECT_EQ(books.next_for(kB).taker->ticket, *mine);
-    books.not_opened(kB);
+    books.not_opened(kB, kNow);
     EXPECT_FALSE(books.first_that_may_open()) << "all who wait are at their limit";
     EXPECT_LE(books.looked_at() - before, 3u);
     ASSERT_TRUE(books.try_open(kB));
@@ -236,9 +274,9 @@ TEST_F(AccountsDefaults, LinksThatDifferAllTheTimeAreLeftAlone) {
 TEST_F(AccountsDefaults, WithTheLastLinkTheyAreForgotten) {
   ASSERT_TRUE(books.try_open(kA) && books.try_open(kA));
   learned(10, 10, 1);
-  books.not_opened(kA);
+  books.not_opened(kA, kNow);
   EXPECT_EQ(account->defaults, Defaults(1));
-  books.not_opened(kA);
+  books.not_opened(kA, kNow);
   EXPECT_EQ(account->defaults, Defaults::unknown);
   EXPECT_EQ(learned(5, 20, 2), Learned::as_others);
 }

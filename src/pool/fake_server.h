@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -36,6 +37,14 @@ class FakeServer {
     return static_cast<std::size_t>(std::count_if(lines_.begin(), lines_.end(), [](const auto& l) { return l->open; }));
   }
 
+  // Those whom `holds` has kept.
+  void let_in() {
+    holds = false;
+    for (const auto& line : lines_) {
+      if (std::exchange(line->held_, false) && line->open) line->welcome();
+    }
+  }
+
   // On the line that heard something last.
   void say(ByteView bytes) {
     if (last_ != nullptr) (void)last_->socket_.write(loop_, bytes);
@@ -51,6 +60,7 @@ class FakeServer {
   }
 
   bool silent = false;          // accepts and says nothing
+  bool holds = false;           // a login has its slot and hears nothing, until let_in()
   bool tells_isolation = true;  // or answers the question for it with an error
   int isolation_asked = 0;
   bool asks = false;                                             // for a password, and says nothing to it
@@ -125,6 +135,18 @@ class FakeServer {
         return put(out, 'E', Bytes("C53300\0\0", 8));
       }
       if (!server_.refuses.empty()) return put(out, 'E', "C" + server_.refuses + Bytes(2, '\0'));
+      if (server_.holds) {
+        held_ = true;
+        return;
+      }
+      greet(out);
+    }
+    void welcome() {
+      Bytes out;
+      greet(out);
+      (void)socket_.write(server_.loop_, out);
+    }
+    void greet(Bytes& out) {
       put(out, 'R', Bytes(4, '\0'));
       out += server_.reported;
       put(out, 'K', Bytes("\0\0\0\7\1\2\3\4", 8));
@@ -154,7 +176,7 @@ class FakeServer {
     FakeServer& server_;
     net::Socket socket_;
     Bytes in_;
-    bool inside_ = false;
+    bool inside_ = false, held_ = false;
   };
 
   void accept(net::Socket socket) {

@@ -45,7 +45,7 @@ Pool::~Pool() {
   for (auto& [link, owner] : all_) {
     link->link->set_user(nullptr);
     link->link->close(Error{Errc::stopping, {}});
-    wiring_.accounts.closed(link->link->key());
+    wiring_.accounts.closed(link->link->key(), wiring_.loop.now());
   }
 }
 
@@ -78,7 +78,7 @@ bool Pool::taken_down(NodeId id) const {
 void Pool::stop_opening(Pending& pending) {
   pending.opener_.reset();
   if (!std::exchange(pending.holds_slot_, false)) return;
-  wiring_.accounts.not_opened(pending.ask_.pool->key);
+  wiring_.accounts.not_opened(pending.ask_.pool->key, wiring_.loop.now());
   serve_slots();
 }
 
@@ -181,7 +181,8 @@ bool Pool::worth_waiting(const KeyPool& pool) const {
 void Pool::enqueue(Pending& pending, bool then_here) {
   Pending* self = &pending;
   const backend::LinkKey& key = self->ask_.pool->key;
-  self->place_ = Waiting{.key = key, .worker = wiring_.worker, .fresh = self->ask_.fresh};
+  self->place_ =
+      Waiting{.key = key, .worker = wiring_.worker, .fresh = self->ask_.fresh, .refused = self->refusal_.has_value()};
   const auto ticket = wiring_.accounts.enqueue(self->place_);
   if (!ticket) {
     self->timer_ = wiring_.loop.after(Duration::zero(), [this, self] {
@@ -191,7 +192,7 @@ void Pool::enqueue(Pending& pending, bool then_here) {
   }
   self->place_.ticket = *ticket;
   stand_in_line(pending);
-  if (self->ask_.pool->cleaning < self->ask_.pool->awaited) ask_others(key, then_here);
+  if (self->ask_.pool->cleaning < self->ask_.pool->awaited) ask_others(key, then_here ? *ticket : 0);
 }
 
 void Pool::stand_in_line(Pending& pending) {
@@ -210,32 +211,46 @@ void Pool::stand_in_line(Pending& pending) {
   });
 }
 
-// The server had no room for it. Others have links there: it waits for one of those, idle ones are closed for it. A
-// server's process outlives our end of its connection for a moment, so that this may happen more than once, also when
-// what was closed for it was the last.
-bool Pool::waits_for_room(Pending& pending) {
+// The server had no room for it. Others have links there: it waits for one of those, idle ones are closed for it. Or
+// others are opening theirs: who has got in has his login ahead of him, while refusals come before any login, so that
+// it waits for how those end. A server's process outlives our end of its connection for a moment, so that this may
+// happen more than once, also when what was closed was the last.
+bool Pool::waits_for_room(Pending& pending, const backend::OpenFailure& refusal) {
   const KeyPoolPtr pool = pending.ask_.pool;
   const Accounts::Refused refused = wiring_.accounts.refused(pool->key, wiring_.loop.now());
-  if (refused.first && refused.others > 0) {
+  if (refused.first) {
     HG_LOG(wiring_.log, who_, Level::warning,
            "the server of node {} has no room for more connections: {} are open; who needs one waits, and "
            "idle ones are closed for him",
            pool->key.node.value, refused.others);
   }
-  const bool in_vain = refused.others == 0 && (pending.former_.ticket == 0 || std::exchange(pending.alone_, true));
-  if (in_vain) wiring_.accounts.forget_ceiling(pool->key.node);
+  const bool in_vain = refused.alone() && (!refused.leaving || pending.alone_);
+  pending.alone_ = refused.alone();
+  if (in_vain) tell_refused(pool->key.node);
   if (in_vain || pending.ask_.at_once || pending.ask_.other_node || stopping_) return false;
   wiring_.loop.defer([old = std::shared_ptr<backend::Opener>(std::move(pending.opener_))] {});  // it is calling us
+  pending.refusal_ = refusal;
   if (pending.former_.ticket == 0) {
     enqueue(pending, /*then_here=*/false);
   } else {
     pending.place_ = std::exchange(pending.former_, {});
+    pending.place_.refused = true;
     wiring_.accounts.put_back(pending.place_);
     stand_in_line(pending);
-    ask_others(pool->key, /*then_here=*/false);
+    ask_others(pool->key);
   }
   relinquish(pool->key);
   return true;
+}
+
+// Nobody has got in: those who waited for that have the server's own words.
+void Pool::tell_refused(NodeId node) {
+  for (const Waiting& who : wiring_.accounts.in_vain(node)) {
+    wiring_.peers.post(who.worker, [ticket = who.ticket](Pool& other) {
+      const auto it = other.by_ticket_.find(ticket);
+      if (it != other.by_ticket_.end()) other.complete(*it->second, tl::unexpected(*it->second->refusal_));
+    });
+  }
 }
 
 void Pool::open(Pending& pending) {
@@ -256,9 +271,9 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
   if (!result) {
     pending.holds_slot_ = false;
     if (result.error().no_slot) {
-      if (waits_for_room(pending)) return;
+      if (waits_for_room(pending, result.error())) return;
     } else {
-      wiring_.accounts.not_opened(key);
+      wiring_.accounts.not_opened(key, wiring_.loop.now());
     }
     serve_slots();
     const std::string_view state = result.error().not_ready() ? sqlstate::kCannotConnectNow : std::string_view();
@@ -284,7 +299,7 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
   }
   if (auto attached = link.link->attach(wiring_.loop, wiring_.scratch, std::move(result->socket)); !attached) {
     pending.holds_slot_ = false;
-    wiring_.accounts.closed(key);
+    wiring_.accounts.closed(key, wiring_.loop.now());
     serve_slots();
     return complete(pending, tl::unexpected(backend::OpenFailure{attached.error(), std::nullopt, std::nullopt}));
   }
@@ -396,18 +411,31 @@ void Pool::cleaned(ServerLink& link, bool fine) {
   }
   if (home->cleaning > 0 || !wiring_.accounts.waits_for(home->key)) return;
   relinquish(home->key);
-  if (home->awaited > 0) ask_others(home->key, /*then_here=*/false);
+  if (home->awaited > 0) ask_others(home->key);
 }
 
 // Others may have an idle link of this kind, or one of another kind that can make room.
-// then_here: one whom they leave waiting may have what is idle here closed for him.
-void Pool::ask_others(const backend::LinkKey& key, bool then_here) {
-  wiring_.peers.post_all_others(wiring_.worker, [key, then_here, from = wiring_.worker](Pool& other) {
+// counts: the ticket of one who counts on the former.
+void Pool::ask_others(const backend::LinkKey& key, std::uint64_t counts) {
+  wiring_.peers.post_all_others(wiring_.worker, [key, counts, from = wiring_.worker](Pool& other) {
     other.relinquish(key);
     const Wiring& there = other.wiring_;
-    if (then_here && there.accounts.full(key.node) && there.accounts.waits_for(key))
-      there.peers.post(from, [key](Pool& asker) { asker.relinquish(key); });
+    if (counts != 0 && there.accounts.full(key.node) && there.accounts.waits_for(key))
+      there.peers.post(from, [key, counts](Pool& asker) { asker.counted_in_vain(key, counts); });
   });
+}
+
+// One of the others leaves him waiting. He may have what is idle here closed for him; who has another node does not
+// wait for room at this one, when nobody has a link for him: it is tried, and goes there.
+void Pool::counted_in_vain(const backend::LinkKey& key, std::uint64_t ticket) {
+  relinquish(key);
+  const auto it = by_ticket_.find(ticket);
+  if (it == by_ticket_.end() || !it->second->ask_.other_node) return;
+  if (it->second->ask_.pool->account->idle.load(std::memory_order_relaxed) > 0) return;
+  if (!wiring_.accounts.try_open(key, /*beyond_ceiling=*/true)) return;
+  if (wiring_.accounts.withdraw(key, ticket)) return granted(ticket, key);
+  wiring_.accounts.not_opened(key, wiring_.loop.now());  // somebody gives him one
+  serve_slots();
 }
 
 void Pool::hand_over(ServerLink& link, const Waiting& to) {
@@ -524,7 +552,7 @@ bool Pool::forget_idle(ServerLink& link) {
 void Pool::granted(std::uint64_t ticket, const backend::LinkKey& key) {
   const auto it = by_ticket_.find(ticket);
   if (it == by_ticket_.end()) {  // gave up meanwhile
-    wiring_.accounts.not_opened(key);
+    wiring_.accounts.not_opened(key, wiring_.loop.now());
     return serve_slots();
   }
   Pending& pending = *it->second;
@@ -554,7 +582,7 @@ void Pool::close(ServerLink& link, const Error& why) {
   link.link->set_user(nullptr);
   if (link.link->lost()) report_loss(link);
   link.link->close(why);
-  wiring_.accounts.closed(link.link->key());
+  wiring_.accounts.closed(link.link->key(), wiring_.loop.now());
   // Destroyed later: the caller may be inside one of the link's own events.
   auto parcel = std::make_shared<std::unique_ptr<ServerLink>>(std::move(it->second));
   all_.erase(it);

@@ -117,9 +117,10 @@ class Pool : private backend::LinkKeeper {
     net::TimerId timer_ = 0, handing_ = 0;
     std::unique_ptr<backend::Opener> opener_;
     bool holds_slot_ = false;
-    bool alone_ = false;            // refused when there was no other link to the node, which may have just been closed
-    bool awaits_ = false;           // counted in KeyPool::awaited
-    ServerLink* handed_ = nullptr;  // given to us, `done` follows in the next turn
+    std::optional<backend::OpenFailure> refusal_;  // by a server without room, the last one
+    bool alone_ = false;                           // when it was refused there was no other link to the node
+    bool awaits_ = false;                          // counted in KeyPool::awaited
+    ServerLink* handed_ = nullptr;                 // given to us, `done` follows in the next turn
     std::optional<auth::ServerMethod> method_;
     bool proved_ = false;
   };
@@ -158,7 +159,8 @@ class Pool : private backend::LinkKeeper {
   void complete(Pending& pending, Result result);
   void make_available(ServerLink& link);
   void cleaned(ServerLink& link, bool fine);
-  void ask_others(const backend::LinkKey& key, bool then_here);
+  void ask_others(const backend::LinkKey& key, std::uint64_t counts = 0);
+  void counted_in_vain(const backend::LinkKey& key, std::uint64_t ticket);
   void hand_over(ServerLink& link, const Waiting& to);
   void hand_to(ServerLink& link, Pending& pending);
   void serve_anew(const Waiting& who);
@@ -167,7 +169,8 @@ class Pool : private backend::LinkKeeper {
   void relinquish(const backend::LinkKey& key);
   bool evict_one(const backend::LinkKey& wanted, bool fresh);
   bool take_slot(const Ask& ask);
-  bool waits_for_room(Pending& pending);
+  bool waits_for_room(Pending& pending, const backend::OpenFailure& refusal);
+  void tell_refused(NodeId node);
   void stand_in_line(Pending& pending);
   void leave_room_to_others();
   bool close_oldest(NodeId node, const std::function<bool(const backend::LinkKey&)>& which);

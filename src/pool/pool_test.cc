@@ -627,6 +627,24 @@ TEST_F(FullServer, WhoWaitsTriesAgainEachSecondAndNoLongerThanItsDeadline) {
   EXPECT_FALSE(accounts.ceiling(NodeId(0))) << "and it recovers";
 }
 
+// issue: for five minutes after a refusal the server was blamed for what pool_size did.
+TEST_F(FullServer, WhoWaitsAtALimitOfOursDoesNotBlameTheServer) {
+  server.room = 2;
+  const auto links = fill(bob);
+  auto refused = ask(ann);
+  until([&] { return accounts.waiting() == 1; });
+  refused.reset();
+  pool(1).discard(*links[1], Error{backend::Errc::closed_by_us, "by the test"});
+  accounts.set_limits({.per_node = 100, .per_key = 1});
+  const auto late = ask(bob, 1, Deadline::after(loop.now(), seconds(4)));
+  settle();
+  later(seconds(5));
+  until([&] { return late->result.has_value(); });
+  EXPECT_NE(late->error().find("waited"), std::string::npos) << late->error();
+  EXPECT_EQ(late->error().find("the server"), std::string::npos) << late->error();
+  EXPECT_TRUE(accounts.ceiling(NodeId(0)));
+}
+
 // A server's process outlives our end of its connection.
 TEST_F(FullServer, OneWhoIsRefusedRightBehindACloseIsTriedAgain) {
   pool().give_back(*get(bob), {});
@@ -641,6 +659,75 @@ TEST_F(FullServer, OneWhoIsRefusedRightBehindACloseIsTriedAgain) {
   later(seconds(1));
   until([&] { return asker->result.has_value(); });
   EXPECT_NE(asker->link(), nullptr) << asker->error();
+}
+
+// issue: while no login was over yet, those without a slot were told so at once.
+TEST_F(FullServer, WhoIsRefusedWhileOthersAreGettingInWaitsForThem) {
+  server.room = 1;
+  server.holds = true;
+  const auto first = ask(ann);
+  until([&] { return server.logins == 1; });
+  const auto second = ask(bob, 1), third = ask(ann, 1);
+  until([&] { return accounts.waiting() == 2; });
+  settle();
+  EXPECT_FALSE(second->result || third->result);
+  server.let_in();
+  until([&] { return first->result && server.refused == 3 && accounts.waiting() == 2; });
+  ASSERT_NE(first->link(), nullptr) << first->error();
+  pool().give_back(*first->link(), {});
+  until([&] { return third->result.has_value(); });
+  ASSERT_NE(third->link(), nullptr) << third->error();
+  pool(1).discard(*third->link(), Error{backend::Errc::closed_by_us, "by the test"});
+  later(seconds(1));
+  until([&] { return second->result.has_value(); });
+  EXPECT_NE(second->link(), nullptr) << second->error();
+  EXPECT_EQ(accounts.waiting(), 0u);
+}
+
+TEST_F(FullServer, WhereThoseWhoWereGettingInFailAllAreTold) {
+  server.room = 1;
+  server.holds = true;
+  auto first = ask(ann);
+  until([&] { return server.logins == 1; });
+  std::vector<std::unique_ptr<Asker>> askers;
+  for (int i = 0; i < 4; ++i) askers.push_back(ask(i % 2 == 0 ? ann : bob, i % 2));
+  until([&] { return accounts.waiting() == 4; });
+  server.room = 0;
+  first.reset();
+  until([&] { return server.refused == 5 && accounts.waiting() == 4; });
+  later(seconds(1));
+  until([&] { return std::all_of(askers.begin(), askers.end(), [](const auto& a) { return a->result.has_value(); }); });
+  for (const auto& asker : askers) {
+    ASSERT_TRUE(!*asker->result && asker->result->error().server);
+    EXPECT_EQ(asker->result->error().server->sqlstate, "53300");
+  }
+  EXPECT_EQ(server.refused, 6) << "one of them has tried again";
+  EXPECT_EQ(accounts.links() + accounts.waiting(), 0u);
+  EXPECT_FALSE(accounts.ceiling(NodeId(0)));
+  server.holds = false;
+  server.room = 1;
+  EXPECT_NE(get(ann), nullptr) << "and it recovers";
+}
+
+// issue: where the last link had been closed for him, or a moment ago, he was told that its process was still there.
+TEST_F(FullServer, OneWhoIsRefusedBehindTheLastLinkIsTriedAgain) {
+  accounts.set_limits({.per_node = 1, .per_key = 0});
+  for (const bool idle : {true, false}) {
+    ServerLink* last = get(bob);
+    idle ? pool().give_back(*last, {}) : pool().discard(*last, Error{backend::Errc::closed_by_us, "by the test"});
+    server.refuses = "53300";
+    server.logins = 0;
+    const auto asker = ask(ann);
+    until([&] { return server.logins == 1; });
+    settle();
+    EXPECT_FALSE(asker->result);
+    EXPECT_EQ(accounts.links(), 0u);
+    server.refuses.clear();
+    later(seconds(1));
+    until([&] { return asker->result.has_value(); });
+    ASSERT_NE(asker->link(), nullptr) << asker->error();
+    pool().discard(*asker->link(), Error{backend::Errc::closed_by_us, "by the test"});
+  }
 }
 
 // Those who are about to be refused themselves are nobody to wait for.
@@ -688,6 +775,24 @@ TEST_F(FullServer, WhoHasAnotherNodeIsToldAtOnce) {
     EXPECT_TRUE(!*asker->result && asker->result->error().server);
   }
   EXPECT_EQ(accounts.links(), 1u);
+}
+
+// issue: on each worker one counted on the same idle link; who did not get it waited for room at the server.
+TEST_F(FullServer, WhoHasAnotherNodeIsToldAtOnceThatALinkWentElsewhere) {
+  server.room = 1;
+  pool().give_back(*get(ann), {});
+  other_node = true;
+  for (const int first : {1, 0, 1}) {
+    const auto winner = ask(ann, first), loser = ask(ann, 1 - first);
+    EXPECT_EQ(accounts.waiting(), 2u) << "both count on it";
+    settle();
+    EXPECT_EQ(accounts.waiting(), 0u) << "nobody waits for room";
+    until([&] { return winner->result && loser->result; });
+    ASSERT_NE(winner->link(), nullptr) << winner->error();
+    EXPECT_TRUE(!*loser->result && loser->result->error().server);
+    pool(first).give_back(*winner->link(), {});
+  }
+  EXPECT_EQ(server.logins, 4);
 }
 
 }  // namespace

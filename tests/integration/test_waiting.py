@@ -306,10 +306,17 @@ def direct_login(cluster, user):
     return True
 
 
-def test_a_crowd_at_a_small_server_is_served_in_turn(start_proxy, small):
+@pytest.mark.parametrize("login_seconds", [0, 1])
+def test_a_crowd_at_a_small_server_is_served_in_turn(start_proxy, small, login_seconds):
+    """Also where those without a slot are refused long before the first of the others has logged in."""
+    small.primary.psql(f"alter system set post_auth_delay = {login_seconds}")
+    small.primary.psql("select pg_reload_conf()")
     proxy = start_proxy({"pool_mode": "transaction", "num_init_children": 200, "max_pool": 1, "query_wait_timeout": 30}, on=small,
                         fresh=True)
-    assert not select_at_once(proxy, "app0", clients=60)
+    problems = select_at_once(proxy, "app0", clients=60)
+    small.primary.psql("alter system reset post_auth_delay")
+    small.primary.psql("select pg_reload_conf()")
+    assert not problems
     proxy.stop()
 
 
