@@ -264,7 +264,7 @@ void Turn::operator()(const Answered& event) {
   // check come before the verdict.
   if (gone && !event.nameless && member->node.allow_to_failover && state_.rules.failover.on_backend_error)
     mark_down(*member, event.text, Cause::connection);
-  else if (gone)
+  else if (!works(event.outcome))
     state_.operation->silent.push_back(event.node);
   if (awaited.empty()) choose_successor();
 }
