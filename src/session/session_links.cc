@@ -158,9 +158,11 @@ bool Session::holds_link() const {
 bool Session::falls_back() { return pending_node_ != view().write_node() && !work().plan.write; }
 
 // Before waiting for what others have: what they may wait for goes back. A standby's part in the transaction ends; from
-// here on the primary serves it. Links on which something of the session hangs stay: then it must not wait.
+// here on the primary serves it. Links on which something of the session hangs, a snapshot too, stay: then it must not
+// wait.
 bool Session::give_way() {
   if (vs_.state().pins != 0 || unit_open() || parts_.has_named_portals()) return false;
+  if (parts_.part(transaction_node()) != nullptr) return false;
   send_ends(parts_.end_all(/*commit=*/true));
   const std::vector<pool::ServerLink*> all = links_;
   for (pool::ServerLink* link : all) {

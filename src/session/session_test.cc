@@ -88,6 +88,31 @@ TEST_F(SessionTest, WhoReadsAtAStandbyWaitsForRoomAtThePrimary) {
   EXPECT_TRUE(heard(*primary, "BEGIN") && heard(*primary, "COMMIT"));
 }
 
+// issue: its standby's part was ended, and the next read began another, with another snapshot.
+TEST_F(SessionTest, WhoHasASnapshotAtAStandbyKeepsItWhereThePrimaryHasNoRoom) {
+  Client &first = log_in(), &one = log_in(), &other = log_in();
+  answer(first, "create table t (i int)");
+  hold(*primary, "create");
+  first.query("create table u (i int)");
+  until([&] { return heard(*primary, "create table u (i int)"); });
+  standby->script = Transactional{};
+  for (Client* reader : {&one, &other}) {
+    EXPECT_EQ(in_transaction(*reader, "begin isolation level repeatable read read only"), "C ZT ");
+    EXPECT_EQ(in_transaction(*reader, "select 1"), "C ZT ");
+  }
+  primary->room = 1;
+  const std::string ends_first = "select pg_terminate_backend(117440513)";
+  for (Client* reader : {&one, &other}) {  // by the server, and without asking it again
+    reader->query(ends_first);
+    until([&] { return reader->heard.ends_with("ZE "); });
+    EXPECT_EQ(reader->take(), "E53300 ZE ");
+  }
+  EXPECT_EQ(sink.count("HINT: Raise the server's max_connections, or close idle transactions."), 1u) << sink.text;
+  EXPECT_FALSE(heard(*standby, "COMMIT"));
+  primary->say(end_of_query());
+  until([&] { return first.heard == "C ZI "; });
+}
+
 // issue: what earlier logins had taught was forgotten, so that all later ones needed a fresh link.
 TEST_F(SessionTest, ALoginThatWaitedInVainForALinkForgetsNothing) {
   Client& first = log_in();

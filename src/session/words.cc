@@ -36,9 +36,11 @@ wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
     return report;
   }
   const auto& code = failure.error.code;
-  if (code == pool::Errc::wait_timed_out || code == pool::Errc::queue_full || code == pool::Errc::all_taken)
+  if (code == pool::Errc::wait_timed_out || code == pool::Errc::queue_full || code == pool::Errc::all_taken) {
+    const std::string_view timeout = code == pool::Errc::wait_timed_out ? "query_wait_timeout" : "";
     return make("ERROR", sqlstate::kTooManyConnections, "could not get a server connection",
-                fmt::format("{}.", failure.error.text()), no_link_hint(failure.no_slot, "query_wait_timeout"));
+                fmt::format("{}.", failure.error.text()), no_link_hint(failure.no_slot, timeout));
+  }
   if (code == Errc::auth_query_slow)
     return make("ERROR", sqlstate::kCannotConnectNow,
                 fmt::format("auth_query did not answer within {}", failure.error.context));
@@ -58,8 +60,11 @@ wire::Report report_of(const backend::OpenFailure& failure, NodeId node) {
 }
 
 std::string no_link_hint(bool server_bounds, std::string_view timeout) {
-  const std::string_view limit = server_bounds ? "the server's max_connections" : "max_pool, pool_size";
-  return fmt::format("Raise {} or {}, or close idle transactions.", limit, timeout);
+  std::string limits = server_bounds     ? "the server's max_connections"
+                       : timeout.empty() ? "max_pool or pool_size"
+                                         : "max_pool, pool_size";
+  if (!timeout.empty()) limits += fmt::format(" or {}", timeout);
+  return fmt::format("Raise {}, or close idle transactions.", limits);
 }
 
 wire::Report too_many_clients(std::string hint) {

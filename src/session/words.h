@@ -13,7 +13,7 @@ namespace herdgate::session {
 wire::Report report_of(const backend::OpenFailure& failure, NodeId node);
 wire::Report refusal_report(const auth::Refusal& refusal);
 // What to raise when there was no link. server_bounds: it is the server that has no room for more, or else a limit of
-// ours is reached.
+// ours is reached. timeout: the parameter that ended the wait; empty where nobody waited.
 std::string no_link_hint(bool server_bounds, std::string_view timeout);
 wire::Report too_many_clients(std::string hint);
 wire::Report protocol_violation(std::string_view problem);
