@@ -83,7 +83,7 @@ def fuzzers(folder):
 
 def lint(tally, _):
     checks = [["scripts/check_layers"], ["scripts/check_limits"], ["scripts/check_coroutines"], ["scripts/check_docs"],
-              ["scripts/check_format"]]
+              ["scripts/check_format"], ["scripts/check_python"]]
     generate = f"{ROOT}/build/tools/herdgate_generate"
     if os.path.exists(generate):
         checks.append([generate, "--check"])

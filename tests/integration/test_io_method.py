@@ -3,7 +3,6 @@ import ctypes
 import os
 import socket
 import subprocess
-import sys
 import time
 from concurrent import futures
 

@@ -8,7 +8,7 @@ import pytest
 
 from support.relay import Relay
 from support.system import wait_until
-from support.wire import (SYNC, Client, bind, cancel_request, cstring, describe, error, execute, message, parse, query, row)
+from support.wire import (SYNC, Client, bind, cancel_request, describe, error, execute, message, parse, query, row)
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 SHARED = {"pool_mode": "transaction", "pool_size": 3, "num_workers": 1, "load_balance_mode": False}

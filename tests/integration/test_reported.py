@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, execute, kinds, parse, query, row
+from support.wire import SYNC, Client, bind, execute, parse, query, row
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 WAYS = {"session": {"pool_mode": "session", "load_balance_mode": False},
