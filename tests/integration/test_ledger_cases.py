@@ -8,7 +8,7 @@ import pytest
 
 from support.system import wait_until
 from support.wire import (COPY_DONE, FLUSH, SYNC, Client, bind, cancel_request, close, copy_data, copy_fail, describe,
-                          error, execute, kinds, message, parse, query, row)
+                          error, execute, kinds, parse, query, row)
 
 pytestmark = [pytest.mark.proxy_only, pytest.mark.herdgate_only]
 
