@@ -153,6 +153,7 @@ struct SessionTest : ::testing::Test {
     worker->pool().stop();
     primary.reset();
     standby.reset();
+    for (net::BlockingPool* posting : {&blocking, &shared.names, &shared.server_names}) posting->stop();
     worker.reset();
     EXPECT_EQ(shared.accounts.links(), 0u);
     EXPECT_EQ(shared.accounts.waiting(), 0u);
