@@ -349,6 +349,15 @@ def test_check_warns_of_what_a_start_would_be_refused_for(program, name, value, 
         assert program.call("-n").returncode == 1
 
 
+def test_check_reads_the_hba_file_that_is_named_though_it_is_off(program):
+    with open(f"{program.folder}/pool_hba.conf", "w") as f:
+        f.write("host all all 127.0.0.1/32 nonsense\n")
+    result = program.call("--check")
+    assert result.returncode == 1 and f"ERROR: {program.folder}/pool_hba.conf:1: " in result.stderr, result.stderr
+    program.start()  # which does not read it
+    assert program.call("reload").returncode == 0
+
+
 def test_check_warns_of_addresses_that_are_not_this_machines(program):
     program.write(listen_addresses="localhost,192.0.2.7", pcp_listen_addresses="no-such-name.invalid")
     refused = program.call("-n")  # what it warns of is what a start says
