@@ -64,18 +64,6 @@ Result<Done> remove_stale(const std::string& path, const Address& address) {
   return Done{};
 }
 
-Result<gid_t> group_id(const std::string& group) {
-  gid_t id = 0;
-  const auto [end, error] = std::from_chars(group.data(), group.data() + group.size(), id);
-  if (error == std::errc{} && end == group.data() + group.size()) return id;
-  struct group entry {};
-  struct group* found = nullptr;
-  std::vector<char> buffer(16 * 1024);
-  ::getgrnam_r(group.c_str(), &entry, buffer.data(), buffer.size(), &found);
-  if (found == nullptr) return fail(Errc::listen_failed, fmt::format("group \"{}\" does not exist", group));
-  return found->gr_gid;
-}
-
 // The socket is bound but does not listen yet, so nobody can come in before mode and group are right.
 Result<Done> set_access(const Listener::UnixOptions& options) {
   if (!options.group.empty()) {
@@ -93,6 +81,18 @@ std::uint64_t inode_of(const std::string& path) {
 }
 
 }  // namespace
+
+Result<gid_t> group_id(const std::string& group) {
+  gid_t id = 0;
+  const auto [end, error] = std::from_chars(group.data(), group.data() + group.size(), id);
+  if (error == std::errc{} && end == group.data() + group.size()) return id;
+  struct group entry {};
+  struct group* found = nullptr;
+  std::vector<char> buffer(16 * 1024);
+  ::getgrnam_r(group.c_str(), &entry, buffer.data(), buffer.size(), &found);
+  if (found == nullptr) return fail(Errc::listen_failed, fmt::format("group \"{}\" does not exist", group));
+  return found->gr_gid;
+}
 
 Listener::Listener(Loop& loop, Socket socket, std::string path)
     : loop_(&loop), socket_(std::move(socket)), path_(std::move(path)), inode_(path_.empty() ? 0 : inode_of(path_)) {}

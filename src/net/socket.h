@@ -112,6 +112,8 @@ using Connected = std::function<void(Result<Socket>)>;
 std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destination& to,
                                     const ConnectOptions& options, Connected done);
 
+Result<gid_t> group_id(const std::string& group);  // by number, or by name as this machine knows it
+
 // Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out, or
 // there is no room, it pauses for a moment and says so through `troubled`, once in a while, instead of spinning. The
 // callbacks may pause it, not destroy it. One client is accepted for each turn, and more when the turn has much else to

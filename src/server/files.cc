@@ -42,12 +42,14 @@ void add(std::vector<Finding>& to, const Findings& from) {
 bool missing(const std::string& path) { return ::access(path.c_str(), F_OK) != 0 && errno == ENOENT; }
 
 void read_hba(const FilePaths& paths, FilesRead& out) {
-  if (!out.files.settings->enable_pool_hba || paths.hba.empty()) return;
+  const bool needed = out.files.settings->enable_pool_hba;
+  if (paths.hba.empty() || (!needed && !paths.hba_anyway)) return;
   const auto text = read_file(paths.hba);
-  if (!text) return out.findings.push_back({Severity::error, {}, 0, text.error().text()});
+  const Severity severity = needed ? Severity::error : Severity::warning;
+  if (!text) return out.findings.push_back({severity, {}, 0, text.error().text()});
   auto loaded = std::make_shared<config::HbaLoaded>(config::parse_hba(*text, paths.hba));
   add(out.findings, loaded->findings);
-  out.files.hba = std::move(loaded);
+  if (needed) out.files.hba = std::move(loaded);
 }
 
 // A pool_passwd that does not exist is an empty one: pg_md5 -m makes it when the first user is entered. One that has

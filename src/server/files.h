@@ -19,6 +19,7 @@ namespace herdgate::server {
 struct FilePaths {
   std::string config, hba, pcp, key;  // hba, key: not read when empty
   bool key_given = false;             // by -k or $PGPOOLKEYFILE: then it must be there
+  bool hba_anyway = false;            // hba is looked at, but not in force, while enable_pool_hba is off, too
 };
 FilePaths locate(const CommandLine& line);
 

@@ -42,5 +42,22 @@ TEST_F(ReadFiles, AReloadReadsThePasswordsByTheNameInForce) {
   EXPECT_NE(read_files(paths).files.passwords->find_user("bob"), nullptr) << "after a restart";
 }
 
+TEST_F(ReadFiles, AHbaFileThatIsOffIsLookedAtWhereThatIsAskedFor) {
+  put("pgpool.conf", "enable_pool_hba = off\n");
+  put("pool_hba.conf", "host all all 127.0.0.1/32 nonsense\n");
+  const FilesRead unread = read_files(paths);
+  EXPECT_FALSE(unread.has_errors());
+  paths.hba_anyway = true;
+  EXPECT_TRUE(read_files(paths).has_errors());
+
+  put("pool_hba.conf", "host all all 127.0.0.1/32 trust\n");
+  EXPECT_EQ(read_files(paths).files.hba, nullptr);
+  EXPECT_EQ(read_files(paths).findings.size(), unread.findings.size());
+  std::filesystem::remove(paths.hba);
+  const FilesRead missing = read_files(paths);
+  EXPECT_EQ(missing.findings.size(), unread.findings.size() + 1);
+  EXPECT_FALSE(missing.has_errors()) << "a start does not miss it";
+}
+
 }  // namespace
 }  // namespace herdgate::server

@@ -1,13 +1,18 @@
 #include "server/machine.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <filesystem>
+#include <system_error>
 
 #include "base/clock.h"
 #include "net/loop.h"
 #include "net/socket.h"
 #include "server/descriptors.h"
+#include "server/files.h"
 
 namespace herdgate::server {
 namespace {
@@ -18,16 +23,49 @@ void warn(std::vector<Finding>& out, std::string text) {
   out.push_back({config::Severity::warning, {}, 0, std::move(text)});
 }
 
+// Empty, or why this user can make no file there.
+std::string no_file_in(const std::filesystem::path& folder) {
+  if (::access((folder / ".").c_str(), W_OK | X_OK) == 0) return {};
+  return std::generic_category().message(errno);
+}
+
 void look_for_folders(const config::Settings& settings, std::vector<Finding>& out) {
   const auto look = [&](std::string_view parameter, const std::string& folder) {
     std::error_code error;
-    if (folder.empty() || std::filesystem::is_directory(folder, error)) return;
-    warn(out, fmt::format("{}: there is no folder \"{}\" on this machine", parameter, folder));
+    if (folder.empty()) return;
+    if (!std::filesystem::is_directory(folder, error)) {
+      warn(out, fmt::format("{}: there is no folder \"{}\" on this machine", parameter, folder));
+    } else if (const std::string why = no_file_in(folder); !why.empty()) {
+      warn(out, fmt::format("{}: this user can make no file in \"{}\": {}", parameter, folder, why));
+    }
   };
   const std::filesystem::path pid_file = settings.beside_config(settings.pid_file_name);
   look("pid_file_name", pid_file.parent_path().string());
   for (const std::string& folder : settings.unix_socket_directories) look("unix_socket_directories", folder);
+  for (const std::string& folder : settings.pcp_socket_dir) look("pcp_socket_dir", folder);
   look("logdir", settings.logdir);
+}
+
+// The collector makes the folder, but not the one that it lies in.
+void look_for_log_folder(const config::Settings& settings, std::vector<Finding>& out) {
+  if (!settings.logging_collector || settings.log_directory.empty()) return;
+  std::filesystem::path folder = log_settings(settings).rotation.directory;
+  if (!folder.has_filename()) folder = folder.parent_path();  // it ends in a slash
+  std::error_code error;
+  const bool there = std::filesystem::exists(std::filesystem::symlink_status(folder, error));
+  const std::string why = no_file_in(there ? folder : folder.parent_path());
+  if (why.empty()) return;
+  warn(out, fmt::format("log_directory: this user can make no log file in \"{}\": {}", folder.string(), why));
+}
+
+void look_for_group(const config::Settings& settings, std::vector<Finding>& out) {
+  const auto named = [](const std::vector<std::string>& folders) {
+    return std::ranges::any_of(folders, [](const std::string& folder) { return !folder.empty(); });
+  };
+  const bool sockets = named(settings.unix_socket_directories) || named(settings.pcp_socket_dir);
+  if (settings.unix_socket_group.empty() || !sockets) return;
+  if (const auto id = net::group_id(settings.unix_socket_group); !id)
+    warn(out, fmt::format("unix_socket_group: {}", id.error().context));
 }
 
 void look_for_addresses(const config::Settings& settings, std::vector<Finding>& out) {
@@ -73,6 +111,8 @@ std::string no_io_method(const config::Settings& settings) {
 std::vector<Finding> missing_here(const config::Settings& settings) {
   std::vector<Finding> out;
   look_for_folders(settings, out);
+  look_for_log_folder(settings, out);
+  look_for_group(settings, out);
   look_for_addresses(settings, out);
   count_descriptors(settings, out);
   try_io_method(settings, out);

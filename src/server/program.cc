@@ -47,7 +47,9 @@ void print(const config::Finding& finding) {
 }
 
 int check(const CommandLine& line) {
-  FilesRead read = read_files(locate(line), {.strict = true});
+  FilePaths paths = locate(line);
+  paths.hba_anyway = !line.hba_file.empty();
+  FilesRead read = read_files(paths, {.strict = true});
   for (config::Finding& finding : missing_here(*read.files.settings)) read.findings.push_back(std::move(finding));
   for (const config::Finding& finding : read.findings) print(finding);
   if (read.has_errors()) return EXIT_FAILURE;

@@ -327,6 +327,37 @@ def test_check_warns_of_folders_that_a_start_would_miss(program):
     assert f'WARNING: pid_file_name: there is no folder "{program.folder}/missing"' in result.stderr
 
 
+@pytest.mark.parametrize("name,value,words", [
+    ("unix_socket_directories", "{}/missing", 'there is no folder "{}/missing" on this machine'),
+    ("pcp_socket_dir", "{}/missing", 'there is no folder "{}/missing" on this machine'),
+    ("pcp_socket_dir", "{}/shut", 'this user can make no file in "{}/shut": Permission denied'),
+    ("unix_socket_group", "no-such-group", 'group "no-such-group" does not exist'),
+    ("log_directory", "{}/missing/log/", 'this user can make no log file in "{}/missing/log": No such file or directory'),
+    ("log_directory", "{}/shut/log", 'this user can make no log file in "{}/shut/log": Permission denied'),
+    ("log_directory", "{}/file", 'this user can make no log file in "{}/file": Not a directory'),
+    ("log_directory", "{}/log/", None),  # a start makes it
+])
+def test_check_warns_of_what_a_start_would_be_refused_for(program, name, value, words):
+    os.mkdir(f"{program.folder}/shut", mode=0o555)
+    open(f"{program.folder}/file", "w").close()
+    program.write(**{name: value.format(program.folder), "logging_collector": "on" if "log" in name else "off"})
+    result = program.call("--check")
+    assert result.returncode == 0, result.stderr
+    said = [line for line in result.stderr.splitlines() if line.startswith(f"WARNING: {name}: ")]
+    assert said == ([f"WARNING: {name}: {words.format(program.folder)}"] if words else []), result.stderr
+    if words:
+        assert program.call("-n").returncode == 1
+
+
+def test_check_reads_the_hba_file_that_is_named_though_it_is_off(program):
+    with open(f"{program.folder}/pool_hba.conf", "w") as f:
+        f.write("host all all 127.0.0.1/32 nonsense\n")
+    result = program.call("--check")
+    assert result.returncode == 1 and f"ERROR: {program.folder}/pool_hba.conf:1: " in result.stderr, result.stderr
+    program.start()  # which does not read it
+    assert program.call("reload").returncode == 0
+
+
 def test_check_warns_of_addresses_that_are_not_this_machines(program):
     program.write(listen_addresses="localhost,192.0.2.7", pcp_listen_addresses="no-such-name.invalid")
     refused = program.call("-n")  # what it warns of is what a start says
