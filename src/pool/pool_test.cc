@@ -266,6 +266,20 @@ TEST_F(PoolTest, TheEndOfASessionRunsTheResetList) {
   EXPECT_EQ(server.logins, 1);
 }
 
+TEST_F(PoolTest, TheEndOfASessionThatLeftNothingSkipsTheResetList) {
+  settings.reset_query_list = {"ABORT", "DISCARD ALL"};
+  settings.skip_clean_reset = true;
+  configure();
+  ServerLink* link = get(ann);
+  pool().give_back(*link, {.session_ends = true, .dirty = false});
+  EXPECT_EQ(get(ann), link);
+  EXPECT_EQ(server.queries, std::vector<std::string>{});
+  pool().give_back(*link, {.session_ends = true, .dirty = true});
+  EXPECT_EQ(get(ann), link);
+  EXPECT_EQ(server.queries, std::vector<std::string>{"DISCARD ALL"});
+  EXPECT_EQ(server.logins, 1);
+}
+
 TEST_F(PoolTest, ALinkThatGrewOldIsNotKept) {
   settings.connection_life_time = seconds(60);
   configure();
@@ -274,6 +288,39 @@ TEST_F(PoolTest, ALinkThatGrewOldIsNotKept) {
   later(seconds(61));
   until([&] { return server.open_lines() == 0; });
   EXPECT_EQ(accounts.links(), 0u);
+}
+
+TEST_F(PoolTest, ALinkIsNotUsedBeyondItsAge) {
+  settings.connection_max_age = seconds(60);
+  configure();
+  ServerLink* link = get(ann);
+  pool().give_back(*link, {});
+  later(seconds(53));  // a tenth of its age is left to chance
+  settle();
+  EXPECT_EQ(get(ann), link);
+  EXPECT_EQ(server.logins, 1);
+  pool().give_back(*link, {});
+  later(seconds(8));
+  until([&] { return server.open_lines() == 0; });
+  link = get(ann);
+  EXPECT_EQ(server.logins, 2);
+  later(seconds(61));
+  settle();
+  pool().give_back(*link, {});
+  EXPECT_EQ(pool().links(), 0u) << "it was at work when it grew too old";
+}
+
+// They would be in the way of who copies, drops or replaces these databases.
+TEST_F(PoolTest, LinksToSomeDatabasesEndWithTheirSession) {
+  for (const char* database : {"template0", "template1", "postgres", "regression"}) {
+    const backend::LinkKey key{NodeId(0), database, "ann"};
+    pool().give_back(*get(key), {});
+    EXPECT_EQ(pool().links(), 1u) << database << ": the session goes on";
+    pool().give_back(*get(key), {.session_ends = true});
+    EXPECT_EQ(pool().links(), 0u) << database;
+  }
+  pool().give_back(*get(ann), {.session_ends = true});
+  EXPECT_EQ(pool().links(), 1u);
 }
 
 TEST_F(PoolTest, ALinkTheServerClosedIsNotLent) {

@@ -622,6 +622,36 @@ def test_a_silent_name_service_for_memcached_leaves_passwords_to_be_checked(clus
         gets_in(proxy, "scram_user", "scram_user", connect_timeout=20)
 
 
+# Where the servers ask whom the proxy logs in as by itself.
+
+KNOWN_BY = pytest.mark.parametrize("password, files", [("scram_user", {}), ("", passwd("scram_user:TEXTscram_user"))],
+                                   ids=["pgpool.conf", "pool_passwd"])
+
+
+@pytest.mark.herdgate_only
+@KNOWN_BY
+def test_the_password_of_sr_check_user(start_proxy, password, files):
+    proxy = start_proxy({"sr_check_user": "scram_user", "sr_check_password": password}, files, fresh=True)
+    with proxy.connect() as c:
+        c.row_factory = psycopg.rows.dict_row
+        system.wait_until(lambda: [row["pg_role"] for row in c.execute("show pool_nodes")] == ["primary", "standby", "standby"],
+                          "the roles that the servers tell")
+    assert "could not check node" not in proxy.log()
+
+
+@pytest.mark.herdgate_only
+@KNOWN_BY
+def test_the_password_of_health_check_user(start_proxy, cluster, password, files):
+    asked = r"scram_user@template1 LOG:  (statement|execute)"  # nobody else is there by this name
+    before = [len(re.findall(asked, node.log())) for node in cluster.nodes]
+    proxy = start_proxy({"health_check_user": "scram_user", "health_check_password": password,
+                         "health_check_database": "template1", "health_check_period": 1}, files, fresh=True)
+    for node in cluster.nodes:
+        system.wait_until(lambda n=node: len(re.findall(asked, n.log())) > before[n.number], f"node {node.number} to be asked")
+    assert "could not check node" not in proxy.log()
+    proxy.stop()  # template1 is there to be copied
+
+
 def test_changed_password_on_the_server(start_proxy):
     """A link logged in with the old password does not let the old password in for ever, nor keep the new one out."""
     own = Cluster(nodes=1)

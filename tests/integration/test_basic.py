@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from support import system
-from support.wire import Client, kinds, query, row, startup
+from support.wire import Client, Closed, error, kinds, query, row, startup
 
 
 @pytest.fixture
@@ -228,12 +228,31 @@ def test_backend_pid_is_real(conn):
 
 
 @pytest.mark.herdgate_only
-@pytest.mark.parametrize("asked, told", [((3, 0), (3, 0)), ((3, 2), (3, 2)), ((3, 9), (3, 2))])
+@pytest.mark.parametrize("asked, told", [((3, 0), (3, 0)), ((3, 1), (3, 0)), ((3, 2), (3, 2)), ((3, 9), (3, 2))])
 def test_no_version_higher_than_asked_is_negotiated(start_proxy, asked, told):
     with Client(start_proxy().port) as c:
         c.send(startup(version=asked[0] << 16 | asked[1], **{"_pq_.unknown": "on"}))
-        kind, payload = c.until()[0]
+        greeting = c.until()
+        kind, payload = greeting[0]
         assert (kind, payload[:4]) == ("v", struct.pack("!HH", *told))
+        key = next(payload for kind, payload in greeting if kind == "K")
+        assert len(key) == 4 + (4 if told == (3, 0) else 32)
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("major", [2, 4])
+def test_other_protocols_are_refused_in_words(proxy, major):
+    """A packet of protocol 2 is one of fixed fields."""
+    packet = struct.pack("!II64s32s64s64s64s", 296, major << 16, b"test", b"postgres", b"", b"", b"")
+    with Client(proxy.port) as c:
+        c.send(packet)
+        kind, payload = c.receive()
+        assert kind == "E"
+        said = error(payload)
+        assert (said["S"], said["C"], said["M"]) == ("FATAL", "0A000", f"unsupported frontend protocol {major}.0")
+        assert said["H"] == "Herdgate speaks protocol 3.0 and 3.2."
+        with pytest.raises(Closed):
+            c.receive()
 
 
 # What a start-up packet asks for is kept for the next that is the same: that one must get all that the first one got.

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from support.system import wait_until
-from support.wire import Client, error, query
+from support.wire import Client, error, query, startup
 
 
 def running(cluster, mark):
@@ -165,6 +165,22 @@ def test_cancel_while_waiting_for_a_link(start_proxy, cluster):
         assert holder.execute("select 2").fetchone() == (2,)
         holder.rollback()
         assert waiter.execute("select 3").fetchone() == (3,)
+
+
+@pytest.mark.herdgate_only
+def test_cancel_while_nobody_is_let_in(start_proxy, cluster, marks):
+    """There are num_init_children clients and one more waits. Who cancels is none."""
+    mark = marks()
+    proxy = start_proxy({"num_init_children": 1}, fresh=True)
+    with Client(proxy.port).login() as c, Client(proxy.port) as waiter:
+        waiter.send(startup())
+        wait_until(lambda: "clients wait to be let in" in proxy.log(), "the other one to wait")
+        c.send(query(f"select pg_sleep(600) /* {mark} */"))
+        wait_until(lambda: running(cluster, mark), "the statement to run")
+        assert send_cancel(proxy.port, c.key) == b""
+        assert [error(p)["C"] for k, p in c.until("Z") if k == "E"] == ["57014"]
+        c.close()
+        waiter.until("Z")
 
 
 def test_client_gone_in_the_middle_of_a_statement(proxy, cluster, marks):

@@ -7,7 +7,7 @@ import pytest
 
 from support import system
 from support.system import wait_until
-from support.wire import SYNC, Client, bind, close, describe, execute, kinds, parse, row
+from support.wire import SYNC, Client, bind, close, describe, error, execute, kinds, parse, row, startup
 
 pytestmark = pytest.mark.proxy_only
 herdgate_only = pytest.mark.herdgate_only
@@ -112,6 +112,38 @@ def test_connection_cache_off(start_proxy, cluster):
         c.execute("select 1")
         assert server_links(cluster, "reader") >= 1
     wait_until(lambda: server_links(cluster, "reader") == 0, "the links to close")
+
+
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+def test_links_to_some_databases_end_with_their_session(start_proxy, cluster, database):
+    with start_proxy().connect(user="reader", dbname=database) as c:
+        pid = c.execute("select pg_backend_pid() from pg_class limit 1").fetchone()[0]  # at the primary
+        assert cluster.primary.psql(f"select datname from pg_stat_activity where pid = {pid}") == database
+    wait_until(lambda: cluster.primary.psql("select count(*) from pg_stat_activity where usename = 'reader' and "
+                                            f"datname = '{database}'") == "0", "the link to be closed")
+
+
+def resets(cluster, pid):
+    return sum("statement: DISCARD ALL" in line for line in cluster.primary.log().splitlines() if f" [{pid}] " in line)
+
+
+@herdgate_only
+@pytest.mark.parametrize("leaves", [
+    None, "set work_mem = '9MB'", "create temp table left_over (a int)", "prepare p as select 1", "listen left_over",
+    "select pg_advisory_lock(77)", "declare c cursor with hold for select 1",
+])
+def test_skip_clean_reset(start_proxy, cluster, leaves):
+    """reset_query_list is for the links of sessions that have left something there."""
+    proxy = start_proxy({"skip_clean_reset": True, "num_init_children": 1, "max_pool": 1, "num_workers": 1,
+                         "load_balance_mode": False}, fresh=True)
+    with proxy.connect(user="test") as c:
+        pid = c.execute("select pg_backend_pid()").fetchone()[0]
+        c.execute("begin; select 1; commit")
+        if leaves:
+            c.execute(leaves)
+    with proxy.connect(user="test") as c:
+        assert c.execute("select pg_backend_pid()").fetchone() == (pid,)  # it has been reset by now, or is not
+        assert resets(cluster, pid) == (1 if leaves else 0)
 
 
 def test_connection_life_time(start_proxy, cluster):
@@ -560,11 +592,16 @@ def test_a_harmless_trigger_costs_no_reset(tight, cluster):
 
 
 @herdgate_only
-def test_replication_connection_is_refused(proxy):
-    with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(proxy.dsn() + " replication=true")
-    with proxy.connect() as c:
-        assert c.execute("select 1").fetchone() == (1,)
+@pytest.mark.parametrize("value", ["true", "on", "1", "database"])
+def test_replication_connection_is_refused(proxy, value):
+    with Client(proxy.port) as c:
+        c.send(startup(replication=value))
+        kind, payload = c.receive()
+        assert kind == "E"
+        said = error(payload)
+        assert (said["S"], said["C"], said["M"]) == ("FATAL", "0A000", "replication connections are not supported")
+    with Client(proxy.port).login(replication="false") as c:
+        assert c.ask("select 1") == [["1"]]
 
 
 @herdgate_only

@@ -473,6 +473,7 @@ def test_start_options(program):
     system.give(key)
     process = program.start("-C", "-x", "-d", "-k", key)
     wait_until(lambda: "group or world access" in program.log(), "the log to say so")  # said, and used
+    assert "DEBUG1:  " in program.log()
     os.kill(process.pid, signal.SIGHUP)
     wait_until(lambda: "configuration files reloaded" in program.log(), "the reload")
     assert process.poll() is None
