@@ -190,6 +190,7 @@ Session::Next Session::serve(ByteView input, std::size_t& used) {
       client_.flush();
       if (!client_.all_sent()) return Next::stop;
       used += request.bytes;
+      log_from_client(input);
       retire();
       return Next::stop;
     case Kind::query:
@@ -216,10 +217,12 @@ bool Session::ignores_until_sync() const {
 // Anything but data in copy-in mode: a server ignores Sync and Flush there, and ends a connection for the rest.
 Session::Next Session::serve_in_copy(const Request& request, ByteView input, std::size_t& used) {
   if (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush) {
+    log_from_client(input);
     used += wire::kHeaderBytes;
     return Next::served;
   }
   if (request.kind == Request::Kind::terminate) {
+    log_from_client(input);
     retire();
   } else {
     const bool broken = request.kind == Request::Kind::broken;

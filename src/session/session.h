@@ -122,6 +122,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void reset_all_own();
 
   // Log (session_log.cc).
+  void log_from_client(ByteView message);
   void log_backend_message(const backend::Link& link, char type);
   void log_rows(const backend::Link& link, ByteView bytes);
   bool hears(Level level) const override;

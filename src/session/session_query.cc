@@ -1,5 +1,6 @@
 // Simple queries and function calls: understanding, planning, sending.
 #include <algorithm>
+#include <utility>
 
 #include "base/sqlstate.h"
 #include "session/own_commands.h"
@@ -64,7 +65,7 @@ void count_statement(WorkerCounters& counters, NodeId node, Kind kind) {
 // What a simple query says, and the log lines about its coming.
 void Session::understand(ByteView input, std::string_view text) {
   note_trace(text);
-  log_client_message(worker_.log(), who_, own().log_client_messages(settings()), input);
+  log_from_client(input);
   if (own().log_statement(settings())) log_statement(worker_.log(), who_, text);
   const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
   work().facts = worker_.facts().facts(text, options);
@@ -184,6 +185,7 @@ void Session::announce(const backend::Link& link, std::string_view what, std::st
 }
 
 Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
+  if (!std::exchange(work().logged, true)) log_from_client(input);
   if (pending_error_) {
     used += input.size();
     fail_request(std::exchange(pending_error_, nullptr)->report);
