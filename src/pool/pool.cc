@@ -381,7 +381,7 @@ void Pool::clean(ServerLink& link, std::vector<std::string> queries) {
     link.memory.parameters = no_parameters_;
     link.memory.opaque = link.memory.unseen = false;
   }
-  link.cancelled = false;
+  link.cancelled = link.memory.wrote = false;
   auto& cleaner = cleaning_[&link];
   if (!cleaner) count_cleaning(link, 1);
   cleaner = std::make_unique<Cleaner>(*this, link);

@@ -260,8 +260,10 @@ TEST_F(PoolTest, TheEndOfASessionRunsTheResetList) {
   settings.reset_query_list = {"ABORT", "DISCARD ALL"};
   configure();
   ServerLink* link = get(ann);
+  link->memory.wrote = true;
   pool().give_back(*link, {.session_ends = true});
   EXPECT_EQ(get(ann), link);
+  EXPECT_FALSE(link->memory.wrote);
   EXPECT_EQ(server.queries, std::vector<std::string>{"DISCARD ALL"}) << "nothing to abort";
   EXPECT_EQ(server.logins, 1);
 }

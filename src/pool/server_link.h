@@ -88,6 +88,9 @@ struct LinkMemory {
   vsession::DescribedPtr unnamed_described;  // null: not since then
   bool opaque = false;                       // may hold state that we did not see: reset before another session gets it
   bool unseen = false;  // … and names may mean another thing there than we think (route::Plan::unseen)
+  // Since its last reset: a column's default or a trigger may have drawn from a sequence, as nextval does, and lastval
+  // and currval tell that.
+  bool wrote = false;
   // What its login gave, and the epoch in which it was asked for that (Accounts::settings_epoch(); 0: never).
   Defaults defaults = Defaults::unknown;
   std::uint64_t defaults_epoch = 0;

@@ -77,8 +77,9 @@ enum class Rule : std::uint8_t {
   local_command,
   cut_unit,
   primary_down,
+  process_node,  // not by decide(): which process is where the session knows
 };
-inline constexpr int kRules = static_cast<int>(Rule::primary_down) + 1;
+inline constexpr int kRules = static_cast<int>(Rule::process_node) + 1;
 std::string_view rule_name(Rule rule);
 std::string_view rule_sentence(Rule rule);
 

@@ -58,6 +58,9 @@ constexpr std::array<RuleRow, kRules> kTable{{
     {Rule::cut_unit, "cut_unit",
      "The extended query had to be sent before its Sync arrived, so it goes to the primary."},
     {Rule::primary_down, "primary_down", "The statement needs the primary, which is not live."},
+    {Rule::process_node, "process_node",
+     "pg_terminate_backend goes to the node whose process it names; where none is known by that number, to the "
+     "primary."},
 }};
 
 constexpr bool in_order() {

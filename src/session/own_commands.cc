@@ -60,8 +60,13 @@ report::Table table_of(const config::Shown& shown) {
 
 }  // namespace
 
-bool OwnCommands::needs_report(const sql::Statement& command) {
+bool OwnCommands::needs_report(const sql::Statement& command, std::string_view text) const {
   const auto& words = command.pool_words;
+  if (std::string_view inner; is_explain_route(command, text, inner)) {
+    const auto& explained = session_.work().seldom().explained;
+    return std::any_of(explained.begin(), explained.end(),
+                       [this](const auto& facts) { return session_.goes_to_process(*facts); });
+  }
   return words.size() >= 2 && (same(words[0], "show") || (same(words[0], "pgpool") && same(words[1], "kill")));
 }
 
@@ -83,17 +88,18 @@ void OwnCommands::run(const sql::Statement& command, std::string_view text) {
                    session->go_on();
                  });
   }
-  if (!needs_report(command)) {
+  if (!needs_report(command, text)) {
     send(answer({command, text, nullptr}), true);
     return session_.say_ready();
   }
   // The command lives in cached facts that may go.
-  session_.ask_workers([&session = session_, facts = session_.work().facts](const report::Server& server) {
-    OwnCommands self(session);
-    self.send(self.answer({facts->first(), {}, &server}), true);
-    session.say_ready();
-    session.finish_request();
-  });
+  session_.ask_workers(
+      [&session = session_, facts = session_.work().facts, text = std::string(text)](const report::Server& server) {
+        OwnCommands self(session);
+        self.send(self.answer({facts->first(), text, &server, /*simple=*/true}), true);
+        session.say_ready();
+        session.finish_request();
+      });
 }
 
 void OwnCommands::send(const Answer& answer, bool with_description) {
@@ -115,7 +121,8 @@ void OwnCommands::send(const Answer& answer, bool with_description) {
 OwnCommands::Answer OwnCommands::answer(const Asked& asked) {
   const auto& words = asked.command.pool_words;
   if (words.size() == 2 && same(words[0], "show") && asked.server != nullptr) return show_pool(words[1], *asked.server);
-  if (std::string_view inner; is_explain_route(asked.command, asked.text, inner)) return explain_route(inner);
+  if (std::string_view inner; is_explain_route(asked.command, asked.text, inner))
+    return explain_route(inner, asked.simple ? asked.server : nullptr);
   if (words.size() >= 2 && same(words[0], "pgpool")) {
     if (same(words[1], "show") && words.size() == 3) return pgpool_show(words[2]);
     if (same(words[1], "set")) return pgpool_set(words);
@@ -324,7 +331,8 @@ bool OwnCommands::is_explain_route(const sql::Statement& command, std::string_vi
 }
 
 // What it has to ask the catalog is known by now: the session has planned it once.
-OwnCommands::Answer OwnCommands::explain_route(std::string_view text) {
+// In the extended protocol nothing goes to a process, and `server` is null.
+OwnCommands::Answer OwnCommands::explain_route(std::string_view text, const report::Server* server) {
   Answer answer;
   answer.table.columns = {"item", "value"};
   if (text.empty()) {
@@ -334,6 +342,8 @@ OwnCommands::Answer OwnCommands::explain_route(std::string_view text) {
   }
   Explained told;
   session_.plan_explained(text, told);
+  if (server != nullptr && session_.goes_to_process(*told.facts))
+    told.plan = session_.plan_to_process(*told.facts->first().terminate_pid, *server);
   const Identity& who = *session_.identity_;
   Random& random = session_.worker_.random();
   const route::LbChoice choice = route::choose_lb_node({.view = session_.view(),

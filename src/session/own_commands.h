@@ -31,10 +31,11 @@ class OwnCommands {
     const sql::Statement& command;
     std::string_view text;                   // of the command
     const report::Server* server = nullptr;  // what SHOW POOL_… tells of
+    bool simple = false;
   };
-  static bool needs_report(const sql::Statement& command);
+  bool needs_report(const sql::Statement& command, std::string_view text) const;
   Answer answer(const Asked& asked);
-  Answer explain_route(std::string_view text);
+  Answer explain_route(std::string_view text, const report::Server* server);
   Answer show_pool(std::string_view what, const report::Server& server);
   Answer pgpool_show(std::string_view name);
   Answer pgpool_set(const std::vector<std::string>& words);

@@ -87,6 +87,7 @@ struct Progress {
   bool may_commit = false;  // COMMIT or the like is among it: when its link is lost, nobody knows what became of it
   bool waits = false;       // it is a unit, or a part of one, that is still at the head of the input
   bool cancel = false;      // asked for while nothing of the client's was running
+  bool logged = false;      // a function call: log_client_messages has told of it
   bool copy_over = false;   // COPY FROM: CopyDone or CopyFail has gone to the server
   // How the answer goes.
   bool failed = false;

@@ -190,6 +190,7 @@ Session::Next Session::serve(ByteView input, std::size_t& used) {
       client_.flush();
       if (!client_.all_sent()) return Next::stop;
       used += request.bytes;
+      log_from_client(input);
       retire();
       return Next::stop;
     case Kind::query:
@@ -216,10 +217,12 @@ bool Session::ignores_until_sync() const {
 // Anything but data in copy-in mode: a server ignores Sync and Flush there, and ends a connection for the rest.
 Session::Next Session::serve_in_copy(const Request& request, ByteView input, std::size_t& used) {
   if (input[0] == wire::fe::kSync || input[0] == wire::fe::kFlush) {
+    log_from_client(input);
     used += wire::kHeaderBytes;
     return Next::served;
   }
   if (request.kind == Request::Kind::terminate) {
+    log_from_client(input);
     retire();
   } else {
     const bool broken = request.kind == Request::Kind::broken;
@@ -319,10 +322,13 @@ void Session::release_idle_links() {
 // A server works for a unit whose Sync is still to come: its client waits for answers, and is not idle.
 bool Session::unit_is_answered() const { return unit_link() != nullptr && !unit_link()->link->ledger().empty(); }
 
+// Both limits count from the same moment: in a transaction the shorter one ends it.
 void Session::arm_idle_timer() {
-  const bool in_transaction = vs_.state().tx.status != vsession::TxStatus::idle;
-  const std::chrono::seconds limit =
-      in_transaction ? settings().idle_transaction_timeout : own().client_idle_limit(settings());
+  const std::chrono::seconds of_session = own().client_idle_limit(settings());
+  const std::chrono::seconds of_transaction = settings().idle_transaction_timeout;
+  const bool in_transaction = vs_.state().tx.status != vsession::TxStatus::idle && of_transaction.count() > 0 &&
+                              (of_session.count() == 0 || of_transaction <= of_session);
+  const std::chrono::seconds limit = in_transaction ? of_transaction : of_session;
   worker_.loop().cancel(std::exchange(idle_timer_, 0));
   if (limit.count() == 0) return;
   idle_timer_ = worker_.loop().after(limit, [this, in_transaction, missing = rest_missing_] {

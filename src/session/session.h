@@ -122,6 +122,7 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void reset_all_own();
 
   // Log (session_log.cc).
+  void log_from_client(ByteView message);
   void log_backend_message(const backend::Link& link, char type);
   void log_rows(const backend::Link& link, ByteView bytes);
   bool hears(Level level) const override;
@@ -142,6 +143,8 @@ class Session final : public Recycled<Session>, public net::Watcher, public back
   void announce_query(const sql::Statement& first, std::string_view text, pool::ServerLink& link);
   Next serve_function_call(ByteView input, std::size_t& used);
   bool answer_locally(const sql::Facts& facts, std::string_view text);
+  bool goes_to_process(const sql::Facts& facts) const;
+  route::Plan plan_to_process(int pid, const report::Server& server);
   Next plan_terminate(int pid);
   void log_if_unparsable(const sql::Facts& facts, std::string_view text);
   void ask_workers(std::function<void(const report::Server&)> then);

@@ -469,7 +469,7 @@ void Session::give_back(pool::ServerLink& link, bool session_ends) {
   how.session_ends = session_ends;
   how.pinned = session_ends && settings().pool_mode != config::PoolMode::session;
   how.dirty = vs_.state().pins != 0 || !link.memory.named.empty() || !link.memory.parameters->all().empty() ||
-              link.memory.interned.size() > 0;
+              link.memory.interned.size() > 0 || link.memory.wrote;
   worker_.pool().give_back(link, how);
 }
 
@@ -533,6 +533,7 @@ bool Session::state_unknown() const {
 void Session::note_unseen(pool::ServerLink& link) const {
   link.memory.unseen |= run_->work.plan.unseen;
   link.memory.opaque |= run_->work.plan.opaque;
+  link.memory.wrote |= run_->work.plan.write && !run_->work.plan.idless;
 }
 
 // For the route alone it is enough that others do not get what it means by a name: its reads may go where that is as

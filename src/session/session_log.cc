@@ -101,6 +101,12 @@ void Session::note_trace(std::string_view text) {
   who_.trace = *trace_;
 }
 
+// ---- log_client_messages
+
+void Session::log_from_client(ByteView message) {
+  log_client_message(worker_.log(), who_, own().log_client_messages(settings()), message);
+}
+
 // ---- log_backend_messages
 
 void Session::log_backend_message(const backend::Link& link, char type) {

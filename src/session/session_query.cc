@@ -1,5 +1,6 @@
 // Simple queries and function calls: understanding, planning, sending.
 #include <algorithm>
+#include <utility>
 
 #include "base/sqlstate.h"
 #include "session/own_commands.h"
@@ -64,7 +65,7 @@ void count_statement(WorkerCounters& counters, NodeId node, Kind kind) {
 // What a simple query says, and the log lines about its coming.
 void Session::understand(ByteView input, std::string_view text) {
   note_trace(text);
-  log_client_message(worker_.log(), who_, own().log_client_messages(settings()), input);
+  log_from_client(input);
   if (own().log_statement(settings())) log_statement(worker_.log(), who_, text);
   const sql::ParseOptions options{vs_.standard_conforming_strings(), vs_.ascii_safe_encoding()};
   work().facts = worker_.facts().facts(text, options);
@@ -109,10 +110,7 @@ Session::Next Session::serve_query(ByteView input, std::size_t& used) {
     }
     if (phase_ == Phase::asking) return Next::waiting;
     const sql::Statement& first = facts->first();
-    const Next next =
-        !facts->multi() && first.terminate_pid && settings().backend_clustering_mode != config::ClusteringMode::raw
-            ? plan_terminate(*first.terminate_pid)
-            : plan_query(*facts, *text);
+    const Next next = goes_to_process(*facts) ? plan_terminate(*first.terminate_pid) : plan_query(*facts, *text);
     if (next != Next::served) return next;
   }
   pool::ServerLink* link = nullptr;
@@ -184,6 +182,7 @@ void Session::announce(const backend::Link& link, std::string_view what, std::st
 }
 
 Session::Next Session::serve_function_call(ByteView input, std::size_t& used) {
+  if (!std::exchange(work().logged, true)) log_from_client(input);
   if (pending_error_) {
     used += input.size();
     fail_request(std::exchange(pending_error_, nullptr)->report);
@@ -274,16 +273,26 @@ bool Session::tells_client(Level level) const {
 }
 
 // pg_terminate_backend(constant) goes to the node whose process it names; which one that is the workers' pools know.
+bool Session::goes_to_process(const sql::Facts& facts) const {
+  return !facts.multi() && facts.first().terminate_pid &&
+         settings().backend_clustering_mode != config::ClusteringMode::raw;
+}
+
+route::Plan Session::plan_to_process(int pid, const report::Server& server) {
+  route::Plan plan{.node = view().write_node(), .rule = route::Rule::process_node};
+  for (const report::LinkRow& link : server.links) {
+    if (link.backend_pid == pid) plan.node = link.node;
+  }
+  // At a standby nothing is written, and a snapshot that is elsewhere stays.
+  const NodeId begun = transaction_node();
+  const bool here = begun == kNoNode || begun == plan.node;
+  plan.write = here && plan.node == view().write_node();
+  return plan;
+}
+
 Session::Next Session::plan_terminate(int pid) {
   ask_workers([this, pid](const report::Server& server) {
-    work().plan = route::Plan{.node = view().write_node()};
-    for (const report::LinkRow& link : server.links) {
-      if (link.backend_pid == pid) work().plan.node = link.node;
-    }
-    // At a standby nothing is written, and a snapshot that is elsewhere stays.
-    const NodeId begun = transaction_node();
-    const bool here = begun == kNoNode || begun == work().plan.node;
-    work().plan.write = here && work().plan.node == view().write_node();
+    work().plan = plan_to_process(pid, server);
     work().planned = true;
   });
   return Next::waiting;

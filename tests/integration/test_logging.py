@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 
@@ -17,6 +18,8 @@ from support import system
 from support.cluster import Cluster
 from support.proxy import Proxy
 from support.system import wait_until
+from support.wire import (COPY_DONE, FLUSH, SYNC, TERMINATE, Client, Closed, bind, close, copy_data, copy_fail, describe, execute,
+                          kinds, message, parse, query)
 
 pytestmark = pytest.mark.herdgate_only
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -141,6 +144,50 @@ def test_messages_of_a_unit_that_waits(plain, marks):
         of_unit = plain.log()[plain.log().index(mark):]
         assert [of_unit.count(f"{m} message from frontend.") for m in ("Bind", "Describe", "Execute", "Sync")] == [1] * 4
         assert plain.log().count(mark) == 1
+
+
+def test_all_messages_of_clients(plain, marks):
+    """Also those that no server is sent, and the last one."""
+    with plain.connect() as c:
+        c.execute("create table if not exists logged_copy (a text)")
+    mark = marks()
+    with Client(plain.port).login(application_name="tester") as c:
+        c.ask("PGPOOL SET log_client_messages = on")
+        c.send(parse(f"select '{mark}'", name="s") + describe("S", "s") + FLUSH)
+        assert kinds(c.until("T")) == "1tT"
+        c.send(bind(portal="p", statement="s") + execute("p") + close("P", "p") + close("S", "s") + SYNC)
+        assert kinds(c.until("Z")) == "2DC33Z"
+        # pg_backend_pid(): no arguments, its result as text
+        c.send(message("F", struct.pack("!IHHH", 2026, 0, 0, 0)))
+        assert kinds(c.until("Z")) == "VZ"
+        for end in (COPY_DONE, copy_fail("no more")):
+            c.send(query("copy logged_copy from stdin"))
+            c.until("G")
+            c.send(copy_data("row\n") + SYNC + FLUSH + end)
+            c.until("Z")
+        c.send(TERMINATE)
+        with pytest.raises(Closed):
+            c.receive()
+    with Client(plain.port).login(application_name="tester") as c:
+        c.ask("PGPOOL SET log_client_messages = on")
+        c.send(query("copy logged_copy from stdin"))
+        c.until("G")
+        c.send(TERMINATE)
+        with pytest.raises(Closed):
+            c.receive()
+    copy = ["Query", 'query: "copy logged_copy from stdin"']
+    expected = ["Parse", f'statement: "s", query: "select \'{mark}\'"', "Describe", 'statement: "s"', "Flush",
+                "Bind", 'portal: "p", statement: "s"', "Execute", 'portal: "p"', "Close", 'portal: "p"',
+                "Close", 'statement: "s"', "Sync", "FunctionCall", 'oid: "2026"',
+                *copy, "CopyData", "count: 4", "Sync", "Flush", "CopyDone",
+                *copy, "CopyData", "count: 4", "Sync", "Flush", "CopyFail", "Terminate",
+                *copy, "Terminate"]
+    def told():
+        log = plain.log()
+        at = max(log.rfind("LOG:  Parse message", 0, log.find(mark)), 0)
+        return re.findall(r"(?:LOG:  (\w+) message from frontend\.|DETAIL:  (.*))\n", log[at:])
+    wait_until(lambda: [a or b for a, b in told()].count("Terminate") >= 2, "the lines")
+    assert [a or b for a, b in told()] == expected
 
 
 def test_levels_are_back_behind_reset_all(plain, marks):

@@ -1,4 +1,5 @@
 """Links are shared, sessions are not: what a session has set, prepared or locked is its own and follows it."""
+import contextlib
 import threading
 import time
 
@@ -69,6 +70,30 @@ def test_nothing_is_left_for_the_next_client(start_proxy):
         assert c.execute("select count(*) from pg_locks where locktype = 'advisory' "
                          "and pid = pg_backend_pid()").fetchone() == (0,)
         assert c.execute("select count(*) from pg_listening_channels()").fetchone() == (0,)
+
+
+@herdgate_only
+@pytest.mark.parametrize("text, cleaned", [("select nextval('sequence_of_many')", True), ("insert into draws (b) values (1)", True),
+                                           ("select count(*) from draws", False)])
+def test_what_sequences_gave_is_not_left_by_skip_clean_reset(start_proxy, cluster, text, cleaned):
+    """issue: the next session had lastval() and currval() of the one before. Who only reads leaves nothing."""
+    cluster.primary.psql("create sequence if not exists sequence_of_many; create table if not exists draws (a serial, b int); "
+                         "grant all on all sequences in schema public to public; grant all on draws to public")
+    cluster.wait_replayed()
+    # What is set in the end tells whether the list ran.
+    proxy = start_proxy({"num_workers": 1, "load_balance_mode": False, "skip_clean_reset": True,
+                         "reset_query_list": "ABORT; DISCARD ALL; SET extra.cleaned TO yes"}, fresh=True)
+    with proxy.connect(user="test") as c:
+        c.execute(text)
+        pid = c.execute("select pg_backend_pid()").fetchone()
+    with contextlib.ExitStack() as held:  # who comes while it is still being reset gets another
+        def comes_back():
+            c = held.enter_context(proxy.connect(user="test"))
+            return c if c.execute("select pg_backend_pid()").fetchone() == pid else None
+        c = wait_until(comes_back, "the link to be lent again")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            c.execute("select lastval()")
+        assert c.execute("select current_setting('extra.cleaned', true)").fetchone() == ("yes" if cleaned else None,)
 
 
 @herdgate_only

@@ -282,7 +282,12 @@ def test_which_process_is_ended_depends_on_its_number(standby_only):
         with pytest.raises(psycopg.errors.Error):
             c.execute("select pg_terminate_backend(99999999999)")
         pid = victim.execute("select pg_backend_pid() from cows where id = 1").fetchone()[0]
+        explained = dict(c.execute(f"pgpool explain route select pg_terminate_backend({pid})").fetchall())
+        assert explained["node"][0] in "12" and explained["rule"] == "process_node", explained
+        assert explained["effects"] == "none"
         assert c.execute(f"select pg_terminate_backend({pid})").fetchone() == (True,)
+        explained = dict(c.execute("pgpool explain route select pg_terminate_backend(2147483647)").fetchall())
+        assert explained["node"].startswith("0 ") and explained["rule"] == "process_node", explained
 
 
 def test_ending_a_process_of_the_primary_leaves_the_snapshot(standby_only, cluster):

@@ -106,6 +106,22 @@ def test_a_client_that_waits_for_its_answers_is_not_idle(start_proxy, begin, lim
         assert idle_since(c, state) > 1.5
 
 
+@pytest.mark.parametrize("limits, state", [({"client_idle_limit": 1}, "57P05"),
+                                           ({"client_idle_limit": 1, "idle_transaction_timeout": 30}, "57P05"),
+                                           ({"client_idle_limit": 30, "idle_transaction_timeout": 1}, "25P03")])
+@pytest.mark.parametrize("fails", [False, True])
+def test_both_limits_hold_in_a_transaction(start_proxy, limits, state, fails):
+    """Also in one that has failed. The shorter one ends it."""
+    proxy = start_proxy(limits)
+    with Client(proxy.port).login() as c:
+        c.ask("begin")
+        c.send(query("select 1/0" if fails else "select 1"))
+        assert c.until("Z")[-1][1] == (b"E" if fails else b"T")
+        assert 0.5 < idle_since(c, state) < 20
+    with Client(proxy.port).login() as c:
+        assert c.ask("select 'and the next'") == [["and the next"]]
+
+
 # ---- Portals that we know nothing of
 
 EFFECTS = {
