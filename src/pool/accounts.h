@@ -6,7 +6,7 @@
 //          for want of room has a ceiling of its own below that, which is felt for.
 // Errors   none; enqueue() says no when the queue is full.
 // Threads  all methods may be called from any worker; one mutex, never held across anything but map look-ups: however
-//          many wait, a few of them are looked at.
+//          many wait, a few of them are looked at; all of those whom a server has refused when it has let nobody in.
 #pragma once
 #include <algorithm>
 #include <atomic>

@@ -212,9 +212,9 @@ void Pool::stand_in_line(Pending& pending) {
 }
 
 // The server had no room for it. Others have links there: it waits for one of those, idle ones are closed for it. Or
-// others are opening theirs: who has got in has his login ahead of him, while refusals come before any login, so that
-// it waits for how those end. A server's process outlives our end of its connection for a moment, so that this may
-// happen more than once, also when what was closed was the last.
+// others are opening theirs: who has got in has the rest of his login ahead of him, while most refusals come before it,
+// so that it waits for how those end. A server's process outlives our end of its connection for a moment, so that this
+// may happen more than once, also when what was closed was the last.
 bool Pool::waits_for_room(Pending& pending, const backend::OpenFailure& refusal) {
   const KeyPoolPtr pool = pending.ask_.pool;
   const Accounts::Refused refused = wiring_.accounts.refused(pool->key, wiring_.loop.now());

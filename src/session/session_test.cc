@@ -43,10 +43,7 @@ TEST_F(SessionTest, WhoIsCancelledWhileQueuedLeavesTheQueue) {
 // issue: at a full server, too, it was told to raise max_pool.
 TEST_F(SessionTest, WhoWaitsInVainIsToldWhatToRaise) {
   Client &first = log_in(), &second = log_in();
-  answer(first, "create table t (i int)");
-  hold(*primary, "create");
-  first.query("create table u (i int)");
-  until([&] { return heard(*primary, "create table u (i int)"); });
+  stay_at_primary(first);
   primary->room = 1;
   const auto waits_in_vain = [&] {
     second.query("create table v (i int)");
@@ -68,10 +65,7 @@ TEST_F(SessionTest, WhoWaitsInVainIsToldWhatToRaise) {
 // issue: in the middle of its transaction it was told that the server had no room (53300).
 TEST_F(SessionTest, WhoReadsAtAStandbyWaitsForRoomAtThePrimary) {
   Client &first = log_in(), &reader = log_in();
-  answer(first, "create table t (i int)");
-  hold(*primary, "create");
-  first.query("create table u (i int)");
-  until([&] { return heard(*primary, "create table u (i int)"); });
+  stay_at_primary(first);
   standby->script = Transactional{};
   EXPECT_EQ(in_transaction(reader, "begin"), "C ZT ");
   EXPECT_EQ(in_transaction(reader, "select 1"), "C ZT ");
@@ -91,10 +85,7 @@ TEST_F(SessionTest, WhoReadsAtAStandbyWaitsForRoomAtThePrimary) {
 // issue: its standby's part was ended, and the next read began another, with another snapshot.
 TEST_F(SessionTest, WhoHasASnapshotAtAStandbyKeepsItWhereThePrimaryHasNoRoom) {
   Client &first = log_in(), &one = log_in(), &other = log_in();
-  answer(first, "create table t (i int)");
-  hold(*primary, "create");
-  first.query("create table u (i int)");
-  until([&] { return heard(*primary, "create table u (i int)"); });
+  stay_at_primary(first);
   standby->script = Transactional{};
   for (Client* reader : {&one, &other}) {
     EXPECT_EQ(in_transaction(*reader, "begin isolation level repeatable read read only"), "C ZT ");
@@ -118,11 +109,8 @@ TEST_F(SessionTest, ALoginThatWaitedInVainForALinkForgetsNothing) {
   Client& first = log_in();
   const LoginMemory::WhoView who{"shop", "ann"};
   ASSERT_TRUE(shared.logins.method(who, clock.now()));
-  answer(first, "create table t (i int)");
+  stay_at_primary(first);
   shared.accounts.set_limits({.per_node = 1, .per_key = 0});
-  hold(*primary, "create");
-  first.query("create table u (i int)");
-  until([&] { return heard(*primary, "create table u (i int)"); });
   shared.logins.forget_reported();
   Client& second = connect();
   second.send(startup());

@@ -251,6 +251,13 @@ struct SessionTest : ::testing::Test {
       return message[0] == wire::fe::kQuery && message.substr(wire::kHeaderBytes, held.size()) == held;
     };
   }
+  // Its link to the primary is in use until the primary says the end of its query.
+  void stay_at_primary(Client& client) {
+    answer(client, "create table t (i int)");
+    hold(*primary, "create");
+    client.query("create table u (i int)");
+    until([&] { return heard(*primary, "create table u (i int)"); });
+  }
   static bool heard(const pool::FakeServer& server, const std::string& sql) {
     return std::find(server.queries.begin(), server.queries.end(), sql) != server.queries.end();
   }
