@@ -140,7 +140,7 @@ void Attempt::try_address() {
     return finish(std::move(socket_));
   if (errno == EAGAIN && address.is_unix()) return later(kQueueFullAgainAfter, &Attempt::try_address);
   if (errno != EINPROGRESS && errno != EINTR) return address_failed(errno);
-  if (auto watched = loop_.watch(socket_.fd(), *this); !watched)
+  if (auto watched = loop_.watch(socket_.fd(), *this, Loop::Trigger::edges); !watched)
     return finish(fail(Errc::own_shortage, watched.error().text()));
   watched_ = true;
   // One address that never answers must not eat the time of those after it: each gets an equal share of what is left.

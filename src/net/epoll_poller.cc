@@ -12,7 +12,8 @@
 namespace herdgate::net {
 namespace {
 
-constexpr std::uint32_t kEvents[] = {EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, EPOLLIN | EPOLLET, EPOLLIN};
+constexpr std::uint32_t kEvents[] = {EPOLLIN | EPOLLRDHUP | EPOLLET, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                     EPOLLIN};
 
 class EpollPoller final : public Poller {
  public:
@@ -24,14 +25,16 @@ class EpollPoller final : public Poller {
   EpollPoller& operator=(const EpollPoller&) = delete;
 
   Result<Done> add(int fd, std::uint64_t mark, Interest interest) override {
-    epoll_event event{};
-    event.events = kEvents[static_cast<int>(interest)];
-    event.data.u64 = mark;
+    epoll_event event = event_of(mark, interest);
     if (::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event) != 0)
       return fail(Errc::watch_failed, std::generic_category().message(errno));
     return Done{};
   }
   void remove(int fd, std::uint64_t) override { ::epoll_ctl(fd_, EPOLL_CTL_DEL, fd, nullptr); }
+  void widen(int fd, std::uint64_t, std::uint64_t fresh) override {
+    epoll_event event = event_of(fresh, Interest::edges);
+    ::epoll_ctl(fd_, EPOLL_CTL_MOD, fd, &event);
+  }
   void forget(int, std::uint64_t) override {}  // the kernel drops what is closed
 
   std::span<const Event> wait(int timeout_ms) override {
@@ -48,6 +51,13 @@ class EpollPoller final : public Poller {
   void next() override {}
 
  private:
+  static epoll_event event_of(std::uint64_t mark, Interest interest) {
+    epoll_event event{};
+    event.events = kEvents[static_cast<int>(interest)];
+    event.data.u64 = mark;
+    return event;
+  }
+
   int fd_;
   std::array<epoll_event, kEventsPerWait> found_;
   std::array<Event, kEventsPerWait> events_;

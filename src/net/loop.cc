@@ -29,6 +29,7 @@ struct Loop::State {
   struct Slot {
     Watcher* watcher = nullptr;
     std::uint32_t generation = 0;
+    bool input_only = false;  // kWritable is not told yet
     std::uint32_t entry = 0;  // of `batch`: what it sends in this turn
     std::uint64_t batch = 0;
   };
@@ -44,6 +45,7 @@ struct Loop::State {
   std::uint64_t mark_of(int fd) const;
   bool sends(const Slot& slot) const { return batch != nullptr && slot.batch == batch->number(); }
   void tell_refused();
+  void widen(std::uint32_t index);
   enum class Leaves { open, closing };
   void drop(int fd, Leaves how);
   void run_posts();
@@ -56,6 +58,7 @@ struct Loop::State {
   std::unique_ptr<Poller> poller;
   SendBatch* batch = nullptr;        // null: there is none
   std::vector<std::uint64_t> later;  // whose send has to wait for the next turn
+  std::vector<std::uint32_t> full;   // descriptors whose socket has not taken all: within tell_refused()
   int event_fd = -1;
   bool running = false;
   LoopCounters counters;
@@ -109,13 +112,27 @@ void Loop::State::wait() {
 
 void Loop::State::tell_refused() {
   for (const SendBatch::Refused& one : poller->refused()) {
-    if (Watcher* watcher = watcher_of(one.mark)) watcher->on_unsent(one.rest, one.errno_value);
+    Watcher* watcher = watcher_of(one.mark);
+    if (watcher == nullptr) continue;
+    watcher->on_unsent(one.rest, one.errno_value);
+    if (one.errno_value == 0) full.push_back(static_cast<std::uint32_t>(one.mark));
   }
-  poller->next();
+  poller->next();  // ahead of all that asks something of the kernel: it takes that for what is left of this batch
+  for (const std::uint32_t index : full) widen(index);
+  full.clear();
   if (later.empty()) return;
   for (const std::uint64_t mark : std::exchange(later, {})) {
     if (Watcher* watcher = watcher_of(mark)) watcher->on_ready(kWritable);
   }
+}
+
+// The new generation keeps apart what is told from now on: that which was ready is told again.
+void Loop::State::widen(std::uint32_t index) {
+  Slot& slot = slots[index];
+  if (slot.watcher == nullptr || !std::exchange(slot.input_only, false)) return;
+  const std::uint64_t mark = mark_of(static_cast<int>(index));
+  ++slot.generation;
+  poller->widen(static_cast<int>(index), mark, mark_of(static_cast<int>(index)));
 }
 
 // While one is served, the memory of the next ones comes nearer.
@@ -225,15 +242,22 @@ Result<Done> Loop::watch(int fd, Watcher& watcher, Trigger trigger) {
   if (index >= state_->slots.size()) state_->slots.resize(std::max(index + 1, state_->slots.size() * 2));
   State::Slot& slot = state_->slots[index];
   HG_ASSERT(slot.watcher == nullptr && !state_->sends(slot));
-  const auto interest = trigger == Trigger::edge ? Poller::Interest::edges : Poller::Interest::input_level;
-  HG_CHECK(state_->poller->add(fd, state_->mark_of(fd), interest));
+  constexpr Poller::Interest kInterest[] = {Poller::Interest::input_edge, Poller::Interest::edges,
+                                            Poller::Interest::input_level};
+  HG_CHECK(state_->poller->add(fd, state_->mark_of(fd), kInterest[static_cast<int>(trigger)]));
   slot.watcher = &watcher;
+  slot.input_only = trigger == Trigger::edge;
   return Done{};
 }
 
 void Loop::unwatch(int fd) { state_->drop(fd, State::Leaves::open); }
 
 void Loop::forget(int fd) { state_->drop(fd, State::Leaves::closing); }
+
+void Loop::wrote_short(int fd) {
+  const auto index = static_cast<std::uint32_t>(fd);
+  if (fd >= 0 && index < state_->slots.size()) state_->widen(index);
+}
 
 Loop::Queued Loop::queue_send(int fd, std::span<const iovec> pieces, std::size_t total) {
   SendBatch* batch = state_->batch;
@@ -260,8 +284,9 @@ void Loop::send_queued(int fd) {
   const State::Slot& slot = state_->slots[index];
   state_->batch->go();
   SendBatch::Refused what{};
-  if (slot.watcher != nullptr && state_->batch->refused(slot.entry, what))
-    slot.watcher->on_unsent(what.rest, what.errno_value);
+  if (slot.watcher == nullptr || !state_->batch->refused(slot.entry, what)) return;
+  if (what.errno_value == 0) wrote_short(fd);
+  slot.watcher->on_unsent(what.rest, what.errno_value);
 }
 
 TimerId Loop::after(Duration delay, std::function<void()> work) {

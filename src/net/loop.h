@@ -1,8 +1,10 @@
 // One event loop, one thread: edge-triggered readiness, timers, deferred work, and posts from other threads.
 //
-// Shape    A Watcher is registered once for both directions; on_ready tells which directions may have become ready.
-//          Edge-triggered: the owner remembers readiness until a read or write comes back short (see Socket). A
-//          listening socket is watched by its level: who is in its queue is told again at each turn.
+// Shape    A Watcher is registered once; on_ready tells which directions may have become ready. Edge-triggered: the
+//          owner remembers readiness until a read or write comes back short (see Socket). Most sockets have room for
+//          all that is written, and that they have room again is told from the first write on that came back short:
+//          otherwise a UNIX socket would tell of each message that its peer has read. A listening socket is watched by
+//          its level: who is in its queue is told again at each turn.
 //          It waits by epoll or by io_uring. By the latter short messages of a turn go together, with the wait, in one
 //          system call: Socket::send_soon().
 // Limits   kEventsPerWait events are taken per wait of epoll; timers and posts are bounded by what their owners create.
@@ -57,10 +59,13 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  enum class Trigger { edge, level };  // level: kReadable only, at each turn for as long as it holds
+  // edge: kWritable is told once a write has come back short. edges: of both directions from the start, for who waits
+  // for a connection. level: kReadable only, at each turn for as long as it holds.
+  enum class Trigger { edge, edges, level };
   Result<Done> watch(int fd, Watcher& watcher, Trigger trigger = Trigger::edge);
   void unwatch(int fd);
-  void forget(int fd);  // the same for a descriptor that is closed next: the kernel's part happens by itself then
+  void forget(int fd);       // the same for a descriptor that is closed next: the kernel's part happens by itself then
+  void wrote_short(int fd);  // Socket's: kWritable is told from now on
 
   Kernel kernel() const;
 

@@ -47,7 +47,7 @@ TEST_P(LoopTest, TellsReadableWritableAndHangup) {
     }
     if (seen.size() == 3) loop.stop();
   });
-  ASSERT_TRUE(loop.watch(pair.fds[0], probe));
+  ASSERT_TRUE(loop.watch(pair.fds[0], probe, Loop::Trigger::edges));
   run();
   ASSERT_EQ(seen.size(), 3u);
   EXPECT_EQ(seen[0], kWritable);
@@ -131,8 +131,8 @@ TEST_P(LoopTest, DropsAnEventOfADescriptorThatWasUnwatchedInTheSameBatch) {
     loop.unwatch(b.fds[0]);
     loop.after(0ms, [&] { loop.stop(); });
   });
-  ASSERT_TRUE(loop.watch(a.fds[0], probe));
-  ASSERT_TRUE(loop.watch(b.fds[0], probe));
+  ASSERT_TRUE(loop.watch(a.fds[0], probe, Loop::Trigger::edges));
+  ASSERT_TRUE(loop.watch(b.fds[0], probe, Loop::Trigger::edges));
   run();
   EXPECT_EQ(calls, 1);
 }
@@ -194,7 +194,7 @@ TEST_P(LoopTest, AnEndlessChainOfTimersLetsEventsThrough) {
     if (ready & kReadable) return loop.stop();
     EXPECT_EQ(::write(pair.fds[1], "x", 1), 1);
   });
-  ASSERT_TRUE(loop.watch(pair.fds[0], probe));
+  ASSERT_TRUE(loop.watch(pair.fds[0], probe, Loop::Trigger::edges));
   run();
   loop.unwatch(pair.fds[0]);
 }

@@ -54,10 +54,12 @@ class Poller {
     std::uint64_t mark;
     unsigned ready;
   };
-  enum class Interest { edges, input_edge, input_level };  // edges: of both directions
+  enum class Interest { input_edge, edges, input_level };  // edges: of both directions
   virtual ~Poller() = default;
   virtual Result<Done> add(int fd, std::uint64_t mark, Interest interest) = 0;
   virtual void remove(int fd, std::uint64_t mark) = 0;
+  // Of one added with input_edge: edges from now on, whose mark is `fresh`; what is ready already is told again.
+  virtual void widen(int fd, std::uint64_t mark, std::uint64_t fresh) = 0;
   // The descriptor is closed next.
   virtual void forget(int fd, std::uint64_t mark) = 0;
   virtual std::span<const Event> wait(int timeout_ms) = 0;  // -1: until something happens

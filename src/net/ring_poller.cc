@@ -11,6 +11,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "base/assert.h"
@@ -21,7 +22,7 @@ namespace herdgate::net {
 namespace {
 
 constexpr unsigned kSubmissions = 1024, kCompletions = 8192;
-constexpr unsigned kEdges = POLLIN | POLLOUT | POLLRDHUP;
+constexpr unsigned kInput = POLLIN | POLLRDHUP;
 // The low half of user_data is a descriptor, or with this bit an entry of the batch. kNobody: an end that only its
 // failure could tell, and that does not matter.
 constexpr std::uint64_t kSend = 1U << 31, kHigh = ~std::uint64_t{0} << 31, kNobody = ~std::uint64_t{0};
@@ -47,6 +48,7 @@ class Ring final : public Poller, private SendBatch {
   int start();  // likewise; for this thread
   Result<Done> add(int fd, std::uint64_t mark, Interest interest) override;
   void remove(int fd, std::uint64_t mark) override;
+  void widen(int fd, std::uint64_t mark, std::uint64_t fresh) override;
   void forget(int fd, std::uint64_t mark) override { remove(fd, mark); }
   std::span<const Event> wait(int timeout_ms) override;
   std::span<const std::uint64_t> ended() override { return ended_; }
@@ -83,7 +85,7 @@ class Ring final : public Poller, private SendBatch {
   std::thread::id owner_;  // the kernel takes entries of no other thread
   std::vector<Event> events_;
   std::vector<std::uint64_t> ended_;
-  std::vector<std::uint64_t> inputs_, levels_;  // not watched by the edges of both directions: a few
+  std::unordered_map<std::uint64_t, Interest> others_;  // not watched by the edges of input: mostly few
   std::vector<Refused> refused_;
   std::vector<Entry> entries_;
   std::unique_ptr<char[]> room_;
@@ -125,8 +127,7 @@ io_uring_sqe* Ring::submission() {
 }
 
 Result<Done> Ring::add(int fd, std::uint64_t mark, Interest interest) {
-  if (interest == Interest::input_edge) inputs_.push_back(mark);
-  if (interest == Interest::input_level) levels_.push_back(mark);
+  if (interest != Interest::input_edge) others_.emplace(mark, interest);
   if (!arm(fd, mark)) return fail(Errc::watch_failed, "the event loop has ended");
   return Done{};
 }
@@ -136,11 +137,13 @@ Result<Done> Ring::add(int fd, std::uint64_t mark, Interest interest) {
 bool Ring::arm(int fd, std::uint64_t mark) {
   io_uring_sqe* sqe = submission();
   if (sqe == nullptr) return false;
-  if (std::find(levels_.begin(), levels_.end(), mark) != levels_.end()) {
-    ::io_uring_prep_poll_add(sqe, fd, POLLIN);
+  const auto other = others_.find(mark);
+  if (other == others_.end()) {
+    ::io_uring_prep_poll_multishot(sqe, fd, kInput);
+  } else if (other->second == Interest::edges) {
+    ::io_uring_prep_poll_multishot(sqe, fd, kInput | POLLOUT);
   } else {
-    const bool input = std::find(inputs_.begin(), inputs_.end(), mark) != inputs_.end();
-    ::io_uring_prep_poll_multishot(sqe, fd, input ? POLLIN : kEdges);
+    ::io_uring_prep_poll_add(sqe, fd, POLLIN);
   }
   ::io_uring_sqe_set_data64(sqe, mark);
   return true;
@@ -154,10 +157,18 @@ void Ring::remove(int, std::uint64_t mark) {
   ::io_uring_prep_cancel64(sqe, mark, 0);
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
   ::io_uring_sqe_set_data64(sqe, kNobody);
-  std::erase(inputs_, mark);
-  if (std::erase(levels_, mark) == 0 || !mine()) return;
+  const auto other = others_.find(mark);
+  if (other == others_.end()) return;
+  const bool level = other->second == Interest::input_level;
+  others_.erase(other);
+  if (!level || !mine()) return;
   go();
   ::io_uring_get_events(&ring_);  // the cancel is done by then, unless much else is under way
+}
+
+void Ring::widen(int fd, std::uint64_t mark, std::uint64_t fresh) {
+  remove(fd, mark);
+  static_cast<void>(add(fd, fresh, Interest::edges));  // refused only when nobody waits any more
 }
 
 std::span<const Poller::Event> Ring::wait(int timeout_ms) {

@@ -35,6 +35,7 @@ class Sender final : public Watcher {
   }
   void on_ready(unsigned ready) override {
     if (!(ready & kWritable)) return;
+    ++told;
     writable_ = true;
     write_some();
   }
@@ -43,11 +44,13 @@ class Sender final : public Watcher {
     ++refused;
     writable_ = false;
     queue_.insert(0, rest);
+    if (when_refused) loop_.defer(std::exchange(when_refused, nullptr));
   }
   std::size_t kept() const { return queue_.size(); }
   Socket& socket() { return socket_; }
 
-  int error = 0, refused = 0;
+  int error = 0, refused = 0, told = 0;
+  std::function<void()> when_refused;  // later in that turn
 
  private:
   void write_some() {
@@ -107,6 +110,19 @@ TEST_P(SendTest, MessagesOfOneTurnArriveInTheirOrder) {
   EXPECT_EQ(read_all(others), "other news");
   ::close(theirs);
   ::close(others);
+}
+
+// The kernel says of a UNIX socket that there is room each time its peer has read: nobody waits for that.
+TEST_P(SendTest, APeerThatReadsWakesNobody) {
+  const auto [ours, theirs] = make_pair_of();
+  Sender sender(loop, ours);
+  for (int i = 0; i < 3; ++i) {
+    in_a_turn([&] { sender.send("four"); });
+    EXPECT_EQ(read_all(theirs), "four");
+  }
+  in_a_turn([] {});
+  EXPECT_EQ(loop.counters().events, 0u);
+  ::close(theirs);
 }
 
 TEST_P(SendTest, ALongMessageDoesNotOvertakeAShortOne) {
@@ -279,6 +295,32 @@ TEST_P(SendTest, ItCanBeAskedForAtOnce) {
     EXPECT_GT(a.kept(), 0u);
   });
   ::close(peer);
+}
+
+TEST_P(SendTest, WhereOneSocketIsFullOthersDoNotWait) {
+  const auto [ours, theirs] = make_pair_of();
+  const auto [mine, others] = make_pair_of();
+  Sender slow(loop, ours), quick(loop, mine);
+  slow.when_refused = [&] {
+    quick.send("x");
+    loop.after(0ms, [&] { loop.stop(); });
+  };
+  std::size_t turns = 0;
+  std::function<void()> send = [&] {
+    if (slow.kept() > 0) return loop.stop();
+    ++turns;
+    slow.send(std::string(SendBatch::kLongest / 2, 'x'));
+    quick.send("x");
+    loop.after(0ms, send);
+  };
+  loop.after(0ms, send);
+  run();
+  EXPECT_GT(slow.kept(), 0u);
+  EXPECT_EQ(quick.told, 0);
+  const std::size_t behind = loop.kernel() == Loop::Kernel::io_uring ? 1 : 0;
+  EXPECT_EQ(read_all(others).size(), turns + behind);
+  ::close(theirs);
+  ::close(others);
 }
 
 TEST_P(SendTest, MoreSocketsThanABatchHasRoomFor) {

@@ -27,6 +27,11 @@ Io outcome(ssize_t moved, std::size_t wanted) {
   return {.state = Io::failed, .errno_value = errno};
 }
 
+Io written(Loop& loop, int fd, const Io& io) {
+  if (io.state != Io::failed && !io.still_ready) loop.wrote_short(fd);
+  return io;
+}
+
 // The system calls themselves: the library's functions are cancellation points, which costs two atomic operations each
 // in a program of several threads, and nobody here cancels threads.
 ssize_t raw_recv(int fd, char* into, std::size_t count) {
@@ -71,7 +76,7 @@ Io Socket::write(Loop& loop, std::string_view bytes) {
     ++loop.counters().sends;
     put = raw_send(fd_, bytes.data(), bytes.size());
   } while (put < 0 && errno == EINTR);
-  return outcome(put, bytes.size());
+  return written(loop, fd_, outcome(put, bytes.size()));
 }
 
 Io Socket::writev(Loop& loop, std::span<const iovec> pieces) {
@@ -86,7 +91,7 @@ Io Socket::writev(Loop& loop, std::span<const iovec> pieces) {
     ++loop.counters().sends;
     put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
   } while (put < 0 && errno == EINTR);
-  return outcome(put, wanted);
+  return written(loop, fd_, outcome(put, wanted));
 }
 
 Io Socket::send_soon(Loop& loop, std::span<const iovec> pieces) {
@@ -179,6 +184,7 @@ void apply_tcp_options(int fd, const TcpOptions& options) {
   if (options.keepalives_interval_s > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, options.keepalives_interval_s);
   if (options.keepalives_count > 0) set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalives_count);
   if (options.user_timeout_ms > 0) set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
+  if (options.defer_accept) set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
 }
 
 }  // namespace herdgate::net

@@ -84,6 +84,9 @@ std::string verified_host_name(const Address& address);
 
 struct TcpOptions {
   int keepalives_idle_s = 0, keepalives_interval_s = 0, keepalives_count = 0, user_timeout_ms = 0;  // 0 = system's
+  // Of a listening socket: who connects and says nothing is handed over a second later; it saves a wake-up for each
+  // of the others.
+  bool defer_accept = false;
 };
 // Also TCP_NODELAY; a no-op on UNIX sockets. On a listening socket: for all that it accepts, Linux hands them down.
 void apply_tcp_options(int fd, const TcpOptions& options);

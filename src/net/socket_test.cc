@@ -300,6 +300,25 @@ TEST_P(SocketTest, AcceptedSocketsHaveTheOptionsOfTheirListener) {
   }
 }
 
+// A silent one comes in as well, later.
+TEST_P(SocketTest, WhoHasSpokenIsReadAtOnceWhenAcceptsAreDeferred) {
+  const TcpOptions options{.defer_accept = true};
+  const auto listeners = Listener::tcp(loop, "127.0.0.1", 0, 16, &options);
+  ASSERT_TRUE(listeners);
+  std::vector<Socket> accepted;
+  accept_into(*listeners->front(), accepted);
+  auto speaker = connect_to({"127.0.0.1", listeners->front()->port()});
+  ASSERT_TRUE(speaker);
+  EXPECT_TRUE(accepted.empty());
+  speaker->write(loop, "hello");
+  run_until([&] { return !accepted.empty(); });
+  std::array<char, 16> buffer;
+  EXPECT_EQ(accepted[0].read(loop, buffer).bytes, 5u);
+  const auto silent = connect_to({"127.0.0.1", listeners->front()->port()});
+  ASSERT_TRUE(silent);
+  run_until([&] { return accepted.size() == 2; });
+}
+
 TEST_P(SocketTest, WithoutOptionsAcceptedSocketsHaveTheSystems) {
   const auto listener = tcp_listener("127.0.0.1");
   std::vector<Socket> accepted;

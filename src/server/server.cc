@@ -109,7 +109,8 @@ Result<Done> Server::add_tcp(const std::string& address, int backlog) {
   const config::Settings& settings = *files_.settings;
   const net::TcpOptions options{static_cast<int>(settings.tcp_keepalives_idle.count()),
                                 static_cast<int>(settings.tcp_keepalives_interval.count()),
-                                settings.tcp_keepalives_count, static_cast<int>(settings.tcp_user_timeout.count())};
+                                settings.tcp_keepalives_count, static_cast<int>(settings.tcp_user_timeout.count()),
+                                /*defer_accept=*/true};
   HG_TRY(auto added, net::Listener::tcp(loop_, address, settings.port, backlog, &options));
   HG_LOG(log_, who_, Level::log, "listening on address \"{}\", port {}", address, settings.port);
   std::move(added.begin(), added.end(), std::back_inserter(listeners_));

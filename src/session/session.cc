@@ -47,6 +47,10 @@ Result<Done> Session::start() {
   HG_CHECK(worker_.loop().watch(client_.fd(), *this));
   log_connection(*this, worker_, who_, settings());
   login_->start();
+  if (!peer_.address().is_unix()) {  // most have begun to speak: see TcpOptions::defer_accept
+    readable_ = true;
+    read_client();
+  }
   return Done{};
 }
 
