@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""./dev up and ./dev down: a primary, two streaming standbys, and pgpool in front of them, under .demo/."""
+"""./dev up and ./dev down: a primary, two streaming standbys, and pgpool in front of them, under .demo/ or HERDGATE_DEMO_DIR."""
 import hashlib
 import json
 import os
@@ -13,7 +13,7 @@ from support import system  # noqa: E402
 from support.cluster import Cluster  # noqa: E402
 from support.proxy import Proxy  # noqa: E402
 
-DEMO = os.path.join(system.ROOT, ".demo")
+DEMO = os.path.abspath(os.environ.get("HERDGATE_DEMO_DIR") or os.path.join(system.ROOT, ".demo"))
 FIRST_PORT, FIRST_HTTP_PORT, FIRST_SERVER_PORT = 9999, 10080, 11002
 FOLLOW_SECONDS = 15
 # A primary that dies is replaced by one of the standbys, which needs no script.
@@ -85,7 +85,7 @@ def start_servers(folder):
         return about, cluster
     for node, up in zip(cluster.nodes, running):
         if not up and not system.port_is_free(node.port):
-            sys.exit(f"port {node.port} is taken by another program; ./dev down, remove .demo/ and try again")
+            sys.exit(f"port {node.port} is taken by another program; ./dev down, remove {DEMO} and try again")
     for node in cluster.nodes:
         node.stop()
     if os.path.exists(f"{cluster.folder}/created"):
@@ -119,7 +119,7 @@ def after_failover(cluster):
     """When another node has become the primary, those that were one before it are made standbys anew."""
     primaries = [n for n in cluster.nodes if not n.is_standby()]
     if not primaries:
-        sys.exit("all nodes are standbys; ./dev down, remove .demo/ and try again")
+        sys.exit(f"all nodes are standbys; ./dev down, remove {DEMO} and try again")
     primary = max(primaries, key=lambda n: n.timeline())
     cluster.primary_number = primary.number
     if len(primaries) == 1:
@@ -218,4 +218,4 @@ def down():
 try:
     {"up": up, "down": down}[sys.argv[1]]()
 except system.Timeout as e:
-    sys.exit(f"{e}\n./dev down, remove .demo/ and try again")
+    sys.exit(f"{e}\n./dev down, remove {DEMO} and try again")

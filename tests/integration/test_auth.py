@@ -7,7 +7,9 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -297,6 +299,63 @@ def test_a_silent_name_service_stops_no_login_that_needs_no_name(cluster):
             gets_in(proxy, user, user, connect_timeout=20)
 
 
+class FewNames(SilentNames):
+    """A name service that calls every address owner.example, and knows the owner's own address."""
+
+    OWN, OTHER, NAME = "127.0.0.2", "127.0.0.3", b"\5owner\7example\0"
+
+    def __init__(self):
+        super().__init__()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            data, who = self.socket.recvfrom(512)
+            if not data:
+                return
+            question = data[12:data.index(b"\0", 12) + 5]  # no word of a name begins with \0
+            kind, answer = question[-3], b""
+            if kind == 12:
+                answer = self.NAME  # PTR
+            elif kind == 1 and question.startswith(self.NAME):
+                answer = socket.inet_aton(self.OWN)  # A
+            head = data[:2] + b"\x81\x80\0\1" + struct.pack("!HHH", bool(answer), 0, 0)
+            found = struct.pack("!HHHIH", 0xc00c, kind, 1, 60, len(answer)) + answer if answer else b""
+            self.socket.sendto(head + question + found, who)
+
+    def close(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"", (self.address, 53))
+        self.thread.join(60)
+        self.socket.close()
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.skipif(not SilentNames.available(), reason="no mount namespaces here")
+@pytest.mark.parametrize("host", ["owner.example", ".example"])
+def test_a_name_counts_only_where_its_owner_names_the_address_too(cluster, host):
+    """Whoever runs an address may give it any name."""
+    names, proxy = FewNames(), Proxy(cluster)
+    proxy.prefix = names.prefix()
+    proxy.settings["enable_pool_hba"] = True
+    proxy.files.update(hba(f"host all all {host} trust"))
+
+    def answer(address):
+        with socket.create_connection(("127.0.0.1", proxy.port), 60, source_address=(address, 0)) as s:
+            s.sendall(startup())
+            return s.recv(1000)
+    try:
+        proxy.start()
+        assert answer(names.OWN)[:9] == message("R", struct.pack("!I", 0))
+        refused = answer(names.OTHER)
+        assert refused[:1] == b"E" and b"no pool_hba.conf entry" in refused, refused
+        proxy.stop()
+    finally:
+        proxy.remove()
+        names.close()
+
+
 # CVE-2025-46801: three ways by which the original once let everybody in.
 
 def test_bypass_hba_password_without_entry(start_proxy):
@@ -384,6 +443,24 @@ def test_auth_query(start_proxy):
     stays_out(proxy, "scram_user")
     stays_out(proxy, "nobody_here")
     stays_out(proxy, "x' or true --")
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("setting, entry, lets_in", [("", "scram_user", True), ("", "another", False), ("", None, False),
+                                                     ("scram_user", "another", True)])
+def test_the_password_of_auth_query_user(start_proxy, cluster, setting, entry, lets_in):
+    """auth_query_password; without it, what pool_passwd has."""
+    cluster.primary.psql("create or replace function public.verifier_of(text) returns text security definer language sql "
+                         "as 'select rolpassword from pg_catalog.pg_authid where rolname = $1'", "postgres")
+    proxy = start_proxy({"enable_pool_hba": True, "auth_query_user": "scram_user", "auth_query_database": "postgres",
+                         "auth_query_password": setting, "auth_query": "select public.verifier_of($1)"},
+                        {**hba("host all all 127.0.0.1/32 md5"), **passwd(*[f"scram_user:TEXT{entry}"] * (entry is not None))})
+    if lets_in:
+        gets_in(proxy, "md5_user", "md5_user")
+        assert "auth_query failed" not in proxy.log()
+    else:
+        stays_out(proxy, "md5_user", "md5_user")
+        system.wait_until(lambda: "auth_query failed" in proxy.log(), "the log to say why")
 
 
 @pytest.mark.herdgate_only

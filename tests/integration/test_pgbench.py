@@ -66,6 +66,22 @@ def test_select_only(pooled, protocol):
     assert pgbench(pooled, "-S", "-M", protocol, "-c", "32", "-j", "2", "-t", "200") == 6400
 
 
+@pytest.mark.proxy_only
+@pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])
+def test_select_only_reads_its_own_row(pooled, cluster, marks, tmp_path, protocol):
+    """As pgbench -S, but a client ends at a value that is not that of the row it has asked for."""
+    mark = marks()
+    cluster.primary.psql("update pgbench_accounts set abalance = 3 * aid where aid <= 2000", "bench")
+    script = tmp_path / "select.sql"
+    script.write_text("\\set aid random(1, 2000)\n"
+                      f"SELECT abalance FROM pgbench_accounts WHERE aid = :aid /* {mark} */\n\\gset\n"
+                      "\\if :abalance <> 3 * :aid\n"
+                      "select ('account ' || :aid || ' has ' || :abalance)::int;\n"  # an error that says so
+                      "\\endif\n")
+    assert pgbench(pooled, "-M", protocol, "-f", str(script), "-c", "32", "-j", "2", "-t", "100") == 3200
+    assert cluster.where(mark) == {0, 1, 2}
+
+
 @pytest.mark.parametrize("protocol", ["simple", "prepared"])
 def test_connect_for_each_transaction(pooled, cluster, protocol):
     before = sums(cluster)

@@ -1,5 +1,8 @@
 """Links are shared, sessions are not: what a session has set, prepared or locked is its own and follows it."""
 import contextlib
+import ctypes
+import os
+import socket
 import threading
 import time
 
@@ -654,3 +657,34 @@ def test_databases_are_dropped_in_spite_of_idle_links(start_proxy, cluster, mode
         raw.send(parse("drop database renamed"), bind(), execute(), SYNC)
         assert kinds(raw.until()) == "12CZ"
     assert cluster.primary.psql("select count(*) from pg_database where datname in ('dropped', 'renamed')") == "0"
+
+
+def tcp_options(pid):
+    """Of a process's TCP connections, by the ports of both ends: is it kept alive, after what idle time, how often, how many
+    times, and how long may it wait for what it has sent."""
+    libc, process, found = ctypes.CDLL(None), os.pidfd_open(pid), {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        copy = libc.syscall(438, process, int(name), 0)  # pidfd_getfd; -1: closed meanwhile
+        if copy >= 0 and os.readlink(f"/proc/self/fd/{copy}").startswith("socket:"):
+            with socket.socket(fileno=copy) as s, contextlib.suppress(OSError):  # it listens
+                options = [s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)] + [
+                    s.getsockopt(socket.IPPROTO_TCP, o)
+                    for o in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)]
+                found[s.getsockname()[1], s.getpeername()[1]] = options
+        elif copy >= 0:
+            os.close(copy)
+    os.close(process)
+    return found
+
+
+@herdgate_only
+@pytest.mark.skipif(os.getuid() != 0, reason="looks into another process")
+def test_both_sides_have_the_tcp_options(start_proxy):
+    proxy = start_proxy({"tcp_keepalives_idle": 61, "tcp_keepalives_interval": 7, "tcp_keepalives_count": 3,
+                         "tcp_user_timeout": 4500})
+    with Client(proxy.port) as c:
+        c.login()
+        [[server, link]] = c.ask("select inet_server_port(), inet_client_port()")
+        options = tcp_options(proxy.process.pid)
+        assert options[proxy.port, c.socket.getsockname()[1]] == [1, 61, 7, 3, 4500]
+        assert options[int(link), int(server)] == [1, 61, 7, 3, 4500]

@@ -584,6 +584,19 @@ def test_list_of_addresses(program):
     assert not listens(program.port, "127.0.0.3")
 
 
+@pytest.mark.parametrize("multiplier, wanted", [(3, 24), (2 ** 29, 65535)])  # the second: 8 times it is 2 ** 32
+def test_how_many_may_wait_to_be_accepted(program, multiplier, wanted):
+    """num_init_children times listen_backlog_multiplier, as far as the kernel goes."""
+    with open("/proc/sys/net/core/somaxconn") as f:
+        wanted = min(wanted, int(f.read()))
+    program.write(listen_addresses="127.0.0.1", num_init_children=8, listen_backlog_multiplier=multiplier)
+    program.start()
+    for kind, place in (("-t", f"127.0.0.1:{program.port}"), ("-x", program.socket_path)):
+        lines = subprocess.run(["ss", "-Hln", kind], check=True, capture_output=True, text=True).stdout.splitlines()
+        # …, what waits, how much may wait, the place
+        assert [int(line.split()[-3 if kind == "-t" else -5]) for line in lines if place in line.split()] == [wanted], lines
+
+
 def test_ipv6_alone(program):
     if not os.path.exists("/proc/net/if_inet6") or not open("/proc/net/if_inet6").read():
         pytest.skip("no IPv6 here")

@@ -366,3 +366,28 @@ def test_reads_behind_a_long_insert_are_balanced(start_proxy, cluster, marks, mo
         cluster.wait_replayed()
         assert place(cluster, c, "select * from cows", marks) <= STANDBY
     cluster.primary.psql("delete from barns where id >= 1000")
+
+
+@pytest.mark.herdgate_only
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("how", ["simple", "prepared"])
+def test_without_remembered_facts(start_proxy, cluster, marks, mode, how):
+    """sql_facts_cache_size = 0: each text is read anew."""
+    proxy = start_proxy({"backend_weight0": 0, "pool_mode": mode, "sql_facts_cache_size": 0})
+    read, write = marks(), marks()
+
+    def ask(c, n):
+        if how == "prepared":
+            assert c.execute(f"select 40 + %s /* {read} */", (n,), prepare=True).fetchone() == (40 + n,)
+            assert c.execute(f"update cows set name = name where id = %s /* {write} */", (1,), prepare=True).rowcount == 1
+        else:
+            assert c.execute(f"select 40 + {n} /* {read} */").fetchone() == (40 + n,)
+            assert c.execute(f"update cows set name = name where id = 1 /* {write} */").rowcount == 1
+
+    with proxy.connect() as one, proxy.connect() as other:
+        for n in range(3):
+            for c in (one, other):
+                ask(c, n)
+                with c.transaction():
+                    ask(c, n)
+    assert where(cluster, read) <= STANDBY and where(cluster, write) == PRIMARY
