@@ -243,7 +243,7 @@ PAUSE = ("select pg_wal_replay_pause()", "select pg_wal_replay_resume()")
 def test_reads_leave_a_standby_that_lags(start_proxy, cluster, marks, threshold, hold, release):
     """For the primary, or with prefer_lower_delay_standby for the other standby while that one is not too late."""
     settings = {"backend_weight0": 0, "app_name_redirect_preference_list": "farmer:2", **threshold}
-    proxies = [start_proxy({**settings, "prefer_lower_delay_standby": prefers}) for prefers in (False, True)]
+    proxies = [start_proxy({**settings, "prefer_lower_delay_standby": prefers}, fresh=True) for prefers in (False, True)]
 
     def lag(node):
         node.psql(hold, "postgres")
