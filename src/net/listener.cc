@@ -3,8 +3,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <vector>
 
 #include "base/assert.h"
 #include "net/addresses.h"
@@ -92,6 +94,15 @@ Result<gid_t> group_id(const std::string& group) {
   ::getgrnam_r(group.c_str(), &entry, buffer.data(), buffer.size(), &found);
   if (found == nullptr) return fail(Errc::listen_failed, fmt::format("group \"{}\" does not exist", group));
   return found->gr_gid;
+}
+
+bool may_give_to(gid_t group, const std::string& folder) {
+  if (::geteuid() == 0 || ::getegid() == group) return true;
+  struct stat about {};
+  if (::stat(folder.c_str(), &about) == 0 && (about.st_mode & S_ISGID) != 0 && about.st_gid == group) return true;
+  std::vector<gid_t> groups(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
+  groups.resize(static_cast<std::size_t>(std::max(::getgroups(static_cast<int>(groups.size()), groups.data()), 0)));
+  return std::ranges::find(groups, group) != groups.end();
 }
 
 Listener::Listener(Loop& loop, Socket socket, std::string path)

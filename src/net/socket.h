@@ -116,6 +116,8 @@ std::unique_ptr<Connecting> connect(Loop& loop, BlockingPool& pool, const Destin
                                     const ConnectOptions& options, Connected done);
 
 Result<gid_t> group_id(const std::string& group);  // by number, or by name as this machine knows it
+// Whether what this user makes in the folder can be the group's: for root, for a member, or as the folder has it.
+bool may_give_to(gid_t group, const std::string& folder);
 
 // Listens on one address; `accepted` gets each new socket (non-blocking, close-on-exec). When descriptors run out, or
 // there is no room, it pauses for a moment and says so through `troubled`, once in a while, instead of spinning. The

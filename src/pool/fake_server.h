@@ -70,6 +70,8 @@ class FakeServer {
   Bytes reported;                                                // ParameterStatus messages of a login
   std::function<bool(const Bytes& message, Bytes& out)> script;  // true: `out` is the whole answer
   int logins = 0, refused = 0, cancels = 0, syncs = 0;           // refused: for want of room
+  Bytes key = Bytes("\0\0\0\7\1\2\3\4", 8);                      // of its sessions: process and secret
+  Bytes cancel;                                                  // the last request, whole
   std::vector<std::string> queries;
   std::function<void()> changed = [] {};
 
@@ -122,6 +124,7 @@ class FakeServer {
       if (load_u32(startup.data() + 4) == 80877102) {
         cancels = true;
         ++server_.cancels;
+        server_.cancel = startup;
         return;
       }
       inside_ = true;
@@ -149,7 +152,7 @@ class FakeServer {
     void greet(Bytes& out) {
       put(out, 'R', Bytes(4, '\0'));
       out += server_.reported;
-      put(out, 'K', Bytes("\0\0\0\7\1\2\3\4", 8));
+      put(out, 'K', server_.key);
       put(out, 'Z', "I");
     }
     void answer(const Bytes& message, Bytes& out) {

@@ -59,13 +59,16 @@ void look_for_log_folder(const config::Settings& settings, std::vector<Finding>&
 }
 
 void look_for_group(const config::Settings& settings, std::vector<Finding>& out) {
-  const auto named = [](const std::vector<std::string>& folders) {
-    return std::ranges::any_of(folders, [](const std::string& folder) { return !folder.empty(); });
-  };
-  const bool sockets = named(settings.unix_socket_directories) || named(settings.pcp_socket_dir);
-  if (settings.unix_socket_group.empty() || !sockets) return;
-  if (const auto id = net::group_id(settings.unix_socket_group); !id)
-    warn(out, fmt::format("unix_socket_group: {}", id.error().context));
+  std::vector<std::string> folders = settings.unix_socket_directories;
+  folders.insert(folders.end(), settings.pcp_socket_dir.begin(), settings.pcp_socket_dir.end());
+  std::erase(folders, std::string());
+  const std::string& group = settings.unix_socket_group;
+  if (group.empty() || folders.empty()) return;
+  const auto id = net::group_id(group);
+  if (!id) return warn(out, fmt::format("unix_socket_group: {}", id.error().context));
+  const auto can_give = [&](const std::string& folder) { return net::may_give_to(*id, folder); };
+  if (std::ranges::all_of(folders, can_give)) return;
+  warn(out, fmt::format("unix_socket_group: this user is not a member of \"{}\" and cannot give it a socket", group));
 }
 
 void look_for_addresses(const config::Settings& settings, std::vector<Finding>& out) {

@@ -152,6 +152,19 @@ TEST_F(SessionTest, ACancelBehindAStatementThatWasNotReadYetFindsIt) {
   until([&] { return client.heard == "T D1 C ZI "; });
 }
 
+// By protocol 3.2 a server's secret may be longer than four octets.
+TEST_F(SessionTest, ACancelCarriesAServersLongSecretWhole) {
+  primary->key = Bytes("\0\0\1\2", 4) + "32 octets, as from PostgreSQL 18";
+  Client& client = log_in();
+  stay_at_primary(client);
+  worker->find(session_of(client))->cancel_running();
+  until([&] { return !primary->cancel.empty(); });
+  EXPECT_EQ(primary->cancel, Bytes("\0\0\0\x2c\x04\xd2\x16\x2e", 8) + primary->key);
+  primary->end_cancels();
+  primary->say(end_of_query());
+  until([&] { return client.heard == "C ZI "; });
+}
+
 TEST_F(SessionTest, AClientThatDiesInTheMiddleOfAMessageTakesNothingWithIt) {
   for (std::size_t cut = 1; cut < 12; ++cut) {
     Client& dying = log_in();

@@ -217,8 +217,11 @@ def test_connections(one_node):
             c.cancel()
         with proxy.connect() as c:  # says no name
             c.execute("select 1")
+        with proxy.connect(host=proxy.folder, application_name="neighbour") as c:
+            run(c, "no sql at all")
         ended = r"frontend disconnection: session time: .* user=postgres database=test .* port=\d+\n"
-        wait_until(lambda: len(re.findall(ended, proxy.log())) >= 2 and "DETAIL:  process id: " in proxy.log(), "the lines")
+        wait_until(lambda: len(re.findall(ended, proxy.log())) >= 2 and "DETAIL:  process id: " in proxy.log() and
+                   "database=test host=[local]" in proxy.log(), "the lines")
         log = proxy.log()
         new = r"P=CHILD a=child u=\[unknown\] d=\[unknown\] "
         assert re.search(new + r"1: LOG:  new connection received\n" + new +
@@ -226,6 +229,11 @@ def test_connections(one_node):
         assert re.search(r"a=tester u=postgres d=test \d+: LOG:  frontend disconnection: session time: "
                          r"0:00:\d\d\.\d{3} user=postgres database=test host=127\.0\.0\.1 port=\d+\n", log), log
         assert re.search(r"a=\[unknown\] u=postgres d=test \d+: LOG:  Query message", log), log
+        assert re.search(new + r"1: LOG:  new connection received\n" + new +
+                         r"2: DETAIL:  connecting host=\[local\]\n", log), log
+        neighbour = r"a=neighbour u=postgres d=test \d+: LOG:  "
+        assert re.search(neighbour + r'Unable to parse the query: "no sql at all" from local client\n', log), log
+        assert re.search(neighbour + r"frontend disconnection: .* database=test host=\[local\]\n", log), log
         assert re.search(r"LOG:  Cancel message from frontend\.\n.*DETAIL:  process id: \d+\n", log), log
         assert "P=MAIN a=main u=[No Connection] d=[No Connection]" in log
         proxy.settings["log_hostname"] = True

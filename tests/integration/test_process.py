@@ -332,6 +332,8 @@ def test_check_warns_of_folders_that_a_start_would_miss(program):
     ("pcp_socket_dir", "{}/missing", 'there is no folder "{}/missing" on this machine'),
     ("pcp_socket_dir", "{}/shut", 'this user can make no file in "{}/shut": Permission denied'),
     ("unix_socket_group", "no-such-group", 'group "no-such-group" does not exist'),
+    ("unix_socket_group", "root", 'this user is not a member of "root" and cannot give it a socket'),
+    ("unix_socket_group", str(pwd.getpwnam(system.os_user()).pw_gid), None),
     ("log_directory", "{}/missing/log/", 'this user can make no log file in "{}/missing/log": No such file or directory'),
     ("log_directory", "{}/shut/log", 'this user can make no log file in "{}/shut/log": Permission denied'),
     ("log_directory", "{}/file", 'this user can make no log file in "{}/file": Not a directory'),
@@ -347,6 +349,18 @@ def test_check_warns_of_what_a_start_would_be_refused_for(program, name, value, 
     assert said == ([f"WARNING: {name}: {words.format(program.folder)}"] if words else []), result.stderr
     if words:
         assert program.call("-n").returncode == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make such a folder")
+def test_a_folder_may_give_its_group_to_sockets(program):
+    """Of which the user need not be a member: it is neither warned nor refused."""
+    os.chown(program.folder, -1, 0)
+    os.chmod(program.folder, 0o2755)
+    program.write(unix_socket_group="root")
+    result = program.call("--check")
+    assert result.returncode == 0 and "unix_socket_group" not in result.stderr, result.stderr
+    program.start()
+    assert os.stat(program.socket_path).st_gid == 0
 
 
 def test_check_reads_the_hba_file_that_is_named_though_it_is_off(program):

@@ -192,6 +192,33 @@ def test_slow_loris(start_proxy):
             s.close()
 
 
+@pytest.mark.herdgate_only
+def test_hostile_clients_leave_no_memory_behind(start_proxy):
+    """After one round, which fills what is kept for later, three more add nothing to speak of."""
+    proxy = start_proxy({"num_init_children": 1000, "authentication_timeout": 1})
+    chance = random.Random(4)
+
+    def attack():
+        slow = [socket.create_connection(("127.0.0.1", proxy.port), timeout=60) for _ in range(300)]
+        for i, s in enumerate(slow):
+            s.sendall(startup()[:i % 20])
+        for _ in range(300):
+            throw(proxy.port, chance.randbytes(chance.choice((1, 4, 8, 9, 100, 5000))))
+        for _ in range(50):
+            with Client(proxy.port) as c:
+                c.login()
+                throw_after(c, chance.randbytes(chance.choice((1, 5, 50, 3000))))
+        wait_until(lambda: all_closed(slow), "the slow clients to be sent away")
+        for s in slow:
+            s.close()
+
+    attack()
+    before = memory_kb(proxy)
+    for _ in range(3):
+        attack()
+    check_memory(proxy, before, 1000)  # 900 clients that stay take twice as much
+
+
 def all_closed(sockets):
     for s in sockets:
         s.setblocking(False)

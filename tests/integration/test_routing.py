@@ -2,6 +2,8 @@
 import psycopg
 import pytest
 
+from support.system import wait_until
+
 pytestmark = pytest.mark.proxy_only
 PRIMARY, STANDBY = {0}, {1, 2}
 
@@ -229,6 +231,48 @@ def test_weights(start_proxy, cluster):
         ports = [c.execute("select inet_server_port()").fetchone()[0] for _ in range(2000)]
     shares = [ports.count(p) / len(ports) for p in cluster.ports]
     assert shares[0] == 0 and 0.70 < shares[1] < 0.80
+
+
+APPLY_LATER = ("alter system set recovery_min_apply_delay = '1min'", "alter system reset recovery_min_apply_delay")
+PAUSE = ("select pg_wal_replay_pause()", "select pg_wal_replay_resume()")
+
+
+@pytest.mark.parametrize("threshold,hold,release", [
+    ({"delay_threshold_by_time": 500}, *APPLY_LATER), ({"delay_threshold_by_time": 500}, *PAUSE), ({"delay_threshold": 50000}, *PAUSE),
+], ids=["time-apply_delay", "time-pause", "bytes-pause"])
+def test_reads_leave_a_standby_that_lags(start_proxy, cluster, marks, threshold, hold, release):
+    """For the primary, or with prefer_lower_delay_standby for the other standby while that one is not too late."""
+    settings = {"backend_weight0": 0, "app_name_redirect_preference_list": "farmer:2", **threshold}
+    proxies = [start_proxy({**settings, "prefer_lower_delay_standby": prefers}, fresh=True) for prefers in (False, True)]
+
+    def lag(node):
+        node.psql(hold, "postgres")
+        node.psql("select pg_reload_conf()", "postgres")
+        cluster.primary.psql("set synchronous_commit = local; select pg_logical_emit_message(false, '', repeat('x', 100000)); "
+                             "create table late (); drop table late")
+
+    with proxies[0].connect(application_name="farmer") as plain, proxies[1].connect(application_name="farmer") as prefers:
+        def served_by(*expected):
+            """The nodes that serve both until they are these; what they were on the way."""
+            seen = []
+            wait_until(lambda: seen.append([place(cluster, c, "select 1", marks) for c in (plain, prefers)]) or
+                       seen[-1] == list(expected), f"reads at {expected}")
+            return seen
+
+        served_by({2}, {2})
+        try:
+            lag(cluster.nodes[2])
+            for both in served_by({0}, {1}):
+                assert both[0] in ({2}, {0}) and both[1] in ({2}, {1})
+            lag(cluster.nodes[1])
+            served_by({0}, {0})
+        finally:
+            for node in cluster.standbys:
+                node.psql(release, "postgres")
+                node.psql("select pg_reload_conf()", "postgres")
+        # With prefer_lower_delay_standby a session of the original stays where it was sent last.
+        served_by({2}, {2} if proxies[1].kind == "herdgate" else {0})
+        cluster.wait_replayed()
 
 
 def test_multi_statement_with_a_write(conn, cluster, marks):

@@ -87,6 +87,40 @@ def test_the_same_as_on_a_server(start_proxy, cluster, seed):
             through.close()
 
 
+SETTERS = [
+    ("set {} = '5MB'", "5MB"), ("reset {}", ""), ("set {} = '6MB'", "6MB"), ("begin; set {} = '7MB'; rollback", "6MB"),
+    ("begin; set {} = '8MB'; commit", "8MB"), ("begin; set local {} = '9MB'; commit", "8MB"),
+    ("begin; savepoint s; set {} = '9MB'; rollback to s; commit", "8MB"), ("begin; reset {}; rollback", "8MB"),
+    ("select set_config('{}', '7MB', false)", "7MB"), ("set {} to default", ""), ("set {} = '5MB'", "5MB"), ("reset all", ""),
+]
+
+
+@pytest.mark.parametrize("name", ["work_mem", "herd.x"])
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_each_standby_that_answers_has_what_was_set(start_proxy, cluster, mode, name):
+    proxy = start_proxy({"pool_mode": mode, "statement_level_load_balance": True, "backend_weight0": 0})
+    standbys = {str(node.port) for node in cluster.standbys}
+
+    def told(c):
+        """What the standbys say, asked until each has answered three times."""
+        answers = []
+        while min([a for a, _ in answers].count(port) for port in standbys) < 3:
+            answers += c.ask(f"select inet_server_port(), coalesce(current_setting('{name}', true), '')")
+        assert {a for a, _ in answers} == standbys
+        return {value for _, value in answers}
+
+    with Client(proxy.port).login() as c:
+        at_first = "" if name == "herd.x" else cluster.primary.psql(f"show {name}")
+        assert told(c) == {at_first}
+        for setter, value in SETTERS:
+            for statement in setter.format(name).split("; "):
+                c.ask(statement)
+            assert told(c) == {value or at_first}, setter
+        c.ask(f"set {name} = '5MB'")
+    with Client(proxy.port).login() as c:  # of the next session nobody has set anything
+        assert told(c) == {at_first}
+
+
 FAILURES = {"syntax": [parse("selekt")], "a table that is not there": [parse("select * from nowhere")],
             "a name that is taken": [parse("select 1", "kept")], "a statement that is not there": [bind(statement="nope"), execute()],
             "a portal that is not there": [execute("nope")], "a description of nothing": [describe("S", "nope")],
