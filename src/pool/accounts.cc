@@ -87,9 +87,10 @@ std::vector<Waiting> Accounts::in_vain(NodeId id) {
   return refused;
 }
 
-void Accounts::opened(NodeId id) {
+void Accounts::opened(NodeId id, bool superuser) {
   const std::lock_guard lock(mutex_);
   OfNode& node = nodes_[id];
+  node.superusers = node.superusers || superuser;
   ++node.open;
   if (node.ceiling != kNoCeiling && node.links >= node.ceiling) ++node.ceiling;
 }
@@ -126,7 +127,8 @@ bool Accounts::crowds(NodeId id) const {
   const auto it = nodes_.find(id);
   if (it == nodes_.end() || it->second.ceiling == kNoCeiling) return false;
   const OfNode& node = it->second;
-  return node.heads.empty() && node.links + std::min(kLeftToOthers, node.ceiling / 4) > node.ceiling;
+  const std::size_t left = std::min(kLeftToOthers, node.ceiling / 4) + (node.superusers ? kOnlySuperusers : 0);
+  return node.heads.empty() && node.links + std::min(left, node.ceiling / 2) > node.ceiling;
 }
 
 bool Accounts::full(NodeId node) const {

@@ -78,7 +78,8 @@ class Accounts {
   static constexpr Duration kLeaves = std::chrono::seconds(5);
   // It has no room for us at all: it has no ceiling, and those in line whom it has refused are taken off the queue.
   std::vector<Waiting> in_vain(NodeId node);
-  void opened(NodeId node);  // it had one: at the ceiling, there may be room for one more
+  // It had one: at the ceiling, there may be room for one more.
+  void opened(NodeId node, bool superuser = false);
   // Once a second: a ceiling that keeps somebody waiting is raised by one, as other clients of the server may have
   // gone; one that no refusal has renewed for kCeilingLife is dropped, and one of 0 for which nobody waits.
   void feel_for_room(TimePoint now);
@@ -87,9 +88,10 @@ class Accounts {
   // Who waits for a link of this key waits because of the ceiling of its node, and not of a limit of ours.
   bool server_bounds(const backend::LinkKey& key) const;
   // Nobody waits for a link to that node, and those that are open leave less than kLeftToOthers, or a quarter, below
-  // its ceiling.
+  // its ceiling. A superuser's links go up to the end of what the server keeps for superusers: kOnlySuperusers more.
   bool crowds(NodeId node) const;
-  static constexpr std::size_t kLeftToOthers = 4;  // the one by which the ceiling may be too high among them
+  static constexpr std::size_t kLeftToOthers = 4;    // the one by which the ceiling may be too high among them
+  static constexpr std::size_t kOnlySuperusers = 3;  // superuser_reserved_connections, by its default
 
   std::optional<std::uint64_t> enqueue(Waiting who);  // gives the ticket; nullopt: queue full
   void put_back(Waiting who);  // what was promised to it did not come: it has its old place again
@@ -147,6 +149,7 @@ class Accounts {
     std::size_t ceiling = kNoCeiling;
     TimePoint refused{}, left{};  // last; until when a server's process may not be gone yet
     bool said = false;            // Refused::first, under this ceiling
+    bool superusers = false;      // some links are or were such a user's
     Heads heads;                  // the oldest waiter of each key that is below its own limit
     Heads refusals;               // all waiters whom the server has refused
   };

@@ -136,6 +136,19 @@ TEST(Accounts, LinksCrowdANodeWhoseCeilingTheyReach) {
   EXPECT_FALSE(books.crowds(NodeId(0)));
 }
 
+// Up to the end they have what the server keeps for superusers: others need room below that.
+TEST(Accounts, ASuperusersLinksLeaveMoreToOthers) {
+  Accounts books(Limits{.per_node = 100, .per_key = 0});
+  for (int i = 0; i < 41; ++i) ASSERT_TRUE(books.try_open(kA));
+  for (int i = 0; i < 40; ++i) books.opened(NodeId(0), /*superuser=*/i == 7);
+  books.refused(kA, TimePoint{});
+  for (std::size_t i = 0; i < Accounts::kLeftToOthers + Accounts::kOnlySuperusers; ++i) {
+    EXPECT_TRUE(books.crowds(NodeId(0)));
+    books.not_opened(kA, kNow);
+  }
+  EXPECT_FALSE(books.crowds(NodeId(0)));
+}
+
 TEST(Accounts, WaitersAreServedInOrderPerKey) {
   Accounts books(Limits{.per_node = 1, .per_key = 0});
   ASSERT_TRUE(books.try_open(kA));

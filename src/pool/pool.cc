@@ -17,6 +17,11 @@ backend::OpenFailure node_taken_down(NodeId node) {
   return {Error{backend::Errc::closed_by_server, fmt::format("node {} was taken down", node.value)}, {}, {}};
 }
 
+bool is_superusers(const backend::Greeting& greeting) {
+  const auto told = greeting.parameters.find("is_superuser");
+  return told != greeting.parameters.end() && told->second == "on";
+}
+
 // DISCARD ALL without DISCARD PLANS. The interned statements go as well: what was not seen may have dropped them, or
 // prepared others under names that a session takes for its own.
 constexpr const char* kResetOpaque[] = {
@@ -282,7 +287,7 @@ void Pool::opened(Pending& pending, tl::expected<backend::Opened, backend::OpenF
     return complete(pending, tl::unexpected(std::move(result.error())));
   }
   wiring_.node_reached(key.node);
-  wiring_.accounts.opened(key.node);
+  wiring_.accounts.opened(key.node, is_superusers(result->greeting));
   serve_slots();
   pending.method_ = result->method;
   pending.proved_ = result->proved;

@@ -264,7 +264,7 @@ def small():
         own.destroy()
 
 
-def select_at_once(proxy, user, clients):
+def select_at_once(proxy, user, clients, sleep=0.01):
     """As many clients as there are, at the same time; what goes wrong for them."""
     problems, ready = [], threading.Barrier(clients)
 
@@ -273,7 +273,7 @@ def select_at_once(proxy, user, clients):
             ready.wait(20)
             with proxy.connect(user=user) as c:
                 for _ in range(5):
-                    assert c.execute("select pg_sleep(0.01), 1").fetchone()[1] == 1
+                    assert c.execute(f"select pg_sleep({sleep}), 1").fetchone()[1] == 1
         except Exception as e:
             problems.append(f"{user}: {e!r}")
 
@@ -295,6 +295,14 @@ def test_idle_links_of_other_users_make_room_at_a_full_server(start_proxy, small
     assert not problems
     wait_until(lambda: direct_login(small, "app3"), "room for others")
     assert proxy.log().count("has no room for more connections") == 1
+    proxy.stop()
+
+
+def test_behind_a_crowd_of_a_superuser_others_get_in(start_proxy, small):
+    """issue: idle, they kept all that is not for superusers only."""
+    proxy = start_proxy({"num_init_children": 32, "max_pool": 1, "query_wait_timeout": 20}, on=small, fresh=True)
+    assert not select_at_once(proxy, "postgres", clients=16, sleep=0.5)  # for some seconds there is no room for all
+    wait_until(lambda: direct_login(small, "app3"), "room for others")
     proxy.stop()
 
 
