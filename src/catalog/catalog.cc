@@ -93,7 +93,7 @@ using Functions = Shelf<sql::Function, sql::FunctionAnswer>;
 sql::RelationAnswer worst_relation() {
   sql::RelationAnswer a;
   a.exists = a.view = a.below_writing_function = a.side_effects = a.leaves_state = a.may_define = true;
-  a.too_many = a.other_kind = true;
+  a.too_many = a.other_kind = a.too_many_calls = true;
   return a;
 }
 sql::FunctionAnswer worst_function() {
@@ -110,7 +110,8 @@ bool has(std::string_view flags, char flag) { return flags.find(flag) != std::st
 
 class Reading {
  public:
-  explicit Reading(const sql::Questions& asked) : relations_(std::min(asked.relations.size(), kMaxQuestions)) {
+  explicit Reading(const sql::Questions& asked)
+      : relations_(std::min(asked.relations.size(), kMaxQuestions)), asked_calls_(asked.calls) {
     answers_.relations.resize(asked.relations.size());
     answers_.functions.resize(asked.functions.size());
     std::fill(answers_.relations.begin() + static_cast<std::ptrdiff_t>(relations_), answers_.relations.end(),
@@ -129,7 +130,8 @@ class Reading {
   void relation_row(char kind, sql::RelationAnswer& a, const std::vector<std::string>& columns);
   sql::Answers answers_;
   std::size_t relations_, functions_;  // how many were asked; what is beyond has the worst answer
-  std::size_t below_ = 0, reads_ = 0, cascades_ = 0, row_functions_ = 0;
+  const bool asked_calls_;
+  std::size_t below_ = 0, reads_ = 0, cascades_ = 0, row_functions_ = 0, calls_ = 0;
   bool event_triggers_ = false;
 };
 
@@ -147,7 +149,7 @@ Result<Done> Reading::row(const std::vector<std::string>& columns) {
   std::size_t at = 0;
   const auto [end, error] = std::from_chars(place.data(), place.data() + place.size(), at);
   const bool number = error == std::errc() && end == place.data() + place.size();
-  const bool known = kind.size() == 1 && std::string_view("rdbwfotxq").find(kind[0]) != std::string_view::npos;
+  const bool known = kind.size() == 1 && std::string_view("rdbwfotxqn").find(kind[0]) != std::string_view::npos;
   if (!known || !number || at >= (kind == "f" ? functions_ : relations_))
     return fail(Errc::bad_answer,
                 "row of kind \"" + kind.substr(0, 8) + "\" for question \"" + place.substr(0, 16) + "\"");
@@ -176,6 +178,11 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
   if (kind == 'o') ++reads_, a.reads.push_back(oid_of(columns[2]));
   if (kind == 't') ++cascades_, a.cascades.push_back(oid_of(columns[2]));
   if (kind == 'q') ++row_functions_, a.row_functions.push_back({columns[2], has(flags, 'w')});
+  if (kind == 'n') {
+    ++calls_;
+    if (!a.calls) a.calls.emplace();
+    a.calls->push_back({columns[2], columns[3], has(flags, 'v')});
+  }
   if (kind == 'b') {
     ++below_;
     a.below.push_back({columns[2], columns[3]});
@@ -199,9 +206,12 @@ void Reading::relation_row(char kind, sql::RelationAnswer& a, const std::vector<
 }
 
 sql::Answers Reading::finish() {
-  if (below_ > kMaxBelow)
-    for (sql::RelationAnswer& a : answers_.relations)
-      if (a.view) a.below_writing_function = true;
+  for (sql::RelationAnswer& a : answers_.relations) {
+    if (!a.view) continue;
+    if (asked_calls_ && !a.calls) a.calls.emplace();
+    a.below_writing_function |= below_ > kMaxBelow;
+    a.too_many_calls |= calls_ > kMaxBelow;
+  }
   // Some are missing: a read of it is not cached, a write to it may change anything.
   if (reads_ > kMaxBelow || cascades_ > kMaxBelow || row_functions_ > kMaxBelow)
     for (sql::RelationAnswer& a : answers_.relations) a.too_many = a.other_kind = a.side_effects = true;
@@ -297,11 +307,16 @@ struct Lists {
   std::vector<Name>& open;
   std::vector<std::size_t>& places;
   TimePoint& until;
+  bool calls;
 };
 
 // That there is no function is known of what is written like a field only: a call of one that is not there fails.
-bool answers(const sql::FunctionAnswer& known, const sql::Function& asked) { return known.exists || asked.by_dot; }
-bool answers(const sql::RelationAnswer&, const sql::Relation&) { return true; }
+bool answers(const sql::FunctionAnswer& known, const sql::Function& asked, bool /*calls*/) {
+  return known.exists || asked.by_dot;
+}
+bool answers(const sql::RelationAnswer& known, const sql::Relation&, bool calls) {
+  return !calls || !known.view || known.calls;
+}
 
 // Does what it means hang on the search_path? (pg_temp is each session's own.)
 bool by_path(const sql::Relation& name) { return name.schema.empty() || name.schema.starts_with("pg_temp"); }
@@ -314,7 +329,7 @@ void look_up(Shelf<Name, Answer>* shelf, const Viewpoint& who, const Moment& at,
   for (std::size_t i = 0; i < lists.names.size(); ++i) {
     const bool takes = shelf != nullptr && !(who.path == Viewpoint::Path::own && by_path(lists.names[i]));
     const Answer* known = takes ? shelf->find(who, lists.names[i], at, limits, lists.until) : nullptr;
-    if (known != nullptr && answers(*known, lists.names[i])) {
+    if (known != nullptr && answers(*known, lists.names[i], lists.calls)) {
       lists.answers[i] = *known;
     } else {
       lists.open.push_back(lists.names[i]);
@@ -325,7 +340,7 @@ void look_up(Shelf<Name, Answer>* shelf, const Viewpoint& who, const Moment& at,
 
 // One in pg_temp is the asking session's alone.
 bool worth_keeping(const sql::FunctionAnswer& a, const sql::Function& asked) {
-  return answers(a, asked) && !asked.schema.starts_with("pg_temp");
+  return answers(a, asked, false) && !asked.schema.starts_with("pg_temp");
 }
 bool worth_keeping(const Viewpoint& who, const sql::Relation& name, const sql::RelationAnswer& a) {
   const bool means_it = who.path == Viewpoint::Path::known || !by_path(name);
@@ -343,10 +358,11 @@ Found Catalog::lookup(const Viewpoint& who, const sql::Questions& questions) {
   Store::Database& of_all = store_->database(who.database);
   Store::Database* d = who.own_names ? nullptr : &of_all;
   f.since = store_->since(of_all, f.epoch);
+  f.open.calls = questions.calls;
   look_up(d ? &d->relations : nullptr, who, at, limits,
-          {questions.relations, f.answers.relations, f.open.relations, f.open_relations, f.until});
+          {questions.relations, f.answers.relations, f.open.relations, f.open_relations, f.until, questions.calls});
   look_up(d ? &d->functions : nullptr, who, at, limits,
-          {questions.functions, f.answers.functions, f.open.functions, f.open_functions, f.until});
+          {questions.functions, f.answers.functions, f.open.functions, f.open_functions, f.until, false});
   return f;
 }
 

@@ -4,7 +4,7 @@
 //          own link (an ordinary simple query, swallowed) and hand the rows to learn(), which gives the whole answers.
 // Limits   max_entries per kind of question and database, LRU; kMaxDatabases; kMaxQuestions in one text: what is beyond
 //          is answered with the worst (writes), so that it goes to the primary. kMaxBelow relations under
-//          the views of one text, beyond which these views count as writing.
+//          the views of one text, beyond which these views count as writing; likewise kMaxBelow functions called.
 // Errors   Errc::bad_answer when a server's rows are not what was asked for.
 // Threads  one Catalog per worker; epochs (raised by DDL through any worker) are shared atomics.
 #pragma once

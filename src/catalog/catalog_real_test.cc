@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -43,9 +44,12 @@ std::vector<std::vector<std::string>> ask(const std::string& before, const std::
   return rows;
 }
 
+const std::string kPath = "set search_path = ct;";
+
 struct Names {
   std::vector<sql::Relation> relations;
   std::vector<sql::Function> functions;
+  bool calls = false;
 };
 
 class CatalogReal : public ::testing::Test {
@@ -64,7 +68,7 @@ class CatalogReal : public ::testing::Test {
     Epochs epochs;
     Catalog catalog(clock, epochs, {});
     const Viewpoint who{"d", "r", "p"};
-    const Found found = catalog.lookup(who, {names.relations, names.functions});
+    const Found found = catalog.lookup(who, {names.relations, names.functions, names.calls});
     int code = 0;
     const auto rows = ask("\\o /dev/null\n" + before, query_for(found.open), code);
     EXPECT_EQ(code, 0);
@@ -74,6 +78,17 @@ class CatalogReal : public ::testing::Test {
   }
   sql::RelationAnswer relation(const std::string& name, const std::string& before = "") {
     return answers({{{"", name}}, {}}, before).relations.at(0);
+  }
+  // The functions that a view calls, in the order of their names, volatile ones with a mark.
+  std::string calls(const std::string& view) {
+    const sql::RelationAnswer a = answers({{{"", view}}, {}, true}, kPath).relations.at(0);
+    if (!a.calls) return "not known";
+    std::vector<std::string> names;
+    for (const auto& c : *a.calls) names.push_back(c.schema + "." + c.name + (c.is_volatile ? "!" : ""));
+    std::sort(names.begin(), names.end());
+    std::string out;
+    for (const std::string& name : names) out.append(out.empty() ? "" : " ").append(name);
+    return out;
   }
   sql::FunctionAnswer function(const std::string& schema, const std::string& name) {
     return answers({{}, {{schema, name}}}).functions.at(0);
@@ -216,8 +231,6 @@ grant usage on schema ct to pg_monitor;
 )sql";
 };
 
-const std::string kPath = "set search_path = ct;";
-
 TEST_F(CatalogReal, KindsOfRelations) {
   EXPECT_TRUE(relation("plain", kPath).exists);
   EXPECT_FALSE(relation("plain").exists) << "it is not in the default search_path";
@@ -240,6 +253,7 @@ TEST_F(CatalogReal, IsExpectedToCostLittle) {
   sql::Questions questions;
   for (int i = 0; i < 20; ++i) questions.relations.push_back({"", "t" + std::to_string(i)});
   questions.functions.push_back({"", "now"});
+  questions.calls = true;
   int code = 0;
   const auto plan = ask("", "EXPLAIN " + query_for(questions), code);
   ASSERT_EQ(code, 0);
@@ -365,6 +379,19 @@ TEST_F(CatalogReal, WhatFunctionsRunBesideTheirBodies) {
   for (const char* view : {"v_creating_sum", "v_text", "v_of_view"})
     EXPECT_TRUE(relation(view, kPath).may_define) << view;
   EXPECT_FALSE(relation("v_wild_sum", kPath).may_define);
+}
+
+TEST_F(CatalogReal, WhatViewsCall) {
+  EXPECT_FALSE(relation("v_wild", kPath).calls) << "not asked for";
+  EXPECT_EQ(calls("plain"), "not known") << "only views call";
+  EXPECT_EQ(calls("v_constant"), "");
+  EXPECT_EQ(calls("v_wild"), "ct.wild!");
+  EXPECT_EQ(calls("v_now"), "pg_catalog.lower pg_catalog.now");
+  EXPECT_EQ(calls("v_over_random"), "pg_catalog.random!");
+  EXPECT_EQ(calls("v_own_sum"), "ct.own_sum");
+  EXPECT_EQ(calls("v_wild_sum"), "ct.wild_sum ct.wild_sum!");
+  EXPECT_EQ(calls("v_wild_default"), "ct.wild_default ct.wild_default!");
+  EXPECT_EQ(calls("v_wild_aggregate"), "ct.wild! pg_catalog.sum");
 }
 
 TEST_F(CatalogReal, WhatFunctionsMayDefine) {

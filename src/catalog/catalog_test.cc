@@ -289,6 +289,46 @@ TEST_F(CatalogTest, AViewOverTooManyRelationsCountsAsWriting) {
   EXPECT_TRUE(learned->relations[0].below_writing_function);
 }
 
+TEST_F(CatalogTest, WhatViewsCallIsAskedForWhereItCounts) {
+  Catalog c = make();
+  sql::Questions q{{{"", "v"}, {"", "w"}, {"", "t"}}, {}};
+  const Rows plain{{"r", "0", "public", "v", "v"}, {"r", "1", "public", "w", "v"}, {"r", "2", "public", "t", ""}};
+  ASSERT_TRUE(c.learn(alice, c.lookup(alice, q), plain));
+  EXPECT_TRUE(c.lookup(alice, q).open.empty());
+  EXPECT_FALSE(c.lookup(alice, q).answers.relations[0].calls);
+
+  q.calls = true;  // the lists have been set since
+  const Found f = c.lookup(alice, q);
+  EXPECT_EQ(f.open.relations, (std::vector<sql::Relation>{{"", "v"}, {"", "w"}})) << "not of the table";
+  EXPECT_TRUE(f.open.calls);
+  const auto learned = c.learn(alice, f,
+                               {{"r", "0", "public", "v", "v"},
+                                {"n", "0", "public", "wf", "v"},
+                                {"n", "0", "pg_catalog", "lower", ""},
+                                {"r", "1", "public", "w", "v"}});
+  ASSERT_TRUE(learned);
+  const auto& calls = learned->relations[0].calls;
+  ASSERT_TRUE(calls && calls->size() == 2u);
+  EXPECT_TRUE(calls->at(0).schema == "public" && calls->at(0).name == "wf" && calls->at(0).is_volatile);
+  EXPECT_TRUE(calls->at(1).name == "lower" && !calls->at(1).is_volatile);
+  EXPECT_TRUE(learned->relations[1].calls && learned->relations[1].calls->empty());
+  EXPECT_TRUE(c.lookup(alice, q).open.empty());
+  q.calls = false;
+  EXPECT_TRUE(c.lookup(alice, q).open.empty());
+}
+
+TEST_F(CatalogTest, AViewThatCallsTooManyFunctionsIsSaidToDoSo) {
+  Catalog c = make();
+  sql::Questions q = relation("v");
+  q.calls = true;
+  Rows rows{{"r", "0", "public", "v", "v"}};
+  for (std::size_t i = 0; i <= kMaxBelow; ++i) rows.push_back({"n", "0", "public", "f" + std::to_string(i), ""});
+  const auto learned = c.learn(alice, c.lookup(alice, q), rows);
+  ASSERT_TRUE(learned);
+  EXPECT_TRUE(learned->relations[0].too_many_calls);
+  EXPECT_TRUE(c.lookup(alice, q).open.empty());
+}
+
 TEST(CatalogQuery, LiteralsCannotBeLeft) {
   const std::string text = query_for({{{"a'b", "c\\'d"}}, {}});
   EXPECT_NE(text.find("(0, E'a''b'::pg_catalog.name, E'c\\\\''d'::pg_catalog.name)"), std::string::npos) << text;
@@ -296,7 +336,7 @@ TEST(CatalogQuery, LiteralsCannotBeLeft) {
 
 // Outside of literals no operator may stand without its schema, or a search_path could replace it.
 TEST(CatalogQuery, EveryOperatorNamesItsSchema) {
-  std::string text = query_for({{{"", "a"}, {"s", "b"}}, {{"", "f"}}});
+  std::string text = query_for({{{"", "a"}, {"s", "b"}}, {{"", "f"}}, /*calls=*/true});
   for (const char* written : {"OPERATOR(pg_catalog.=)", "OPERATOR(pg_catalog.<>)", "OPERATOR(pg_catalog.||)",
                               "OPERATOR(pg_catalog.<)", "OPERATOR(pg_catalog.>)"}) {
     EXPECT_NE(text.find(written), std::string::npos);

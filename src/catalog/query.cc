@@ -189,6 +189,17 @@ constexpr std::string_view kRelationRows =
     " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.id"
     " AND r.ev_type <> '1'::pg_catalog.\"char\"))";
 
+// n: a function that a view calls, with v if it is volatile or runs a text; once more with v if what it runs beside its
+// body is volatile. Asked where lists of names count.
+constexpr std::string_view kCallRows =
+    " UNION ALL (SELECT DISTINCT 'n', w.p::pg_catalog.text, s.nspname::pg_catalog.text, f.proname::pg_catalog.text,"
+    " CASE WHEN f.provolatile = 'v'::pg_catalog.\"char\" OR {runs text f} THEN 'v' ELSE '' END"
+    " FROM within w, pg_catalog.pg_proc f, pg_catalog.pg_namespace s"
+    " WHERE f.oid = w.id AND s.oid = f.pronamespace LIMIT {limit})"
+    " UNION ALL (SELECT DISTINCT 'n', w.p::pg_catalog.text, s.nspname::pg_catalog.text, f.proname::pg_catalog.text, 'v'"
+    " FROM within w, pg_catalog.pg_proc f, pg_catalog.pg_namespace s, {beside f}"
+    " WHERE f.oid = w.id AND s.oid = f.pronamespace AND {made f} AND beside.v LIMIT {limit})";
+
 // {beside f}: of what f runs beside its own body, which is what an aggregate is made of and what the defaults of its
 // arguments call: is any volatile (v), stable (s), may any define (d), or set (c)? All null where there is nothing.
 constexpr std::string_view kBeside =
@@ -287,6 +298,7 @@ std::string query_for(const sql::Questions& questions) {
     head = " asked(p, s, n) AS " + values(questions.relations, relations) + "," +
            with_operators(filled_in(kRelationParts));
     rows = with_operators(filled_in(kRelationRows));
+    if (questions.calls) rows += with_operators(filled_in(kCallRows));
   }
   if (functions > 0) {
     if (relations > 0) head += ",", rows += " UNION ALL ";

@@ -19,6 +19,7 @@ namespace herdgate::catalog {
 struct Asked {
   std::uint64_t text = 0;                        // Facts::serial, never 0
   bool relations = false, functions = false;     // which of its names
+  bool calls = false;                            // Questions::calls
   std::string_view database, role, search_path;  // as in Viewpoint
   std::uint64_t epoch = 0;                       // of the database, now
   bool operator==(const Asked&) const = default;

@@ -36,6 +36,7 @@ TEST(RecentAnswers, EverythingThatAnAnswerDependsOnCounts) {
       [](Asked& a) { a.text = 7 + RecentAnswers::kSlots; },
       [](Asked& a) { a.relations = false; },
       [](Asked& a) { a.functions = true; },
+      [](Asked& a) { a.calls = true; },
       [](Asked& a) { a.database = "shed"; },
       [](Asked& a) { a.role = "bob"; },
       [](Asked& a) { a.search_path = ""; },

@@ -67,6 +67,10 @@ std::optional<Rule> by_functions(const Effects& e, std::string& detail) {
     detail = named("function", *e.functions.writing);
     return Rule::writing_function;
   }
+  if (e.relations.listed_view) {
+    detail = named("view", *e.relations.listed_view);
+    return Rule::writing_function;
+  }
   if (e.lists) return std::nullopt;
   if (e.functions.unknown) {
     detail = named("function", *e.functions.unknown) + " is not known";

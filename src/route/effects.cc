@@ -19,6 +19,26 @@ bool written_by(const Statement& s, const sql::Relation& r) {
   return std::find(s.written.begin(), s.written.end(), r) != s.written.end();
 }
 
+bool listed(const config::RegexList& list, std::string_view schema, const std::string& name) {
+  return schema.empty() ? list.matches(name) : list.matches(std::string(schema) + "." + name);
+}
+
+// A view's text has no spelling of its own, so the list may name the function with its schema or without.
+bool listed(const config::RegexList& list, const sql::RelationAnswer::Call& call) {
+  return listed(list, {}, call.name) || listed(list, call.schema, call.name);
+}
+
+// read_only_function_list is made with texts in mind, not with what views call: what is not volatile reads.
+bool writes_by_list(const config::Patterns& patterns, const sql::RelationAnswer& view) {
+  if (view.too_many_calls) return true;
+  if (!view.calls) return false;
+  const bool reads_listed = !patterns.read_only_functions.empty();
+  return std::any_of(view.calls->begin(), view.calls->end(), [&](const sql::RelationAnswer::Call& call) {
+    if (reads_listed) return call.is_volatile && !listed(patterns.read_only_functions, call);
+    return listed(patterns.write_functions, call);
+  });
+}
+
 // Looks at relations, part by part, with a position in the answers.
 class RelationWalk {
  public:
@@ -31,7 +51,8 @@ class RelationWalk {
         adaptive_(in.settings.disable_load_balance_on_write == config::DisableLoadBalanceOnWrite::dml_adaptive &&
                   in.state.tx.status != TxStatus::idle &&
                   (!in.state.tx.written.empty() || in.state.tx.written_overflow)),
-        shared_(links_are_shared(in.settings)) {}
+        shared_(links_are_shared(in.settings)),
+        lists_(has_function_lists(in.settings)) {}
 
   void look(const Statement& s) {
     const bool fires = shared_ && runs_triggers(s);
@@ -71,6 +92,7 @@ class RelationWalk {
     if (a.below_system) first(seen_.system, r);
     if (a.below_temporary && ask_temp_) first(seen_.temporary, r);
     if (a.below_writing_function) first(seen_.writing_view, r);
+    if (lists_ && seen_.listed_view == nullptr && writes_by_list(*in_.settings.patterns, a)) seen_.listed_view = &r;
     if (adaptive_ && std::any_of(a.below.begin(), a.below.end(), [&](const auto& b) { return written(b); }))
       first(seen_.written, r);
   }
@@ -87,7 +109,7 @@ class RelationWalk {
   const Input& in_;
   RelationsSeen& seen_;
   std::size_t next_ = 0;
-  const bool trace_, ask_temp_, adaptive_, shared_;
+  const bool trace_, ask_temp_, adaptive_, shared_, lists_;
 };
 
 // Built in and volatile, but leaving nothing that a session could take amiss.
@@ -141,12 +163,9 @@ class FunctionWalk {
   }
   bool writes(const sql::Function& f, const sql::FunctionAnswer* answer) const {
     if (f.by_dot && answer != nullptr && !answer->is_volatile) return false;  // most likely a field all the same
-    if (!patterns_.read_only_functions.empty()) return !matches(patterns_.read_only_functions, f);
-    if (!patterns_.write_functions.empty()) return matches(patterns_.write_functions, f);
+    if (!patterns_.read_only_functions.empty()) return !listed(patterns_.read_only_functions, f.schema, f.name);
+    if (!patterns_.write_functions.empty()) return listed(patterns_.write_functions, f.schema, f.name);
     return answer != nullptr && answer->is_volatile;
-  }
-  static bool matches(const config::RegexList& list, const sql::Function& f) {
-    return f.schema.empty() ? list.matches(f.name) : list.matches(f.schema + "." + f.name);
   }
 
   const Input& in_;
@@ -272,8 +291,7 @@ bool reads_like_select(const sql::Facts& facts, const Statement* prepared) {
 
 Effects effects_of(const Input& in) {
   Effects e;
-  const config::Patterns& patterns = *in.settings.patterns;
-  e.lists = !patterns.read_only_functions.empty() || !patterns.write_functions.empty();
+  e.lists = has_function_lists(in.settings);
   e.cls = class_of(in.facts, in.prepared, in.settings);
   e.select_like = reads_like_select(in.facts, in.prepared);
   RelationWalk relations(in, e.relations);

@@ -21,6 +21,10 @@ bool names_prepared(const sql::Facts& facts);
 inline bool links_are_shared(const config::Settings& settings) {
   return settings.pool_mode == config::PoolMode::transaction || settings.skip_clean_reset;
 }
+// Is read_only_function_list or write_function_list set?
+inline bool has_function_lists(const config::Settings& settings) {
+  return !settings.patterns->read_only_functions.empty() || !settings.patterns->write_functions.empty();
+}
 // EXPLAIN without ANALYZE plans and PREPARE keeps: neither runs what it contains.
 bool runs(const sql::Statement& statement);
 // Runs the triggers of what it writes.
@@ -46,6 +50,7 @@ struct RelationsSeen {
   const sql::Relation* unlogged = nullptr;
   const sql::Relation* written = nullptr;       // dml_adaptive: written in this transaction
   const sql::Relation* writing_view = nullptr;  // a view that calls a volatile function
+  const sql::Relation* listed_view = nullptr;   // a view that calls a function that writes by the lists
   const sql::Relation* unknown = nullptr;       // not answered
   const sql::Relation* stateful = nullptr;      // written, and a trigger of it may leave something in the session
 };
@@ -61,12 +66,12 @@ struct FunctionsSeen {
 struct Effects {
   Class cls = Class::primary;
   bool select_like = false;
-  bool lists = false;  // read_only_function_list or write_function_list is set
+  bool lists = false;  // has_function_lists()
   bool write = false, idless = false, opaque = false, unseen = false, rerunnable = false;
   RelationsSeen relations;
   FunctionsSeen functions;
   bool writes_by_function() const {
-    return functions.writing != nullptr ||
+    return functions.writing != nullptr || relations.listed_view != nullptr ||
            (!lists && (functions.unknown != nullptr || relations.writing_view != nullptr));
   }
 };

@@ -222,11 +222,16 @@ void Scenario::read_relation(std::string_view name, std::string_view text) {
                         {"below_unlogged", &a.below_unlogged},
                         {"below_system", &a.below_system},
                         {"below_writing_function", &a.below_writing_function},
+                        {"too_many_calls", &a.too_many_calls},
                         {"leaves_state", &a.leaves_state}};
+  a.calls.emplace();
   each_word(text, [&](Word w) {
     if (set_flag(flags, w.name) || w.name == "table") return;
     if (w.name == "missing") {
       a.exists = false;
+    } else if (w.name == "calls" || w.name == "calls_volatile") {
+      for (const std::string& f : words(w.value, ','))
+        a.calls->push_back({.schema = "my", .name = f, .is_volatile = w.name == "calls_volatile"});
     } else if (w.name == "below") {
       for (const std::string& b : words(w.value, ',')) a.below.push_back({.schema = "public", .name = b});
     } else {

@@ -57,10 +57,8 @@ bool cache_asks(const sql::Facts& facts, const Statement* prepared) {
   return asks;
 }
 
-}  // namespace
-
-Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
-            const Statement* prepared) {
+Needs names_needed(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
+                   const Statement* prepared) {
   const Names names = names_in(facts, prepared);
   if (!names.relations && !names.functions) return {};
   // Whether a link may go to another session as it is depends on the functions and triggers that run, wherever they do.
@@ -79,11 +77,21 @@ Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const 
   return n;
 }
 
+}  // namespace
+
+Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
+            const Statement* prepared) {
+  Needs n = names_needed(facts, state, settings, prepared);
+  n.calls = n.relations && has_function_lists(settings);
+  return n;
+}
+
 sql::Questions questions(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,
                          const Statement* prepared) {
   sql::Questions q;
   const Needs wanted = needs(facts, state, settings, prepared);
   if (!wanted.any()) return q;
+  q.calls = wanted.calls;
   for_each_part(facts, prepared, [&](const Statement& s) {
     if (wanted.relations) q.relations.insert(q.relations.end(), s.relations.begin(), s.relations.end());
     if (wanted.functions) q.functions.insert(q.functions.end(), s.functions.begin(), s.functions.end());

@@ -25,6 +25,7 @@ namespace herdgate::route {
 // What decide() would look at under these settings. `prepared`: as in Input. Cheap; asked before every statement.
 struct Needs {
   bool relations = false, functions = false;
+  bool calls = false;  // with the relations: the functions that views call, for the function lists
   bool any() const { return relations || functions; }
 };
 Needs needs(const sql::Facts& facts, const vsession::SessionState& state, const config::Settings& settings,

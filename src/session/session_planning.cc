@@ -186,8 +186,8 @@ Session::Next Session::answers_for(const sql::Facts& facts, Explained& into) {
     }
   }
   const std::uint64_t epoch = worker_.shared().epochs.current_at(identity_->epoch_place);
-  const catalog::Asked asked{facts.serial, wanted.relations, wanted.functions, identity_->database, role(), path_key(),
-                             epoch};
+  const catalog::Asked asked{facts.serial,        wanted.relations, wanted.functions, wanted.calls,
+                             identity_->database, role(),           path_key(),       epoch};
   const bool own_names = has_own_names() || (cache_ && state_unknown());
   const bool may_recall = !events && facts.serial != 0 && prepared == nullptr && !own_names;
   if (may_recall) {

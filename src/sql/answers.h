@@ -5,6 +5,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,14 @@ struct RelationAnswer {
   std::vector<Relation> below;  // base relations of a view, qualified, transitively
   bool below_temporary = false, below_unlogged = false, below_system = false;
   bool below_writing_function = false;  // the view calls a volatile function
-  bool too_many = false;                // names or relations below it: what it depends on is not known whole
+  // The functions that the view calls, through views within it too.
+  struct Call {
+    std::string schema, name;
+    bool is_volatile = false;
+  };
+  std::optional<std::vector<Call>> calls;  // nothing: not asked for (Questions::calls)
+  bool too_many_calls = false;             // they are not known whole
+  bool too_many = false;                   // names or relations below it: what it depends on is not known whole
   bool other_kind = false;  // it, or something below it, is neither a table nor a view: a foreign table, a sequence
   // For the query cache, by oid. What a read of it depends on: itself, what a view is made of, children and partitions.
   std::vector<std::uint32_t> reads;
@@ -63,6 +71,7 @@ struct Answers {
 struct Questions {
   std::vector<Relation> relations;
   std::vector<Function> functions;
+  bool calls = false;  // also the functions that views call, by name
   bool empty() const { return relations.empty() && functions.empty(); }
 };
 

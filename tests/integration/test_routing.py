@@ -16,7 +16,13 @@ def tables(cluster):
         create unlogged table if not exists quick (id int);
         create or replace view cow_view as select * from cows;
         create or replace function reads() returns int stable language sql as 'select 1';
+        create or replace function fills() returns int volatile language plpgsql as
+          'begin insert into barns values (-2) on conflict do nothing; return 1; end';
         create or replace function writes() returns int volatile language plpgsql as 'begin return 1; end';
+        create or replace view reads_view as select reads() as x;
+        create or replace view writes_view as select writes() as x;
+        create or replace view fill_view as select fills() as x;
+        create or replace view above_fill_view as select * from fill_view;
         insert into cows values (1, 'a') on conflict do nothing;
     """)
     cluster.wait_replayed()
@@ -163,6 +169,36 @@ def test_function_lists(start_proxy, cluster, marks):
     with start_proxy({"backend_weight0": 0, "read_only_function_list": "lo.*"}).connect() as c:
         assert place(cluster, c, "select lower('X')", marks) <= STANDBY
         assert place(cluster, c, "select reads()", marks) == PRIMARY
+
+
+@pytest.mark.herdgate_only
+def test_a_view_that_calls_a_listed_function(start_proxy, cluster, marks):
+    """Also where the catalog's cache knows the view from a time when there was no list."""
+    proxy = start_proxy({"backend_weight0": 0, "write_function_list": ""})
+    with proxy.connect() as c:
+        assert place(cluster, c, "select * from fill_view", marks) == PRIMARY
+        assert place(cluster, c, "select * from writes_view", marks) == PRIMARY
+        assert place(cluster, c, "select * from reads_view", marks) <= STANDBY
+
+        proxy.settings["write_function_list"] = "fills,reads"
+        proxy.reload()
+        wait_until(lambda: c.execute("pgpool show write_function_list").fetchone()[0] == "fills,reads", "the reload")
+        assert place(cluster, c, "select * from fill_view", marks) == PRIMARY
+        assert place(cluster, c, "select x from above_fill_view", marks) == PRIMARY
+        assert place(cluster, c, "select * from writes_view", marks) <= STANDBY
+        assert place(cluster, c, "select * from reads_view", marks) == PRIMARY, "listed, so it writes"
+        with c.transaction():
+            assert place(cluster, c, "select * from cow_view", marks) <= STANDBY
+            assert place(cluster, c, "select * from fill_view", marks) == PRIMARY
+            assert place(cluster, c, "select * from cow_view", marks) == PRIMARY, "after a write"
+
+
+@pytest.mark.herdgate_only
+def test_a_view_that_calls_a_function_that_is_not_listed(start_proxy, cluster, marks):
+    with start_proxy({"backend_weight0": 0, "read_only_function_list": "public.writes"}).connect() as c:
+        assert place(cluster, c, "select * from fill_view", marks) == PRIMARY
+        assert place(cluster, c, "select * from writes_view", marks) <= STANDBY
+        assert place(cluster, c, "select * from reads_view", marks) <= STANDBY, "it is not volatile"
 
 
 def test_pattern_list(start_proxy, cluster, marks):
