@@ -135,6 +135,8 @@ create function mixed(text) returns text language sql volatile as 'select $1';
 create function moment() returns timestamptz language sql immutable as $$select '2020-01-01'::timestamptz$$;
 create function clock_face() returns timetz language sql immutable as $$select '10:00+0'::timetz$$;
 create view v_wild as select wild(1);
+create materialized view m_wild as select wild(a) as x from plain;
+create view v_over_m_wild as select x from m_wild;
 create view v_wild_operator as select a from plain where wild(a) = 1;
 create aggregate own_sum (int) (sfunc = int4pl, stype = int);
 create aggregate wild_sum (int) (sfunc = int4pl, stype = int, msfunc = int4pl, minvfunc = wild_step, mstype = int);
@@ -386,12 +388,14 @@ TEST_F(CatalogReal, WhatViewsCall) {
   EXPECT_EQ(calls("plain"), "not known") << "only views call";
   EXPECT_EQ(calls("v_constant"), "");
   EXPECT_EQ(calls("v_wild"), "ct.wild!");
-  EXPECT_EQ(calls("v_now"), "pg_catalog.lower pg_catalog.now");
+  EXPECT_EQ(calls("v_now"), "") << "none of these can write";
   EXPECT_EQ(calls("v_over_random"), "pg_catalog.random!");
   EXPECT_EQ(calls("v_own_sum"), "ct.own_sum");
   EXPECT_EQ(calls("v_wild_sum"), "ct.wild_sum ct.wild_sum!");
   EXPECT_EQ(calls("v_wild_default"), "ct.wild_default ct.wild_default!");
-  EXPECT_EQ(calls("v_wild_aggregate"), "ct.wild! pg_catalog.sum");
+  EXPECT_EQ(calls("v_wild_aggregate"), "ct.wild!");
+  EXPECT_EQ(calls("m_wild"), "ct.wild!");
+  EXPECT_EQ(calls("v_over_m_wild"), "") << "the rows of a materialized view are its own";
 }
 
 TEST_F(CatalogReal, WhatFunctionsMayDefine) {

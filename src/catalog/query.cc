@@ -87,11 +87,12 @@ constexpr std::string_view kRelationParts =
     " AND (g.tgfoid = 1646::pg_catalog.oid OR g.tgfoid = 1647::pg_catalog.oid OR g.tgfoid = 1650::pg_catalog.oid"
     " OR g.tgfoid = 1651::pg_catalog.oid OR g.tgfoid = 1652::pg_catalog.oid OR g.tgfoid = 1653::pg_catalog.oid)"
     " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.id) e(id) WHERE {few t}),"
-    // the functions that a view calls
+    // the functions that a view calls; the rows of a materialized one below are its own
     " within(p, id) AS (SELECT DISTINCT s.p, (m.x)[1]::pg_catalog.oid FROM seen s, pg_catalog.pg_rewrite r,"
     " LATERAL pg_catalog.regexp_matches(r.ev_action::pg_catalog.text,"
     " ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m(x) WHERE r.ev_class = s.oid"
-    " AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name),"
+    " AND r.ev_type = '1'::pg_catalog.\"char\" AND s.nspname <> 'pg_catalog'::pg_catalog.name"
+    " AND (s.root OR s.relkind <> 'm'::pg_catalog.\"char\")),"
     // the functions of its triggers, each with those that it may call, whose sources say what they do
     " helps(p, of, id) AS (SELECT 0, f.oid, f.oid FROM touched t, pg_catalog.pg_trigger g, pg_catalog.pg_proc f"
     " WHERE g.tgrelid = t.id AND f.oid = g.tgfoid AND {made f}"
@@ -190,12 +191,14 @@ constexpr std::string_view kRelationRows =
     " AND r.ev_type <> '1'::pg_catalog.\"char\"))";
 
 // n: a function that a view calls, with v if it is volatile or runs a text; once more with v if what it runs beside its
-// body is volatile. Asked where lists of names count.
+// body is volatile. Asked where lists of names count; PostgreSQL's own that are not volatile, as those of operators
+// are, are left out: they are many, and none writes.
 constexpr std::string_view kCallRows =
     " UNION ALL (SELECT DISTINCT 'n', w.p::pg_catalog.text, s.nspname::pg_catalog.text, f.proname::pg_catalog.text,"
     " CASE WHEN f.provolatile = 'v'::pg_catalog.\"char\" OR {runs text f} THEN 'v' ELSE '' END"
     " FROM within w, pg_catalog.pg_proc f, pg_catalog.pg_namespace s"
-    " WHERE f.oid = w.id AND s.oid = f.pronamespace LIMIT {limit})"
+    " WHERE f.oid = w.id AND s.oid = f.pronamespace AND ({made f} OR f.provolatile = 'v'::pg_catalog.\"char\""
+    " OR {runs text f}) LIMIT {limit})"
     " UNION ALL (SELECT DISTINCT 'n', w.p::pg_catalog.text, s.nspname::pg_catalog.text, f.proname::pg_catalog.text, 'v'"
     " FROM within w, pg_catalog.pg_proc f, pg_catalog.pg_namespace s, {beside f}"
     " WHERE f.oid = w.id AND s.oid = f.pronamespace AND {made f} AND beside.v LIMIT {limit})";

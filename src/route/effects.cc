@@ -30,8 +30,8 @@ bool listed(const config::RegexList& list, const sql::RelationAnswer::Call& call
 
 // read_only_function_list is made with texts in mind, not with what views call: what is not volatile reads.
 bool writes_by_list(const config::Patterns& patterns, const sql::RelationAnswer& view) {
-  if (view.too_many_calls) return true;
-  if (!view.calls) return false;
+  if (!view.view) return false;
+  if (view.too_many_calls || !view.calls) return true;  // not known: the lists are newer than the answer
   const bool reads_listed = !patterns.read_only_functions.empty();
   return std::any_of(view.calls->begin(), view.calls->end(), [&](const sql::RelationAnswer::Call& call) {
     if (reads_listed) return call.is_volatile && !listed(patterns.read_only_functions, call);

@@ -229,6 +229,8 @@ void Scenario::read_relation(std::string_view name, std::string_view text) {
     if (set_flag(flags, w.name) || w.name == "table") return;
     if (w.name == "missing") {
       a.exists = false;
+    } else if (w.name == "calls_unknown") {
+      a.calls.reset();
     } else if (w.name == "calls" || w.name == "calls_volatile") {
       for (const std::string& f : words(w.value, ','))
         a.calls->push_back({.schema = "my", .name = f, .is_volatile = w.name == "calls_volatile"});
