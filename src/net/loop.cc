@@ -29,10 +29,13 @@ struct Loop::State {
   struct Slot {
     Watcher* watcher = nullptr;
     std::uint32_t generation = 0;
+    std::uint16_t entry = 0;  // of `batch`: what it sends in this turn
     bool input_only = false;  // kWritable is not told yet
-    std::uint32_t entry = 0;  // of `batch`: what it sends in this turn
     std::uint64_t batch = 0;
   };
+
+  static_assert(sizeof(Slot) <= 24, "there is one for each descriptor, and each event reads one");
+  static_assert(SendBatch::kMostEntries <= 1U << 16);
 
   explicit State(const Clock& c) : clock(c), now(c.now()) {}
 
@@ -274,7 +277,7 @@ Loop::Queued Loop::queue_send(int fd, std::span<const iovec> pieces, std::size_t
   const std::uint32_t entry = batch->begin(fd, state_->mark_of(fd), pieces, total);
   if (entry == SendBatch::kNone) return Queued::direct;
   slot.batch = batch->number();
-  slot.entry = entry;
+  slot.entry = static_cast<std::uint16_t>(entry);
   return Queued::queued;
 }
 
